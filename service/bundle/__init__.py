@@ -1,0 +1,21 @@
+"""The bundle: what training hands to serving. The ground floor, which imports nothing above it."""
+
+from service.bundle.files import Bundle, content_version, read_bundle, write_bundle
+from service.bundle.golden import Golden
+from service.bundle.manifest import Graph, Latent, Lineage, Manifest, Monitor, OnnxSpec, SampleSpec, Tensor
+
+__all__ = [
+    "Bundle",
+    "Golden",
+    "Graph",
+    "Latent",
+    "Lineage",
+    "Manifest",
+    "Monitor",
+    "OnnxSpec",
+    "SampleSpec",
+    "Tensor",
+    "content_version",
+    "read_bundle",
+    "write_bundle",
+]

@@ -1,0 +1,178 @@
+"""A bundle on disk: written whole or not at all, read only as far as its hashes hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from service.bundle import graph
+from service.bundle.golden import Golden
+from service.bundle.manifest import SCHEMA_VERSION, Graph, Latent, Manifest, SampleSpec, Tensor, generator_graph
+from service.errors import BundleError
+
+MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
+GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"
+
+_MANIFEST_BYTES = 4 << 20  # 65,536 label names fit
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle, its files in memory: what was hashed is what is used."""
+
+    path: Path
+    manifest: Manifest
+    generator: bytes
+    critic: bytes | None
+    golden: Golden
+    reference: bytes | None
+
+
+def content_version(generator: bytes, latent: Latent, labels: list[str] | None, sample: SampleSpec) -> str:
+    """The version of a generator: 12 hex digits of SHA-256 over all that decides what a seed becomes.
+
+    The bytes hashed are `generator.onnx`, then the JSON (sorted keys, no spaces) of latent, labels and sample.
+    Name, time of creation, critic and lineage are not part of it: equal generators have equal versions.
+    """
+    described = {"latent": latent.model_dump(mode="json"), "labels": labels, "sample": sample.model_dump(mode="json")}
+    digest = hashlib.sha256(generator)
+    digest.update(json.dumps(described, sort_keys=True, separators=(",", ":")).encode())
+    return digest.hexdigest()[:12]
+
+
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle folder: the files, then the manifest that holds their hashes.
+
+    It is made beside `out` and renamed into place, so a reader never sees half of it. Raises BundleError when `out`
+    is there already and is not an empty folder or an older bundle.
+    """
+    if out.exists() and not out.is_dir():
+        raise BundleError(f"{out}: is there already and is not a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise BundleError(f"{out}: is there already and is not a bundle")
+    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    manifest = Manifest.model_validate({**manifest.model_dump(), "sha256": hashes})
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            for name, content in {**files, MANIFEST: manifest.model_dump_json(indent=2).encode() + b"\n"}.items():
+                (staged / name).write_bytes(content)
+                (staged / name).chmod(0o644)
+            staged.chmod(0o755)
+            if out.is_dir():
+                shutil.rmtree(out)
+            staged.rename(out)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise BundleError(f"{out}: cannot be written ({error.strerror or error})") from None
+    return manifest
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states.
+
+    Raises BundleError with one line that names the file and the mismatch.
+    """
+    if not path.is_dir():
+        raise BundleError(f"{path}: no such bundle folder")
+    manifest = _read_manifest(path)
+    files = {name: _read_hashed(path, name, digest) for name, digest in manifest.sha256.items()}
+    for required in (GENERATOR, GOLDEN):
+        if required not in files:
+            raise BundleError(f"{path / MANIFEST}: sha256 does not list {required}")
+    try:
+        _check(manifest, files)
+        golden = Golden.from_bytes(files[GOLDEN])
+        _check_golden(manifest, golden)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    return Bundle(path, manifest, files[GENERATOR], files.get(CRITIC), golden, files.get(REFERENCE))
+
+
+def _read_manifest(path: Path) -> Manifest:
+    file = path / MANIFEST
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_MANIFEST_BYTES + 1)
+    except FileNotFoundError:
+        raise BundleError(f"{file}: is missing; is {path} a bundle?") from None
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
+    if len(content) > _MANIFEST_BYTES:
+        raise BundleError(f"{file}: is larger than {_MANIFEST_BYTES} bytes")
+    try:
+        fields = json.loads(content)
+    except ValueError as error:
+        raise BundleError(f"{file}: is not JSON ({error})") from None
+    stated = fields.get("schema_version") if isinstance(fields, dict) else None
+    if stated != SCHEMA_VERSION:
+        raise BundleError(f"{file}: schema_version is {stated!r}; this release reads {SCHEMA_VERSION}")
+    try:
+        return Manifest.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(f"{file}: {field}: {first['msg']}") from None
+
+
+def _read_hashed(path: Path, name: str, digest: str) -> bytes:
+    file = path / name
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{file}: is missing, though the manifest lists it") from None
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
+    found = hashlib.sha256(content).hexdigest()
+    if found != digest:
+        raise BundleError(f"{file}: SHA-256 is {found[:12]}..., the manifest says {digest[:12]}...")
+    return content
+
+
+def _check(manifest: Manifest, files: Mapping[str, bytes]) -> None:
+    version = content_version(files[GENERATOR], manifest.latent, manifest.labels, manifest.sample)
+    if manifest.version != version:
+        raise BundleError(f"{MANIFEST}: version is {manifest.version}, the content's is {version}")
+    expected = generator_graph(manifest.latent, manifest.labels is not None, manifest.sample)
+    if manifest.onnx.generator != expected:
+        raise BundleError(f"{MANIFEST}: onnx.generator does not agree with latent, labels and sample")
+    _check_signature(files[GENERATOR], GENERATOR, manifest.onnx.generator)
+    if (CRITIC in files) != (manifest.onnx.critic is not None):
+        raise BundleError(f"{MANIFEST}: onnx.critic and {CRITIC} must be there both or not at all")
+    if manifest.onnx.critic is not None:
+        _check_signature(files[CRITIC], CRITIC, manifest.onnx.critic)
+
+
+def _check_signature(content: bytes, file: str, stated: Graph) -> None:
+    found = graph.signature(graph.parse(content, file), file)
+    for kind, has, says in (("input", found.inputs, stated.inputs), ("output", found.outputs, stated.outputs)):
+        if has != says:
+            raise BundleError(f"{file}: its {kind}s are {_shown(has)}; the manifest says {_shown(says)}")
+
+
+def _shown(tensors: list[Tensor]) -> str:
+    return ", ".join(f"{tensor.name} {tensor.dtype} {tensor.shape}" for tensor in tensors) or "none"
+
+
+def _check_golden(manifest: Manifest, golden: Golden) -> None:
+    probes = len(golden.z)
+    if probes == 0 or golden.z.shape[1] != manifest.latent.dim:
+        raise BundleError(f"{GOLDEN}: z has shape {golden.z.shape}; [P, {manifest.latent.dim}] is needed")
+    if golden.sample.shape != (probes, *manifest.sample.shape):
+        raise BundleError(f"{GOLDEN}: sample has shape {golden.sample.shape}; the manifest says {manifest.sample.shape}")
+    if (golden.label is None) != (manifest.labels is None):
+        raise BundleError(f"{GOLDEN}: label is there for a conditional generator and only for one")
+    if golden.label is not None and manifest.labels is not None:
+        inside = (golden.label >= 0) & (golden.label < len(manifest.labels))
+        if golden.label.shape != (probes,) or not inside.all():
+            raise BundleError(f"{GOLDEN}: label must hold {probes} of the manifest's {len(manifest.labels)} labels")

@@ -1,0 +1,97 @@
+"""Golden samples: latents and labels with the samples (and scores) they must give, and how far off is still right."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import BundleError
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """P golden probes.
+
+    Attributes:
+        z: float32 [P, dim].
+        label: int64 [P], or None for an unconditional generator.
+        sample: float32 [P, *sample.shape], what the exported generator was measured against.
+        score: float32 [P] the critic's, or None.
+        measured: largest absolute difference seen at export, over batch sizes, between `sample` and the engine.
+        tolerance: largest absolute difference that still counts as a match.
+        score_tolerance: the same for `score`.
+    """
+
+    z: Floats
+    label: Labels | None
+    sample: Floats
+    score: Floats | None
+    measured: float
+    tolerance: float
+    score_tolerance: float = 0.0
+
+    def to_bytes(self) -> bytes:
+        """The content of `golden.npz`."""
+        arrays: dict[str, NDArray[np.generic]] = {
+            "z": self.z,
+            "sample": self.sample,
+            "measured": np.float64(self.measured),  # type: ignore[dict-item]
+            "tolerance": np.float64(self.tolerance),  # type: ignore[dict-item]
+            "score_tolerance": np.float64(self.score_tolerance),  # type: ignore[dict-item]
+        }
+        if self.label is not None:
+            arrays["label"] = self.label
+        if self.score is not None:
+            arrays["score"] = self.score
+        return pack_arrays(arrays)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Golden:
+        """Read `golden.npz`. Raises BundleError where it holds something else."""
+        arrays = unpack_arrays(content, "golden.npz")
+        try:
+            return cls(
+                z=_expect(arrays["z"], np.float32, 2),
+                label=_expect(arrays["label"], np.int64, 1) if "label" in arrays else None,
+                sample=_expect(arrays["sample"], np.float32, None),
+                score=_expect(arrays["score"], np.float32, 1) if "score" in arrays else None,
+                measured=float(arrays["measured"]),
+                tolerance=float(arrays["tolerance"]),
+                score_tolerance=float(arrays["score_tolerance"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"golden.npz: {error}") from None
+
+
+def pack_arrays(arrays: dict[str, NDArray[np.generic]]) -> bytes:
+    """An `.npz` whose bytes depend on the arrays alone: numpy's own writer puts the time of day into it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in sorted(arrays.items()):
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return buffer.getvalue()
+
+
+def unpack_arrays(content: bytes, file: str) -> dict[str, NDArray[np.generic]]:
+    """The arrays of an `.npz`, never unpickled. Raises BundleError naming `file`."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{file}: not a readable npz file ({error})") from None
+
+
+def _expect(array: NDArray[Any], dtype: type[np.generic], rank: int | None) -> NDArray[Any]:
+    if array.dtype != dtype or (rank is not None and array.ndim != rank):
+        raise ValueError(f"an array of dtype {array.dtype} and rank {array.ndim} stands where {dtype.__name__} should")
+    return array

@@ -1,0 +1,140 @@
+"""What a bundle says of itself: the schema of `manifest.json`."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Latent(_Part):
+    """The prior of `z`: `dim` independent coordinates, standard normal or uniform on (-1, 1)."""
+
+    dim: Annotated[int, Field(ge=1, le=65_536)]
+    prior: Literal["normal", "uniform"] = "normal"
+
+
+class SampleSpec(_Part):
+    """One sample, without the batch axis. Images are CHW; `value_range` is what black and white are."""
+
+    kind: Literal["image", "table", "audio", "array"]
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=8)]
+    value_range: tuple[Finite, Finite] | None = None
+    channels: Literal["L", "RGB", "RGBA"] | None = None
+    columns: list[str] | None = None
+    sample_rate: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.value_range is not None and not self.value_range[0] < self.value_range[1]:
+            raise ValueError("value_range must be [low, high] with low < high")
+        if self.kind == "image":
+            counts = {"L": 1, "RGB": 3, "RGBA": 4}
+            if len(self.shape) != 3 or self.channels is None or self.shape[0] != counts[self.channels]:
+                raise ValueError("an image needs shape [C, H, W] and channels L, RGB or RGBA that agree with C")
+            if self.value_range is None:
+                raise ValueError("an image needs a value_range")
+        if self.kind == "table" and (self.columns is None or self.shape != [len(self.columns)]):
+            raise ValueError("a table needs columns, one for each value of shape [C]")
+        if self.kind == "audio" and self.sample_rate is None:
+            raise ValueError("audio needs a sample_rate")
+        return self
+
+
+class Tensor(_Part):
+    """A graph's input or output; the batch axis is the string `batch`."""
+
+    name: str
+    dtype: Literal["float32", "int64"]
+    shape: list[int | Literal["batch"]]
+
+
+class Graph(_Part):
+    """The signature of one ONNX file."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+
+class OnnxSpec(_Part):
+    """The ONNX files: operator set and signatures.
+
+    `batch_invariant`: whether a row came out bit for bit the same in every batch tried at export (CPU provider).
+    """
+
+    opset: int
+    generator: Graph
+    critic: Graph | None = None
+    batch_invariant: bool
+
+
+class Lineage(_Part):
+    """Where the generator comes from. Unknown parts are null."""
+
+    dataset: str | None = None
+    dataset_sha256: Sha256 | None = None
+    recipe: str | None = None
+    seed: int | None = None
+    images_seen: int | None = None
+    code_revision: str | None = None
+    evaluation: dict[str, JsonValue] | None = None
+
+
+class Monitor(_Part):
+    """What drift is measured against: the signals in `reference.npz`, from how many samples, in how many bins."""
+
+    signals: list[str]
+    reference_samples: int
+    bins: int
+
+
+class Manifest(_Part):
+    """`manifest.json`. `sha256` covers every other file of the bundle."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Name
+    version: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    created: datetime
+    license: str | None = None
+    latent: Latent
+    labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1)] | None = None
+    label_prior: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    sample: SampleSpec
+    onnx: OnnxSpec
+    lineage: Lineage = Lineage()
+    monitor: Monitor | None = None
+    sha256: dict[FileName, Sha256]
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> Self:
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be different names")
+        if self.label_prior is not None:
+            if self.labels is None or len(self.label_prior) != len(self.labels):
+                raise ValueError("label_prior needs one share for each label")
+            if not math.isclose(sum(self.label_prior), 1, rel_tol=1e-6):
+                raise ValueError("label_prior must sum to 1")
+        return self
+
+
+def generator_graph(latent: Latent, conditional: bool, sample: SampleSpec) -> Graph:
+    """The one signature a generator of this latent, labels and sample has."""
+    z = Tensor(name="z", dtype="float32", shape=["batch", latent.dim])
+    label = Tensor(name="label", dtype="int64", shape=["batch"])
+    return Graph(
+        inputs=[z, label] if conditional else [z],
+        outputs=[Tensor(name="sample", dtype="float32", shape=["batch", *sample.shape])],
+    )

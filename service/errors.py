@@ -1,0 +1,125 @@
+"""Every error a user can meet, each with its HTTP status and its stable problem type.
+
+bytes -> request -> rows -> samples -> answer: an error belongs to the first step that could not be taken.
+On the command line the message is the one line that is printed; over HTTP it is the `detail` of an RFC 9457 problem.
+"""
+
+from __future__ import annotations
+
+
+class LatentserveError(Exception):
+    """Base of the family: `str(error)` is one clear line that names the file or the field."""
+
+    status = 500
+    slug = "internal"
+    title = "The server failed"
+
+    @property
+    def type(self) -> str:
+        """The stable problem type (RFC 9457, section 3.1.1), a URI."""
+        return f"urn:problem-type:latentserve:{self.slug}"
+
+
+class BundleError(LatentserveError):
+    """A bundle, or a file that should become one, is missing, damaged or not what it says."""
+
+    slug = "bundle"
+    title = "The bundle cannot be used"
+
+
+class RuntimeMissingError(LatentserveError):
+    """ONNX Runtime, or the device that was asked for, is not there."""
+
+    slug = "runtime"
+    title = "The runtime cannot be used"
+
+
+class MalformedError(LatentserveError):
+    """The body is not JSON."""
+
+    status = 400
+    slug = "malformed-json"
+    title = "The body is not JSON"
+
+
+class NotFoundError(LatentserveError):
+    """No such route, model or version is served."""
+
+    status = 404
+    slug = "not-found"
+    title = "Not found"
+
+
+class NotAcceptableError(LatentserveError):
+    """None of the media types in `Accept` can be served for this kind of sample."""
+
+    status = 406
+    slug = "not-acceptable"
+    title = "No acceptable media type"
+
+
+class TooLargeError(LatentserveError):
+    """The body, or the number of rows asked for, is over the server's limit."""
+
+    status = 413
+    slug = "too-large"
+    title = "The request is too large"
+
+
+class UnsupportedMediaError(LatentserveError):
+    """The body's `Content-Type` is not JSON."""
+
+    status = 415
+    slug = "unsupported-media-type"
+    title = "The body's media type is not supported"
+
+
+class InvalidError(LatentserveError):
+    """A field has a wrong type or value, or is unknown; `field` names it as a path (`latents[3][0]`)."""
+
+    status = 422
+    slug = "invalid-field"
+    title = "A field is invalid"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
+class QueueFullError(LatentserveError):
+    """The queue holds as many rows as it may; `retry_after` is in seconds, from the measured service rate."""
+
+    status = 429
+    slug = "queue-full"
+    title = "The queue is full"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReadyError(LatentserveError):
+    """The model is not verified and warmed, its golden probes failed, or the server is draining."""
+
+    status = 503
+    slug = "not-ready"
+    title = "Not ready"
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineError(LatentserveError):
+    """The rows were not made within the deadline."""
+
+    status = 504
+    slug = "deadline-exceeded"
+    title = "The deadline passed"
+
+
+class EngineError(LatentserveError):
+    """The engine failed on this batch; other requests are not touched."""
+
+    slug = "engine"
+    title = "The engine failed"
