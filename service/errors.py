@@ -50,6 +50,14 @@ class NotFoundError(LatentserveError):
     title = "Not found"
 
 
+class MethodNotAllowedError(LatentserveError):
+    """The route is there, for another method."""
+
+    status = 405
+    slug = "method-not-allowed"
+    title = "Method not allowed"
+
+
 class NotAcceptableError(LatentserveError):
     """None of the media types in `Accept` can be served for this kind of sample."""
 

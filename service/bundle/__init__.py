@@ -1,6 +1,6 @@
 """The bundle: what training hands to serving. The ground floor, which imports nothing above it."""
 
-from service.bundle.files import Bundle, content_version, read_bundle, write_bundle
+from service.bundle.files import Bundle, content_version, read_bundle, read_bundles, write_bundle
 from service.bundle.golden import Golden
 from service.bundle.manifest import Graph, Latent, Lineage, Manifest, Monitor, OnnxSpec, SampleSpec, Tensor
 
@@ -17,5 +17,6 @@ __all__ = [
     "Tensor",
     "content_version",
     "read_bundle",
+    "read_bundles",
     "write_bundle",
 ]

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +99,17 @@ def read_bundle(path: Path) -> Bundle:
     return Bundle(path, manifest, files[GENERATOR], files.get(CRITIC), golden, files.get(REFERENCE))
 
 
+def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
+    """Read and verify several bundles that are to be served side by side. Raises BundleError; also for equal names."""
+    bundles = [read_bundle(path) for path in paths]
+    seen: set[str] = set()
+    for bundle in bundles:
+        if bundle.manifest.name in seen:
+            raise BundleError(f"{bundle.path}: another bundle has the name {bundle.manifest.name} already")
+        seen.add(bundle.manifest.name)
+    return bundles
+
+
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
@@ -169,7 +180,9 @@ def _check_golden(manifest: Manifest, golden: Golden) -> None:
     if probes == 0 or golden.z.shape[1] != manifest.latent.dim:
         raise BundleError(f"{GOLDEN}: z has shape {golden.z.shape}; [P, {manifest.latent.dim}] is needed")
     if golden.sample.shape != (probes, *manifest.sample.shape):
-        raise BundleError(f"{GOLDEN}: sample has shape {golden.sample.shape}; the manifest says {manifest.sample.shape}")
+        raise BundleError(
+            f"{GOLDEN}: sample has shape {golden.sample.shape[1:]}; the manifest says {manifest.sample.shape}"
+        )
     if (golden.label is None) != (manifest.labels is None):
         raise BundleError(f"{GOLDEN}: label is there for a conditional generator and only for one")
     if golden.label is not None and manifest.labels is not None:

@@ -1,0 +1,1 @@
+"""The commands of `latentserve` that need no training, one a file."""

@@ -1,0 +1,41 @@
+"""`latentserve check`: would the server take this bundle?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from service.bundle import read_bundle
+from service.errors import BundleError
+from service.sampling.engine import Engine
+from service.watching.reference import Reference
+from service.watching.signals import signal_names
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def check(bundle: Path, device: str) -> None:
+    """Check all that the server checks at load: schema, hashes, signatures, golden probes.
+
+    \b
+    Example: latentserve check demo/bundle
+    """
+    read = read_bundle(bundle)
+    manifest = read.manifest
+    if read.reference is not None:
+        Reference.from_bytes(read.reference, signal_names(manifest.sample, has_critic=read.critic is not None))
+    engine = Engine(read, device)  # type: ignore[arg-type]
+    engine.warm_up()
+    difference = engine.probe()
+    golden = read.golden
+    if not difference <= golden.tolerance:
+        raise BundleError(
+            f"{bundle}: golden probes are off by {difference:.3g} on {engine.provider}, "
+            f"more than {golden.tolerance:.3g}"
+        )
+    click.echo(
+        f"{manifest.name} {manifest.version}: good; {len(golden.z)} golden probes off by {difference:.3g} "
+        f"(tolerated {golden.tolerance:.3g}) on {engine.provider}"
+    )

@@ -1,0 +1,43 @@
+"""`latentserve pack`: bring your own generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from service.packing.foreign import Told, pack_foreign
+
+
+def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [name.strip() for name in value.split(",")]
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="What the model will be served as.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write the bundle to.")
+@click.option("--kind", type=click.Choice(["image", "table", "audio", "array"]), help="Default: by the sample's shape.")
+@click.option("--prior", type=click.Choice(["normal", "uniform"]), default="normal", show_default=True)
+@click.option("--labels", callback=_names, metavar="A,B,...", help="Names of the labels. Default: probed, numbered.")
+@click.option("--input", "latent_input", metavar="NAME", help="The latent. Default: the only floating-point input.")
+@click.option("--label-input", metavar="NAME", help="The label. Default: the only integer input.")
+@click.option("--output", metavar="NAME", help="The sample. Default: the only output.")
+@click.option("--value-range", type=(float, float), metavar="LO HI", help="Black and white. Default: probed.")
+@click.option("--columns", callback=_names, metavar="A,B,...", help="Names of a table's columns.")
+@click.option("--sample-rate", type=click.IntRange(min=1), help="Of audio, in Hz. Default: 16000.")
+@click.option("--license", "license_id", help="Licence of the weights (an SPDX identifier).")
+def pack(model: Path, name: str, out: Path, license_id: str | None, **told: object) -> None:
+    """Turn any ONNX generator into a bundle. What is not told is probed.
+
+    \b
+    Example: latentserve pack generator.onnx --name faces --out faces-bundle
+    """
+    manifest = pack_foreign(model, out, name, Told(**told), license_id)  # type: ignore[arg-type]
+    sample = manifest.sample
+    conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
+    within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"
+    click.echo(
+        f"{out}: {manifest.name} {manifest.version}, latent {manifest.latent.dim} {manifest.latent.prior}, "
+        f"{conditional}, {sample.kind} {sample.shape}{within}"
+    )

@@ -1,0 +1,85 @@
+"""`latentserve serve`: refuse what cannot work, then hand over to BentoML."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import click
+
+from service.bundle import read_bundles
+from service.sampling.engine import require_cuda, require_runtime
+from service.settings import Settings, SettingsError, load_settings
+
+
+@click.command()
+@click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--host", help="Address to listen on. Default: 127.0.0.1.")
+@click.option("--port", type=int, help="Port to listen on. Default: 3000.")
+@click.option("--workers", type=int, help="Processes. Default: 1; one is best on a GPU.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto, CUDA where it works.")
+def serve(bundles: tuple[Path, ...], **options: object) -> None:
+    """Serve samples of one or more bundles over HTTP until ^C.
+
+    Every option is also an environment variable: LATENTSERVE_PORT, LATENTSERVE_WORKERS, ...
+
+    \b
+    Example: latentserve serve demo/bundle --port 3000
+    """
+    settings = load_settings(bundles=tuple(path.resolve() for path in bundles) or None, **options)
+    host = _address(settings)
+    _check(settings)
+    # A BENTOML_HOME of its own: BentoML wipes the metrics folder in it at each start, another server's too.
+    home = Path(os.environ.get("BENTOML_HOME") or tempfile.mkdtemp(prefix="latentserve-"))
+    os.environ |= {
+        "BENTOML_HOME": str(home),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, settings.bundles)),
+        **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
+    }
+    try:
+        _run_bentoml(host, settings)
+    finally:
+        if home.name.startswith("latentserve-"):
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def _address(settings: Settings) -> str:
+    """The address as BentoML takes it. Raises SettingsError where it is none, or open to everybody unasked."""
+    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise SettingsError(f"--host {host}: not an IP address") from None
+    if not settings.loopback and not settings.allow_open:
+        raise SettingsError(
+            f"--host {host}: anybody who reaches this machine could use the server; "
+            "set LATENTSERVE_ALLOW_OPEN=true to allow that"
+        )
+    return host
+
+
+def _check(settings: Settings) -> None:
+    """Refuse to start where no worker could: a worker that fails at load is only started again and again."""
+    if not settings.bundles:
+        raise SettingsError("no bundle to serve: name a folder, or set LATENTSERVE_BUNDLES")
+    read_bundles(settings.bundles)
+    require_runtime()
+    if settings.device == "cuda":
+        # In a process of its own: a CUDA context, once made, holds device memory until its process ends.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            pool.submit(require_cuda).result()
+
+
+def _run_bentoml(host: str, settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    from bentoml_cli.cli import cli as bentoml  # it reads its environment when it is imported
+
+    arguments = ["serve", "service.app:Latentserve", "--host", host, "--port", str(settings.port)]
+    arguments += ["--timeout-graceful-shutdown", str(settings.drain_seconds)]
+    bentoml.main(arguments, prog_name="bentoml", standalone_mode=False)

@@ -1,0 +1,46 @@
+"""Samples as numbers: the header of an `.npy` file, and samples as the values of a JSON document."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import SampleSpec
+from service.encoding import images
+from service.encoding.provenance import Provenance
+
+Dtype = Literal["float32", "uint8"]
+
+
+def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
+    """What precedes the values (C order, little-endian) of an array in an `.npy` file, version 1.0."""
+    buffer = io.BytesIO()
+    described = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()
+
+
+def raw(samples: NDArray[np.float32], spec: SampleSpec, dtype: Dtype) -> bytes:
+    """The values in C order, little-endian; `uint8` stretches the value_range, which the sample must have."""
+    if dtype == "uint8" and spec.value_range is not None:
+        return images.to_uint8(samples, spec.value_range).tobytes()
+    return samples.astype("<f4", copy=False).tobytes()
+
+
+def json_values(samples: NDArray[np.float32], spec: SampleSpec, provenance: Provenance) -> list[Any]:
+    """Samples float32 [n, *shape] as JSON values: images as base64 of a PNG file, everything else as nested numbers."""
+    if spec.kind != "image" or spec.value_range is None:
+        return samples.tolist()  # type: ignore[no-any-return]
+    pictures = images.to_uint8(samples, spec.value_range)
+    made_by = [
+        Provenance(provenance.model, provenance.version, provenance.seed, provenance.offset + row)
+        for row in range(len(pictures))
+    ]
+    return [
+        base64.b64encode(images.encode(picture, maker)).decode()
+        for picture, maker in zip(pictures, made_by, strict=True)
+    ]

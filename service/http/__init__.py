@@ -1,0 +1,1 @@
+"""The protocols over the sampling core: HTTP requests to rows, rows to answers."""

@@ -1,0 +1,52 @@
+"""What every route is protected from: bodies that are too large, whether they say so or not."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import TooLargeError
+from service.http.problems import problem
+from service.watching import metrics
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 to a body of more than `max_bytes`, without reading the rest of it."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        if stated.isdigit() and int(stated) > self._max_bytes:
+            await self._refuse(scope, receive, send)
+            return
+        read = 0
+        answered = refused = False
+
+        async def counted_receive() -> Message:
+            nonlocal read, refused
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._max_bytes and not answered:
+                refused = True
+                await self._refuse(scope, receive, send)
+                return {"type": "http.disconnect"}
+            return message
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            if not refused:
+                await send(message)
+
+        await self._app(scope, counted_receive, guarded_send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        metrics.REJECTED.labels(reason="too_large").inc()
+        error = TooLargeError(f"the body has more than the {self._max_bytes} bytes that are taken")
+        await problem(error)(scope, receive, send)

@@ -1,0 +1,46 @@
+"""`Accept`: which of the media types that can be served the client likes best (RFC 9110, section 12.5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from service.errors import NotAcceptableError
+
+
+def negotiate(accept: str | None, offers: Sequence[str]) -> str:
+    """The best of `offers`, which stand in the server's own order. Raises NotAcceptableError."""
+    if not accept:
+        return offers[0]
+    if accept in offers:
+        return accept
+    ranges = [_parse(part) for part in accept.split(",") if part.strip()]
+    best, best_quality = None, 0.0
+    for offer in offers:
+        quality = _quality(offer, ranges)
+        if quality > best_quality:
+            best, best_quality = offer, quality
+    if best is None:
+        raise NotAcceptableError(f"Accept: none of {accept[:200]!r} can be served; {', '.join(offers)} can")
+    return best
+
+
+def _parse(part: str) -> tuple[str, float]:
+    media, *parameters = (piece.strip().lower() for piece in part.split(";"))
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "q":
+            try:
+                return media, float(value)
+            except ValueError:
+                return media, 0.0
+    return media, 1.0
+
+
+def _quality(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """The quality of the most specific range that matches."""
+    family = offer.split("/")[0] + "/*"
+    for wanted in (offer, family, "*/*"):
+        for media, quality in ranges:
+            if media == wanted:
+                return quality
+    return 0.0

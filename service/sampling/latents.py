@@ -1,0 +1,55 @@
+"""Latents addressed by (seed, row): row i of seed s is the same latent always, wherever and with whomever it is drawn.
+
+With B = ceil(d / 4) for a latent of d coordinates, block b of row i of seed s is Philox4x64-10 (Salmon et al., SC'11)
+with key (s, 0) and counter words (i*B + b, 0, 0, stream): stream 0 gives latents, stream 1 labels. A block is four
+64-bit words; word x becomes u = ((x >> 11) + 1/2) * 2^-53, and truncation t keeps the central mass t of the prior by
+u <- 1/2 + t (u - 1/2). Then z = ndtri(u) in double precision for a normal prior, 2u - 1 for a uniform one.
+`docs/latents.md` has test vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from service.bundle import Latent
+
+SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
+
+_LATENTS, _LABELS = 0, 1
+_LARGEST = 1 - 2.0**-53  # the largest double below 1; the half added above rounds up to 1 once in 2^53 words
+
+
+def draw_latents(latent: Latent, seed: int, offset: int, n: int, truncation: float = 1.0) -> NDArray[np.float32]:
+    """Rows `offset` to `offset + n - 1` of `seed`: float32 [n, dim].
+
+    0 <= seed < 2^53, 0 <= offset, offset + n <= 2^53, 0 < truncation <= 1.
+    """
+    u = _uniforms(latent.dim, seed, offset, n, _LATENTS)[:, : latent.dim]
+    if truncation < 1:
+        u = 0.5 + truncation * (u - 0.5)
+    z = ndtri(u) if latent.prior == "normal" else 2 * u - 1
+    return z.astype(np.float32)
+
+
+def draw_labels(dim: int, prior: Sequence[float] | int, seed: int, offset: int, n: int) -> NDArray[np.int64]:
+    """Labels of the same rows, from the first word of each row's blocks on stream 1: int64 [n].
+
+    `prior` holds the share of each label, or is the number of labels that are equally likely; `dim` is the latent's.
+    """
+    shares = np.full(prior, 1 / prior) if isinstance(prior, int) else np.asarray(prior, np.float64)
+    u = _uniforms(dim, seed, offset, n, _LABELS)[:, 0]
+    return np.minimum(np.searchsorted(np.cumsum(shares), u, side="right"), len(shares) - 1).astype(np.int64)
+
+
+def _uniforms(dim: int, seed: int, offset: int, n: int, stream: int) -> NDArray[np.float64]:
+    """float64 [n, 4 * ceil(dim / 4)] in (0, 1)."""
+    blocks = -(-dim // 4)
+    # numpy's Philox counts up before it generates, hence the 1 less.
+    counter = (offset * blocks + (stream << 192) - 1) % 2**256
+    words = np.random.Philox(counter=counter, key=seed).random_raw(n * blocks * 4)
+    u = ((words >> np.uint64(11)) + 0.5) * 2.0**-53
+    return np.minimum(u, _LARGEST).reshape(n, blocks * 4)

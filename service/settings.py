@@ -1,0 +1,63 @@
+"""The server's settings: environment variables `LATENTSERVE_...`, or the options of `latentserve serve`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.errors import LatentserveError
+
+
+class SettingsError(LatentserveError):
+    """A setting has a wrong value, or contradicts another."""
+
+
+class Settings(BaseSettings):
+    """Every setting, its default, and one line of what it is."""
+
+    model_config = SettingsConfigDict(env_prefix="LATENTSERVE_", frozen=True, extra="ignore")
+
+    bundles: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Bundle folders to serve, `:` between them.")
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(3000, ge=1, le=65_535, description="Port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Processes; one is best on a GPU.")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start where it does not."
+    )
+    threads: int = Field(0, ge=0, le=256, description="Threads of one engine call; 0: a core less than a worker has.")
+    max_batch: int = Field(64, ge=1, le=4096, description="Rows of one engine call at the most.")
+    max_queue_rows: int = Field(65_536, ge=256, description="Rows that may wait in a worker; more are answered 429.")
+    max_n: int = Field(1_000_000, ge=1, description="Rows of one request at the most; more are answered 413.")
+    max_body_bytes: int = Field(16 << 20, ge=1024, description="Bytes of a request's body at the most.")
+    deadline_seconds: float = Field(30.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
+    drain_seconds: int = Field(30, ge=0, description="Time that answers under way get when the server is stopped.")
+    allow_open: bool = Field(False, description="Listen beyond this machine without keys.")
+
+    @field_validator("bundles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of one engine call: what is stated, else the worker's share of the cores less one for its event loop."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.workers - 1)
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+
+def load_settings(**given: object) -> Settings:
+    """Settings from the environment, `given` ones first. Raises SettingsError naming the first wrong one."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "settings"
+        raise SettingsError(f"LATENTSERVE_{name.upper()}: {first['msg']} (got {first.get('input')!r})") from None

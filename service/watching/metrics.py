@@ -1,0 +1,189 @@
+"""Every Prometheus metric of the server, defined once. Imported by server processes only.
+
+prometheus_client decides at import whether it counts over several processes (PROMETHEUS_MULTIPROC_DIR, which BentoML
+sets for its workers), so nothing that runs before a worker may import this file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client import REGISTRY as IN_PROCESS
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from service.sampling.sampler import ARMS
+from service.watching.reference import BINS
+
+_SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_MODEL = ("model", "version")
+
+REQUESTS = Counter(
+    "latentserve_requests_total", "HTTP requests answered, by route template.", (*_MODEL, "route", "code")
+)
+REQUEST_SECONDS = Histogram(
+    "latentserve_request_duration_seconds", "From the request's arrival to its last byte.", (*_MODEL, "route"),
+    buckets=_SECONDS,
+)  # fmt: skip
+QUEUE_SECONDS = Histogram(
+    "latentserve_queue_duration_seconds", "A request's wait from queueing to its first batch.", _MODEL,
+    buckets=_SECONDS,
+)  # fmt: skip
+INFERENCE_SECONDS = Histogram(
+    "latentserve_inference_duration_seconds", "One call of the engine.", _MODEL, buckets=_SECONDS
+)
+ENCODE_SECONDS = Histogram(
+    "latentserve_encode_duration_seconds", "Samples to bytes, per answer.", _MODEL, buckets=_SECONDS
+)
+BATCH_ROWS = Histogram("latentserve_batch_rows", "Rows of one call of the engine.", _MODEL, buckets=_ROWS)
+QUEUE_ROWS = Gauge("latentserve_queue_rows", "Rows that wait for the engine.", _MODEL, multiprocess_mode="livesum")
+INFLIGHT = Gauge("latentserve_inflight_requests", "Sampling requests being answered.", multiprocess_mode="livesum")
+SAMPLES = Counter("latentserve_samples_total", "Samples made, by who chose the latent.", (*_MODEL, "arm"))
+REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
+RUNTIME = Gauge(
+    "latentserve_runtime_info", "What runs the model; always 1.",
+    (*_MODEL, "provider", "precision", "device", "runtime_version"), multiprocess_mode="max",
+)  # fmt: skip
+READY = Gauge(
+    "latentserve_model_ready", "1 when verified, warmed and its golden probes pass, in every worker.", _MODEL,
+    multiprocess_mode="livemin",
+)  # fmt: skip
+PROBE_RUNS = Counter("latentserve_probe_runs_total", "Replays of the golden probes.", (*_MODEL, "outcome"))
+PROBE_ERROR = Gauge(
+    "latentserve_probe_abs_error", "Largest absolute difference of the last replay from the recorded samples.", _MODEL,
+    multiprocess_mode="livemax",
+)  # fmt: skip
+MONITORED = Counter("latentserve_monitored_samples_total", "Samples whose signals were computed.", (*_MODEL, "arm"))
+SIGNAL_BINS = Counter(
+    "latentserve_output_signal_bin_total",
+    "Samples by signal and by twentieth of the reference distribution; without drift all bins of a signal are equal.",
+    (*_MODEL, "arm", "signal", "bin"),
+)
+SIGNAL_SUM = Counter(
+    "latentserve_output_signal_sum_total",
+    "Sum of the signals' positive and (as a positive number) negative values: a counter may only grow.",
+    (*_MODEL, "arm", "signal", "sign"),
+)
+NONFINITE = Counter("latentserve_output_nonfinite_total", "Values that were not finite.", _MODEL)
+REFERENCE_SAMPLES = Gauge(
+    "latentserve_reference_samples", "Samples the reference was made from.", _MODEL, multiprocess_mode="max"
+)
+MONITOR_DROPPED = Counter(
+    "latentserve_monitor_dropped_batches_total", "Batches not monitored because the monitor was behind.", _MODEL
+)
+MONITOR_FAILURES = Counter(
+    "latentserve_monitor_failures_total", "Batches whose monitoring failed; they were served.", _MODEL
+)
+MONITOR_SECONDS = Counter("latentserve_monitor_seconds_total", "Time spent on monitoring.", _MODEL)
+
+
+ROUTES = ("/v1/samples", "/sample")
+REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
+OUTCOMES = ("match", "mismatch")
+SIGNS = ("positive", "negative")
+
+
+class ModelMetrics:
+    """The series of one model, bound once (looking labels up costs as much as counting) and present from the start."""
+
+    def __init__(self, model: str, version: str, signals: Sequence[str], binned: Collection[str]) -> None:
+        """`signals` have sums; those that are also `binned` have a reference, and bins."""
+        of = {"model": model, "version": version}
+        self._of = of
+        self.request_seconds = {route: REQUEST_SECONDS.labels(**of, route=route) for route in ROUTES}
+        self._requests = {(route, 200): REQUESTS.labels(**of, route=route, code="200") for route in ROUTES}
+        self.queue_seconds = QUEUE_SECONDS.labels(**of)
+        self.inference_seconds = INFERENCE_SECONDS.labels(**of)
+        self.encode_seconds = ENCODE_SECONDS.labels(**of)
+        self.batch_rows = BATCH_ROWS.labels(**of)
+        self.queue_rows = QUEUE_ROWS.labels(**of)
+        self.ready = READY.labels(**of)
+        self.probe_error = PROBE_ERROR.labels(**of)
+        self.probe_runs = {outcome: PROBE_RUNS.labels(**of, outcome=outcome) for outcome in OUTCOMES}
+        self.nonfinite = NONFINITE.labels(**of)
+        self.monitor_dropped = MONITOR_DROPPED.labels(**of)
+        self.monitor_failures = MONITOR_FAILURES.labels(**of)
+        self.monitor_seconds = MONITOR_SECONDS.labels(**of)
+        self._samples = [SAMPLES.labels(**of, arm=arm) for arm in ARMS]
+        self._monitored = [MONITORED.labels(**of, arm=arm) for arm in ARMS]
+        self._bins = {
+            name: [[SIGNAL_BINS.labels(**of, arm=arm, signal=name, bin=f"{b:02}") for b in range(BINS)] for arm in ARMS]
+            for name in binned
+        }
+        self._sums = {
+            name: [[SIGNAL_SUM.labels(**of, arm=arm, signal=name, sign=sign) for sign in SIGNS] for arm in ARMS]
+            for name in signals
+        }
+
+    def describe(self, *, provider: str, device: str, runtime_version: str, reference_samples: int) -> None:
+        """Say what runs the model and how large its reference is."""
+        RUNTIME.labels(
+            **self._of, provider=provider, precision="fp32", device=device, runtime_version=runtime_version
+        ).set(1)
+        REFERENCE_SAMPLES.labels(**self._of).set(reference_samples)
+
+    def count_request(self, route: str, code: int, seconds: float) -> None:
+        """Count one answer."""
+        bound = self._requests.get((route, code))
+        if bound is None:
+            bound = self._requests[route, code] = REQUESTS.labels(**self._of, route=route, code=str(code))
+        bound.inc()
+        self.request_seconds[route].observe(seconds)
+
+    def count_samples(self, rows: NDArray[np.int64]) -> None:
+        """Add rows made, int64 [arms]."""
+        _add(self._samples, rows)
+
+    def count_monitored(self, rows: NDArray[np.int64]) -> None:
+        """Add rows whose signals were computed, int64 [arms]."""
+        _add(self._monitored, rows)
+
+    def count_signals(self, bins: Mapping[str, NDArray[np.int64]], sums: Mapping[str, NDArray[np.float64]]) -> None:
+        """Add bin counts int64 [arms, BINS] and sums float64 [arms, signs] by signal."""
+        for name, counts in bins.items():
+            for arm, row in enumerate(counts):
+                _add(self._bins[name][arm], row)
+        for name, amounts in sums.items():
+            for arm, amount in enumerate(amounts):
+                _add(self._sums[name][arm], amount)
+
+
+def count_unrouted(route: str, code: int) -> None:
+    """Count an answer that belongs to no model."""
+    REQUESTS.labels(model="", version="", route=route, code=str(code)).inc()
+
+
+def precreate() -> None:
+    """Make the series that belong to no model visible at 0."""
+    for reason in REASONS:
+        REJECTED.labels(reason=reason)
+    INFLIGHT.set(0)
+
+
+def exposition() -> bytes:
+    """The text of `/metrics`, summed over all worker processes."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return generate_latest(IN_PROCESS)
+    _forget_dead_workers(Path(folder))
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, folder)
+    return generate_latest(registry)
+
+
+def _forget_dead_workers(folder: Path) -> None:
+    """A killed worker leaves its live gauges behind, and would be counted for ever."""
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rsplit("_", 1)[1])
+        if not Path(f"/proc/{pid}").exists():
+            multiprocess.mark_process_dead(pid, str(folder))
+
+
+def _add(counters: list[Counter], amounts: NDArray[np.generic]) -> None:
+    for counter, amount in zip(counters, amounts.tolist(), strict=True):
+        if amount:
+            counter.inc(amount)

@@ -1,0 +1,136 @@
+"""The monitor: a thread that turns served batches into signal counts, at a bounded cost, and never holds one up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.sampling.engine import Engine
+from service.sampling.sampler import ARMS, BatchDone
+from service.watching.metrics import SIGNS, ModelMetrics
+from service.watching.reference import BINS, Reference
+from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names
+
+log = logging.getLogger(__name__)
+
+CRITIC_SHARE = 0.02  # of the engine's time, spent on the critic
+_BACKLOG = 64  # batches; beyond it whole batches go unmonitored, and are counted
+_FLUSH_SECONDS = 1.0  # counters are visible within 2 s
+
+
+class Monitor:
+    """Counts of one model's output, from the batches it is offered to the metrics.
+
+    Every row's own signals are counted. The critic runs on whole batches chosen at random, by a coin that knows
+    nothing of their content, at a rate that keeps its time at CRITIC_SHARE of the engine's.
+    """
+
+    def __init__(self, engine: Engine, reference: Reference, metrics: ModelMetrics) -> None:
+        self._engine = engine
+        self._spec = engine.bundle.manifest.sample
+        self._reference = reference
+        self._names = signal_names(self._spec, has_critic=engine.has_critic)
+        self._metrics = metrics
+        self._random = np.random.default_rng()
+        self._batches: deque[BatchDone] = deque(maxlen=_BACKLOG)
+        self._waiting = threading.Condition()
+        self._stopping = False
+        self._made = np.zeros(len(ARMS), np.int64)
+        self._dropped = 0
+        self._engine_seconds = 0.0
+        self._critic_seconds = 0.0
+        self._reset()
+        self._thread = threading.Thread(target=self._loop, name="monitor", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Count what was offered, flush, and end the thread."""
+        with self._waiting:
+            self._stopping = True
+            self._waiting.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def offer(self, batch: BatchDone) -> None:
+        """Take a batch; returns at once. Where the monitor is behind, the oldest batch is given up, whole."""
+        self._metrics.inference_seconds.observe(batch.seconds)
+        self._metrics.batch_rows.observe(len(batch.samples))
+        with self._waiting:
+            self._made += np.bincount(batch.arms, minlength=len(ARMS))
+            self._engine_seconds += batch.seconds
+            self._dropped += len(self._batches) == _BACKLOG
+            self._batches.append(batch)
+            self._waiting.notify()
+
+    def _reset(self) -> None:
+        self._monitored = np.zeros(len(ARMS), np.int64)
+        self._bins = {name: np.zeros((len(ARMS), BINS), np.int64) for name in self._reference.signals}
+        self._sums = {name: np.zeros((len(ARMS), len(SIGNS))) for name in self._names}
+        self._nonfinite = 0
+
+    def _loop(self) -> None:
+        flushed = time.monotonic()
+        while True:
+            with self._waiting:
+                if not self._batches and not self._stopping:
+                    self._waiting.wait(_FLUSH_SECONDS)
+                batch = self._batches.popleft() if self._batches else None
+                done = self._stopping and batch is None
+            if batch is not None:
+                began = time.perf_counter()
+                try:
+                    self._count(batch)
+                except Exception:
+                    log.exception("monitoring a batch failed; it was served")
+                    self._metrics.monitor_failures.inc()
+                self._metrics.monitor_seconds.inc(time.perf_counter() - began)
+            if done or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                self._flush()
+                flushed = time.monotonic()
+            if done:
+                return
+
+    def _count(self, batch: BatchDone) -> None:
+        signals = sample_signals(batch.samples, self._spec)
+        self._monitored += np.bincount(batch.arms, minlength=len(ARMS))
+        self._nonfinite += int(np.count_nonzero(~np.isfinite(batch.samples)))
+        if self._engine.has_critic and self._critic_may_run():
+            began = time.perf_counter()
+            signals[CRITIC_SCORE] = self._engine.score(batch.samples, batch.labels)[0].astype(np.float64)
+            self._critic_seconds += time.perf_counter() - began
+        for name, values in signals.items():
+            self._count_signal(name, values, batch.arms)
+
+    def _critic_may_run(self) -> bool:
+        """True for a random share of the batches, less the more of its time the critic has already used."""
+        budget = CRITIC_SHARE * self._engine_seconds
+        return self._critic_seconds == 0 or self._random.random() < max(0.0, 1 - self._critic_seconds / budget)
+
+    def _count_signal(self, name: str, values: NDArray[np.float64], arms: NDArray[np.int64]) -> None:
+        finite = np.isfinite(values)
+        values, arms = values[finite], arms[finite]
+        distribution = self._reference.signals.get(name)
+        if distribution is not None:
+            cells = arms * BINS + distribution.bins(values, self._random)
+            self._bins[name] += np.bincount(cells, minlength=len(ARMS) * BINS).reshape(len(ARMS), BINS)
+        for sign, part in enumerate((np.maximum(values, 0), np.maximum(-values, 0))):
+            self._sums[name][:, sign] += np.bincount(arms, weights=part, minlength=len(ARMS))
+
+    def _flush(self) -> None:
+        with self._waiting:
+            made, self._made = self._made, np.zeros(len(ARMS), np.int64)
+            dropped, self._dropped = self._dropped, 0
+        self._metrics.count_samples(made)
+        self._metrics.monitor_dropped.inc(dropped)
+        self._metrics.count_monitored(self._monitored)
+        self._metrics.count_signals(self._bins, self._sums)
+        self._metrics.nonfinite.inc(self._nonfinite)
+        self._reset()
