@@ -1,0 +1,1 @@
+"""Training generators, and exporting them as bundles that the server can load."""

@@ -1,0 +1,129 @@
+"""The whole state of a run in one safetensors file, written atomically, so that a resumed run continues exactly.
+
+Tensors are named `generator.*`, `critic.*`, `average.*`, `generator_optimizer.<parameter>.<moment>` (and the critic's)
+and `rng`; counters travel as JSON in the header. The order of the data needs no state: it is a function of the seed
+and of the images seen. Nothing is pickled.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from training.data import Description
+from training.errors import RunError
+
+FORMAT = "latentserve-checkpoint-1"
+
+
+@dataclass
+class State:
+    """Everything that a step of training reads and changes, beside torch's global random state."""
+
+    generator: nn.Module
+    critic: nn.Module
+    average: nn.Module  # the generator's exponential moving average: what is looked at and exported
+    generator_optimizer: Optimizer
+    critic_optimizer: Optimizer
+    images_seen: int = 0
+    seconds: float = 0.0  # spent training, over all sittings
+
+
+NETWORKS = ("generator", "critic", "average")
+
+
+def save(path: Path, state: State, dataset: Description) -> None:
+    """Replace the checkpoint at `path` in one step: a reader, or a crash, meets the old one or the new one."""
+    tensors = {"rng": torch.get_rng_state()}
+    for network in NETWORKS:
+        for name, tensor in getattr(state, network).state_dict().items():
+            tensors[f"{network}.{name}"] = tensor
+    for network in ("generator", "critic"):
+        for name, moment, tensor in _moments(getattr(state, network), getattr(state, f"{network}_optimizer")):
+            tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
+    header = {
+        "format": FORMAT,
+        "images_seen": state.images_seen,
+        "seconds": state.seconds,
+        "dataset": asdict(dataset),
+    }
+    partial = path.with_suffix(".partial")
+    save_file(
+        {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+        partial,
+        metadata={"latentserve": json.dumps(header)},
+    )
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load(path: Path, state: State, dataset: Description) -> None:
+    """Set `state` and torch's global random state to what `path` holds. Raises RunError naming the file."""
+    header, tensors = _read(path)
+    if header["dataset"] != asdict(dataset):
+        raise RunError(f"{path}: this run was trained on other data than --data holds now")
+    for network in NETWORKS:
+        _fill(getattr(state, network), tensors, network, path)
+    for network in ("generator", "critic"):
+        optimizer: Optimizer = getattr(state, f"{network}_optimizer")
+        for name, parameter in getattr(state, network).named_parameters():
+            prefix = f"{network}_optimizer.{name}."
+            # Moments keep the memory layout of their parameter, as the optimiser itself would have made them.
+            optimizer.state[parameter] = {
+                key.removeprefix(prefix): torch.empty_like(parameter).copy_(tensor)
+                if tensor.shape == parameter.shape
+                else tensor
+                for key, tensor in tensors.items()
+                if key.startswith(prefix)
+            }
+    torch.set_rng_state(tensors["rng"])
+    state.images_seen, state.seconds = header["images_seen"], header["seconds"]
+
+
+def load_networks(path: Path, **networks: nn.Module) -> None:
+    """Fill networks by name (`generator`, `critic`, `average`). Raises RunError naming the file."""
+    _, tensors = _read(path)
+    for name, network in networks.items():
+        _fill(network, tensors, name, path)
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The counters of a checkpoint, and the `dataset` it was trained on. Raises RunError naming the file."""
+    return _read(path, tensors=False)[0]
+
+
+def _moments(network: nn.Module, optimizer: Optimizer) -> list[tuple[str, str, Tensor]]:
+    return [
+        (name, moment, tensor)
+        for name, parameter in network.named_parameters()
+        for moment, tensor in optimizer.state[parameter].items()
+    ]
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("latentserve", "{}"))
+            content = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if header.get("format") != FORMAT:
+        raise RunError(f"{path}: not a checkpoint of this version of latentserve")
+    return header, content
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], name: str, path: Path) -> None:
+    prefix = f"{name}."
+    own = {key.removeprefix(prefix): tensor for key, tensor in tensors.items() if key.startswith(prefix)}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError:
+        raise RunError(f"{path}: its `{name}` does not fit the run's configuration") from None

@@ -1,0 +1,84 @@
+"""The commands `latentserve train` and `latentserve export`. Importing this needs no torch: `--help` always works."""
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from training.errors import TrainingError
+
+
+@contextmanager
+def training_extra() -> Iterator[None]:
+    """Name the extra in one line where a package that only training needs is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in {"training", "service"}:
+            raise
+        raise TrainingError(f"{package} is not installed: install latentserve[training]") from None
+
+
+@click.command()
+@click.argument("recipe", metavar="RECIPE|CONFIG.yaml")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set (IDX files for mnist).")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one field; lr.end=1e-5 for inner ones."
+)
+@click.option(
+    "--out", "run", required=True, type=click.Path(path_type=Path), help="Run folder; an existing one resumes."
+)
+def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path) -> None:
+    """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
+
+    Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
+    goes on exactly where it stopped.
+
+    \b
+    Examples:
+      latentserve train digits --out runs/digits
+      latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
+    """
+    with training_extra():
+        from training import loop
+        from training.config import load_config
+        from training.data import load
+        from training.interrupt import interruptible
+        from training.run import images_seen, prepare
+
+        config = load_config(recipe, overrides)
+        dataset = load(config.data, data)
+        prepare(run, config)
+        if images_seen(run) >= config.images:
+            click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
+            return
+        with interruptible() as interrupt:
+            seen = loop.train(config, dataset, run, lambda: interrupt.requested)
+    if seen >= config.images:
+        click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
+        return
+    words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
+    words += [word for override in overrides for word in ("--set", override)] + ["--out", str(run)]
+    click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {shlex.join(words)}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to write.")
+@click.option("--name", help="Name of the model; the recipe's name unless given.")
+@click.option("--license", "license_id", help="Licence of the weights, as an SPDX expression.")
+def export(run: Path, out: Path, name: str | None, license_id: str | None) -> None:
+    """Export the averaged generator and the critic of RUN as a verified ONNX bundle.
+
+    \b
+    Example:
+      latentserve export runs/digits --out bundles/digits
+    """
+    with training_extra():
+        from training.export import export_run
+
+        export_run(run, out, name=name, license_id=license_id)
+    click.echo(f"{out}: exported; next: latentserve serve {out}")

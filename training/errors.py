@@ -1,0 +1,27 @@
+"""The mistakes a user can make around training. Each message is one line that names the file or the field."""
+
+from service.errors import LatentserveError
+
+
+class TrainingError(LatentserveError):
+    """Base of every error whose message is meant for the user, without a traceback."""
+
+
+class ConfigError(TrainingError):
+    """A recipe, a configuration file or a `--set` that does not describe a run."""
+
+
+class DataError(TrainingError):
+    """A data set that is missing, unreadable, empty or not what its format promises."""
+
+
+class RunError(TrainingError):
+    """A run folder that cannot be started, resumed or exported."""
+
+
+class DivergedError(TrainingError):
+    """A loss that is no longer a finite number."""
+
+
+class ExportError(TrainingError):
+    """A network that cannot become a faithful ONNX graph."""

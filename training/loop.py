@@ -1,0 +1,215 @@
+"""The training loop: one function, read from top to bottom."""
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from training import checkpoint, networks, report
+from training.checkpoint import State
+from training.config import Config
+from training.data import Dataset, Description
+from training.errors import DivergedError
+from training.losses import LOSSES, zero_centred_penalty
+from training.run import CHECKPOINT
+from training.schedules import cosine, ema_decay
+
+GRID_COLUMNS = 10
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    run: Path,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train until the budget is spent, or until asked to stop, and return the images seen.
+
+    Args:
+        config: The run. The same configuration, data and machine give the same weights.
+        dataset: What to learn.
+        run: Existing folder; a checkpoint in it is continued exactly, whatever interrupted it.
+        interrupted: Asked between two steps; True saves and returns.
+
+    Raises:
+        RunError: The checkpoint is unreadable or of another data set.
+        DivergedError: A loss is not finite. The last checkpoint is kept.
+    """
+    # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(config.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    # Construct networks, optimisers and the average.
+    state = construct(config, dataset.description, device)
+    generator, critic, average = state.generator, state.critic, state.average
+    loss = LOSSES[config.loss]
+    penalised = config.gamma.start > 0 or config.gamma.end > 0
+    images, labels = torch.from_numpy(dataset.images), torch.from_numpy(dataset.labels)
+
+    # Continue where the run stopped.
+    if (run / CHECKPOINT).exists():
+        checkpoint.load(run / CHECKPOINT, state, dataset.description)
+    else:
+        report.save_grid(dataset.images[: GRID_COLUMNS**2], GRID_COLUMNS, run / "reals.png")
+    stats = report.Stats(run / "stats.jsonl", state.images_seen)
+    means = report.Means()
+
+    def snapshot() -> None:
+        checkpoint.save(run / CHECKPOINT, state, dataset.description)
+        grid = sample_grid(average, config, len(dataset.label_names))
+        report.save_grid(grid, GRID_COLUMNS, run / f"samples-{state.images_seen:09d}.png")
+        report.save_curves(stats.read(), run / "curves.png")
+
+    with report.Bar(config.images, state.images_seen) as bar:
+        started, seconds_before = time.monotonic(), state.seconds
+        tick_started, tick_images = started, state.images_seen
+        saved_at = state.images_seen
+        while state.images_seen < config.images:
+            # Set what the schedules say for this step.
+            def scheduled(schedule: str) -> float:
+                return cosine(getattr(config, schedule), state.images_seen, config.images)
+
+            gamma = scheduled("gamma")
+            for optimizer in (state.generator_optimizer, state.critic_optimizer):
+                for group in optimizer.param_groups:
+                    group["lr"] = scheduled("lr")
+                    group["betas"] = (config.beta1, scheduled("beta2"))
+
+            # Draw reals, and fakes of the same labels.
+            rows = batch_rows(len(images), config.batch, config.seed, state.images_seen)
+            real, label = images[rows].to(device), labels[rows].to(device)
+            z = torch.randn(config.batch, config.latent).to(device)
+            fake = generator(z, label)
+
+            # Update the critic.
+            critic_real = real.requires_grad_(penalised)
+            critic_fake = fake.detach().requires_grad_(penalised)
+            real_score, _ = critic(critic_real, label)
+            fake_score, _ = critic(critic_fake, label)
+            critic_loss = loss.critic(real_score, fake_score)
+            total = critic_loss
+            if penalised:
+                r1 = zero_centred_penalty(real_score, critic_real)
+                r2 = zero_centred_penalty(fake_score, critic_fake)
+                total = total + gamma / 2 * (r1 + r2).mean()
+                means.add(r1=r1.mean().item(), r2=r2.mean().item())
+            state.critic_optimizer.zero_grad()
+            total.backward()  # type: ignore[no-untyped-call]
+            state.critic_optimizer.step()
+
+            # Update the generator.
+            critic.requires_grad_(False)
+            generator_fake_score, _ = critic(fake, label)
+            with torch.no_grad():
+                # Only a relativistic generator looks at reals.
+                generator_real_score = critic(real, label)[0] if config.loss == "relativistic" else real_score
+            generator_loss = loss.generator(generator_real_score, generator_fake_score)
+            state.generator_optimizer.zero_grad()
+            generator_loss.backward()  # type: ignore[no-untyped-call]
+            state.generator_optimizer.step()
+            critic.requires_grad_(True)
+
+            # Update the average.
+            update_average(average, generator, ema_decay(scheduled("ema_half_life"), config.batch))
+
+            state.images_seen += config.batch
+            now = time.monotonic()
+            state.seconds = seconds_before + now - started
+            bar.step(state.images_seen)
+            means.add(
+                critic_loss=critic_loss.item(),
+                generator_loss=generator_loss.item(),
+                real_score=real_score.mean().item(),
+                fake_score=fake_score.mean().item(),
+            )
+
+            # Once a tick: write the statistics down.
+            done = state.images_seen >= config.images
+            if done or state.images_seen // config.tick > tick_images // config.tick:
+                line = means.collect()
+                if not all(math.isfinite(value) for value in line.values()):
+                    raise DivergedError(
+                        f"{run}: training diverged before {state.images_seen:,} images (loss not finite)"
+                    )
+                rate = (state.images_seen - tick_images) / (now - tick_started)
+                stats.append(
+                    images=state.images_seen,
+                    seconds=state.seconds,
+                    images_per_second=rate,
+                    gamma=gamma,
+                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life")},
+                    **line,
+                )
+                bar.tick(
+                    state.images_seen, rate, f"critic {line['critic_loss']:.3f} generator {line['generator_loss']:.3f}"
+                )
+                tick_started, tick_images = now, state.images_seen
+
+            # Save when it is time, and before leaving.
+            overtime = config.minutes is not None and now - started > 60 * config.minutes
+            stopping = done or overtime or interrupted()
+            if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
+                snapshot()
+                saved_at = state.images_seen
+            if stopping:
+                break
+    return state.images_seen
+
+
+def construct(config: Config, dataset: Description, device: torch.device) -> State:
+    """Networks at their initial weights and optimisers without memory."""
+    generator, critic = networks.build(config, dataset)
+    # oneDNN's and cuDNN's convolutions prefer channels last.
+    generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(generator).eval().requires_grad_(False)
+    return State(
+        generator,
+        critic,
+        average,
+        # lr and betas are set before each step.
+        generator_optimizer=Adam(generator.parameters(), eps=1e-8, fused=True),
+        critic_optimizer=Adam(critic.parameters(), eps=1e-8, fused=True),
+    )
+
+
+def batch_rows(count: int, batch: int, seed: int, images_seen: int) -> Tensor:
+    """Rows of the next batch, int64 [batch]: epochs follow one another without a gap, each in its own order."""
+    positions = range(images_seen, images_seen + batch)
+    return torch.tensor([epoch_order(count, seed, at // count)[at % count] for at in positions])
+
+
+@lru_cache(maxsize=2)
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of the rows, int64 [count]: a function of the seed and of the epoch, so that it needs no state."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, generator: nn.Module, decay: float) -> None:
+    """average <- decay average + (1 - decay) generator, over parameters and statistics; counters are copied."""
+    for mean, value in zip(average.state_dict().values(), generator.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+@torch.no_grad()
+def sample_grid(average: nn.Module, config: Config, labels: int) -> NDArray[np.float32]:
+    """Samples float32 [labels * 10, C, H, W], a row a label: the same latents at each snapshot of a run."""
+    latents = np.random.default_rng(config.seed).standard_normal((labels * GRID_COLUMNS, config.latent), np.float32)
+    device = next(average.parameters()).device
+    label = torch.arange(labels, device=device).repeat_interleave(GRID_COLUMNS)
+    samples: NDArray[np.float32] = average(torch.from_numpy(latents).to(device), label).cpu().numpy()
+    return samples

@@ -1,0 +1,20 @@
+"""The networks. A generator maps (z [B, latent], label [B] int64) to a sample [B, C, H, W] in [-1, 1]; a critic maps
+(sample, label) to (score [B], features [B, d]) and looks at each row by itself, so that it can score rows in
+production whatever shares their batch."""
+
+from types import ModuleType
+
+from torch import nn
+
+from training.config import Config
+from training.data import Description
+from training.networks import convolutional, dense
+
+FAMILIES: dict[str, ModuleType] = {"convolutional": convolutional, "dense": dense}
+
+
+def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
+    """Freshly initialised generator and critic for the images and labels of a data set."""
+    family = FAMILIES[config.network]
+    shape, labels = dataset.shape, len(dataset.label_names)
+    return family.Generator(config.latent, config.width, shape, labels), family.Critic(config.width, shape, labels)

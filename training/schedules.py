@@ -1,0 +1,16 @@
+"""Values that change over a run, as functions of the images seen."""
+
+import math
+
+from training.config import Cosine
+
+
+def cosine(schedule: Cosine, images_seen: int, images: int) -> float:
+    """From `start` at 0 images to `end` at `images` along half a cosine (Loshchilov & Hutter 2017, equation 5)."""
+    progress = min(images_seen / images, 1.0)
+    return schedule.end + (schedule.start - schedule.end) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def ema_decay(half_life: float, batch: int) -> float:
+    """Share of the average kept in a step of `batch` images, so that half of it is left after `half_life` images."""
+    return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
