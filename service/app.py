@@ -39,7 +39,7 @@ class Latentserve:
         _V1.models = self._models
         self._models.start()
 
-    @bentoml.api(route="/sample")
+    @bentoml.api(route="/sample")  # type: ignore[untyped-decorator]
     async def sample(
         self,
         n: int = 1,
@@ -56,7 +56,7 @@ class Latentserve:
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
         return await _V1.respond("/sample", body(), JSON)  # type: ignore[return-value]
 
-    @bentoml.on_shutdown
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Finish what is queued."""
         self._models.stop()
@@ -65,4 +65,4 @@ class Latentserve:
         return self._models.ready
 
 
-Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)
+Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]

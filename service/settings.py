@@ -44,7 +44,7 @@ class Settings(BaseSettings):
 
     @property
     def engine_threads(self) -> int:
-        """Threads of one engine call: what is stated, else the worker's share of the cores less one for its event loop."""
+        """Threads of one engine call: as stated, else the worker's share of the cores less one for its event loop."""
         return self.threads or max(1, (os.cpu_count() or 1) // self.workers - 1)
 
     @property

@@ -34,7 +34,7 @@ def raw(samples: NDArray[np.float32], spec: SampleSpec, dtype: Dtype) -> bytes:
 def json_values(samples: NDArray[np.float32], spec: SampleSpec, provenance: Provenance) -> list[Any]:
     """Samples float32 [n, *shape] as JSON values: images as base64 of a PNG file, everything else as nested numbers."""
     if spec.kind != "image" or spec.value_range is None:
-        return samples.tolist()  # type: ignore[no-any-return]
+        return samples.tolist()
     pictures = images.to_uint8(samples, spec.value_range)
     made_by = [
         Provenance(provenance.model, provenance.version, provenance.seed, provenance.offset + row)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from service.bundle import Manifest
 from service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
 from service.sampling.latents import SEED_LIMIT
-from service.sampling.sampler import RowsRequest
+from service.sampling.request import RowsRequest
 
 LabelField = int | Annotated[str, Field(max_length=256)]
 SeedField = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]

@@ -30,7 +30,8 @@ from service.http.body import SamplesBody, parse_body, rows_request
 from service.http.negotiation import negotiate
 from service.http.problems import problem
 from service.models import Model, Models
-from service.sampling.sampler import SLICE_ROWS, Rows, RowsRequest
+from service.sampling.request import RowsRequest
+from service.sampling.sampler import SLICE_ROWS, Rows
 from service.settings import Settings
 from service.watching import metrics
 
@@ -87,6 +88,8 @@ class V1:
             response = await self._answer(model, fields, accept)
         except LatentserveError as error:
             response = problem(error)
+            if model is not None:
+                response.headers.update(_headers(model, None))
             if error.status in _REASONS:
                 metrics.REJECTED.labels(reason=_REASONS[error.status]).inc()
         except ClientDisconnect:
@@ -284,9 +287,9 @@ def _provenance(model: Model, wanted: RowsRequest) -> Provenance:
     return Provenance(model.name, model.version, _seed(wanted), wanted.offset)
 
 
-def _headers(model: Model, wanted: RowsRequest) -> dict[str, str]:
+def _headers(model: Model, wanted: RowsRequest | None) -> dict[str, str]:
     headers = {"Latentserve-Model": model.name, "Latentserve-Version": model.version}
-    if wanted.latents is None:
+    if wanted is not None and wanted.latents is None:
         headers["Latentserve-Seed"] = str(wanted.seed)
     return headers
 

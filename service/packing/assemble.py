@@ -28,7 +28,8 @@ from service.encoding.provenance import Provenance
 from service.errors import BundleError
 from service.packing.card import model_card
 from service.sampling.engine import Engine
-from service.sampling.latents import draw_labels, draw_latents
+from service.sampling.latents import draw_latents
+from service.sampling.request import RowsRequest
 from service.watching.reference import BINS, Distribution, Reference
 from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names
 
@@ -179,14 +180,11 @@ def _sample_reference(engine: Engine, wanted: int) -> tuple[Reference, NDArray[n
     manifest = engine.bundle.manifest
     values: dict[str, list[NDArray[np.float64]]] = {}
     preview: NDArray[np.float32] | None = None
+    request = RowsRequest(n=wanted, seed=_REFERENCE_SEED)
     made, began = 0, time.monotonic()
     while made < wanted and (made == 0 or time.monotonic() - began < _REFERENCE_SECONDS):
         rows = min(_PREVIEW, wanted - made)
-        z = draw_latents(manifest.latent, _REFERENCE_SEED, made, rows)
-        label = None
-        if manifest.labels is not None:
-            prior = manifest.label_prior or len(manifest.labels)
-            label = draw_labels(manifest.latent.dim, prior, _REFERENCE_SEED, made, rows)
+        z, label = request.inputs(manifest, made, rows)
         samples = engine.generate(z, label)
         signals = sample_signals(samples, manifest.sample)
         if engine.has_critic:

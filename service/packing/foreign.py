@@ -138,7 +138,7 @@ def _wrap(
         raise BundleError(f"{file}: the latent {latent.name} has shape {_shown(sizes)}; [batch, dim] is needed")
     dim = int(sizes[1] or 0)
     inner = compose.add_prefix(model, "inner/")
-    nodes = []
+    nodes: list[onnx.NodeProto] = []
     value = _cast(nodes, "z", latent.type.tensor_type.elem_type, TensorProto.FLOAT)
     weights = [numpy_helper.from_array(np.array([-1, dim, *[1] * (len(sizes) - 2)], np.int64), "z/shape")]
     nodes.append(helper.make_node("Reshape", [value, "z/shape"], [f"inner/{latent.name}"]))
@@ -231,7 +231,7 @@ class _Probe:
         feed: dict[str, NDArray[np.generic]] = {"z": z}
         if self._conditional:
             feed["label"] = np.full(len(z), label, np.int64)
-        return self._session.run(["sample"], feed)[0]  # type: ignore[no-any-return]
+        return self._session.run(["sample"], feed)[0]
 
 
 def _describe(samples: NDArray[np.float32], file: Path, told: Told) -> SampleSpec:

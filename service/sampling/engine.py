@@ -67,7 +67,7 @@ class Engine:
         feed: dict[str, NDArray[np.generic]] = {"z": z}
         if label is not None:
             feed["label"] = label
-        return self._generator.run(["sample"], feed)[0]  # type: ignore[no-any-return]
+        return self._generator.run(["sample"], feed)[0]
 
     def score(
         self, sample: NDArray[np.float32], label: NDArray[np.int64] | None

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,32 +17,15 @@ from numpy.typing import NDArray
 from service.bundle import Bundle
 from service.errors import EngineError, QueueFullError
 from service.sampling.engine import Engine
-from service.sampling.latents import draw_labels, draw_latents
+from service.sampling.request import ARMS, RowsRequest
 from service.sampling.scheduler import Full, Job, Piece, Scheduler
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-
-Arm = Literal["server", "client", "control"]
-ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
-
-
-@dataclass(frozen=True)
-class RowsRequest:
-    """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn."""
-
-    n: int
-    seed: int = 0
-    offset: int = 0
-    latents: NDArray[np.float32] | None = None
-    labels: NDArray[np.int64] | None = None
-    truncation: float = 1.0
-    deterministic: bool = False
-    arm: Arm = "client"
 
 
 @dataclass(frozen=True)
@@ -155,29 +138,10 @@ class Sampler:
             parts[0].queue_seconds,
         )
 
-    def inputs(
-        self, request: RowsRequest, start: int, rows: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Latents float32 [rows, dim] and labels int64 [rows] (None if unconditional) from row `start` of a request."""
-        manifest = self.bundle.manifest
-        first = request.offset + start
-        if request.latents is not None:
-            z = request.latents[start : start + rows]
-        else:
-            z = draw_latents(manifest.latent, request.seed, first, rows, request.truncation)
-        label = None
-        if manifest.labels is not None:
-            if request.labels is not None:
-                label = request.labels[start : start + rows]
-            else:
-                prior = manifest.label_prior or len(manifest.labels)
-                label = draw_labels(manifest.latent.dim, prior, request.seed, first, rows)
-        return z, label
-
     def _submit(
         self, request: RowsRequest, start: int, rows: int
     ) -> tuple[Job[_Slice], asyncio.Future[NDArray[np.float32]]]:
-        payload = _Slice(request, *self.inputs(request, start, rows))
+        payload = _Slice(request, *request.inputs(self.bundle.manifest, start, rows))
         payload.row += start
         alone = request.deterministic and not self.engine.batch_invariant
         job = Job(rows, payload, _finish, alone=alone)

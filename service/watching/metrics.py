@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY as IN_PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from service.sampling.sampler import ARMS
+from service.sampling.request import ARMS
 from service.watching.reference import BINS
 
 _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -171,7 +171,7 @@ def exposition() -> bytes:
         return generate_latest(IN_PROCESS)
     _forget_dead_workers(Path(folder))
     registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, folder)
+    multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
     return generate_latest(registry)
 
 
@@ -180,7 +180,7 @@ def _forget_dead_workers(folder: Path) -> None:
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rsplit("_", 1)[1])
         if not Path(f"/proc/{pid}").exists():
-            multiprocess.mark_process_dead(pid, str(folder))
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 def _add(counters: list[Counter], amounts: NDArray[np.generic]) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.sampling.engine import Engine
-from service.sampling.sampler import ARMS, BatchDone
+from service.sampling.request import ARMS
+from service.sampling.sampler import BatchDone
 from service.watching.metrics import SIGNS, ModelMetrics
 from service.watching.reference import BINS, Reference
 from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names

@@ -1,0 +1,75 @@
+"""Fixtures for all tests: bundles made on the spot, servers as processes, and data where it is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from service.bundle import Latent, SampleSpec
+from service.packing.assemble import assemble_bundle
+from tests.generators import dense_critic, dense_generator
+from tests.server import Server
+
+LABELS = [f"digit {index}" for index in range(10)]
+
+
+def make_bundle(out: Path, name: str = "toy", **options: object) -> Path:
+    """A conditional image bundle with a critic, made in a second."""
+    given: dict[str, object] = {
+        "generator": dense_generator().SerializeToString(),
+        "critic": dense_critic().SerializeToString(),
+        "latent": Latent(dim=8),
+        "labels": LABELS,
+        "sample": SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L"),
+        "reference_samples": 2000,
+    }
+    assemble_bundle(out, name=name, **{**given, **options})  # type: ignore[arg-type]
+    return out
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good bundle, never to be changed."""
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "toy")
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An unconditional array bundle without a critic."""
+    return make_bundle(
+        tmp_path_factory.mktemp("bundles") / "plain",
+        name="plain",
+        generator=dense_generator(dim=5, shape=(6,), labels=None).SerializeToString(),
+        critic=None,
+        latent=Latent(dim=5, prior="uniform"),
+        labels=None,
+        sample=SampleSpec(kind="array", shape=[6]),
+    )
+
+
+@pytest.fixture(scope="session")
+def server(bundle: Path, plain_bundle: Path) -> Iterator[Server]:
+    """A server of both bundles that tests share; they must leave it as they found it."""
+    with Server(bundle, plain_bundle) as running:
+        yield running
+
+
+@pytest.fixture
+def start_server() -> Iterator[Callable[..., Server]]:
+    """Start servers of a test's own, stopped at its end."""
+    with ExitStack() as stack:
+        yield lambda *bundles, **settings: stack.enter_context(Server(*bundles, **settings))
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """MNIST's IDX files; LATENTSERVE_TEST_DATA names the folder above them."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("LATENTSERVE_TEST_DATA", beside)) / "mnist"
+    if not (folder / "train-images-idx3-ubyte.gz").is_file():
+        pytest.skip(f"no MNIST in {folder}; set LATENTSERVE_TEST_DATA")
+    return folder

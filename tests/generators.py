@@ -1,0 +1,92 @@
+"""Small ONNX generators and critics, made with `onnx` alone, with weights from a seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def dense_generator(
+    dim: int = 8,
+    shape: tuple[int, ...] = (1, 8, 8),
+    labels: int | None = 10,
+    hidden: int = 32,
+    seed: int = 0,
+    poison: bool = False,
+) -> onnx.ModelProto:
+    """tanh(W2 relu(W1 z + E[label])) of the given sample shape; with `poison`, NaN where z[0] > 3."""
+    rng = np.random.default_rng(seed)
+    size = int(np.prod(shape))
+    weights = {
+        "w1": rng.normal(size=(dim, hidden)) / np.sqrt(dim),
+        "w2": rng.normal(size=(hidden, size)) / np.sqrt(hidden),
+    }
+    inputs = [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", dim])]
+    nodes = [helper.make_node("MatMul", ["z", "w1"], ["h0"])]
+    last = "h0"
+    if labels is not None:
+        weights["embedding"] = rng.normal(size=(labels, hidden))
+        inputs.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
+        nodes += [
+            helper.make_node("Gather", ["embedding", "label"], ["e"]),
+            helper.make_node("Add", ["h0", "e"], ["h1"]),
+        ]
+        last = "h1"
+    initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    initializers.append(numpy_helper.from_array(np.array([-1, *shape], np.int64), "shape"))
+    nodes += [
+        helper.make_node("Relu", [last], ["h2"]),
+        helper.make_node("MatMul", ["h2", "w2"], ["h3"]),
+        helper.make_node("Tanh", ["h3"], ["h4"]),
+    ]
+    if poison:
+        initializers += [
+            numpy_helper.from_array(np.array([0], np.int64), "zero"),
+            numpy_helper.from_array(np.array(3.0, np.float32), "three"),
+            numpy_helper.from_array(np.array(np.nan, np.float32), "nan"),
+        ]
+        nodes += [
+            helper.make_node("Gather", ["z", "zero"], ["first"], axis=1),
+            helper.make_node("Greater", ["first", "three"], ["bad"]),
+            helper.make_node("Where", ["bad", "nan", "h4"], ["h5"]),
+        ]
+    nodes.append(helper.make_node("Reshape", ["h5" if poison else "h4", "shape"], ["sample"]))
+    outputs = [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *shape])]
+    return model(nodes, "generator", inputs, outputs, initializers)
+
+
+def dense_critic(shape: tuple[int, ...] = (1, 8, 8), labels: int | None = 10, seed: int = 1) -> onnx.ModelProto:
+    """Features relu(W x) of 16 values, score their mean."""
+    rng = np.random.default_rng(seed)
+    size = int(np.prod(shape))
+    inputs = [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *shape])]
+    if labels is not None:
+        inputs.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
+    nodes = [
+        helper.make_node("Flatten", ["sample"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["features"]),
+        helper.make_node("ReduceMean", ["features", "axis"], ["score"], keepdims=0),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"]),
+        helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 16]),
+    ]
+    weights = [
+        numpy_helper.from_array((rng.normal(size=(size, 16)) / np.sqrt(size)).astype(np.float32), "w"),
+        numpy_helper.from_array(np.array([1], np.int64), "axis"),
+    ]
+    return model(nodes, "critic", inputs, outputs, weights)
+
+
+def model(
+    nodes: list[onnx.NodeProto],
+    name: str,
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    initializers: list[onnx.TensorProto],
+) -> onnx.ModelProto:
+    """An ONNX model of operator set 18."""
+    graph = helper.make_graph(nodes, name, inputs, outputs, initializers)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
