@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from service.bundle import Latent, Lineage, Manifest
 from service.bundle.graph import parse
 from service.packing.assemble import assemble_bundle, golden_inputs
-from service.packing.foreign import Kind, Told
-from service.packing.foreign import _describe as describe
+from service.packing.describe import Kind, SampleHints, describe_samples
 from training import checkpoint, networks
 from training.data import Description
 from training.errors import ExportError
@@ -111,7 +110,7 @@ def export_bundle(
     latent = Latent(dim=latent_dim, prior=prior)
     z, label = golden_inputs(latent, None if labels is None else len(labels))
     golden_sample = run_module(module, "generator", z, label)[0]
-    told = Told(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)
+    hints = SampleHints(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)
     generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample})
     critic_onnx = golden_score = None
     if critic is not None:
@@ -128,7 +127,7 @@ def export_bundle(
         latent=latent,
         labels=labels,
         label_prior=label_prior,
-        sample=describe(golden_sample, Path("generator"), told),
+        sample=describe_samples(golden_sample, "generator", hints),
         golden_sample=golden_sample,
         golden_score=golden_score,
         lineage=lineage or Lineage(),

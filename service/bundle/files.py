@@ -101,6 +101,8 @@ def read_bundle(path: Path) -> Bundle:
 
 def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
     """Read and verify several bundles that are to be served side by side. Raises BundleError; also for equal names."""
+    if not paths:
+        raise BundleError("no bundle to serve: name a folder, or set LATENTSERVE_BUNDLES")
     bundles = [read_bundle(path) for path in paths]
     seen: set[str] = set()
     for bundle in bundles:

@@ -66,8 +66,6 @@ def _address(settings: Settings) -> str:
 
 def _check(settings: Settings) -> None:
     """Refuse to start where no worker could: a worker that fails at load is only started again and again."""
-    if not settings.bundles:
-        raise SettingsError("no bundle to serve: name a folder, or set LATENTSERVE_BUNDLES")
     read_bundles(settings.bundles)
     require_runtime()
     if settings.device == "cuda":

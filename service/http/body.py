@@ -14,24 +14,29 @@ from service.errors import InvalidError, LatentserveError, MalformedError, TooLa
 from service.sampling.latents import SEED_LIMIT
 from service.sampling.request import RowsRequest
 
+LatentField = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
 LabelField = int | Annotated[str, Field(max_length=256)]
 SeedField = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 TruncationField = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
+_SHOWN = 100  # characters of a client's own words in an answer
 
 
 class SamplesBody(BaseModel):
     """What a client may ask for."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Unknown fields are refused by `_known`, one at a time: a body can hold a million of them, and so can the lists
+    # hold wrong values. An error for each would cost more than a minute.
+    model_config = ConfigDict(extra="allow", strict=True)
 
     model: str | None = None
     version: str | None = None
     n: Annotated[int, Field(ge=1)] | None = None
     seed: SeedField | None = None
     offset: SeedField | None = None
-    latents: list[list[Annotated[float, Field(allow_inf_nan=False)]]] | None = None
+    latents: Annotated[list[LatentField], Field(fail_fast=True)] | None = None
     label: LabelField | None = None
-    labels: list[LabelField] | None = None
+    labels: Annotated[list[LabelField], Field(fail_fast=True)] | None = None
     truncation: TruncationField | None = None
     deterministic: bool = False
     dtype: Literal["float32", "uint8"] = "float32"
@@ -43,7 +48,7 @@ _BODY = TypeAdapter(SamplesBody)
 def parse_body(content: bytes) -> SamplesBody:
     """The fields of a JSON body; an empty one asks for the defaults. Raises MalformedError, InvalidError."""
     try:
-        return _BODY.validate_json(content or b"{}")
+        return _known(_BODY.validate_json(content or b"{}"))
     except ValidationError as error:
         raise _first(error) from None
 
@@ -51,9 +56,15 @@ def parse_body(content: bytes) -> SamplesBody:
 def parse_fields(**fields: object) -> SamplesBody:
     """The same, of values that are parsed already. Raises InvalidError."""
     try:
-        return _BODY.validate_python(fields)
+        return _known(_BODY.validate_python(fields))
     except ValidationError as error:
         raise _first(error) from None
+
+
+def _known(body: SamplesBody) -> SamplesBody:
+    for field in body.model_extra or ():
+        raise InvalidError(field[:_SHOWN], "unknown field")
+    return body
 
 
 def rows_request(body: SamplesBody, manifest: Manifest, max_n: int) -> RowsRequest:
@@ -132,10 +143,10 @@ def _label(field: str, label: Any, names: list[str]) -> int:
     """A label by index or by name. Names are looked up first only for strings: 7 is an index, "7" a name."""
     if isinstance(label, str):
         if label not in names:
-            raise InvalidError(field, f"no label has the name {label!r}")
+            raise InvalidError(field, f"no label has the name {label[:_SHOWN]!r}")
         return names.index(label)
     if not 0 <= label < len(names):
-        raise InvalidError(field, f"is {label}; the model has labels 0 to {len(names) - 1}")
+        raise InvalidError(field, f"is {str(label)[:_SHOWN]}; the model has labels 0 to {len(names) - 1}")
     return int(label)
 
 
@@ -148,6 +159,4 @@ def _first(error: ValidationError) -> LatentserveError:
     if not location:
         return InvalidError("body", "a JSON object is needed")
     path = str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
-    if first["type"] == "extra_forbidden":
-        return InvalidError(path, "unknown field")
     return InvalidError(path, first["msg"])

@@ -14,35 +14,28 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from service.bundle import Latent, Manifest, SampleSpec, graph
+from service.bundle import Latent, Manifest, graph
 from service.errors import BundleError
 from service.packing.assemble import assemble_bundle
+from service.packing.describe import SampleHints, describe_samples
 from service.sampling.engine import require_runtime
 from service.sampling.latents import draw_latents
-
-Kind = Literal["image", "table", "audio", "array"]
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 _PROBE_ROWS = 256
 _LABEL_LIMIT = 65_536
-_NOMINAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-_SLACK = 0.1  # of a nominal range, by which outliers of a generator without a last tanh may leave it
 
 
 @dataclass(frozen=True)
-class Told:
-    """What the user says of the file; None: probe it."""
+class Told(SampleHints):
+    """What the user says of the file besides; None: probe it."""
 
-    kind: Kind | None = None
     prior: Literal["normal", "uniform"] = "normal"
     labels: list[str] | None = None
     latent_input: str | None = None
     label_input: str | None = None
     output: str | None = None
-    value_range: tuple[float, float] | None = None
-    columns: list[str] | None = None
-    sample_rate: int | None = None
 
 
 def pack_foreign(file: Path, out: Path, name: str, told: Told, license_id: str | None = None) -> Manifest:
@@ -58,7 +51,7 @@ def pack_foreign(file: Path, out: Path, name: str, told: Told, license_id: str |
         raise BundleError(f"{file}: --labels was given, but the graph has no label input")
     if label_input is not None:
         labels = probe.labels(labels)
-    sample = _describe(samples, file, told)
+    sample = describe_samples(samples, str(file), told)
     _state_output_shape(wrapped, list(samples.shape[1:]))
     return assemble_bundle(
         out,
@@ -232,43 +225,6 @@ class _Probe:
         if self._conditional:
             feed["label"] = np.full(len(z), label, np.int64)
         return self._session.run(["sample"], feed)[0]
-
-
-def _describe(samples: NDArray[np.float32], file: Path, told: Told) -> SampleSpec:
-    """What the samples are, from their shape and values."""
-    shape = list(samples.shape[1:])
-    channels = {1: "L", 3: "RGB", 4: "RGBA"}.get(shape[0]) if len(shape) == 3 else None
-    kind = told.kind or ("image" if channels is not None else "array")
-    if kind == "image" and channels is None:
-        raise BundleError(f"{file}: samples of shape {shape} are no images; [1, 3 or 4 channels, height, width] is")
-    columns = told.columns
-    if kind == "table":
-        if len(shape) != 1:
-            raise BundleError(f"{file}: samples of shape {shape} are no rows of a table; [columns] is")
-        columns = columns or [f"column_{index}" for index in range(shape[0])]
-        if len(columns) != shape[0]:
-            raise BundleError(f"{file}: --columns names {len(columns)} columns; samples have {shape[0]}")
-    return SampleSpec.model_validate(
-        {
-            "kind": kind,
-            "shape": shape,
-            "value_range": told.value_range or (_value_range(samples) if kind == "image" else None),
-            "channels": channels if kind == "image" else None,
-            "columns": columns if kind == "table" else None,
-            "sample_rate": (told.sample_rate or 16_000) if kind == "audio" else None,
-        }
-    )
-
-
-def _value_range(samples: NDArray[np.float32]) -> tuple[float, float]:
-    """The usual range of images that the samples keep to, else their own."""
-    low, high = (float(bound) for bound in np.quantile(samples, [0.001, 0.999]))
-    for nominal in _NOMINAL_RANGES:
-        slack = _SLACK * (nominal[1] - nominal[0])
-        if low >= nominal[0] - slack and high <= nominal[1] + slack:
-            return nominal
-    low, high = float(samples.min()), float(samples.max())
-    return (low, high) if low < high else (low, low + 1)
 
 
 def _state_output_shape(model: onnx.ModelProto, shape: list[int]) -> None:

@@ -1,0 +1,50 @@
+# make demo: a generator trained here, served on PORT until ^C.      make test: what a change must pass.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 3000
+ENGINE ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+# For the CPU build of torch: make demo INSTALL="uv pip install --python .venv/bin/python --torch-backend=cpu"
+INSTALL ?= $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+RUN = $(VENV)/bin
+
+.PHONY: demo test test-full lint format bench clean
+
+demo: demo/bundle/manifest.json
+	@echo
+	@echo "  samples   http://127.0.0.1:$(PORT)/v1/samples   (POST; see README.md)"
+	@echo "  API page  http://127.0.0.1:$(PORT)/"
+	@echo "  metrics   http://127.0.0.1:$(PORT)/metrics"
+	@echo
+	@exec $(RUN)/latentserve serve demo/bundle --port $(PORT)
+
+demo/bundle/manifest.json: $(VENV)/.installed
+	$(RUN)/latentserve train digits --out demo/run
+	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
+
+test: $(VENV)/.installed
+	$(RUN)/python -m pytest -m "not full and not docker"
+
+test-full: $(VENV)/.installed
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+format: $(VENV)/.installed
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+bench: $(VENV)/.installed
+	$(RUN)/python -m benchmarks.serving --out benchmarks/results/serving.json
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build dist
