@@ -14,8 +14,9 @@ from service.errors import InvalidError, LatentserveError, MalformedError, TooLa
 from service.sampling.latents import SEED_LIMIT
 from service.sampling.request import RowsRequest
 
+NameField = Annotated[str, Field(max_length=256)]
 LatentField = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
-LabelField = int | Annotated[str, Field(max_length=256)]
+LabelField = int | NameField
 SeedField = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 TruncationField = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
@@ -29,8 +30,8 @@ class SamplesBody(BaseModel):
     # hold wrong values. An error for each would cost more than a minute.
     model_config = ConfigDict(extra="allow", strict=True)
 
-    model: str | None = None
-    version: str | None = None
+    model: NameField | None = None
+    version: NameField | None = None
     n: Annotated[int, Field(ge=1)] | None = None
     seed: SeedField | None = None
     offset: SeedField | None = None

@@ -1,0 +1,251 @@
+"""The body of `POST /v1/samples`: what is taken, what is refused, and that the refusal names the field."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from service.bundle import Latent, Manifest, OnnxSpec, SampleSpec
+from service.bundle.manifest import generator_graph
+from service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
+from service.http.body import SamplesBody, parse_body, parse_fields, rows_request
+from service.sampling.latents import SEED_LIMIT
+
+DIM = 3
+LABELS = ["zero", "one", "7"]
+MAX_N = 1000
+
+FIELDS = list(SamplesBody.model_fields)
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def manifest(labels: list[str] | None) -> Manifest:
+    latent, sample = Latent(dim=DIM), SampleSpec(kind="array", shape=[2])
+    return Manifest(
+        name="toy",
+        version="0" * 12,
+        created=datetime(2020, 1, 1, tzinfo=UTC),
+        latent=latent,
+        labels=labels,
+        sample=sample,
+        onnx=OnnxSpec(opset=18, generator=generator_graph(latent, labels is not None, sample), batch_invariant=True),
+        sha256={},
+    )
+
+
+CONDITIONAL, PLAIN = manifest(LABELS), manifest(None)
+
+
+def ask(model: Manifest = CONDITIONAL, /, **fields: Any) -> Any:
+    return rows_request(parse_body(json.dumps(fields).encode()), model, MAX_N)
+
+
+@given(content=st.binary(max_size=200))
+def test_arbitrary_bytes_are_a_request_or_a_clear_error(content: bytes) -> None:
+    _request_or_error(content)
+
+
+@given(value=json_values)
+def test_arbitrary_json_is_a_request_or_a_clear_error(value: object) -> None:
+    _request_or_error(json.dumps(value).encode())
+
+
+@given(fields=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4))
+@example(fields={"label": 10**400})
+@example(fields={"latents": [[10**400, 0, 0]]})
+@example(fields={"n": 10**400})
+def test_documented_fields_with_arbitrary_values(fields: dict[str, object]) -> None:
+    _request_or_error(json.dumps(fields).encode())
+
+
+def _request_or_error(content: bytes) -> None:
+    for model in (CONDITIONAL, PLAIN):
+        try:
+            request = rows_request(parse_body(content), model, MAX_N)
+        except LatentserveError as error:
+            assert error.status in (400, 413, 422)
+            assert str(error)
+            assert len(str(error)) < 1000 or isinstance(error, TooLargeError)
+        else:
+            assert 1 <= request.n <= MAX_N
+            assert 0 <= request.offset <= request.offset + request.n <= SEED_LIMIT
+            assert request.latents is None or request.latents.shape == (request.n, DIM)
+            assert request.labels is None or request.labels.shape == (request.n,)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1,", b"n=1", b"\xff\xfe", b"{'n': 1}", b"[" * 5000, b'{"n": 1} x'])
+def test_what_is_not_json_is_malformed(content: bytes) -> None:
+    with pytest.raises(MalformedError):
+        parse_body(content)
+
+
+@pytest.mark.parametrize("content", [b"[]", b"1", b"null", b'"n"', b"true"])
+def test_json_that_is_no_object_is_invalid(content: bytes) -> None:
+    with pytest.raises(InvalidError) as caught:
+        parse_body(content)
+    assert caught.value.field == "body"
+
+
+def test_an_empty_body_asks_for_the_defaults() -> None:
+    assert parse_body(b"") == parse_body(b"{}") == parse_fields()
+    request = ask()
+    assert (request.n, request.offset, request.truncation, request.arm) == (1, 0, 1.0, "server")
+    assert not request.deterministic
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("n", {"n": 0}),
+    ("n", {"n": -1}),
+    ("n", {"n": "many"}),
+    # Nothing is coerced.
+    ("n", {"n": True}),
+    ("n", {"n": 1.0}),
+    ("n", {"n": "3"}),
+    ("n", {"n": [1]}),
+    ("seed", {"seed": -1}),
+    ("seed", {"seed": 2**53}),
+    ("seed", {"seed": 1.0}),
+    ("seed", {"seed": "1"}),
+    ("seed", {"seed": False}),
+    ("offset", {"offset": -1}),
+    ("offset", {"offset": 2**53}),
+    ("offset", {"offset": 2**53 - 1, "n": 2}),
+    ("truncation", {"truncation": 0}),
+    ("truncation", {"truncation": -0.5}),
+    ("truncation", {"truncation": 1.0000001}),
+    ("truncation", {"truncation": "0.5"}),
+    ("truncation", {"truncation": True}),
+    ("truncation", {"truncation": float("nan")}),
+    ("truncation", {"truncation": float("inf")}),
+    ("deterministic", {"deterministic": 1}),
+    ("deterministic", {"deterministic": "true"}),
+    ("dtype", {"dtype": "float64"}),
+    ("dtype", {"dtype": 8}),
+    ("model", {"model": 1}),
+    ("model", {"model": "m" * 10_000}),
+    ("version", {"version": 1.5}),
+    ("version", {"version": "v" * 10_000}),
+    ("latents", {"latents": []}),
+    ("latents", {"latents": "abc"}),
+    ("latents[0]", {"latents": [[]]}),
+    ("latents[0]", {"latents": [[0, 0]]}),
+    ("latents[1]", {"latents": [[0, 0, 0], [0, 0, 0, 0]]}),
+    ("latents[0]", {"latents": [0, 0, 0]}),
+    ("latents[1][2]", {"latents": [[0, 0, 0], [0, 0, float("nan")]]}),
+    ("latents[0][1]", {"latents": [[0, float("inf"), 0]]}),
+    ("latents[0][1]", {"latents": [[0, "1", 0]]}),
+    ("latents[0][1]", {"latents": [[0, None, 0]]}),
+    ("latents[0][1]", {"latents": [[0, True, 0]]}),
+    ("latents[0][2]", {"latents": [[0, 0, 1e39]]}),
+    ("n", {"latents": [[0, 0, 0]], "n": 2}),
+    ("seed", {"latents": [[0, 0, 0]], "seed": 1}),
+    ("offset", {"latents": [[0, 0, 0]], "offset": 0}),
+    ("truncation", {"latents": [[0, 0, 0]], "truncation": 1}),
+    ("labels", {"latents": [[0, 0, 0]], "labels": [0, 1]}),
+    ("label", {"label": 3}),
+    ("label", {"label": -1}),
+    ("label", {"label": 10**4000}),
+    ("label", {"label": "nobody"}),
+    ("label", {"label": "0"}),
+    ("label", {"label": True}),
+    ("label", {"label": 1.0}),
+    ("label", {"label": [1]}),
+    ("label", {"label": 1, "labels": [1]}),
+    ("labels", {"labels": []}),
+    ("labels", {"labels": 1}),
+    ("labels[1]", {"labels": [0, 3]}),
+    ("labels[1]", {"labels": [0, "nobody"]}),
+    ("labels[1]", {"labels": [0, None]}),
+    ("n", {"labels": [0, 1], "n": 3}),
+    ("colour", {"colour": "red"}),
+    ("N", {"N": 1}),
+    ("model_config", {"model_config": {}}),
+]
+
+
+@pytest.mark.parametrize(("field", "fields"), WRONG, ids=[str(fields)[:40] for _, fields in WRONG])
+def test_a_refusal_names_its_field(field: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError) as caught:
+        ask(**fields)
+    assert caught.value.field == field
+    assert str(caught.value).startswith(f"{field}: ")
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["label", "labels"])
+def test_a_label_for_an_unconditional_model_is_refused(field: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        ask(PLAIN, **{field: 0 if field == "label" else [0]})
+    assert caught.value.field == field
+
+
+def test_n_over_the_limit_is_too_large() -> None:
+    assert ask(n=MAX_N).n == MAX_N
+    for fields in ({"n": MAX_N + 1}, {"n": 10**9}, {"labels": [0] * (MAX_N + 1)}):
+        with pytest.raises(TooLargeError, match="^n: "):
+            ask(**fields)
+
+
+def test_n_follows_from_latents_and_labels() -> None:
+    assert ask(latents=[[0, 0, 0]] * 4).n == 4
+    assert ask(labels=[0, 1]).n == 2
+    assert ask(latents=[[0, 0, 0]] * 2, labels=[0, 1], n=2).n == 2
+    assert ask(latents=[[0, 0, 0]] * 2, label=1).labels.tolist() == [1, 1]
+
+
+def test_labels_by_index_and_by_name() -> None:
+    """7 would be an index; "7" is a name."""
+    assert ask(labels=[0, "one", "7", 2]).labels.tolist() == [0, 1, 2, 2]
+    assert ask(label="7", n=2).labels.tolist() == [2, 2]
+    assert ask().labels is None
+
+
+def test_latents_are_taken_as_float32() -> None:
+    latents = ask(latents=[[1, 0.1, -3e38]]).latents
+    assert latents.dtype == np.float32
+    assert latents.tolist() == [[1, float(np.float32(0.1)), float(np.float32(-3e38))]]
+
+
+def test_arms() -> None:
+    """The server's arm is where the server drew the seed."""
+    assert ask().arm == "server"
+    assert ask(seed=1).arm == ask(latents=[[0, 0, 0]]).arm == "client"
+
+
+def test_a_seed_that_is_not_given_is_drawn() -> None:
+    seeds = {ask().seed for _ in range(20)}
+    assert len(seeds) == 20
+    assert all(0 <= seed < SEED_LIMIT for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"latents":[[' + b"null," * 1_000_000 + b"0]]}",
+        b'{"latents":[' + b"[true]," * 1_000_000 + b"0]}",
+        b'{"labels":[' + b"true," * 1_000_000 + b"0]}",
+        b"{" + b",".join(b'"%d":0' % index for index in range(200_000)) + b"}",
+    ],
+    ids=["values", "rows", "labels", "fields"],
+)
+def test_of_a_million_mistakes_few_are_collected(content: bytes) -> None:
+    """An error object for each would keep the event loop busy for half a minute."""
+    with pytest.raises(InvalidError):
+        parse_body(content)
+    try:
+        SamplesBody.model_validate_json(content)
+    except ValidationError as error:
+        assert error.error_count() <= 2
