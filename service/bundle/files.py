@@ -14,7 +14,17 @@ from pydantic import ValidationError
 
 from service.bundle import graph
 from service.bundle.golden import Golden
-from service.bundle.manifest import SCHEMA_VERSION, Graph, Latent, Manifest, SampleSpec, Tensor, generator_graph
+from service.bundle.manifest import (
+    SCHEMA_VERSION,
+    SCORE,
+    Graph,
+    Latent,
+    Manifest,
+    SampleSpec,
+    Tensor,
+    critic_inputs,
+    generator_graph,
+)
 from service.errors import BundleError
 
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
@@ -164,6 +174,9 @@ def _check(manifest: Manifest, files: Mapping[str, bytes]) -> None:
         raise BundleError(f"{MANIFEST}: onnx.critic and {CRITIC} must be there both or not at all")
     if manifest.onnx.critic is not None:
         _check_signature(files[CRITIC], CRITIC, manifest.onnx.critic)
+        inputs, outputs = manifest.onnx.critic.inputs, manifest.onnx.critic.outputs
+        if not critic_inputs(manifest.labels is not None, manifest.sample, inputs) or SCORE not in outputs:
+            raise BundleError(f"{CRITIC}: must take sample {manifest.sample.shape} (and label) and give score [batch]")
 
 
 def _check_signature(content: bytes, file: str, stated: Graph) -> None:

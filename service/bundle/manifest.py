@@ -130,11 +130,20 @@ class Manifest(_Part):
         return self
 
 
+_LABEL = Tensor(name="label", dtype="int64", shape=["batch"])
+SCORE = Tensor(name="score", dtype="float32", shape=["batch"])
+
+
 def generator_graph(latent: Latent, conditional: bool, sample: SampleSpec) -> Graph:
     """The one signature a generator of this latent, labels and sample has."""
     z = Tensor(name="z", dtype="float32", shape=["batch", latent.dim])
-    label = Tensor(name="label", dtype="int64", shape=["batch"])
-    return Graph(
-        inputs=[z, label] if conditional else [z],
-        outputs=[Tensor(name="sample", dtype="float32", shape=["batch", *sample.shape])],
-    )
+    return Graph(inputs=[z, _LABEL] if conditional else [z], outputs=[_sample(sample)])
+
+
+def critic_inputs(conditional: bool, sample: SampleSpec, inputs: list[Tensor]) -> bool:
+    """Whether `inputs` are what a critic may take: the sample, and the label or not."""
+    return inputs == [_sample(sample)] or (conditional and inputs == [_sample(sample), _LABEL])
+
+
+def _sample(sample: SampleSpec) -> Tensor:
+    return Tensor(name="sample", dtype="float32", shape=["batch", *sample.shape])

@@ -158,7 +158,7 @@ def _measure(
     score_measured = 0.0
     score_span = 0.0
     if engine.has_critic:
-        scored = engine.score(golden_sample, label)[0]
+        scored = engine.score(golden_sample, label)
         golden_score = scored if golden_score is None else golden_score
         if not np.isfinite(golden_score).all():
             raise BundleError(f"{CRITIC}: gives scores that are not finite for the generator's samples")
@@ -188,7 +188,7 @@ def _sample_reference(engine: Engine, wanted: int) -> tuple[Reference, NDArray[n
         samples = engine.generate(z, label)
         signals = sample_signals(samples, manifest.sample)
         if engine.has_critic:
-            signals[CRITIC_SCORE] = engine.score(samples, label)[0].astype(np.float64)
+            signals[CRITIC_SCORE] = engine.score(samples, label).astype(np.float64)
         for name, part in signals.items():
             values.setdefault(name, []).append(part)
         preview = samples if preview is None else preview

@@ -69,17 +69,14 @@ class Engine:
             feed["label"] = label
         return self._generator.run(["sample"], feed)[0]
 
-    def score(
-        self, sample: NDArray[np.float32], label: NDArray[np.int64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The critic's scores float32 [n] and features float32 [n, d] of samples float32 [n, *sample.shape]."""
+    def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        """The critic's scores float32 [n] of samples float32 [n, *sample.shape]."""
         if self._critic is None:
             raise BundleError("the bundle has no critic")
         feed: dict[str, NDArray[np.generic]] = {"sample": sample}
         if label is not None and self._critic_takes_label:
             feed["label"] = label
-        score, features = self._critic.run(["score", "features"], feed)
-        return score, features
+        return self._critic.run(["score"], feed)[0]  # type: ignore[no-any-return]
 
     def warm_up(self) -> None:
         """Run every batch size from 1 to `max_batch` in powers of two, and see whether a row depends on its batch.

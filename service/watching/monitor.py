@@ -105,7 +105,7 @@ class Monitor:
         self._nonfinite += int(np.count_nonzero(~np.isfinite(batch.samples)))
         if self._engine.has_critic and self._critic_may_run():
             began = time.perf_counter()
-            signals[CRITIC_SCORE] = self._engine.score(batch.samples, batch.labels)[0].astype(np.float64)
+            signals[CRITIC_SCORE] = self._engine.score(batch.samples, batch.labels).astype(np.float64)
             self._critic_seconds += time.perf_counter() - began
         for name, values in signals.items():
             self._count_signal(name, values, batch.arms)
