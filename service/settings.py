@@ -61,3 +61,16 @@ def load_settings(**given: object) -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
         raise SettingsError(f"LATENTSERVE_{name.upper()}: {first['msg']} (got {first.get('input')!r})") from None
+
+
+def settings_table() -> str:
+    """Every setting as a Markdown table, for the README."""
+    lines = ["| setting | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default == () else f"`{str(field.default).lower()}`"
+        lines.append(f"| `{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -76,7 +76,7 @@ class Engine:
         feed: dict[str, NDArray[np.generic]] = {"sample": sample}
         if label is not None and self._critic_takes_label:
             feed["label"] = label
-        return self._critic.run(["score"], feed)[0]  # type: ignore[no-any-return]
+        return self._critic.run(["score"], feed)[0]
 
     def warm_up(self) -> None:
         """Run every batch size from 1 to `max_batch` in powers of two, and see whether a row depends on its batch.

@@ -1,0 +1,37 @@
+"""What the documentation states is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from service.bundle import Latent
+from service.sampling.latents import draw_labels, draw_latents
+from service.settings import settings_table
+
+TOP = Path(__file__).parents[1]
+
+
+def test_the_test_vectors_of_the_latents():
+    page = (TOP / "docs" / "latents.md").read_text()
+    rows = re.findall(
+        r"^\| (normal|uniform) \| (\d+) \| (\d+) \| (\d+) \| ([\d.]+) \| (.+) \| ([0-9a-f]+) \|$", page, re.M
+    )
+    assert len(rows) == 10
+    for prior, seed, row, dim, truncation, values, content in rows:
+        z = draw_latents(Latent(dim=int(dim), prior=prior), int(seed), int(row), 1, float(truncation))[0]
+        assert np.array_equal(z, np.array([float(value) for value in values.split(", ")], np.float32))
+        assert z.astype("<f4").tobytes().hex() == content
+
+
+def test_the_test_vector_of_the_labels():
+    page = (TOP / "docs" / "latents.md").read_text()
+    stated = re.search(r"^`([\d ]+)`$", page, re.M)
+    assert stated is not None
+    assert draw_labels(5, 10, 7, 0, 12).tolist() == [int(label) for label in stated[1].split()]
+
+
+def test_the_readme_holds_the_table_of_settings():
+    assert settings_table() in (TOP / "README.md").read_text(), "run `python -m service.settings` and paste the table"

@@ -1,0 +1,58 @@
+"""The directions of the house: who may know whom, and what a serving install holds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[1]
+
+# Each room of service/ and the rooms it may import; what is not a room (errors, settings, ...) is open to all.
+KNOWS = {
+    "bundle": set(),
+    "sampling": {"bundle"},
+    "encoding": {"bundle"},
+    "watching": {"bundle", "sampling"},
+    "packing": {"bundle", "sampling", "encoding", "watching"},
+    "http": {"bundle", "sampling", "encoding", "watching"},
+}
+
+
+def imports(file: Path) -> Iterator[str]:
+    """The modules a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("file", sorted((TOP / "service").rglob("*.py")), ids=str)
+def test_service_knows_nothing_of_training_or_torch(file: Path):
+    assert {name.split(".")[0] for name in imports(file)}.isdisjoint({"training", "torch", "pickle"})
+
+
+@pytest.mark.parametrize("room", KNOWS)
+def test_data_flows_one_way(room: str):
+    for file in (TOP / "service" / room).rglob("*.py"):
+        for name in imports(file):
+            other = name.split(".")[1] if name.startswith("service.") else ""
+            assert other not in KNOWS or other == room or other in KNOWS[room], f"{file} imports {name}"
+
+
+def test_a_serving_install_asks_for_no_torch():
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    report = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-"]
+    done = subprocess.run([*report, *asked], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
+    assert '"name": "onnxruntime"' in done.stdout
+    assert '"name": "torch"' not in done.stdout
+    assert '"name": "triton"' not in done.stdout

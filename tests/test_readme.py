@@ -1,0 +1,144 @@
+"""Every command of the README, run as it stands there (ports, the environment's path and budgets aside)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import onnx
+import pytest
+from PIL import Image
+
+from tests.generators import dense_generator
+from tests.server import free_port
+
+TOP = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
+DEMO_SECONDS = 240
+
+
+def block(containing: str) -> str:
+    """The one block of the README that holds these words."""
+    found = [text for _, text in BLOCKS if containing in text]
+    assert len(found) == 1, f"{len(found)} blocks of the README hold {containing!r}"
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running `make demo`, in a copy of the checkout."""
+
+    folder: Path
+    port: int
+
+    def run(self, script: str) -> str:
+        """Run commands of the README beside it; what they print."""
+        script = script.replace("127.0.0.1:3000", f"127.0.0.1:{self.port}").replace(".venv/bin", f"{sys.prefix}/bin")
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script], cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    folder = tmp_path_factory.mktemp("checkout") / "latentserve"
+    left_out = shutil.ignore_patterns(".git", ".venv", "demo", "runs", "bundles", ".*_cache", "__pycache__")
+    shutil.copytree(TOP, folder, ignore=left_out)
+    port = free_port()
+    log = folder / "demo.log"
+    # The environment is this one: -o takes its installation as done.
+    make = ["make", "-o", f"{sys.prefix}/.installed", "demo", f"VENV={sys.prefix}", f"PORT={port}"]
+    with log.open("w") as output:
+        process = subprocess.Popen(make, cwd=folder, stdout=output, stderr=output, start_new_session=True)
+    try:
+        deadline = time.monotonic() + DEMO_SECONDS
+        while not answers(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        yield Demo(folder, port)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+def answers(port: int) -> bool:
+    """Whether a server is ready there."""
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def serve_and_ask(demo: Demo, command: str) -> None:
+    """Run a `latentserve serve` of the README on a free port, and ask it for a sample."""
+    port = free_port()
+    words = command.replace(".venv/bin", f"{sys.prefix}/bin").split(" --port ")[0].split()
+    process = subprocess.Popen([*words, "--port", str(port)], cwd=demo.folder)
+    try:
+        for _ in range(300):
+            if answers(port):
+                break
+            time.sleep(0.1)
+        assert httpx.post(f"http://127.0.0.1:{port}/v1/samples", json={}).status_code == 200
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def test_the_two_commands():
+    commands = [line.split("#")[0].strip() for line in block("make demo    #").splitlines()]
+    assert commands == ["make demo", "make test"]  # the first runs in the fixture, the second runs this
+
+
+def test_curl_an_image(demo: Demo):
+    demo.run(block("Accept: image/png"))
+    with Image.open(demo.folder / "digits.png") as picture:
+        assert picture.size == (78, 78)  # 64 digits of 8x8 with gaps of 2
+
+
+def test_curl_json(demo: Demo):
+    answer = json.loads(demo.run(block('"label": "3"')))
+    assert answer["labels"] == [3, 3]
+    assert len(answer["samples"]) == 2
+
+
+def test_curl_what_is_served(demo: Demo):
+    printed = demo.run(block("/v1/models"))
+    assert '"name":"digits"' in printed
+    assert "latentserve_requests_total" in printed
+
+
+def test_train_your_own(demo: Demo, mnist_folder: Path):
+    script = block("train mnist").replace("MNIST_FOLDER", str(mnist_folder))
+    *commands, serve = script.strip().splitlines()
+    commands[0] = commands[0].split("#")[0] + " --set images=1280 --set tick=640 --set snapshot=640"
+    demo.run("\n".join(commands))
+    with Image.open(demo.folder / "mnist.png") as picture:
+        assert picture.size == (298, 298)
+    serve_and_ask(demo, serve)
+
+
+def test_bring_an_onnx_file(demo: Demo):
+    onnx.save(dense_generator(labels=None), demo.folder / "generator.onnx")
+    *commands, serve = block("pack generator.onnx").strip().splitlines()
+    demo.run("\n".join(commands))
+    serve_and_ask(demo, serve)
+
+
+def test_bring_a_module(demo: Demo):
+    script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
+    (demo.folder / "bring.py").write_text(script + block("export_bundle"))
+    demo.run(f"{sys.executable} bring.py && .venv/bin/latentserve check bundles/mine")
