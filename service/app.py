@@ -12,12 +12,13 @@ import bentoml
 from service.bundle import read_bundles
 from service.http.body import SamplesBody, parse_fields
 from service.http.limits import BodyLimit
-from service.http.v1 import JSON, V1
+from service.http.routes import Routes
+from service.http.samples import JSON, Samples
 from service.models import Models
 from service.settings import load_settings
 
 _SETTINGS = load_settings()
-_V1 = V1(_SETTINGS)
+_SAMPLES = Samples(_SETTINGS)
 
 
 @bentoml.service(
@@ -30,14 +31,13 @@ _V1 = V1(_SETTINGS)
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(_V1.app())
 class Latentserve:
     """Samples of a trained generator, by seed."""
 
     def __init__(self) -> None:
         self._models = Models(read_bundles(_SETTINGS.bundles), _SETTINGS)
-        _V1.models = self._models
         self._models.start()
+        _SAMPLES.models = self._models
 
     @bentoml.api(route="/sample")  # type: ignore[untyped-decorator]
     async def sample(
@@ -54,7 +54,7 @@ class Latentserve:
             return parse_fields(n=n, seed=seed, label=label, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _V1.respond("/sample", body(), JSON)  # type: ignore[return-value]
+        return await _SAMPLES.respond("/sample", body(), JSON)  # type: ignore[return-value]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
@@ -65,4 +65,5 @@ class Latentserve:
         return self._models.ready
 
 
+Latentserve.add_asgi_middleware(Routes, samples=_SAMPLES, max_body_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]
 Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]

@@ -22,6 +22,8 @@ _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _MODEL = ("model", "version")
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of `exposition`
+
 REQUESTS = Counter(
     "latentserve_requests_total", "HTTP requests answered, by route template.", (*_MODEL, "route", "code")
 )

@@ -1,4 +1,4 @@
-"""The routes of `/v1`, and `/metrics`: read a request, ask the sampler, write the answer, count it."""
+"""A request for samples: find the model, ask its sampler, write the answer in the media type asked for, count it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 
 import numpy as np
 import orjson
-from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from service.encoding import arrays, images
 from service.encoding.provenance import Provenance
@@ -21,12 +19,9 @@ from service.errors import (
     DeadlineError,
     InvalidError,
     LatentserveError,
-    MethodNotAllowedError,
-    NotFoundError,
     TooLargeError,
-    UnsupportedMediaError,
 )
-from service.http.body import SamplesBody, parse_body, rows_request
+from service.http.body import SamplesBody, rows_request
 from service.http.negotiation import negotiate
 from service.http.problems import problem
 from service.models import Model, Models
@@ -37,44 +32,20 @@ from service.watching import metrics
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 SHEET_LIMIT = 4096  # images on one contact sheet
 
-_SAMPLES = "/v1/samples"
 _CLIENT_GONE = 499  # nobody reads it; it is counted
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
 
-class V1:
-    """The handlers. `models` is set once they are loaded; until then nothing is ready."""
+class Samples:
+    """Answers requests for samples, from every protocol. `models` is set once they are loaded."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.models: Models | None = None
+        self.models = Models([], settings)
+        self._settings = settings
         # Encoding a picture takes longer than everything else on the event loop together.
         self._encoders = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-        metrics.precreate()
-
-    def app(self) -> Starlette:
-        """The routes as an ASGI application."""
-        return Starlette(
-            routes=[
-                Route(_SAMPLES, self._samples, methods=["POST"]),
-                Route("/v1/models", self._guarded("/v1/models", self._list), methods=["GET"]),
-                Route("/v1/models/{model}", self._guarded("/v1/models/{model}", self._describe), methods=["GET"]),
-                Route("/metrics", self._metrics, methods=["GET"]),
-                Route("/v1/{rest:path}", self._guarded("/v1/", self._nothing), methods=_METHODS),
-            ]
-        )
-
-    def ready_models(self) -> Models:
-        """The models. Raises NotReadyError before they are loaded."""
-        if self.models is None:
-            raise RuntimeError("the service has no models yet")
-        return self.models
-
-    async def _samples(self, request: Request) -> Response:
-        return await self.respond(_SAMPLES, _body(request), request.headers.get("accept"))
 
     async def respond(self, route: str, body: Awaitable[SamplesBody], accept: str | None) -> Response:
         """Answer one request for samples, whatever becomes of it, and count it under `route`."""
@@ -83,7 +54,7 @@ class V1:
         model: Model | None = None
         try:
             fields = await body
-            model = self.ready_models().find(fields.model, fields.version)
+            model = self.models.find(fields.model, fields.version)
             model.require_ready()
             response = await self._answer(model, fields, accept)
         except LatentserveError as error:
@@ -116,16 +87,16 @@ class V1:
         spec = model.bundle.manifest.sample
         offers = [JSON, PNG, WEBP, NPY, RAW] if spec.kind == "image" else [JSON, NPY, RAW]
         media = negotiate(accept, offers)
-        wanted = rows_request(body, model.bundle.manifest, self.settings.max_n)
+        wanted = rows_request(body, model.bundle.manifest, self._settings.max_n)
         if body.dtype == "uint8" and spec.value_range is None:
             raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
         if media in (PNG, WEBP) and wanted.n > SHEET_LIMIT:
             raise TooLargeError(f"n: {wanted.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
         rows = model.sampler.stream(wanted)
         try:
-            first = await asyncio.wait_for(anext(rows), self.settings.deadline_seconds)
+            first = await asyncio.wait_for(anext(rows), self._settings.deadline_seconds)
         except TimeoutError:
-            raise DeadlineError(f"no row was made within {self.settings.deadline_seconds:g} s") from None
+            raise DeadlineError(f"no row was made within {self._settings.deadline_seconds:g} s") from None
         model.metrics.queue_seconds.observe(first.queue_seconds)
         headers = _headers(model, wanted)
         if media in (PNG, WEBP):
@@ -209,50 +180,6 @@ class V1:
             model.metrics.encode_seconds.observe(time.perf_counter() - began)
             yield values
 
-    def _guarded(
-        self, route: str, handler: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        async def guarded(request: Request) -> Response:
-            try:
-                response = await handler(request)
-            except LatentserveError as error:
-                response = problem(error)
-            metrics.count_unrouted(route, response.status_code)
-            return response
-
-        return guarded
-
-    async def _list(self, _request: Request) -> Response:
-        return _as_json({"models": [_summary(model) for model in self.ready_models()]})
-
-    async def _describe(self, request: Request) -> Response:
-        model = self.ready_models().find(request.path_params["model"], None)
-        manifest = model.bundle.manifest.model_dump(mode="json")
-        return _as_json({**_summary(model), "manifest": manifest})
-
-    async def _nothing(self, request: Request) -> Response:
-        path = request.url.path
-        if path == _SAMPLES:
-            raise MethodNotAllowedError(f"{request.method} {path}: only POST is answered here")
-        if path == "/v1/models" or path.startswith("/v1/models/"):
-            raise MethodNotAllowedError(f"{request.method} {path[:200]}: only GET is answered here")
-        raise NotFoundError(f"{request.method} {path[:200]}: no such route")
-
-    async def _metrics(self, _request: Request) -> Response:
-        for model in self.ready_models():
-            model.metrics.queue_rows.set(model.sampler.queued_rows)
-        content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
-        return Response(content, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-async def _body(request: Request) -> SamplesBody:
-    """Raises UnsupportedMediaError, MalformedError, InvalidError."""
-    content = await request.body()
-    kind = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
-    if content and kind != JSON:
-        raise UnsupportedMediaError(f"Content-Type: {kind[:100]!r} is not taken; {JSON} is")
-    return parse_body(content)
-
 
 async def _then(chunks: AsyncIterable[Any], done: Callable[[], None]) -> AsyncIterator[Any]:
     """The same chunks, and `done()` after the last one or when the reader has gone."""
@@ -292,21 +219,3 @@ def _headers(model: Model, wanted: RowsRequest | None) -> dict[str, str]:
     if wanted is not None and wanted.latents is None:
         headers["Latentserve-Seed"] = str(wanted.seed)
     return headers
-
-
-def _summary(model: Model) -> dict[str, object]:
-    manifest = model.bundle.manifest
-    return {
-        "name": model.name,
-        "version": model.version,
-        "state": "ready" if model.fault is None else "not ready",
-        "fault": model.fault,
-        "license": manifest.license,
-        "latent": manifest.latent.model_dump(),
-        "labels": manifest.labels,
-        "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
-    }
-
-
-def _as_json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type=JSON)

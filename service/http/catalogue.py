@@ -1,0 +1,30 @@
+"""What is served: the pages of `/v1/models`."""
+
+from __future__ import annotations
+
+from service.models import Model, Models
+
+
+def list_models(models: Models) -> dict[str, object]:
+    """`GET /v1/models`."""
+    return {"models": [_summary(model) for model in models]}
+
+
+def describe_model(models: Models, name: str) -> dict[str, object]:
+    """`GET /v1/models/{model}`. Raises NotFoundError."""
+    model = models.find(name, None)
+    return {**_summary(model), "manifest": model.bundle.manifest.model_dump(mode="json")}
+
+
+def _summary(model: Model) -> dict[str, object]:
+    manifest = model.bundle.manifest
+    return {
+        "name": model.name,
+        "version": model.version,
+        "state": "ready" if model.fault is None else "not ready",
+        "fault": model.fault,
+        "license": manifest.license,
+        "latent": manifest.latent.model_dump(),
+        "labels": manifest.labels,
+        "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
+    }

@@ -1,0 +1,112 @@
+"""Our routes, in front of BentoML's: what is ours never enters BentoML's router, request contexts and schemas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import (
+    LatentserveError,
+    MethodNotAllowedError,
+    NotFoundError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
+from service.http.body import SamplesBody, parse_body
+from service.http.catalogue import describe_model, list_models
+from service.http.problems import problem
+from service.http.samples import Samples
+from service.watching import metrics
+
+_SAMPLES, _MODELS, _METRICS = "/v1/samples", "/v1/models", "/metrics"
+_JSON = b"application/json"
+
+
+class Routes:
+    """ASGI middleware: answers `/v1/...` and `/metrics`, and passes everything else on to BentoML."""
+
+    def __init__(self, app: ASGIApp, samples: Samples, max_body_bytes: int) -> None:
+        self._app = app
+        self._samples = samples
+        self._max_body_bytes = max_body_bytes
+        metrics.precreate()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path == _SAMPLES and scope["method"] == "POST":
+            headers = dict(scope["headers"])
+            accept = headers.get(b"accept", b"").decode("latin-1")
+            response = await self._samples.respond(_SAMPLES, self._body(headers, receive), accept)
+        elif path == _METRICS:
+            response = await self._guarded(_METRICS, scope, self._exposition)
+        elif path == _MODELS:
+            response = await self._guarded(_MODELS, scope, self._list)
+        elif path.startswith(f"{_MODELS}/"):
+            response = await self._guarded(f"{_MODELS}/{{model}}", scope, self._describe)
+        elif path.startswith("/v1/"):
+            response = await self._guarded("/v1/", scope, self._nothing)
+        else:
+            await self._app(scope, receive, send)
+            return
+        await response(scope, receive, send)
+
+    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> SamplesBody:
+        """Raises TooLargeError, UnsupportedMediaError, MalformedError, InvalidError, ClientDisconnect."""
+        limit = self._max_body_bytes
+        stated = headers.get(b"content-length", b"0")
+        if stated.isdigit() and int(stated) > limit:
+            raise TooLargeError(f"the body has {int(stated)} bytes; at most {limit} are taken")
+        content = b""
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            content += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(content) > limit:
+                raise TooLargeError(f"the body has more than the {limit} bytes that are taken")
+        kind = headers.get(b"content-type", _JSON)
+        if content and kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
+            shown = kind[:100].decode("latin-1")
+            raise UnsupportedMediaError(f"Content-Type: {shown!r} is not taken; application/json is")
+        return parse_body(content)
+
+    async def _guarded(self, route: str, scope: Scope, handler: Callable[[Scope], Awaitable[Response]]) -> Response:
+        """Answer, whatever becomes of it, and count it under `route`."""
+        try:
+            if scope["method"] not in ("GET", "HEAD") and handler != self._nothing:
+                raise MethodNotAllowedError(f"{scope['method']} {scope['path'][:200]}: only GET is answered here")
+            response = await handler(scope)
+        except LatentserveError as error:
+            response = problem(error)
+        metrics.count_unrouted(route, response.status_code)
+        return response
+
+    async def _list(self, _scope: Scope) -> Response:
+        return _as_json(list_models(self._samples.models))
+
+    async def _describe(self, scope: Scope) -> Response:
+        return _as_json(describe_model(self._samples.models, scope["path"].removeprefix(f"{_MODELS}/")))
+
+    async def _exposition(self, _scope: Scope) -> Response:
+        for model in self._samples.models:
+            model.metrics.queue_rows.set(model.sampler.queued_rows)
+        content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
+        return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _nothing(self, scope: Scope) -> Response:
+        shown = f"{scope['method']} {scope['path'][:200]}"
+        if scope["path"] == _SAMPLES:
+            raise MethodNotAllowedError(f"{shown}: only POST is answered here")
+        raise NotFoundError(f"{shown}: no such route")
+
+
+def _as_json(content: object) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
