@@ -51,11 +51,15 @@ class NotFoundError(LatentserveError):
 
 
 class MethodNotAllowedError(LatentserveError):
-    """The route is there, for another method."""
+    """The route is there, for the method `allowed`."""
 
     status = 405
     slug = "method-not-allowed"
     title = "Method not allowed"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(f"{message}: only {allowed} is answered here")
+        self.allowed = allowed
 
 
 class NotAcceptableError(LatentserveError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from starlette.responses import Response
 
-from service.errors import InvalidError, LatentserveError, NotReadyError, QueueFullError
+from service.errors import InvalidError, LatentserveError, MethodNotAllowedError, NotReadyError, QueueFullError
 
 
 def problem(error: LatentserveError) -> Response:
@@ -22,4 +22,6 @@ def problem(error: LatentserveError) -> Response:
     if isinstance(error, QueueFullError | NotReadyError):
         body["retry_after"] = error.retry_after
         headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowedError):
+        headers["Allow"] = error.allowed
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")

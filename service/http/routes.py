@@ -82,7 +82,7 @@ class Routes:
         """Answer, whatever becomes of it, and count it under `route`."""
         try:
             if scope["method"] not in ("GET", "HEAD") and handler != self._nothing:
-                raise MethodNotAllowedError(f"{scope['method']} {scope['path'][:200]}: only GET is answered here")
+                raise MethodNotAllowedError(_shown(scope), "GET")
             response = await handler(scope)
         except LatentserveError as error:
             response = problem(error)
@@ -102,10 +102,13 @@ class Routes:
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 
     async def _nothing(self, scope: Scope) -> Response:
-        shown = f"{scope['method']} {scope['path'][:200]}"
         if scope["path"] == _SAMPLES:
-            raise MethodNotAllowedError(f"{shown}: only POST is answered here")
-        raise NotFoundError(f"{shown}: no such route")
+            raise MethodNotAllowedError(_shown(scope), "POST")
+        raise NotFoundError(f"{_shown(scope)}: no such route")
+
+
+def _shown(scope: Scope) -> str:
+    return f"{scope['method']} {scope['path'][:200]}"
 
 
 def _as_json(content: object) -> Response:
