@@ -1,0 +1,56 @@
+# The server, alone in an image:
+#
+#   docker build -t latentserve .                           # on a GPU: --build-arg ENGINE=gpu, and run with --gpus all
+#   docker run --rm -p 127.0.0.1:3000:3000 -v "$PWD/demo/bundle:/bundle:ro" -e LATENTSERVE_ALLOW_OPEN=true \
+#     --read-only --tmpfs /tmp --cap-drop ALL latentserve
+#
+# `docker stop` kills after 10 s; answers under way get 30 s (LATENTSERVE_DRAIN_SECONDS) with `docker stop -t 35`.
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+ARG ENGINE=cpu
+WORKDIR /src
+# The environment has no pip of its own: the base's installs into it.
+RUN python -m venv --without-pip /opt/latentserve
+
+# What changes seldom first: an edit of the project does not install its dependencies anew.
+COPY pyproject.toml ./
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        print(*p['dependencies'], *p['optional-dependencies']['${ENGINE}'], sep='\n')" > requirements.txt \
+    && pip --python /opt/latentserve/bin/python install --no-cache-dir --only-binary :all: -r requirements.txt \
+    && find /opt/latentserve -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
+
+COPY README.md LICENSE ./
+COPY service service
+COPY training training
+RUN pip --python /opt/latentserve/bin/python install --no-cache-dir --no-deps .
+
+
+FROM ${BASE}
+RUN useradd --uid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin latentserve
+COPY --from=build /opt/latentserve /opt/latentserve
+
+# BENTOML_CONTAINERIZED is left unset on purpose: it would keep BentoML from starting a crashed worker again.
+# /tmp is all that is ever written to. ONNX Runtime and BentoML report home unless told not to.
+ENV PATH=/opt/latentserve/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    BENTOML_DO_NOT_TRACK=True \
+    ORT_DISABLE_TELEMETRY=1 \
+    BENTOML_HOME=/tmp/bentoml \
+    LATENTSERVE_HOST=0.0.0.0 \
+    LATENTSERVE_PORT=3000 \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# By number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+WORKDIR /tmp
+EXPOSE 3000
+# By http.client: urllib would ask a proxy of the environment for it.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
+import http.client, os, sys; \
+server = http.client.HTTPConnection('127.0.0.1', int(os.environ['LATENTSERVE_PORT']), timeout=4); \
+server.request('GET', '/readyz'); \
+sys.exit(server.getresponse().status != 200)"]
+ENTRYPOINT ["latentserve"]
+CMD ["serve", "/bundle"]

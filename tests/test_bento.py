@@ -1,0 +1,103 @@
+"""The bento: built from this tree, and served by a Python that has the dependencies but not the project."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+import tomllib
+import venv
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+READY_SECONDS = 30
+STOP_SECONDS = 10
+
+
+def test_requires_what_the_project_does() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"]["cpu"]]
+    stated = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
+    assert sorted(stated) == sorted(line for line in needed if not line.startswith("bentoml"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A Python as in BentoML's container: every package of this one, except the project."""
+    folder = tmp_path_factory.mktemp("stranger")
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    (packages,) = folder.glob("lib/python*/site-packages")
+    for installed in Path(sysconfig.get_path("purelib")).iterdir():
+        if "latentserve" not in installed.name and installed.name not in ("service", "training"):
+            (packages / installed.name).symlink_to(installed)
+    absent = subprocess.run([python, "-c", "import service"], cwd=folder, capture_output=True, check=False)
+    assert absent.returncode != 0
+    return str(python)
+
+
+@pytest.fixture(scope="module")
+def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A BENTOML_HOME that holds the built bento alone."""
+    environment = {
+        **os.environ,
+        "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml")),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "LATENTSERVE_BUNDLES": str(bundle),
+    }
+    build = [sys.executable, "-m", "bentoml", "build"]
+    built = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return environment
+
+
+def test_holds_the_server_alone(environment: dict[str, str]) -> None:
+    (bento,) = Path(environment["BENTOML_HOME"]).glob("bentos/latentserve/*/src")
+    assert {path.name for path in bento.iterdir()} == {"bentofile.yaml", "service"}
+    assert not list(bento.rglob("__pycache__"))
+
+
+def test_serves(stranger: str, environment: dict[str, str], tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    command = [stranger, "-m", "bentoml", "serve", "latentserve:latest", "--host", "127.0.0.1", "--port", str(port)]
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            _wait_ready(server, http, log)
+            answer = http.post("/v1/samples", json={"n": 2, "seed": 7})
+            assert answer.status_code == 200
+            assert len(answer.json()["samples"]) == 2
+            assert http.post("/sample", json={"seed": 7}).status_code == 200
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(STOP_SECONDS) == 0
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+def _wait_ready(server: subprocess.Popen[bytes], http: httpx.Client, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        assert server.poll() is None, log.read_text()
+        try:
+            if http.get("/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise TimeoutError(f"not ready in {READY_SECONDS} s: {log.read_text()}")
