@@ -9,6 +9,7 @@ u <- 1/2 + t (u - 1/2). Then z = ndtri(u) in double precision for a normal prior
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ from service.bundle import Latent
 SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
 
 _LATENTS, _LABELS = 0, 1
+_WORD = 2**64 - 1
+_EMPTY = np.zeros(4, np.uint64)
 _LARGEST = 1 - 2.0**-53  # the largest double below 1; the half added above rounds up to 1 once in 2^53 words
 
 
@@ -45,11 +48,38 @@ def draw_labels(dim: int, prior: Sequence[float] | int, seed: int, offset: int, 
     return np.minimum(np.searchsorted(np.cumsum(shares), u, side="right"), len(shares) - 1).astype(np.int64)
 
 
+class _Philox(threading.local):
+    """A generator for each thread. Making one costs a system call for entropy; placing one costs nothing."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.Philox(key=0)
+
+
+_PHILOX = _Philox()
+
+
+def _words(seed: int, block: int, stream: int, count: int) -> NDArray[np.uint64]:
+    """uint64 [count], from the given block of (seed, stream) on."""
+    # numpy's Philox counts up before it generates, hence the 1 less.
+    counter = (block + (stream << 192) - 1) % 2**256
+    generator = _PHILOX.generator
+    generator.state = {
+        "bit_generator": "Philox",
+        "state": {
+            "counter": np.array([counter >> shift & _WORD for shift in (0, 64, 128, 192)], np.uint64),
+            "key": np.array([seed, 0], np.uint64),
+        },
+        "buffer": _EMPTY,
+        "buffer_pos": 4,  # nothing is left of the block before
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+    return generator.random_raw(count)
+
+
 def _uniforms(dim: int, seed: int, offset: int, n: int, stream: int) -> NDArray[np.float64]:
     """float64 [n, 4 * ceil(dim / 4)] in (0, 1)."""
     blocks = -(-dim // 4)
-    # numpy's Philox counts up before it generates, hence the 1 less.
-    counter = (offset * blocks + (stream << 192) - 1) % 2**256
-    words = np.random.Philox(counter=counter, key=seed).random_raw(n * blocks * 4)
+    words = _words(seed, offset * blocks, stream, n * blocks * 4)
     u = ((words >> np.uint64(11)) + 0.5) * 2.0**-53
     return np.minimum(u, _LARGEST).reshape(n, blocks * 4)
