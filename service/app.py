@@ -11,7 +11,7 @@ import bentoml
 
 from service.bundle import read_bundles
 from service.http.body import SamplesBody, parse_fields
-from service.http.limits import BodyLimit
+from service.http.limits import BodyLimit, Loopback
 from service.http.routes import Routes
 from service.http.samples import JSON, Samples
 from service.models import Models
@@ -65,5 +65,7 @@ class Latentserve:
         return self._models.ready
 
 
+if not _SETTINGS.allow_open:
+    Latentserve.add_asgi_middleware(Loopback)  # type: ignore[attr-defined]
 Latentserve.add_asgi_middleware(Routes, samples=_SAMPLES, max_body_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]
 Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import entry_points
 
@@ -32,6 +33,8 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; a user's mistake is one line on standard error and a non-zero exit."""
+    # The first process of a container ignores SIGTERM until it says otherwise; servers and training say it later.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         cli.main(prog_name="latentserve", standalone_mode=True)
     except LatentserveError as error:

@@ -42,6 +42,14 @@ class MalformedError(LatentserveError):
     title = "The body is not JSON"
 
 
+class ClosedError(LatentserveError):
+    """The server answers its own machine only, and was reached from another."""
+
+    status = 403
+    slug = "closed"
+    title = "The server is not open"
+
+
 class NotFoundError(LatentserveError):
     """No such route, model or version is served."""
 

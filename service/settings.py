@@ -45,12 +45,22 @@ class Settings(BaseSettings):
     @property
     def engine_threads(self) -> int:
         """Threads of one engine call: as stated, else the worker's share of the cores less one for its event loop."""
-        return self.threads or max(1, (os.cpu_count() or 1) // self.workers - 1)
+        return self.threads or max(1, int(_cores()) // self.workers - 1)
 
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach the server."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine only."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _cores() -> float:
+    """The cores this process may use: its affinity, and the quota of its control group (version 2)."""
+    allowed = float(len(os.sched_getaffinity(0)))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return min(allowed, int(quota) / int(period))
+    except (OSError, ValueError):  # no such group, or "max": no quota
+        return allowed
 
 
 def load_settings(**given: object) -> Settings:

@@ -14,7 +14,7 @@ import click
 
 from service.bundle import read_bundles
 from service.sampling.engine import require_cuda, require_runtime
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import Settings, SettingsError, is_loopback, load_settings
 
 
 @click.command()
@@ -35,9 +35,9 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     host = _address(settings)
     _check(settings)
     # A BENTOML_HOME of its own: BentoML wipes the metrics folder in it at each start, another server's too.
-    home = Path(os.environ.get("BENTOML_HOME") or tempfile.mkdtemp(prefix="latentserve-"))
+    own_home = None if os.environ.get("BENTOML_HOME") else tempfile.mkdtemp(prefix="latentserve-")
     os.environ |= {
-        "BENTOML_HOME": str(home),
+        "BENTOML_HOME": own_home or os.environ["BENTOML_HOME"],
         "BENTOML_DO_NOT_TRACK": "True",
         "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, settings.bundles)),
         **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
@@ -45,8 +45,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     try:
         _run_bentoml(host, settings)
     finally:
-        if home.name.startswith("latentserve-"):
-            shutil.rmtree(home, ignore_errors=True)
+        if own_home is not None:
+            shutil.rmtree(own_home, ignore_errors=True)
 
 
 def _address(settings: Settings) -> str:
@@ -56,7 +56,7 @@ def _address(settings: Settings) -> str:
         ipaddress.ip_address(host)
     except ValueError:
         raise SettingsError(f"--host {host}: not an IP address") from None
-    if not settings.loopback and not settings.allow_open:
+    if not is_loopback(host) and not settings.allow_open:
         raise SettingsError(
             f"--host {host}: anybody who reaches this machine could use the server; "
             "set LATENTSERVE_ALLOW_OPEN=true to allow that"

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import orjson
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import (
     LatentserveError,
@@ -25,6 +26,7 @@ from service.watching import metrics
 
 _SAMPLES, _MODELS, _METRICS = "/v1/samples", "/v1/models", "/metrics"
 _JSON = b"application/json"
+_NOT_FOUND = 404
 
 
 class Routes:
@@ -52,9 +54,23 @@ class Routes:
         elif path.startswith("/v1/"):
             response = await self._guarded("/v1/", scope, self._nothing)
         else:
-            await self._app(scope, receive, send)
+            await self._pass_on(scope, receive, send)
             return
         await response(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """BentoML's answer, but for what it does not know: that is a problem like any other."""
+        unknown = False
+
+        async def send_unless_unknown(message: Message) -> None:
+            nonlocal unknown
+            if message["type"] == "http.response.start" and message["status"] == _NOT_FOUND:
+                unknown = True
+                await (await self._guarded("other", scope, self._nothing))(scope, receive, send)
+            elif not unknown:
+                await send(message)
+
+        await self._app(scope, receive, send_unless_unknown)
 
     async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> SamplesBody:
         """Raises TooLargeError, UnsupportedMediaError, MalformedError, InvalidError, ClientDisconnect."""
@@ -62,7 +78,7 @@ class Routes:
         stated = headers.get(b"content-length", b"0")
         if stated.isdigit() and int(stated) > limit:
             raise TooLargeError(f"the body has {int(stated)} bytes; at most {limit} are taken")
-        content = b""
+        content = bytearray()  # bytes would be copied whole for each piece that arrives
         more = True
         while more:
             message = await receive()
@@ -76,7 +92,7 @@ class Routes:
         if content and kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
             shown = kind[:100].decode("latin-1")
             raise UnsupportedMediaError(f"Content-Type: {shown!r} is not taken; application/json is")
-        return parse_body(content)
+        return parse_body(bytes(content))
 
     async def _guarded(self, route: str, scope: Scope, handler: Callable[[Scope], Awaitable[Response]]) -> Response:
         """Answer, whatever becomes of it, and count it under `route`."""
@@ -105,6 +121,27 @@ class Routes:
         if scope["path"] == _SAMPLES:
             raise MethodNotAllowedError(_shown(scope), "POST")
         raise NotFoundError(f"{_shown(scope)}: no such route")
+
+
+def _problems(scope: Scope, receive: Receive, send: Send) -> Send:
+    """Pass BentoML's answers on; where its router finds no route, it says so in plain text, and we as a problem."""
+    replaced = False
+
+    async def replace(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start" and message["status"] in (404, 405):
+            headers = Headers(raw=message["headers"])
+            if headers.get("content-type", "").startswith("text/plain"):
+                replaced = True
+                error: LatentserveError = NotFoundError(f"{_shown(scope)}: no such route")
+                if message["status"] == 405:
+                    error = MethodNotAllowedError(_shown(scope), headers.get("allow", ""))
+                metrics.count_unrouted("other", error.status)
+                await problem(error)(scope, receive, send)
+        if not replaced:
+            await send(message)
+
+    return replace
 
 
 def _shown(scope: Scope) -> str:
