@@ -26,7 +26,7 @@ from service.watching import metrics
 
 _SAMPLES, _MODELS, _METRICS = "/v1/samples", "/v1/models", "/metrics"
 _JSON = b"application/json"
-_NOT_FOUND = 404
+_NOT_FOUND, _NOT_ALLOWED = 404, 405
 
 
 class Routes:
@@ -64,9 +64,13 @@ class Routes:
 
         async def send_unless_unknown(message: Message) -> None:
             nonlocal unknown
-            if message["type"] == "http.response.start" and message["status"] == _NOT_FOUND:
+            if message["type"] == "http.response.start" and message["status"] in (_NOT_FOUND, _NOT_ALLOWED):
                 unknown = True
-                await (await self._guarded("other", scope, self._nothing))(scope, receive, send)
+                error: LatentserveError = NotFoundError(f"{_shown(scope)}: no such route")
+                if message["status"] == _NOT_ALLOWED:
+                    error = MethodNotAllowedError(_shown(scope), Headers(raw=message["headers"]).get("allow", ""))
+                metrics.count_unrouted("other", error.status)
+                await problem(error)(scope, receive, send)
             elif not unknown:
                 await send(message)
 
@@ -121,27 +125,6 @@ class Routes:
         if scope["path"] == _SAMPLES:
             raise MethodNotAllowedError(_shown(scope), "POST")
         raise NotFoundError(f"{_shown(scope)}: no such route")
-
-
-def _problems(scope: Scope, receive: Receive, send: Send) -> Send:
-    """Pass BentoML's answers on; where its router finds no route, it says so in plain text, and we as a problem."""
-    replaced = False
-
-    async def replace(message: Message) -> None:
-        nonlocal replaced
-        if message["type"] == "http.response.start" and message["status"] in (404, 405):
-            headers = Headers(raw=message["headers"])
-            if headers.get("content-type", "").startswith("text/plain"):
-                replaced = True
-                error: LatentserveError = NotFoundError(f"{_shown(scope)}: no such route")
-                if message["status"] == 405:
-                    error = MethodNotAllowedError(_shown(scope), headers.get("allow", ""))
-                metrics.count_unrouted("other", error.status)
-                await problem(error)(scope, receive, send)
-        if not replaced:
-            await send(message)
-
-    return replace
 
 
 def _shown(scope: Scope) -> str:
