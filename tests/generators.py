@@ -14,8 +14,14 @@ def dense_generator(
     hidden: int = 32,
     seed: int = 0,
     poison: bool = False,
+    depth: int = 0,
+    batch_mean: bool = False,
 ) -> onnx.ModelProto:
-    """tanh(W2 relu(W1 z + E[label])) of the given sample shape; with `poison`, NaN where z[0] > 3."""
+    """tanh(W2 relu(W1 z + E[label])) of the given sample shape.
+
+    With `poison`, NaN where z[0] > 3. `depth` more hidden layers, all of one weight, make it as slow as is wanted.
+    With `batch_mean` a row depends on its batch, whose mean is taken off.
+    """
     rng = np.random.default_rng(seed)
     size = int(np.prod(shape))
     weights = {
@@ -33,13 +39,27 @@ def dense_generator(
             helper.make_node("Add", ["h0", "e"], ["h1"]),
         ]
         last = "h1"
+    nodes.append(helper.make_node("Relu", [last], ["h2"]))
+    last = "h2"
+    if depth:
+        weights["w"] = rng.normal(size=(hidden, hidden)) / np.sqrt(hidden)
+    for layer in range(depth):
+        nodes.append(helper.make_node("MatMul", [last, "w"], [f"deep{layer}"]))
+        last = f"deep{layer}"
     initializers = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
     initializers.append(numpy_helper.from_array(np.array([-1, *shape], np.int64), "shape"))
     nodes += [
-        helper.make_node("Relu", [last], ["h2"]),
-        helper.make_node("MatMul", ["h2", "w2"], ["h3"]),
+        helper.make_node("MatMul", [last, "w2"], ["h3"]),
         helper.make_node("Tanh", ["h3"], ["h4"]),
     ]
+    last = "h4"
+    if batch_mean:
+        initializers.append(numpy_helper.from_array(np.array([0], np.int64), "batch_axis"))
+        nodes += [
+            helper.make_node("ReduceMean", [last, "batch_axis"], ["m"], keepdims=1),
+            helper.make_node("Sub", [last, "m"], ["h6"]),
+        ]
+        last = "h6"
     if poison:
         initializers += [
             numpy_helper.from_array(np.array([0], np.int64), "zero"),
@@ -49,9 +69,10 @@ def dense_generator(
         nodes += [
             helper.make_node("Gather", ["z", "zero"], ["first"], axis=1),
             helper.make_node("Greater", ["first", "three"], ["bad"]),
-            helper.make_node("Where", ["bad", "nan", "h4"], ["h5"]),
+            helper.make_node("Where", ["bad", "nan", last], ["h5"]),
         ]
-    nodes.append(helper.make_node("Reshape", ["h5" if poison else "h4", "shape"], ["sample"]))
+        last = "h5"
+    nodes.append(helper.make_node("Reshape", [last, "shape"], ["sample"]))
     outputs = [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *shape])]
     return model(nodes, "generator", inputs, outputs, initializers)
 

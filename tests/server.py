@@ -10,23 +10,30 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 START_SECONDS = 60
 STOP_SECONDS = 30
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class Server:
     """`latentserve serve BUNDLE ...`; settings are keyword arguments (`workers=2`, `max_n=10`)."""
 
     def __init__(self, *bundles: Path, wait_ready: bool = True, **settings: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
         self._home = tempfile.TemporaryDirectory(prefix="latentserve-test-")
@@ -80,6 +87,42 @@ class Server:
         """POST /v1/samples."""
         headers = {} if accept is None else {"Accept": accept}
         return self.http.post("/v1/samples", json=body, headers=headers)
+
+    def metrics(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Every series of `/metrics` that is latentserve's own: {(name, labels): value}."""
+        families = text_string_to_metric_families(self.http.get("/metrics").raise_for_status().text)
+        return {
+            (sample.name, frozenset(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name.startswith("latentserve_")
+        }
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of the series of this name that carry these labels; KeyError where there is none."""
+        wanted = set(labels.items())
+        found = [value for (has, of), value in self.metrics().items() if has == f"latentserve_{name}" and wanted <= of]
+        if not found:
+            raise KeyError(f"{name} {labels}")
+        return sum(found)
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+        """Wait until something is so; TimeoutError where it does not come to be."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {seconds} s: {self.log.read_text()}")
+            time.sleep(0.05)
+
+    def worker_pids(self) -> list[int]:
+        """The processes that serve: children of the supervisor that hold the service."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if parent == self.process.pid and b"worker" in (folder / "cmdline").read_bytes():
+                    found.append(int(folder.name))
+        return sorted(found)
 
     def __enter__(self) -> Self:
         return self

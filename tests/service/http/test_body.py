@@ -72,12 +72,15 @@ def test_documented_fields_with_arbitrary_values(fields: dict[str, object]) -> N
 
 def _request_or_error(content: bytes) -> None:
     for model in (CONDITIONAL, PLAIN):
+        refusal: LatentserveError | None = None
         try:
             request = rows_request(parse_body(content), model, MAX_N)
         except LatentserveError as error:
-            assert error.status in (400, 413, 422)
-            assert str(error)
-            assert len(str(error)) < 1000 or isinstance(error, TooLargeError)
+            refusal = error
+        if refusal is not None:
+            assert refusal.status in (400, 413, 422)
+            assert str(refusal)
+            assert len(str(refusal)) < 1000 or isinstance(refusal, TooLargeError)
         else:
             assert 1 <= request.n <= MAX_N
             assert 0 <= request.offset <= request.offset + request.n <= SEED_LIMIT
@@ -195,7 +198,7 @@ def test_a_label_for_an_unconditional_model_is_refused(field: str) -> None:
 def test_n_over_the_limit_is_too_large() -> None:
     assert ask(n=MAX_N).n == MAX_N
     for fields in ({"n": MAX_N + 1}, {"n": 10**9}, {"labels": [0] * (MAX_N + 1)}):
-        with pytest.raises(TooLargeError, match="^n: "):
+        with pytest.raises(TooLargeError, match=r"^n: "):
             ask(**fields)
 
 
@@ -245,7 +248,9 @@ def test_of_a_million_mistakes_few_are_collected(content: bytes) -> None:
     """An error object for each would keep the event loop busy for half a minute."""
     with pytest.raises(InvalidError):
         parse_body(content)
+    errors = 0
     try:
         SamplesBody.model_validate_json(content)
     except ValidationError as error:
-        assert error.error_count() <= 2
+        errors = error.error_count()
+    assert errors <= 2
