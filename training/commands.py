@@ -43,14 +43,17 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path)
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
     """
     with training_extra():
-        from training import loop
         from training.config import load_config
         from training.data import load
-        from training.interrupt import interruptible
-        from training.run import images_seen, prepare
 
         config = load_config(recipe, overrides)
         dataset = load(config.data, data)
+
+        # torch takes seconds to import; a mistake above is told before.
+        from training import loop
+        from training.interrupt import interruptible
+        from training.run import images_seen, prepare
+
         prepare(run, config)
         if images_seen(run) >= config.images:
             click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")

@@ -114,11 +114,16 @@ def export_bundle(
     generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample})
     critic_onnx = golden_score = None
     if critic is not None:
-        golden_score, *rest = run_module(critic, "critic", golden_sample, label)
-        if golden_score.ndim != 1:
-            raise ExportError(f"critic: gives a score of shape {list(golden_score.shape)}; [batch] is needed")
-        outputs = dict(zip(("score", "features"), (golden_score, *rest), strict=False))
-        critic_onnx = to_onnx(critic, "critic", named("sample", golden_sample, label), outputs)
+        outputs = run_module(critic, "critic", golden_sample, label)
+        if len(outputs) == 1:
+            critic = ScoreOnly(critic)
+            outputs = run_module(critic, "critic", golden_sample, label)
+        golden_score, features = outputs
+        if golden_score.ndim != 1 or features.ndim != 2:
+            shapes = f"{list(golden_score.shape)} and {list(features.shape)}"
+            raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
+        inputs = named("sample", golden_sample, label)
+        critic_onnx = to_onnx(critic, "critic", inputs, {"score": golden_score, "features": features})
     return assemble_bundle(
         out,
         name=name,
@@ -135,6 +140,19 @@ def export_bundle(
     )
 
 
+class ScoreOnly(nn.Module):
+    """A critic that gives no features, with its score as the only one: (score [B], features [B, 1])."""
+
+    def __init__(self, critic: nn.Module) -> None:
+        super().__init__()
+        self.critic = critic
+
+    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        output = self.critic(sample) if label is None else self.critic(sample, label)
+        score: Tensor = output[0] if isinstance(output, tuple | list) else output
+        return score, score.unsqueeze(-1)
+
+
 def named(first: str, value: NDArray[np.float32], label: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
     """A graph's inputs by name; the label is one if there are labels."""
     return {first: value} if label is None else {first: value, "label": label}
@@ -148,7 +166,7 @@ def run_module(module: nn.Module, role: str, *inputs: NDArray[np.generic] | None
         try:
             first, again = (module(*_tensors(module, given)) for _ in range(2))
         except Exception as error:  # the module is anybody's
-            raise ExportError(f"{role}: forward of shapes {shapes} fails: {_one_line(error)}") from error
+            raise ExportError(f"{role}: forward of shapes {shapes} fails: {_one_line(error)}") from None
     outputs, repeated = _listed(first), _listed(again)
     for output, repeat in zip(outputs, repeated, strict=True):
         if output.dtype != torch.float32 or output.shape[:1] != (len(given[0]),):
@@ -184,7 +202,7 @@ def to_onnx(
                 verbose=False,
             )
         except Exception as error:  # the exporter fails in its own ways on anybody's module
-            raise ExportError(f"{role}: cannot be exported to ONNX: {_one_line(error)}") from error
+            raise ExportError(f"{role}: cannot be exported to ONNX: {_one_line(error.__cause__ or error)}") from None
     assert program is not None  # noqa: S101, only the deprecated exporter returns None
     model = program.model_proto
     strip(model)
@@ -281,5 +299,5 @@ def _listed(output: object) -> list[Tensor]:
     return [part for part in (output if isinstance(output, tuple | list) else [output]) if isinstance(part, Tensor)]
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__

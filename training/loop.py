@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,8 +22,6 @@ from training.errors import DivergedError
 from training.losses import LOSSES, zero_centred_penalty
 from training.run import CHECKPOINT
 from training.schedules import cosine, ema_decay
-
-GRID_COLUMNS = 10
 
 
 def train(
@@ -47,6 +46,7 @@ def train(
     torch.set_num_threads(config.threads)
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(config.seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a workspace
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     # Construct networks, optimisers and the average.
@@ -60,14 +60,17 @@ def train(
     if (run / CHECKPOINT).exists():
         checkpoint.load(run / CHECKPOINT, state, dataset.description)
     else:
-        report.save_grid(dataset.images[: GRID_COLUMNS**2], GRID_COLUMNS, run / "reals.png")
+        report.save_grid(dataset.images[:100], run / "reals.png")
     stats = report.Stats(run / "stats.jsonl", state.images_seen)
     means = report.Means()
+
+    def scheduled(schedule: str) -> float:
+        return cosine(getattr(config, schedule), state.images_seen, config.images)
 
     def snapshot() -> None:
         checkpoint.save(run / CHECKPOINT, state, dataset.description)
         grid = sample_grid(average, config, len(dataset.label_names))
-        report.save_grid(grid, GRID_COLUMNS, run / f"samples-{state.images_seen:09d}.png")
+        report.save_grid(grid, run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")
 
     with report.Bar(config.images, state.images_seen) as bar:
@@ -76,9 +79,6 @@ def train(
         saved_at = state.images_seen
         while state.images_seen < config.images:
             # Set what the schedules say for this step.
-            def scheduled(schedule: str) -> float:
-                return cosine(getattr(config, schedule), state.images_seen, config.images)
-
             gamma = scheduled("gamma")
             for optimizer in (state.generator_optimizer, state.critic_optimizer):
                 for group in optimizer.param_groups:
@@ -133,14 +133,13 @@ def train(
                 fake_score=fake_score.mean().item(),
             )
 
+            if not math.isfinite(critic_loss.item() + generator_loss.item()):
+                raise DivergedError(f"{run}: diverged before {state.images_seen:,} images: a loss is not finite")
+
             # Once a tick: write the statistics down.
             done = state.images_seen >= config.images
             if done or state.images_seen // config.tick > tick_images // config.tick:
                 line = means.collect()
-                if not all(math.isfinite(value) for value in line.values()):
-                    raise DivergedError(
-                        f"{run}: training diverged before {state.images_seen:,} images (loss not finite)"
-                    )
                 rate = (state.images_seen - tick_images) / (now - tick_started)
                 stats.append(
                     images=state.images_seen,
@@ -207,9 +206,9 @@ def update_average(average: nn.Module, generator: nn.Module, decay: float) -> No
 
 @torch.no_grad()
 def sample_grid(average: nn.Module, config: Config, labels: int) -> NDArray[np.float32]:
-    """Samples float32 [labels * 10, C, H, W], a row a label: the same latents at each snapshot of a run."""
-    latents = np.random.default_rng(config.seed).standard_normal((labels * GRID_COLUMNS, config.latent), np.float32)
+    """Samples float32 [labels * labels, C, H, W], a row a label: the same latents at each snapshot of a run."""
+    latents = np.random.default_rng(config.seed).standard_normal((labels**2, config.latent), np.float32)
     device = next(average.parameters()).device
-    label = torch.arange(labels, device=device).repeat_interleave(GRID_COLUMNS)
+    label = torch.arange(labels, device=device).repeat_interleave(labels)
     samples: NDArray[np.float32] = average(torch.from_numpy(latents).to(device), label).cpu().numpy()
     return samples

@@ -12,7 +12,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-PIXELS = 56  # least side of one image in a grid
+from service.encoding.images import contact_sheet, to_uint8
+
+CELL = 56  # least height of one image in a grid, in pixels
 
 
 class Means:
@@ -90,15 +92,11 @@ class Bar:
             print(line, file=sys.stderr, flush=True)
 
 
-def save_grid(images: NDArray[np.float32], columns: int, path: Path) -> None:
-    """Write images [N, C, H, W] in [-1, 1] (C is 1 or 3) as one PNG, `columns` a row, enlarged to be looked at."""
-    count, channels, height, width = images.shape
-    rows = count // columns
-    grid = images.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)
-    pixels = ((np.clip(grid, -1, 1) + 1) * 127.5).round().astype(np.uint8)
-    pixels = pixels.reshape(rows * height, columns * width, channels)
-    picture = Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels)
-    scale = -(-PIXELS // height)
+def save_grid(images: NDArray[np.float32], path: Path) -> None:
+    """Write images [N, C, H, W] in [-1, 1] (C is 1, 3 or 4) as one square PNG, enlarged to be looked at."""
+    sheet = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1))), 0, -1)
+    picture = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
+    scale = -(-CELL // images.shape[2])
     picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)
 
 

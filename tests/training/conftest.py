@@ -1,0 +1,45 @@
+"""A run small enough to be trained in a second, and the data it sees."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs latentserve[training]")
+
+from training.config import Config, load_config
+from training.data import Dataset, load
+
+TINY = """
+data: digits
+network: dense
+width: 16
+latent: 8
+loss: relativistic
+gamma: {start: 1.0, end: 0.1}
+images: 1000
+batch: 32
+lr: {start: 1e-3, end: 1e-4}
+beta1: 0.0
+beta2: {start: 0.9, end: 0.99}
+ema_half_life: {start: 0, end: 100}
+tick: 200
+snapshot: 400
+threads: 1
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_file: Path) -> Config:
+    return load_config(str(tiny_file))
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load("digits", None)

@@ -1,0 +1,135 @@
+import contextlib
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from training.data import load
+from training.data.idx import read
+from training.errors import DataError
+
+
+def idx(array: np.ndarray, code: int = 8) -> bytes:
+    return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    images = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(images))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8))))
+    return tmp_path
+
+
+@given(
+    array=arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6)),
+    zipped=st.booleans(),
+)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, zipped: bool) -> None:
+    path = tmp_path_factory.mktemp("idx") / ("file.gz" if zipped else "file")
+    path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+    got = read(path)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, array)
+
+
+@given(
+    array=arrays.arrays(np.uint8, arrays.array_shapes(min_dims=1, max_dims=3, max_side=5)),
+    zipped=st.booleans(),
+    data=st.data(),
+)
+def test_a_truncated_file_is_one_line(
+    tmp_path_factory: pytest.TempPathFactory, array: np.ndarray, zipped: bool, data: st.DataObject
+) -> None:
+    content = gzip.compress(idx(array)) if zipped else idx(array)
+    kept = data.draw(st.integers(0, len(content) - 1))
+    path = tmp_path_factory.mktemp("idx") / ("file.gz" if zipped else "file")
+    path.write_bytes(content[:kept])
+    with pytest.raises(DataError, match="file") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+
+
+@given(content=st.binary(max_size=64))
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("idx") / "file"
+    path.write_bytes(content)
+    with contextlib.suppress(DataError):
+        assert read(path).nbytes <= len(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not an IDX file"),
+        (b"PK\x03\x04", "not an IDX file"),
+        (b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0", "IDX type 0x0d"),
+        (b"\0\0\x08\x03\0\0\0\x01", "truncated IDX header"),
+        (b"\0\0\x08\x00", "truncated IDX header"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, "truncated: 0 values"),
+        (b"\0\0\x08\x01\0\0\0\x02abc", "too long: 3 values, 2 promised"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(DataError, match=words):
+        read(tmp_path / "file")
+
+
+def test_images_are_scaled_and_labelled(folder: Path) -> None:
+    dataset = load("mnist", folder)
+    assert dataset.images.shape == (5, 1, 8, 8)
+    assert dataset.images.dtype == np.float32
+    assert dataset.images.min() == -1
+    assert dataset.images.max() == 1
+    assert dataset.labels.tolist() == [0, 1, 2, 3, 4]
+    assert dataset.labels.dtype == np.int64
+    assert dataset.description.label_counts == [1] * 5 + [0] * 5
+
+
+def test_the_digest_is_of_the_content(folder: Path) -> None:
+    before = load("mnist", folder).description.sha256
+    assert load("mnist", folder).description.sha256 == before
+    content = bytearray((folder / "train-images-idx3-ubyte").read_bytes())
+    content[-1] ^= 1
+    (folder / "train-images-idx3-ubyte").write_bytes(content)
+    assert load("mnist", folder).description.sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("file", "array", "words"),
+    [
+        ("train-labels-idx1-ubyte", np.arange(4, dtype=np.uint8), "4 labels for the 5 images"),
+        ("train-labels-idx1-ubyte", np.full(5, 10, np.uint8), "label 10; expected 0 to 9"),
+        ("train-labels-idx1-ubyte", np.zeros((5, 1), np.uint8), "2 dimensions; labels have 1"),
+        ("train-images-idx3-ubyte", np.zeros((5, 64), np.uint8), "2 dimensions; images have 3"),
+        ("train-images-idx3-ubyte", np.zeros((5, 0, 8), np.uint8), "no images"),
+    ],
+)
+def test_files_that_disagree_are_named(folder: Path, file: str, array: np.ndarray, words: str) -> None:
+    (folder / file).write_bytes(idx(array))
+    with pytest.raises(DataError, match=words):
+        load("mnist", folder)
+
+
+def test_a_missing_empty_or_superfluous_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="absent: no such folder"):
+        load("mnist", tmp_path / "absent")
+    with pytest.raises(DataError, match=r"no train-images-idx3-ubyte or train-images-idx3-ubyte\.gz in it"):
+        load("mnist", tmp_path)
+    with pytest.raises(DataError, match="--data: `mnist` needs a folder"):
+        load("mnist", None)
+    with pytest.raises(DataError, match="--data: `digits` ships with scikit-learn"):
+        load("digits", tmp_path)
+
+
+def test_mnist_itself(mnist_folder: Path) -> None:
+    train = load("mnist", mnist_folder)
+    assert train.images.shape == (60_000, 1, 28, 28)
+    assert train.description.label_counts == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert load("mnist", mnist_folder, "test").images.shape == (10_000, 1, 28, 28)

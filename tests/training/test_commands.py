@@ -1,0 +1,122 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from service.cli import main
+from training.config import load_config, write_config
+
+LATENTSERVE = [sys.executable, "-c", "from service.cli import main; main()"]
+
+
+@pytest.fixture
+def latentserve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Run the command line in this process; gives its exit code, what it printed and what it complained of."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["latentserve", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    return run
+
+
+def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    code, out, err = latentserve("train", tiny_file, "--out", run)
+    assert code == 0, err
+    assert f"next: latentserve export {run} --out BUNDLE" in out
+    assert "1,024/1,000 images" in err
+    assert "/s  ETA 0 s" in err
+    code, out, _ = latentserve("train", tiny_file, "--out", run)
+    assert code == 0
+    assert "finished after 1,024 images; nothing left to train" in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
+def test_a_signal_saves_and_says_how_to_resume(tiny_file: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "a run"
+    words = ["train", str(tiny_file), "--set", "images=50000000", "--set", "snapshot=50000000", "--out", str(run)]
+    process = subprocess.Popen([*LATENTSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stats = run / "stats.jsonl"
+    deadline = time.monotonic() + 60
+    while not (stats.exists() and stats.read_text().count("\n") >= 2):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert "saved after" in out
+    assert f"latentserve train {tiny_file} --set images=50000000 --set snapshot=50000000 --out '{run}'" in out
+    with safe_open(run / "checkpoint.safetensors", framework="pt") as file:
+        assert "rng" in file.keys()  # noqa: SIM118
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["train", "cifar", "--out", "run"], "no recipe `cifar`"),
+        (["train", "digits", "--set", "imagse=1", "--out", "run"], "unknown key `imagse`"),
+        (["train", "digits", "--set", "images=lots", "--out", "run"], "`images`: Input should be a valid integer"),
+        (["train", "mnist", "--out", "run"], "--data: `mnist` needs a folder"),
+        (["train", "mnist", "--data", "absent", "--out", "run"], "absent: no such folder"),
+        (["train", "mnist", "--data", "empty", "--out", "run"], "empty: no train-images-idx3-ubyte"),
+        (["train", "digits", "--out", "full"], "full: not a run, and not an empty folder"),
+        (["train", "digits", "--out", "file"], "file: not a run, and not an empty folder"),
+        (["train", "digits", "--out", "other"], "other: cannot resume with another configuration: `seed` is 5, not 0"),
+        (["export", "absent", "--out", "bundle"], "absent: not a run with a checkpoint"),
+        (["export", "full", "--out", "bundle"], "full: not a run with a checkpoint"),
+    ],
+)
+def test_a_mistake_is_one_line_and_no_traceback(
+    latentserve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], complaint: str
+) -> None:
+    for name in ("empty", "full", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    (tmp_path / "file").write_text("precious")
+    write_config(load_config("digits", ("seed=5",)), tmp_path / "other" / "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    code, _, err = latentserve(*words)
+    assert code != 0
+    assert complaint in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert not (tmp_path / "run").exists()
+
+
+# As an installation without the extra: the packages cannot be found, whoever asks.
+WITHOUT_EXTRA = """
+import sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in {"torch", "yaml", "sklearn", "safetensors", "matplotlib", "rich", "onnxscript"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from service.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "export"])
+def test_help_has_an_example_and_needs_no_extra(command: str) -> None:
+    helped = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA, command, "--help"], capture_output=True, text=True)
+    assert helped.returncode == 0, helped.stderr
+    assert f"latentserve {command}" in helped.stdout
+    assert "Example" in helped.stdout
+
+
+@pytest.mark.parametrize("words", [["train", "digits", "--out", "run"], ["export", "run", "--out", "bundle"]])
+def test_without_the_extra_it_is_named_in_one_line(tmp_path: Path, words: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode != 0
+    assert "is not installed: install latentserve[training]" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
