@@ -65,7 +65,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     """
     if out.exists() and not out.is_dir():
         raise BundleError(f"{out}: is there already and is not a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if out.is_dir() and any(out.iterdir()) and not _is_bundle(out):
         raise BundleError(f"{out}: is there already and is not a bundle")
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
     manifest = Manifest.model_validate({**manifest.model_dump(), "sha256": hashes})
@@ -86,6 +86,15 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     except OSError as error:
         raise BundleError(f"{out}: cannot be written ({error.strerror or error})") from None
     return manifest
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether a folder may be replaced by a newer bundle. Other things have a `manifest.json` too: web pages do."""
+    try:
+        fields = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and {"schema_version", "sha256"} <= set(fields)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -135,7 +144,7 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{file}: is larger than {_MANIFEST_BYTES} bytes")
     try:
         fields = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{file}: is not JSON ({error})") from None
     stated = fields.get("schema_version") if isinstance(fields, dict) else None
     if stated != SCHEMA_VERSION:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from dataclasses import dataclass
 from typing import Any
@@ -63,9 +64,9 @@ class Golden:
                 label=_expect(arrays["label"], np.int64, 1) if "label" in arrays else None,
                 sample=_expect(arrays["sample"], np.float32, None),
                 score=_expect(arrays["score"], np.float32, 1) if "score" in arrays else None,
-                measured=float(arrays["measured"]),
-                tolerance=float(arrays["tolerance"]),
-                score_tolerance=float(arrays["score_tolerance"]),
+                measured=_distance(arrays["measured"]),
+                tolerance=_distance(arrays["tolerance"]),
+                score_tolerance=_distance(arrays["score_tolerance"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"golden.npz: {error}") from None
@@ -85,10 +86,21 @@ def pack_arrays(arrays: dict[str, NDArray[np.generic]]) -> bytes:
 def unpack_arrays(content: bytes, file: str) -> dict[str, NDArray[np.generic]]:
     """The arrays of an `.npz`, never unpickled. Raises BundleError naming `file`."""
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        archive = np.load(io.BytesIO(content), allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it is a single array")
+        with archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{file}: not a readable npz file ({error})") from None
+    except Exception as error:  # a damaged archive fails in zipfile, zlib and numpy, each in ways of its own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise BundleError(f"{file}: not a readable npz file ({reason})") from None
+
+
+def _distance(array: NDArray[Any]) -> float:
+    value = float(array)
+    if not 0 <= value < math.inf:
+        raise ValueError(f"a tolerance of {value}")
+    return value
 
 
 def _expect(array: NDArray[Any], dtype: type[np.generic], rank: int | None) -> NDArray[Any]:

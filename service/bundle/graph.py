@@ -23,9 +23,9 @@ def parse(content: bytes, file: str) -> onnx.ModelProto:
     if not model.graph.node and not model.graph.output:
         raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
     # External data would let a bundle read any file of the host, outside the hashes.
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model.graph)):
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise BundleError(f"{file}: keeps weights in another file; save it as one file")
-    random = sorted({node.op_type for node in _nodes(model.graph) if node.op_type in _RANDOM or _trains(node)})
+    random = sorted({node.op_type for node in _nodes(model) if node.op_type in _RANDOM or _trains(node)})
     if random:
         raise BundleError(f"{file}: holds random operators ({', '.join(random)}); z must be the only source of chance")
     return model
@@ -58,6 +58,16 @@ def _tensor(value: onnx.ValueInfoProto, file: str) -> Tensor:
     return Tensor.model_validate({"name": value.name, "dtype": dtype, "shape": ["batch", *shape[1:]]})
 
 
+def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every node: of the graph, of the model's own functions, and of the graphs within nodes."""
+    waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for graph in _subgraphs(node):
+            waiting.extend(graph.node)
+
+
 def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     for attribute in node.attribute:
         if attribute.HasField("g"):
@@ -65,22 +75,18 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    for node in graph.node:
-        yield node
-        for inner in _subgraphs(node):
-            yield from _nodes(inner)
-
-
-def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    for node in graph.node:
+def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that is stored: initializers, sparse ones too, and constants."""
+    nodes = list(_nodes(model))
+    for graph in (model.graph, *(inner for node in nodes for inner in _subgraphs(node))):
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    for node in nodes:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-        for inner in _subgraphs(node):
-            yield from _tensors(inner)
 
 
 def _trains(node: onnx.NodeProto) -> bool:
