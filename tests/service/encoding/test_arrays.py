@@ -1,0 +1,64 @@
+"""Numbers: what numpy reads back, and JSON."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from service.bundle import SampleSpec
+from service.encoding import arrays
+from service.encoding.images import to_uint8
+from service.encoding.provenance import Provenance
+
+IMAGE = SampleSpec(kind="image", shape=[1, 2, 3], value_range=(-1, 1), channels="L")
+ARRAY = SampleSpec(kind="array", shape=[2, 3])
+MADE_BY = Provenance("toy", "0123456789ab", 7, 3)
+
+
+@given(
+    n=st.integers(1, 10**6),
+    shape=st.lists(st.integers(1, 100), max_size=4),
+    dtype=st.sampled_from(["float32", "uint8"]),
+)
+def test_numpy_reads_the_header(n: int, shape: list[int], dtype: Any) -> None:
+    header = arrays.npy_header((n, *shape), dtype)
+    assert len(header) % 64 == 0
+    stream = io.BytesIO(header)
+    assert np.lib.format.read_magic(stream) == (1, 0)
+    assert np.lib.format.read_array_header_1_0(stream) == ((n, *shape), False, np.dtype(dtype))
+    assert stream.read() == b""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+def test_slices_after_a_header_are_a_file(dtype: Any) -> None:
+    samples = np.random.default_rng(0).uniform(-1.2, 1.2, (10, 1, 2, 3)).astype(np.float32)
+    content = arrays.npy_header(samples.shape, dtype)
+    content += b"".join(arrays.raw(samples[start : start + 4], IMAGE, dtype) for start in range(0, 10, 4))
+    read = np.load(io.BytesIO(content), allow_pickle=False)
+    assert read.dtype == np.dtype(dtype)
+    assert np.array_equal(read, samples if dtype == "float32" else to_uint8(samples, (-1, 1)))
+
+
+def test_raw_values_are_little_endian_in_c_order() -> None:
+    samples = np.asfortranarray(np.arange(12, dtype=np.float32).reshape(2, 2, 3))
+    assert arrays.raw(samples, ARRAY, "float32") == np.arange(12, dtype="<f4").tobytes()
+
+
+def test_json_of_numbers_comes_back_exactly() -> None:
+    samples = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
+    assert np.array_equal(np.array(arrays.json_values(samples, ARRAY, MADE_BY), np.float32), samples)
+
+
+def test_json_of_pictures_names_each_row() -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, (4, 1, 2, 3)).astype(np.float32)
+    for row, value in enumerate(arrays.json_values(samples, IMAGE, MADE_BY)):
+        image = Image.open(io.BytesIO(base64.b64decode(value, validate=True)))
+        assert np.array_equal(np.asarray(image), to_uint8(samples[row, 0], (-1, 1)))
+        assert image.text["Row"] == str(3 + row)  # type: ignore[attr-defined]

@@ -1,0 +1,152 @@
+"""The monitor: its counts are numpy's, what is not finite is counted and not binned, and failing it holds nobody up."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from service.bundle import Bundle, read_bundle
+from service.sampling.engine import Engine
+from service.sampling.request import ARMS, RowsRequest
+from service.sampling.sampler import BatchDone
+from service.watching import monitor as monitor_module
+from service.watching.metrics import ModelMetrics
+from service.watching.monitor import Monitor
+from service.watching.reference import Reference
+from service.watching.signals import sample_signals, signal_names
+
+_NUMBERS = itertools.count()
+
+
+class Watched:
+    """A monitor of a bundle, under a model name that no other test counts under."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.name = f"monitored-{next(_NUMBERS)}"
+        self.engine = Engine(bundle, "cpu")
+        self.spec = bundle.manifest.sample
+        names = signal_names(self.spec, has_critic=True)
+        assert bundle.reference is not None
+        reference = Reference.from_bytes(bundle.reference, names)
+        self.monitor = Monitor(self.engine, reference, ModelMetrics(self.name, "v", names, reference.signals))
+
+    def value(self, metric: str, **labels: str) -> float:
+        found = [
+            sample.value
+            for family in REGISTRY.collect()
+            for sample in family.samples
+            if sample.name == f"latentserve_{metric}"
+            and {"model": self.name, **labels}.items() <= sample.labels.items()
+        ]
+        assert found, (metric, labels)
+        return sum(found)
+
+    def run(self, batches: list[BatchDone]) -> None:
+        for batch in batches:
+            self.monitor.offer(batch)
+        self.monitor.start()
+        self.monitor.stop()
+
+
+@pytest.fixture
+def watched(bundle: Path) -> Watched:
+    return Watched(read_bundle(bundle))
+
+
+def made(watched: Watched, n: int = 200, seed: int = 1) -> list[BatchDone]:
+    """Batches of 50 rows whose arms take turns."""
+    request = RowsRequest(n=n, seed=seed)
+    z, labels = request.inputs(watched.engine.bundle.manifest, 0, n)
+    assert labels is not None
+    samples = watched.engine.generate(z, labels)
+    arms = np.arange(n) % len(ARMS)
+    # A little time for the engine, so that the critic has next to none after its first batch.
+    return [BatchDone(samples[i : i + 50], labels[i : i + 50], arms[i : i + 50], 1e-3) for i in range(0, n, 50)]
+
+
+def test_counts_and_sums_are_those_of_numpy(watched: Watched) -> None:
+    batches = made(watched)
+    watched.run(batches)
+    samples = np.concatenate([batch.samples for batch in batches])
+    arms = np.concatenate([batch.arms for batch in batches])
+    for index, arm in enumerate(ARMS):
+        rows = int((arms == index).sum())
+        assert watched.value("samples_total", arm=arm) == watched.value("monitored_samples_total", arm=arm) == rows
+        for name, values in sample_signals(samples, watched.spec).items():
+            own = values[arms == index]
+            assert watched.value("output_signal_bin_total", arm=arm, signal=name) == rows
+            positive = watched.value("output_signal_sum_total", arm=arm, signal=name, sign="positive")
+            negative = watched.value("output_signal_sum_total", arm=arm, signal=name, sign="negative")
+            assert positive == pytest.approx(own[own > 0].sum())
+            assert negative == pytest.approx(-own[own < 0].sum())
+    assert watched.value("batch_rows_sum") == 200
+    assert watched.value("inference_duration_seconds_sum") == pytest.approx(4e-3)
+    assert watched.value("monitor_failures_total") == watched.value("monitor_dropped_batches_total") == 0
+
+
+def test_the_critic_scores_whole_batches(watched: Watched) -> None:
+    watched.run(made(watched))
+    scored = watched.value("output_signal_bin_total", signal="critic_score")
+    assert scored > 0
+    assert scored % 50 == 0
+
+
+def test_the_bins_are_those_of_the_reference(watched: Watched) -> None:
+    """Samples of the prior fill every bin alike; others do not."""
+    watched.run(made(watched, 3000))
+    counts = [watched.value("output_signal_bin_total", signal="mean", bin=f"{index:02}") for index in range(20)]
+    assert sum(counts) == 3000
+    assert min(counts) > 75
+    assert max(counts) < 240
+
+
+def test_what_is_not_finite_is_counted_and_not_binned(watched: Watched) -> None:
+    batches = made(watched)
+    batches[1].samples[3] = np.nan
+    batches[2].samples[4, 0, 0, :2] = np.inf
+    watched.run(batches)
+    assert watched.value("output_nonfinite_total") == 64 + 2
+    assert watched.value("monitored_samples_total") == 200
+    for name in ("mean", "std", "saturated_share"):
+        assert watched.value("output_signal_bin_total", signal=name) == 198
+        assert np.isfinite(watched.value("output_signal_sum_total", signal=name))
+    assert watched.value("monitor_failures_total") == 0
+
+
+def test_a_batch_that_cannot_be_monitored_costs_itself_only(watched: Watched) -> None:
+    batches = made(watched)
+    broken = BatchDone(batches[1].samples, batches[1].labels, batches[1].arms[:10], 1e-3)
+    watched.run([batches[0], broken, *batches[2:]])
+    assert watched.value("monitor_failures_total") == 1
+    assert watched.value("output_signal_bin_total", signal="mean") >= 150
+
+
+def test_behind_it_gives_up_the_oldest_batches_and_says_so(watched: Watched) -> None:
+    backlog = monitor_module._BACKLOG
+    batch = made(watched, 50)[0]
+    watched.run([batch] * (backlog + 10))
+    assert watched.value("monitor_dropped_batches_total") == 10
+    assert watched.value("monitored_samples_total") == 50 * backlog
+    # They were made all the same.
+    assert watched.value("samples_total") == 50 * (backlog + 10)
+
+
+def test_an_unconditional_model_without_a_critic(plain_bundle: Path) -> None:
+    read = read_bundle(plain_bundle)
+    engine = Engine(read, "cpu")
+    names = signal_names(read.manifest.sample, has_critic=False)
+    assert read.reference is not None
+    reference = Reference.from_bytes(read.reference, names)
+    metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", names, reference.signals)
+    monitor = Monitor(engine, reference, metrics)
+    z, _ = RowsRequest(n=30, seed=1).inputs(read.manifest, 0, 30)
+    monitor.start()
+    monitor.offer(BatchDone(engine.generate(z, None), None, np.zeros(30, np.int64), 1e-3))
+    monitor.stop()
+    assert metrics.monitor_failures._value.get() == 0
+    assert metrics._monitored[0]._value.get() == 30
