@@ -1,0 +1,200 @@
+"""Transposed convolutions rewritten as convolutions and a pixel shuffle: the same numbers from faster kernels.
+
+A transposed convolution of stride s and kernel k sums, at u = o + pad of its uncropped output, x[i] w[u - s i] over i.
+With u = s q + r, phase r of every output is an ordinary convolution of x with the taps w[r + s m], m < M = ceil(k / s)
+(Shi et al. 2016, https://arxiv.org/abs/1609.07009). So one convolution of kernel M gives all s^n phases as channels,
+a shuffle interleaves them, and the pads are cropped off. It multiplies little more than the transposed convolution
+does: M - 1 positions an axis, at the border.
+
+The shuffle is spelled channels last (reshape, transpose, reshape): integer convolutions run in that layout, so ONNX
+Runtime cancels the transposes around them, and what is left moves whole rows of channels. The operator DepthToSpace
+would bring back channels first twice a layer, which cost a quarter of the speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper, shape_inference
+
+# Functions of one value, which may as well be taken before the shuffle: right behind the convolution, where a
+# quantised convolution takes them into its own rounding.
+_POINTWISE = {"Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "Tanh", "Softplus", "Gelu", "HardSigmoid", "HardSwish"}
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One spatial axis of the rewrite: the convolution's `taps` and pads, then `crop` at either end of the output."""
+
+    stride: int
+    taps: int
+    pads: tuple[int, int]
+    positions: int
+    crop: tuple[int, int]
+
+    @classmethod
+    def of(cls, size: int, kernel: int, stride: int, pads: tuple[int, int], output_padding: int) -> _Axis:
+        if size == 1:  # one position has no neighbours: its phases are the whole kernel
+            stride = kernel
+        taps = -(-kernel // stride)
+        crop = (pads[0], stride * taps - kernel - output_padding + pads[1])
+        left, first = cls._trimmed(stride, taps, crop[0])
+        right, last = cls._trimmed(stride, taps, crop[1])
+        return cls(stride, taps, (left, right), size + left + right - taps + 1, (first, last))
+
+    @staticmethod
+    def _trimmed(stride: int, taps: int, crop: int) -> tuple[int, int]:
+        """The convolution's pad at one end, and what is then left to crop: whole positions are never computed.
+
+        An output padding beyond the last tap is a negative crop, that is, a position more.
+        """
+        positions = min(crop // stride, taps - 1)
+        return taps - 1 - positions, crop - stride * positions
+
+
+def rewrite_transposed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of `model` in which transposed convolutions are convolutions and a pixel shuffle.
+
+    The outputs are the same to float32 rounding (sums are taken in another order). Any stride, kernel, pads, output
+    padding and groups over 1 to 3 spatial axes; left as they are: those with dilation, `auto_pad` SAME, an
+    `output_shape`, weights that are no constants, spatial axes of a size that shape inference does not find, and those
+    inside control flow. A pointwise activation that alone follows moves before the shuffle.
+    """
+    model = shape_inference.infer_shapes(model)
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    values = [*graph.input, *graph.value_info, *graph.output]
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in values}
+    outputs = {value.name for value in graph.output}
+    nodes: list[onnx.NodeProto] = []
+    moved: set[str] = set()  # activations, by their output
+    for index, node in enumerate(graph.node):
+        if node.op_type in _POINTWISE and node.output[0] in moved:
+            continue
+        axes = _axes(node, weights, shapes)
+        if axes is None:
+            nodes.append(node)
+            continue
+        followers = [after for after in graph.node if node.output[0] in after.input]
+        activation = None
+        if len(followers) == 1 and followers[0].op_type in _POINTWISE and node.output[0] not in outputs:
+            activation = followers[0]
+            moved.add(activation.output[0])
+        nodes += _shuffled(node, f"{node.name or node.op_type}/{index}", axes, activation, weights, graph)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused(graph)
+    return shape_inference.infer_shapes(model)
+
+
+def _axes(
+    node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
+) -> list[_Axis] | None:
+    """How each spatial axis is rewritten; None: the node is not a transposed convolution that can be."""
+    if node.op_type != "ConvTranspose" or node.domain not in ("", "ai.onnx"):
+        return None
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    constant = all(name in weights for name in node.input[1:] if name)
+    sizes = shapes.get(node.input[0], [])[2:]
+    if not constant or not 1 <= len(sizes) <= 3 or 0 in sizes or "output_shape" in given:
+        return None
+    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or any(d != 1 for d in given.get("dilations", [])):
+        return None
+    rank = len(sizes)
+    pads, strides = given.get("pads", [0] * 2 * rank), given.get("strides", [1] * rank)
+    extra = given.get("output_padding", [0] * rank)
+    return [
+        _Axis.of(sizes[i], weights[node.input[1]].dims[2 + i], strides[i], (pads[i], pads[rank + i]), extra[i])
+        for i in range(rank)
+    ]
+
+
+def _shuffled(
+    node: onnx.NodeProto,
+    name: str,
+    axes: Sequence[_Axis],
+    activation: onnx.NodeProto | None,
+    weights: dict[str, onnx.TensorProto],
+    graph: onnx.GraphProto,
+) -> list[onnx.NodeProto]:
+    """The nodes that take the place of a transposed convolution (and of its activation)."""
+    rank, strides = len(axes), [axis.stride for axis in axes]
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    kernel = _phases(numpy_helper.to_array(weights[node.input[1]]), axes, groups)
+    channels = len(kernel) // prod(strides)
+    nodes: list[onnx.NodeProto] = []
+
+    def constant(label: str, array: NDArray[np.generic]) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), f"{name}/{label}"))
+        return f"{name}/{label}"
+
+    def step(operator: str, inputs: list[str], **attributes: object) -> str:
+        output = f"{name}/{len(nodes)}"
+        nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        return output
+
+    inputs = [node.input[0], constant("weight", kernel)]
+    if len(node.input) > 2 and node.input[2]:
+        bias = numpy_helper.to_array(weights[node.input[2]]).reshape(groups, 1, -1)
+        inputs.append(constant("bias", np.repeat(bias, prod(strides), axis=1).reshape(-1)))
+    pads = [axis.pads[end] for end in (0, 1) for axis in axes]
+    value = step("Conv", inputs, kernel_shape=[axis.taps for axis in axes], pads=pads, group=groups)
+    last = node.output[0]
+    if activation is not None:
+        last = activation.output[0]
+        moved = onnx.NodeProto.FromString(activation.SerializeToString())
+        moved.name, moved.input[0], moved.output[0] = f"{name}/activation", value, f"{name}/activation"
+        nodes.append(moved)
+        value = moved.output[0]
+    cropped = [i for i, axis in enumerate(axes) if axis.crop != (0, 0)]
+    if prod(strides) > 1 or cropped:
+        value = step("Transpose", [value], perm=[0, *range(2, rank + 2), 1])
+        if prod(strides) > 1:
+            sizes = [axis.positions for axis in axes]
+            split = np.array([-1, *sizes, groups, *strides, channels // groups], np.int64)
+            value = step("Reshape", [value, constant("split", split)])
+            # [batch, positions ..., group, phases ..., channel] -> [batch, (position, phase) ..., group, channel]
+            interleaved = [axis for i in range(rank) for axis in (1 + i, 2 + rank + i)]
+            value = step("Transpose", [value], perm=[0, *interleaved, 1 + rank, 2 + 2 * rank])
+            merged = np.array([-1, *(size * stride for size, stride in zip(sizes, strides, strict=True)), channels])
+            value = step("Reshape", [value, constant("merged", merged.astype(np.int64))])
+        if cropped:
+            starts = np.array([axes[i].crop[0] for i in cropped], np.int64)
+            ends = np.array([axes[i].positions * strides[i] - axes[i].crop[1] for i in cropped], np.int64)
+            bounds = [constant("starts", starts), constant("ends", ends)]
+            value = step("Slice", [value, *bounds, constant("axes", np.array(cropped, np.int64) + 1)])
+        step("Transpose", [value], perm=[0, rank + 1, *range(1, rank + 1)])
+    nodes[-1].output[0] = last
+    return nodes
+
+
+def _phases(weight: NDArray[np.float32], axes: Sequence[_Axis], groups: int) -> NDArray[np.float32]:
+    """The convolution's weights [groups * phases * outputs, inputs / groups, *taps].
+
+    `weight` is the transposed convolution's [inputs, outputs / groups, *kernel]; channels come out ordered by group,
+    then phase (last axis fastest), then output.
+    """
+    inputs, outputs = weight.shape[:2]
+    rank = len(axes)
+    short = [(0, axis.taps * axis.stride - size) for axis, size in zip(axes, weight.shape[2:], strict=True)]
+    full = np.pad(weight, [(0, 0), (0, 0), *short])
+    split = full.reshape(groups, inputs // groups, outputs, *(n for axis in axes for n in (axis.taps, axis.stride)))
+    # Tap m of a transposed convolution reaches m positions back: reversed, it is a convolution's.
+    split = np.flip(split, tuple(3 + 2 * i for i in range(rank)))
+    phases, taps = [4 + 2 * i for i in range(rank)], [3 + 2 * i for i in range(rank)]
+    ordered = split.transpose(0, *phases, 2, 1, *taps)
+    return ordered.reshape(-1, inputs // groups, *(axis.taps for axis in axes))
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove weights that no node reads, and shapes of values that are no more."""
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
