@@ -23,6 +23,7 @@ from service.bundle.manifest import (
     SampleSpec,
     Tensor,
     critic_inputs,
+    first_fault,
     generator_graph,
 )
 from service.errors import BundleError
@@ -152,9 +153,7 @@ def _read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise BundleError(f"{file}: {field}: {first['msg']}") from None
+        raise BundleError(f"{file}: {first_fault(error)}") from None
 
 
 def _read_hashed(path: Path, name: str, digest: str) -> bytes:

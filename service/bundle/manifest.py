@@ -6,7 +6,7 @@ import math
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 SCHEMA_VERSION: Final = 1
 
@@ -147,3 +147,10 @@ def critic_inputs(conditional: bool, sample: SampleSpec, inputs: list[Tensor]) -
 
 def _sample(sample: SampleSpec) -> Tensor:
     return Tensor(name="sample", dtype="float32", shape=["batch", *sample.shape])
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a manifest, its field named, in one line."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "manifest"
+    return f"{field}: {first['msg']}"

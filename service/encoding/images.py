@@ -20,7 +20,8 @@ _PNG_LEVEL = 1  # of zlib: on noise-like samples higher levels cost twice the ti
 def to_uint8(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.uint8]:
     """Samples of any shape with `value_range` stretched to 0 .. 255, rounded and clipped; what is not a number is 0."""
     low, high = value_range
-    scaled = (samples - np.float32(low)) * np.float32(255 / (high - low))
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (samples - np.float32(low)) * np.float32(255 / (high - low))
     return np.nan_to_num(np.rint(scaled), nan=0, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
 
 

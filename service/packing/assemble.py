@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from service.bundle import (
     Bundle,
@@ -23,6 +24,7 @@ from service.bundle import (
     write_bundle,
 )
 from service.bundle.files import CARD, CRITIC, GENERATOR, GOLDEN, PREVIEW, REFERENCE
+from service.bundle.manifest import first_fault
 from service.encoding import images
 from service.encoding.provenance import Provenance
 from service.errors import BundleError
@@ -40,6 +42,7 @@ GOLDEN_SEED = 0
 _BATCHES = (1, 2, 3, 7, 64)  # batch sizes the engine is measured at
 _TOLERANCE_FACTOR = 4  # over the largest difference measured here, for machines not tried
 _TOLERANCE_FLOOR = 5e-5  # of the sample's span: float32 kernels of other processors differ by this order
+_DEPENDENT = 0.02  # of the sample's span; a difference larger than that is no rounding
 _REFERENCE_SEED = 1
 _REFERENCE_SECONDS = 20.0  # a slow generator gets a smaller reference, and the manifest says so
 _PREVIEW = 64
@@ -90,10 +93,8 @@ def assemble_bundle(
         critic=None if critic is None else graph.signature(graph.parse(critic, CRITIC), CRITIC),
         batch_invariant=False,
     )
-    z, label = golden_inputs(latent, None if labels is None else len(labels))
-    draft = Bundle(
-        path=out,
-        manifest=Manifest(
+    try:
+        stated = Manifest(
             name=name,
             version=content_version(generator, latent, labels, sample),
             created=datetime.now(UTC).replace(microsecond=0),
@@ -105,7 +106,13 @@ def assemble_bundle(
             onnx=onnx,
             lineage=lineage or Lineage(),
             sha256={},
-        ),
+        )
+    except ValidationError as error:
+        raise BundleError(f"{out}: {first_fault(error)}") from None
+    z, label = golden_inputs(latent, None if labels is None else len(labels))
+    draft = Bundle(
+        path=out,
+        manifest=stated,
         generator=generator,
         critic=critic,
         golden=Golden(z, label, np.zeros((len(z), *sample.shape), np.float32), None, 0.0, 0.0),
@@ -155,6 +162,10 @@ def _measure(
     measured = max(float(np.abs(run - golden_sample[rows[: len(run)]]).max()) for run in runs)
     value_range = engine.bundle.manifest.sample.value_range
     span = value_range[1] - value_range[0] if value_range else float(np.ptp(golden_sample))
+    if measured > _DEPENDENT * span:
+        raise BundleError(
+            f"{GENERATOR}: a sample is off by {measured:.3g} in some batch; rows must not depend on their batch"
+        )
     score_measured = 0.0
     score_span = 0.0
     if engine.has_critic:
