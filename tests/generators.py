@@ -16,11 +16,13 @@ def dense_generator(
     poison: bool = False,
     depth: int = 0,
     batch_mean: bool = False,
+    places: bool = False,
 ) -> onnx.ModelProto:
     """tanh(W2 relu(W1 z + E[label])) of the given sample shape.
 
     With `poison`, NaN where z[0] > 3. `depth` more hidden layers, all of one weight, make it as slow as is wanted.
-    With `batch_mean` a row depends on its batch, whose mean is taken off.
+    With `batch_mean` a row depends on the others of its batch, whose mean is taken off; with `places` on its place in
+    the batch and on the batch's size, as the last bits of real generators do.
     """
     rng = np.random.default_rng(seed)
     size = int(np.prod(shape))
@@ -60,6 +62,24 @@ def dense_generator(
             helper.make_node("Sub", [last, "m"], ["h6"]),
         ]
         last = "h6"
+    if places:
+        initializers += [
+            numpy_helper.from_array(np.array(0, np.int64), "first_place"),
+            numpy_helper.from_array(np.array(1, np.int64), "step"),
+            numpy_helper.from_array(np.array([1], np.int64), "second_axis"),
+            numpy_helper.from_array(np.array(1e-3, np.float32), "little"),
+        ]
+        nodes += [
+            helper.make_node("Shape", [last], ["sizes"]),
+            helper.make_node("Gather", ["sizes", "first_place"], ["n"], axis=0),
+            helper.make_node("Range", ["first_place", "n", "step"], ["place"]),
+            helper.make_node("Add", ["place", "n"], ["placed"]),
+            helper.make_node("Cast", ["placed"], ["placed_float"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["placed_float", "second_axis"], ["column"]),
+            helper.make_node("Mul", ["column", "little"], ["shift"]),
+            helper.make_node("Add", [last, "shift"], ["h7"]),
+        ]
+        last = "h7"
     if poison:
         initializers += [
             numpy_helper.from_array(np.array([0], np.int64), "zero"),

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, Golden
+from service.bundle import Bundle
 from service.errors import BundleError, RuntimeMissingError
 
 try:
@@ -84,11 +84,11 @@ class Engine:
         `batch_invariant` is set when the golden rows came out bit for bit the same in every batch, at every position.
         """
         golden = self.bundle.golden
-        alone = self.generate(*_rows(golden, np.zeros(1, np.int64)))
+        alone = self._replay(np.zeros(1, np.int64))
         invariant, size = True, 1
         while size <= self.max_batch:
             rows = np.arange(size - 1, -1, -1) % len(golden.z)
-            batch = self.generate(*_rows(golden, rows))
+            batch = self._replay(rows)
             if size == 1:
                 singles = {0: alone[0]}
             for position, row in enumerate(rows):
@@ -97,7 +97,10 @@ class Engine:
             size *= 2
         self.batch_invariant = invariant
         if self._critic is not None:
-            self.score(golden.sample[:1], None if golden.label is None else golden.label[:1])
+            try:
+                self.score(golden.sample[:1], None if golden.label is None else golden.label[:1])
+            except Exception as error:
+                raise BundleError(f"critic.onnx: does not run on the golden samples ({_one_line(error)})") from None
 
     def probe(self) -> float:
         """Replay the golden probes: the largest absolute difference from what was recorded (inf if not finite)."""
@@ -105,9 +108,21 @@ class Engine:
         worst = 0.0
         for start in range(0, len(golden.z), self.max_batch):
             rows = np.arange(start, min(start + self.max_batch, len(golden.z)))
-            difference = np.abs(self.generate(*_rows(golden, rows)) - golden.sample[rows])
+            difference = np.abs(self._replay(rows) - golden.sample[rows])
             worst = max(worst, float(np.max(difference)) if np.isfinite(difference).all() else float("inf"))
         return worst
+
+    def _replay(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Samples of golden probes. Raises BundleError: graphs can have the right signature and still not run."""
+        golden = self.bundle.golden
+        try:
+            samples = self.generate(golden.z[rows], None if golden.label is None else golden.label[rows])
+        except Exception as error:
+            raise BundleError(f"generator.onnx: does not run on the golden latents ({_one_line(error)})") from None
+        expected = (len(rows), *golden.sample.shape[1:])
+        if samples.shape != expected:
+            raise BundleError(f"generator.onnx: gives samples of shape {samples.shape}, not {expected}")
+        return samples
 
     @property
     def _critic_takes_label(self) -> bool:
@@ -130,7 +145,7 @@ class Engine:
         try:
             session = runtime.InferenceSession(content, options, providers=providers)
         except Exception as error:
-            raise BundleError(f"{file}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+            raise BundleError(f"{file}: the runtime cannot load it ({_one_line(error)})") from None
         # Where CUDA does not work the runtime goes on with the CPU and does not fail: ask what it really took.
         if device == "cuda" and session.get_providers()[0] != _CUDA:
             raise RuntimeMissingError(_NO_CUDA_DEVICE)
@@ -167,5 +182,5 @@ def require_cuda() -> None:
         raise RuntimeMissingError(_NO_CUDA_DEVICE)
 
 
-def _rows(golden: Golden, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    return golden.z[rows], None if golden.label is None else golden.label[rows]
+def _one_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,124 @@
+"""The engine: what it refuses, and what it notices of the graphs it is given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from service.bundle import Bundle, read_bundle
+from service.errors import BundleError, RuntimeMissingError
+from service.sampling import engine as engine_module
+from service.sampling.engine import Engine, require_cuda
+from tests.conftest import make_bundle
+from tests.generators import dense_critic, dense_generator
+
+no_cuda = pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA"
+)
+
+
+@pytest.fixture(scope="module")
+def good(bundle: Path) -> Bundle:
+    return read_bundle(bundle)
+
+
+@no_cuda
+def test_cuda_that_is_not_there_is_refused(good: Bundle) -> None:
+    for start in (lambda: Engine(good, "cuda"), require_cuda):
+        with pytest.raises(RuntimeMissingError, match="CUDA") as caught:
+            start()
+        assert "\n" not in str(caught.value)
+
+
+def test_auto_takes_what_there_is(good: Bundle) -> None:
+    assert Engine(good, "cpu").provider == "CPUExecutionProvider"
+    assert Engine(good, "auto").provider in onnxruntime.get_available_providers()
+
+
+def test_no_runtime_names_the_extra(good: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "onnxruntime", None)
+    with pytest.raises(RuntimeMissingError, match=r"latentserve\[cpu\]"):
+        Engine(good, "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x08\x0a"], ids=repr)
+def test_a_graph_that_is_none_is_refused(good: Bundle, content: bytes) -> None:
+    with pytest.raises(BundleError, match=r"generator\.onnx") as caught:
+        Engine(replace(good, generator=content), "cpu")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BundleError, match=r"critic\.onnx"):
+        Engine(replace(good, critic=content), "cpu")
+
+
+def test_probe_of_the_right_weights(good: Bundle) -> None:
+    assert Engine(good, "cpu").probe() <= good.golden.tolerance
+
+
+@pytest.mark.parametrize("change", [1e-2, 1e-3])
+def test_probe_notices_changed_weights(good: Bundle, change: float) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_model_from_string(good.generator)
+    for tensor in model.graph.initializer:
+        if tensor.name == "w2":
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1 + change), "w2"))
+    engine = Engine(replace(good, generator=model.SerializeToString()), "cpu")
+    assert engine.probe() > good.golden.tolerance
+
+
+def test_probe_is_infinite_where_samples_are_not_finite(good: Bundle) -> None:
+    golden = replace(good.golden, z=np.full_like(good.golden.z, 4))
+    poisoned = replace(good, generator=dense_generator(poison=True).SerializeToString(), golden=golden)
+    assert Engine(poisoned, "cpu").probe() == float("inf")
+
+
+def test_warm_up_notices_that_a_row_depends_on_its_batch(good: Bundle) -> None:
+    honest = Engine(good, "cpu")
+    honest.warm_up()
+    assert honest.batch_invariant
+    for kind in ("batch_mean", "places"):
+        dependent = Engine(replace(good, generator=dense_generator(**{kind: True}).SerializeToString()), "cpu")
+        dependent.warm_up()
+        assert not dependent.batch_invariant
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_toy_generator_does_not_depend_on_its_batch(good: Bundle, threads: int) -> None:
+    """What other tests here build on: bit for bit the same rows in batches of every size."""
+    engine = Engine(good, "cpu", threads=threads)
+    rng = np.random.default_rng(0)
+    z, label = rng.normal(size=(64, 8)).astype(np.float32), rng.integers(0, 10, 64)
+    whole = engine.generate(z, label)
+    for size in range(1, 65):
+        assert np.array_equal(engine.generate(z[:size], label[:size]), whole[:size])
+
+
+def test_scores(good: Bundle, plain_bundle: Path) -> None:
+    engine = Engine(good, "cpu")
+    assert engine.has_critic
+    assert good.golden.score is not None
+    np.testing.assert_allclose(
+        engine.score(good.golden.sample, good.golden.label), good.golden.score, atol=good.golden.score_tolerance
+    )
+    assert not Engine(read_bundle(plain_bundle), "cpu").has_critic
+
+
+def test_a_graph_that_loads_but_does_not_run(tmp_path: Path) -> None:
+    """Its signature is right; that its embedding holds too few labels shows when it runs."""
+    honest = read_bundle(make_bundle(tmp_path / "b"))
+    few_labels = replace(honest, generator=dense_generator(labels=3).SerializeToString())
+    other_shape = replace(honest, generator=dense_generator(shape=(1, 4, 4)).SerializeToString())
+    other_critic = replace(honest, critic=dense_critic(shape=(1, 4, 4)).SerializeToString())
+    for broken, file in ((few_labels, "generator"), (other_shape, "generator"), (other_critic, "critic")):
+        engine = Engine(broken, "cpu")
+        with pytest.raises(BundleError, match=rf"{file}\.onnx") as caught:
+            engine.warm_up()
+        assert "\n" not in str(caught.value)
+        if file == "generator":
+            with pytest.raises(BundleError, match=r"generator\.onnx"):
+                engine.probe()

@@ -1,0 +1,258 @@
+"""The sampler: any mix of requests at once, and each gets its own rows, bit for bit what the engine gives alone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from service.bundle import read_bundle
+from service.errors import EngineError, QueueFullError
+from service.sampling.engine import Engine
+from service.sampling.request import ARMS, RowsRequest
+from service.sampling.sampler import SLICE_ROWS, BatchDone, Rows, Sampler
+from tests.generators import dense_generator
+
+
+@pytest.fixture(scope="module")
+def sampler(engine: Engine) -> Iterator[Sampler]:
+    sampler = Sampler(engine, 65_536)
+    sampler.start()
+    yield sampler
+    sampler.stop()
+
+
+@pytest.fixture(scope="module")
+def fixed_sampler(bundle: Path) -> Iterator[Sampler]:
+    """Of a generator whose rows depend on their batch: deterministic requests go through the fixed bucket."""
+    read = read_bundle(bundle)
+    engine = Engine(replace(read, generator=dense_generator(places=True).SerializeToString()), "cpu")
+    engine.warm_up()
+    assert not engine.batch_invariant
+    sampler = Sampler(engine, 65_536)
+    sampler.start()
+    yield sampler
+    sampler.stop()
+
+
+class Gate:
+    """Holds batches up until it is opened; `watch` is a Sampler's `on_batch`."""
+
+    def __init__(self) -> None:
+        self.batches: list[BatchDone] = []
+        self.closed = threading.Event()
+        self.open = threading.Event()
+
+    def watch(self, batch: BatchDone) -> None:
+        self.batches.append(batch)
+        self.closed.set()
+        assert self.open.wait(30)
+
+
+def alone(engine: Engine, request: RowsRequest) -> NDArray[np.float32]:
+    return engine.generate(*request.inputs(engine.bundle.manifest, 0, request.n))
+
+
+def run(sampler: Sampler, *requests: RowsRequest) -> list[Rows]:
+    async def together() -> list[Rows]:
+        return await asyncio.gather(*(sampler.rows(request) for request in requests))
+
+    return asyncio.run(together())
+
+
+requests = st.builds(
+    RowsRequest,
+    n=st.integers(1, 600),
+    seed=st.integers(0, 2**53 - 1),
+    offset=st.integers(0, 2**53 - 1000),
+    truncation=st.sampled_from([1.0, 0.5]),
+    deterministic=st.booleans(),
+)
+
+
+@given(mix=st.lists(requests, min_size=1, max_size=8))
+def test_any_mix_of_requests(sampler: Sampler, engine: Engine, mix: list[RowsRequest]) -> None:
+    for request, rows in zip(mix, run(sampler, *mix), strict=True):
+        assert rows.samples.dtype == np.float32
+        assert np.array_equal(rows.samples, alone(engine, request))
+        assert rows.labels is not None
+        assert np.array_equal(rows.labels, request.inputs(engine.bundle.manifest, 0, request.n)[1])
+    assert sampler.queued_rows == 0
+
+
+def test_latents_and_labels_of_the_client(sampler: Sampler, engine: Engine) -> None:
+    rng = np.random.default_rng(0)
+    z, labels = rng.normal(size=(700, 8)).astype(np.float32), rng.integers(0, 10, 700)
+    (rows,) = run(sampler, RowsRequest(n=700, latents=z, labels=labels))
+    assert np.array_equal(rows.samples, engine.generate(z, labels))
+    assert np.array_equal(rows.labels, labels)
+
+
+def test_an_unconditional_model(plain_engine: Engine) -> None:
+    sampler = Sampler(plain_engine, 1000)
+    sampler.start()
+    (rows,) = run(sampler, RowsRequest(n=300, seed=4))
+    sampler.stop()
+    assert rows.labels is None
+    assert np.array_equal(rows.samples, alone(plain_engine, RowsRequest(n=300, seed=4)))
+
+
+@given(offset=st.integers(0, 2**53 - 1000), n=st.integers(1, 300), cuts=st.lists(st.integers(0, 300), max_size=5))
+def test_the_fixed_bucket_gives_the_same_bits_for_any_split(
+    fixed_sampler: Sampler, offset: int, n: int, cuts: list[int]
+) -> None:
+    def ask(start: int, rows: int) -> RowsRequest:
+        return RowsRequest(n=rows, seed=9, offset=offset + start, deterministic=True)
+
+    edges = sorted({0, n, *(cut for cut in cuts if cut < n)})
+    noise = RowsRequest(n=200, seed=1)
+    (whole,) = run(fixed_sampler, ask(0, n))
+    *parts, _ = run(fixed_sampler, *(ask(start, stop - start) for start, stop in pairwise(edges)), noise)
+    assert np.array_equal(np.concatenate([part.samples for part in parts]), whole.samples)
+
+
+def test_without_the_fixed_bucket_such_a_generator_varies(fixed_sampler: Sampler) -> None:
+    """Or the test above would show nothing."""
+    (whole,) = run(fixed_sampler, RowsRequest(n=40, seed=9))
+    (part,) = run(fixed_sampler, RowsRequest(n=10, seed=9))
+    assert not np.array_equal(part.samples, whole.samples[:10])
+
+
+def test_a_long_stream_comes_in_bounded_slices(sampler: Sampler, engine: Engine) -> None:
+    request = RowsRequest(n=5000, seed=2)
+
+    async def read() -> tuple[list[Rows], int]:
+        parts, most = [], 0
+        async for part in sampler.stream(request):
+            most = max(most, sampler.queued_rows)
+            parts.append(part)
+        return parts, most
+
+    parts, most = asyncio.run(read())
+    assert all(len(part.samples) <= SLICE_ROWS for part in parts)
+    assert most <= 4 * SLICE_ROWS
+    assert np.array_equal(np.concatenate([part.samples for part in parts]), alone(engine, request))
+
+
+def test_a_stream_given_up_frees_the_queue(engine: Engine) -> None:
+    gate = Gate()
+    sampler = Sampler(engine, 2048, gate.watch)
+    sampler.start()
+
+    async def give_up() -> None:
+        stream: AsyncIterator[Rows] = sampler.stream(RowsRequest(n=100_000, seed=1))
+        first = asyncio.ensure_future(anext(stream))
+        assert await asyncio.to_thread(gate.closed.wait, 30)
+        assert sampler.queued_rows > 0
+        gate.open.set()
+        assert len((await first).samples) == SLICE_ROWS
+        await stream.aclose()  # type: ignore[attr-defined]
+        assert sampler.queued_rows == 0
+
+    asyncio.run(give_up())
+    sampler.stop()
+    assert sum(len(batch.samples) for batch in gate.batches) <= 5 * SLICE_ROWS
+
+
+def test_a_reader_cancelled_while_it_waits_frees_the_queue(engine: Engine) -> None:
+    gate = Gate()
+    sampler = Sampler(engine, 2048, gate.watch)
+    sampler.start()
+
+    async def cancel() -> None:
+        reader = asyncio.ensure_future(sampler.rows(RowsRequest(n=100_000, seed=1)))
+        assert await asyncio.to_thread(gate.closed.wait, 30)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+        assert sampler.queued_rows == 0
+        gate.open.set()
+        rows = await sampler.rows(RowsRequest(n=10, seed=3))
+        assert np.array_equal(rows.samples, alone(engine, RowsRequest(n=10, seed=3)))
+
+    asyncio.run(cancel())
+    sampler.stop()
+
+
+def test_a_full_queue_refuses_whom_it_cannot_take_at_all(engine: Engine) -> None:
+    """A request under way waits for room instead, and gets all its rows."""
+    gate = Gate()
+    sampler = Sampler(engine, 1024, gate.watch)
+    sampler.start()
+    large = RowsRequest(n=3000, seed=1)
+
+    async def refuse() -> None:
+        first = asyncio.ensure_future(sampler.rows(large))
+        assert await asyncio.to_thread(gate.closed.wait, 30)
+        with pytest.raises(QueueFullError) as caught:
+            await sampler.rows(RowsRequest(n=200, seed=2))
+        assert caught.value.retry_after >= 1
+        gate.open.set()
+        assert np.array_equal((await first).samples, alone(engine, large))
+        await sampler.rows(RowsRequest(n=200, seed=2))
+
+    asyncio.run(refuse())
+    sampler.stop()
+
+
+def test_many_large_requests_over_a_small_queue_all_end(engine: Engine) -> None:
+    sampler = Sampler(engine, 300)
+    sampler.start()
+
+    async def ask(seed: int) -> bool | None:
+        request = RowsRequest(n=900, seed=seed)
+        for _ in range(1000):
+            try:
+                return np.array_equal((await sampler.rows(request)).samples, alone(engine, request))
+            except QueueFullError:
+                await asyncio.sleep(0.01)
+        return None
+
+    async def together() -> list[bool | None]:
+        return await asyncio.gather(*map(ask, range(6)))
+
+    assert asyncio.run(together()) == [True] * 6
+    assert sampler.queued_rows == 0
+    sampler.stop()
+
+
+def test_an_engine_that_fails_fails_its_batch_only(engine: Engine) -> None:
+    """Labels beyond the generator's embedding make the runtime itself raise."""
+    sampler = Sampler(engine, 1000)
+    sampler.start()
+    bad = RowsRequest(n=3, seed=1, labels=np.full(3, 99))
+    for _ in range(3):
+        with pytest.raises(EngineError, match="engine failed"):
+            run(sampler, bad)
+        (rows,) = run(sampler, RowsRequest(n=3, seed=1))
+        assert np.array_equal(rows.samples, alone(engine, RowsRequest(n=3, seed=1)))
+    assert sampler.queued_rows == 0
+    sampler.stop()
+
+
+def test_watchers_see_every_row_with_its_arm(engine: Engine) -> None:
+    gate = Gate()
+    gate.open.set()
+    sampler = Sampler(engine, 65_536, gate.watch)
+    sampler.start()
+    chance = random.Random(0)
+    mix: list[dict[str, Any]] = [{"n": chance.randint(1, 300), "arm": chance.choice(ARMS)} for _ in range(30)]
+    run(sampler, *(RowsRequest(seed=seed, **fields) for seed, fields in enumerate(mix)))
+    sampler.stop()
+    for index, arm in enumerate(ARMS):
+        asked = sum(fields["n"] for fields in mix if fields["arm"] == arm)
+        assert sum(int((batch.arms == index).sum()) for batch in gate.batches) == asked
+    for batch in gate.batches:
+        assert len(batch.samples) == len(batch.arms) <= engine.max_batch
+        assert batch.seconds > 0
