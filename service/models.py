@@ -36,7 +36,6 @@ class Model:
             self.engine,
             settings.max_queue_rows,
             settings.max_unsent_bytes,
-            settings.deadline_seconds,
             self.monitor.offer,
         )
         self.fault: str | None = "is being warmed up"

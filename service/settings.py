@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     max_unsent_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Bytes of samples made for clients that have not taken them yet."
     )
-    deadline_seconds: float = Field(10.0, gt=0, le=3600, description="Wait in the queue at the most; then 504.")
+    deadline_seconds: float = Field(10.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
     hang_seconds: float = Field(60.0, gt=0, description="An engine call that takes longer makes the worker not alive.")
     drain_seconds: int = Field(30, ge=0, description="Time that answers under way get when the server is stopped.")
     allow_open: bool = Field(False, description="Listen beyond this machine without keys.")

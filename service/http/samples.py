@@ -13,7 +13,7 @@ from starlette.types import Receive
 
 from service.encoding.documents import NPY, PNG, RAW, WEBP, Document, Json, Sheet, Values, media_types
 from service.encoding.provenance import Provenance
-from service.errors import InvalidError, LatentserveError, TooLargeError
+from service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
 from service.http.answer import Answer
 from service.http.body import SamplesBody, rows_request
 from service.http.negotiation import negotiate
@@ -40,15 +40,15 @@ class Samples:
         self.models = Models([], settings)
         self._settings = settings
         self._inflight = 0
-        self._waiting = Waiting()
+        self._waiting = Waiting(settings.deadline_seconds)
         # Encoding a picture takes longer than everything else on the event loop together.
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
     async def pulse(self) -> None:
-        """Keep the gauges up to date and look for clients that have gone, until cancelled."""
+        """Keep the gauges up to date and look at who waits, until cancelled."""
         while True:
             self.update_gauges()
-            self._waiting.sweep()
+            self._waiting.look()
             await asyncio.sleep(_PULSE_SECONDS)
 
     def update_gauges(self) -> None:
@@ -88,7 +88,7 @@ class Samples:
                 headers.append((b"latentserve-seed", b"%d" % wanted.seed))
             if wanted.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(wanted)
-                first = await anext(rows)  # what is refused is refused before the first byte
+                first = await self._first(rows)  # what is refused is refused before the first byte
                 return _streaming(self._write(model, document, first, rows, lambda: finish(200)), headers)
             job = model.sampler.submit(wanted)
             held = wanted.n
@@ -121,11 +121,16 @@ class Samples:
             raise TooLargeError(f"n: {wanted.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
         return media, wanted
 
+    async def _first(self, rows: AsyncIterator[Rows]) -> Rows:
+        try:
+            return await asyncio.wait_for(anext(rows), self._settings.deadline_seconds)
+        except TimeoutError:
+            raise DeadlineError(f"no row was made within {self._settings.deadline_seconds:g} s") from None
+
     async def _collect(self, model: Model, job: Job[Slice], receive: Receive | None) -> Rows:
-        """The rows of a submitted job. Raises ClientDisconnect where the client has gone first."""
+        """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
         future = job.payload.future
-        if receive is not None:
-            self._waiting.add(future, receive)
+        self._waiting.add(future, receive)
         try:
             part = await model.sampler.collect(job)
         except asyncio.CancelledError:
@@ -134,8 +139,7 @@ class Samples:
                 raise ClientDisconnect from None
             raise
         finally:
-            if receive is not None:
-                self._waiting.remove(future)
+            self._waiting.remove(future)
         model.metrics.queue_seconds.observe(part.queue_seconds)
         return part
 

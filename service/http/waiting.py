@@ -1,44 +1,56 @@
-"""Requests that wait for the engine, and the clients among them that have gone."""
+"""Requests that wait for the engine: the ones whose client has gone, and the ones that have waited for too long."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive
 
-_PATIENCE_ROUNDS = 1  # a request that is answered before the second round is never looked at
+from service.errors import DeadlineError
+
+
+@dataclass(slots=True)
+class _Wait:
+    receive: Receive | None
+    began: float = field(default_factory=time.perf_counter)
+    seen: bool = False
+    listener: asyncio.Task[None] | None = None
 
 
 class Waiting:
-    """Knows each waiting request's `receive`, and asks it for a disconnect only if the wait is long.
+    """Looks at the waiting requests now and then: a timer and a listener for each would cost more than most requests.
 
-    A listening task for every request would cost more than most requests do.
+    A client is listened to from the second look on, so a request that is answered at once never has a listener.
     """
 
-    def __init__(self) -> None:
-        self._entries: dict[asyncio.Future[Any], tuple[Receive, int]] = {}
-        self._listeners: dict[asyncio.Future[Any], asyncio.Task[None]] = {}
+    def __init__(self, deadline_seconds: float) -> None:
+        self._deadline_seconds = deadline_seconds
+        self._waits: dict[asyncio.Future[Any], _Wait] = {}
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def add(self, future: asyncio.Future[Any], receive: Receive) -> None:
-        """Cancel `future` if the client goes before `remove` is called."""
-        self._entries[future] = (receive, 0)
+    def add(self, future: asyncio.Future[Any], receive: Receive | None) -> None:
+        """From now on: a client that goes cancels `future`, a wait beyond the deadline gives it a DeadlineError."""
+        self._waits[future] = _Wait(receive)
 
     def remove(self, future: asyncio.Future[Any]) -> None:
         """The wait is over."""
-        del self._entries[future]
-        if self._listeners and (listener := self._listeners.pop(future, None)) is not None:
-            listener.cancel()
+        wait = self._waits.pop(future)
+        if wait.listener is not None:
+            wait.listener.cancel()
 
-    def sweep(self) -> None:
-        """Listen to those who have waited for a whole round. To be called now and then."""
-        for future, (receive, rounds) in self._entries.items():
-            if rounds == _PATIENCE_ROUNDS and not future.done():
-                self._listeners[future] = asyncio.create_task(_cancel_on_disconnect(future, receive))
-            self._entries[future] = (receive, rounds + 1)
+    def look(self) -> None:
+        """Look at everybody who waits."""
+        now = time.perf_counter()
+        for future, wait in self._waits.items():
+            if future.done():
+                continue
+            if now - wait.began > self._deadline_seconds:
+                future.set_exception(DeadlineError(f"no row was made within {self._deadline_seconds:g} s"))
+            elif wait.seen and wait.listener is None and wait.receive is not None:
+                wait.listener = asyncio.create_task(_cancel_on_disconnect(future, wait.receive))
+            wait.seen = True
 
 
 async def _cancel_on_disconnect(future: asyncio.Future[Any], receive: Receive) -> None:

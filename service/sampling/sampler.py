@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import Bundle
-from service.errors import DeadlineError, EngineError, QueueFullError
+from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
 from service.sampling.request import ARMS, RowsRequest
-from service.sampling.scheduler import Expired, Finished, Full, Job, Piece, Scheduler
+from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,6 @@ class Sampler:
         engine: loaded and warmed.
         max_queue_rows: rows that may wait; more raise QueueFullError.
         max_unsent_bytes: bytes of samples that may be asked for or made and not yet released.
-        deadline_seconds: the first rows of a request leave the queue within this time, or DeadlineError is raised.
         on_batch: told of every batch, on the scheduler's thread; must return at once.
     """
 
@@ -83,13 +82,11 @@ class Sampler:
         engine: Engine,
         max_queue_rows: int,
         max_unsent_bytes: int = 1 << 28,
-        deadline_seconds: float = math.inf,
         on_batch: Callable[[BatchDone], None] = lambda _batch: None,
     ) -> None:
         self.bundle: Bundle = engine.bundle
         self.engine = engine
         self._on_batch = on_batch
-        self._deadline_seconds = deadline_seconds
         self._max_unsent_bytes = max_unsent_bytes
         self._unsent_bytes = 0
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
@@ -122,12 +119,14 @@ class Sampler:
         return self._submit(request, 0, request.n, bulk=False)
 
     async def collect(self, job: Job[Slice]) -> Rows:
-        """The rows of a submitted request. Raises DeadlineError, EngineError; given up, its rows are forgotten."""
+        """The rows of a submitted request. Raises EngineError.
+
+        Where the wait is given up (the task or the job's future is cancelled, or the future is given an error of
+        ours), rows that have not reached the engine leave the queue.
+        """
         try:
             samples = await job.payload.future
-        except Expired:
-            raise DeadlineError(f"no row was made within {self._deadline_seconds:g} s") from None
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, LatentserveError):
             self._scheduler.cancel(job)
             raise
         except Exception as error:
@@ -142,7 +141,7 @@ class Sampler:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
-        Raises DeadlineError, EngineError. Rows not yet run are forgotten when the iteration is given up.
+        Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
         """
         ahead: deque[Job[Slice]] = deque()
         start = 0
@@ -184,8 +183,6 @@ class Sampler:
             bulk=bulk,
             alone=request.deterministic and not self.engine.batch_invariant,
         )
-        if start == 0:
-            job.deadline = job.enqueued + self._deadline_seconds
         try:
             self._scheduler.submit(job)
         except Full as full:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 Payload = TypeVar("Payload")
 
 BULK_BATCH_SECONDS = 0.010  # predicted time of a batch with bulk rows, while interactive rows come
+_BULK_RESERVE = 16  # one in so many rows of a batch
 _RECENT_SECONDS = 1.0  # since the last interactive row, for which they count as coming
 _RATE_MEMORY = 0.9  # of the measured rate; a batch replaces the rest
 
@@ -34,23 +35,17 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
-class Expired(Exception):
-    """The job's deadline passed before its first row was run."""
-
-
 @dataclass(eq=False, slots=True)
 class Job(Generic[Payload]):
     """`rows` rows that belong together.
 
-    `bulk` jobs yield to the others; `alone` jobs are never batched with another job's rows. `deadline` is a time of
-    `time.perf_counter`: a job whose first row has not left by then fails with Expired.
+    `bulk` jobs yield to the others; `alone` jobs are never batched with another job's rows.
     """
 
     rows: int
     payload: Payload
     bulk: bool = False
     alone: bool = False
-    deadline: float = math.inf
     cancelled: bool = False
     enqueued: float = field(default_factory=time.perf_counter)
     started: float = 0.0
@@ -166,75 +161,63 @@ class Scheduler(Generic[Payload]):
 
     def _loop(self) -> None:
         while True:
-            pieces, expired = self._next_batch()
-            if expired:
-                self._finished([(job, Expired()) for job in expired])
-            if pieces:
-                rows = sum(piece.rows for piece in pieces)
-                began = self._running_since = time.perf_counter()
-                failed = self._attempt(pieces)
-                self._running_since = None
-                rate = rows / max(time.perf_counter() - began, 1e-9)
-                self._rate = rate if self._rate == 0 else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-                if finished := self._settle(pieces, failed):
-                    self._finished(finished)
-            elif self._stopping:
+            pieces = self._next_batch()
+            if not pieces:
                 return
+            rows = sum(piece.rows for piece in pieces)
+            began = self._running_since = time.perf_counter()
+            failed = self._attempt(pieces)
+            self._running_since = None
+            rate = rows / max(time.perf_counter() - began, 1e-9)
+            self._rate = rate if self._rate == 0 else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
+            if finished := self._settle(pieces, failed):
+                self._finished(finished)
 
-    def _next_batch(self) -> tuple[list[Piece[Payload]], list[Job[Payload]]]:
-        """The pieces of the next batch, and the jobs that waited too long; waits for either."""
+    def _next_batch(self) -> list[Piece[Payload]]:
+        """Wait for rows; the pieces of the next batch, none where the scheduler has stopped and run everything."""
         with self._waiting:
             while not self._interactive and not self._bulk and not self._stopping:
                 self._waiting.wait()
             pieces: list[Piece[Payload]] = []
-            expired: list[Job[Payload]] = []
             now = time.perf_counter()
             if (job := self._passed_over) is not None:
                 self._passed_over = None
                 if not job.cancelled and job.taken < job.rows:
                     (self._bulk if job.bulk else self._interactive).remove(job)
                     self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
-                    return pieces, expired
-            self._fill(self._interactive, self._max_batch, now, pieces, expired)
+                    return pieces
+            self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
             if not (pieces and pieces[0].job.alone):
                 rows = sum(piece.rows for piece in pieces)
-                self._fill(self._bulk, self._bulk_room(rows, now), now, pieces, expired)
-            return pieces, expired
+                self._fill(self._bulk, self._bulk_room(rows, now), now, pieces)
+            return pieces
+
+    def _reserve(self) -> int:
+        """Rows of a batch that interactive rows leave to waiting bulk rows, so that those do not starve."""
+        return min(self._max_batch // 2, max(1, self._max_batch // _BULK_RESERVE)) if self._bulk else 0
 
     def _bulk_room(self, rows: int, now: float) -> int:
-        """Bulk rows for a batch that holds `rows` already. One at least where the batch has room: nothing starves."""
+        """Bulk rows for a batch that holds `rows` already."""
         room = self._max_batch - rows
         if room and now - self._last_interactive < _RECENT_SECONDS and self._rate:
-            return max(1, min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
+            return max(self._reserve(), min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
         return room
 
-    def _fill(
-        self,
-        queue: deque[Job[Payload]],
-        room: int,
-        now: float,
-        pieces: list[Piece[Payload]],
-        expired: list[Job[Payload]],
-    ) -> None:
+    def _fill(self, queue: deque[Job[Payload]], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
         """Move up to `room` rows from a queue into the batch, the jobs taking turns until it is full."""
         while queue and room > 0:
             job = queue.popleft()
-            if job.taken == 0 and now > job.deadline:
-                job.cancelled = True
-                self._rows -= job.rows
-                expired.append(job)
-            elif job.alone and pieces:
+            if job.alone and pieces:
                 queue.appendleft(job)
                 self._passed_over = job  # it is the next batch
                 return
-            elif job.alone:
+            if job.alone:
                 self._take_alone(job, room, now, pieces)
                 return
-            else:
-                # An equal share of the room that is left.
-                room -= self._take(job, math.ceil(room / (len(queue) + 1)), now, pieces)
-                if job.taken < job.rows:
-                    queue.append(job)
+            # An equal share of the room that is left.
+            room -= self._take(job, math.ceil(room / (len(queue) + 1)), now, pieces)
+            if job.taken < job.rows:
+                queue.append(job)
 
     def _take_alone(self, job: Job[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
         self._take(job, max(1, room), now, pieces)
@@ -257,8 +240,8 @@ class Scheduler(Generic[Payload]):
             self._run(pieces)
         except Exception as error:
             rows = sum(piece.rows for piece in pieces)
-            log.warning("a batch of %d rows failed: %s: %s", rows, type(error).__name__, error)
             if rows == 1:
+                log.warning("a row failed: %s: %s", type(error).__name__, error)
                 return {pieces[0].job: error}
             left, right = _halves(pieces, rows // 2)
             failed = self._attempt(left)
