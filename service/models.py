@@ -32,8 +32,17 @@ class Model:
             reference = Reference.from_bytes(bundle.reference, names)
         self.metrics = ModelMetrics(self.name, self.version, names, reference.signals)
         self.monitor = Monitor(self.engine, reference, self.metrics)
-        self.sampler = Sampler(self.engine, settings.max_queue_rows, self.monitor.offer)
+        self.sampler = Sampler(
+            self.engine,
+            settings.max_queue_rows,
+            settings.max_unsent_bytes,
+            self.monitor.offer,
+        )
         self.fault: str | None = "is being warmed up"
+        self.headers = [
+            (b"latentserve-model", self.name.encode()),
+            (b"latentserve-version", self.version.encode()),
+        ]
         self.metrics.ready.set(0)
         device = "cuda" if self.engine.provider.startswith("CUDA") else "cpu"
         self.metrics.describe(
@@ -93,6 +102,10 @@ class Models:
         """Stop every model."""
         for model in self._models.values():
             model.stop()
+
+    def alive(self, hang_seconds: float) -> bool:
+        """Whether no engine call has been running for longer than this."""
+        return all(model.sampler.running_seconds <= hang_seconds for model in self._models.values())
 
     @property
     def ready(self) -> bool:

@@ -33,7 +33,11 @@ class Settings(BaseSettings):
     max_queue_rows: int = Field(65_536, ge=256, description="Rows that may wait in a worker; more are answered 429.")
     max_n: int = Field(1_000_000, ge=1, description="Rows of one request at the most; more are answered 413.")
     max_body_bytes: int = Field(16 << 20, ge=1024, description="Bytes of a request's body at the most.")
-    deadline_seconds: float = Field(30.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
+    max_unsent_bytes: int = Field(
+        256 << 20, ge=1 << 20, description="Bytes of samples made for clients that have not taken them yet."
+    )
+    deadline_seconds: float = Field(10.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
+    hang_seconds: float = Field(60.0, gt=0, description="An engine call that takes longer makes the worker not alive.")
     drain_seconds: int = Field(30, ge=0, description="Time that answers under way get when the server is stopped.")
     allow_open: bool = Field(False, description="Listen beyond this machine without keys.")
 

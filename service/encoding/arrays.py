@@ -36,11 +36,6 @@ def json_values(samples: NDArray[np.float32], spec: SampleSpec, provenance: Prov
     if spec.kind != "image" or spec.value_range is None:
         return samples.tolist()
     pictures = images.to_uint8(samples, spec.value_range)
-    made_by = [
-        Provenance(provenance.model, provenance.version, provenance.seed, provenance.offset + row)
-        for row in range(len(pictures))
-    ]
     return [
-        base64.b64encode(images.encode(picture, maker)).decode()
-        for picture, maker in zip(pictures, made_by, strict=True)
+        base64.b64encode(images.encode(picture, provenance.at(row))).decode() for row, picture in enumerate(pictures)
     ]

@@ -13,6 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from service.encoding.provenance import Provenance
 
+Form = Literal["png", "webp"]
+
 _GAP = 2  # pixels between the images of a contact sheet
 _PNG_LEVEL = 1  # of zlib: on noise-like samples higher levels cost twice the time for a few percent
 
@@ -38,7 +40,7 @@ def contact_sheet(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grid.reshape(channels, rows * (height + _GAP), columns * (width + _GAP))[:, :-_GAP, :-_GAP]
 
 
-def encode(image: NDArray[np.uint8], provenance: Provenance, form: Literal["png", "webp"] = "png") -> bytes:
+def encode(image: NDArray[np.uint8], provenance: Provenance, form: Form = "png") -> bytes:
     """One image uint8 [C, H, W], C of 1, 3 or 4, as a file that says what made it."""
     pixels = image[0] if image.shape[0] == 1 else np.moveaxis(image, 0, -1)
     picture = Image.fromarray(np.ascontiguousarray(pixels))

@@ -24,6 +24,10 @@ class Provenance:
     seed: int | None
     offset: int
 
+    def at(self, row: int) -> Provenance:
+        """Of the row so many rows on."""
+        return Provenance(self.model, self.version, self.seed, self.offset + row)
+
     def text(self) -> dict[str, str]:
         """Key and value pairs, for formats that keep text."""
         pairs = {"Software": "latentserve", "Model": self.model, "Version": self.version}

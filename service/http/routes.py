@@ -44,7 +44,7 @@ class Routes:
         if path == _SAMPLES and scope["method"] == "POST":
             headers = dict(scope["headers"])
             accept = headers.get(b"accept", b"").decode("latin-1")
-            response = await self._samples.respond(_SAMPLES, self._body(headers, receive), accept)
+            response = await self._samples.respond(_SAMPLES, self._body(headers, receive), accept, receive)
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)
         elif path == _MODELS:
@@ -116,8 +116,7 @@ class Routes:
         return _as_json(describe_model(self._samples.models, scope["path"].removeprefix(f"{_MODELS}/")))
 
     async def _exposition(self, _scope: Scope) -> Response:
-        for model in self._samples.models:
-            model.metrics.queue_rows.set(model.sampler.queued_rows)
+        self._samples.update_gauges()
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,20 +15,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import Bundle
-from service.errors import EngineError, QueueFullError
+from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
 from service.sampling.request import ARMS, RowsRequest
-from service.sampling.scheduler import Full, Job, Piece, Scheduler
+from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
+
+log = logging.getLogger(__name__)
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows
+_SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
+_SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Rows:
     """Samples float32 [n, *sample.shape] with their labels int64 [n] (None if unconditional), in order."""
 
@@ -37,50 +40,68 @@ class Rows:
     queue_seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class BatchDone:
-    """What watchers are told of a batch. `arms` holds one index into ARMS a row."""
+    """What watchers are told of a batch: samples, labels, the engine's time, and (index into ARMS, rows) in order."""
 
     samples: NDArray[np.float32]
     labels: NDArray[np.int64] | None
-    arms: NDArray[np.int64]
+    arms: list[tuple[int, int]]
     seconds: float
 
 
-class _Slice:
-    """The payload of a scheduler's job: inputs of up to SLICE_ROWS rows, and the samples as they come."""
+class Slice:
+    """Rows on their way through the queue: the payload of a scheduler's job, and what its asker waits for."""
 
-    def __init__(self, request: RowsRequest, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> None:
+    __slots__ = ("arm", "future", "label", "loop", "parts", "row", "z")
+
+    def __init__(
+        self, request: RowsRequest, start: int, z: NDArray[np.float32], label: NDArray[np.int64] | None
+    ) -> None:
         self.z = z
         self.label = label
         self.arm = ARMS.index(request.arm)
-        # Where in the fixed bucket the slice's first row sits.
-        self.row = request.offset
+        self.row = request.offset + start  # decides where in the fixed bucket the first row sits
         self.parts: list[NDArray[np.float32]] = []
-        self.future: Future[NDArray[np.float32]] = Future()
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[NDArray[np.float32]] = self.loop.create_future()
 
 
 class Sampler:
     """Rows of one bundle through one engine.
 
     Args:
-        engine: loaded; `start` warms it.
+        engine: loaded and warmed.
         max_queue_rows: rows that may wait; more raise QueueFullError.
+        max_unsent_bytes: bytes of samples that may be asked for or made and not yet released.
         on_batch: told of every batch, on the scheduler's thread; must return at once.
     """
 
     def __init__(
-        self, engine: Engine, max_queue_rows: int, on_batch: Callable[[BatchDone], None] = lambda _batch: None
+        self,
+        engine: Engine,
+        max_queue_rows: int,
+        max_unsent_bytes: int = 1 << 28,
+        on_batch: Callable[[BatchDone], None] = lambda _batch: None,
     ) -> None:
         self.bundle: Bundle = engine.bundle
         self.engine = engine
         self._on_batch = on_batch
-        self._scheduler: Scheduler[_Slice] = Scheduler(self._run, engine.max_batch, max_queue_rows)
+        self._max_unsent_bytes = max_unsent_bytes
+        self._unsent_bytes = 0
+        self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
+        self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
+        self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
 
     @property
     def queued_rows(self) -> int:
         """Rows that wait for the engine."""
         return self._scheduler.queued_rows
+
+    @property
+    def running_seconds(self) -> float:
+        """How long the engine has been at its present batch."""
+        return self._scheduler.running_seconds
 
     def start(self) -> None:
         """Take requests from now on."""
@@ -90,65 +111,87 @@ class Sampler:
         """Finish what is queued and stop."""
         self._scheduler.stop()
 
+    def submit(self, request: RowsRequest) -> Job[Slice]:
+        """Queue a request of up to `slice_rows` rows, for `collect`; its bytes are held until `release`.
+
+        Raises QueueFullError.
+        """
+        return self._submit(request, 0, request.n, bulk=False)
+
+    async def collect(self, job: Job[Slice]) -> Rows:
+        """The rows of a submitted request. Raises EngineError.
+
+        Where the wait is given up (the task or the job's future is cancelled, or the future is given an error of
+        ours), rows that have not reached the engine leave the queue.
+        """
+        try:
+            samples = await job.payload.future
+        except (asyncio.CancelledError, LatentserveError):
+            self._scheduler.cancel(job)
+            raise
+        except Exception as error:
+            raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
+        return Rows(samples, job.payload.label, job.started - job.enqueued)
+
+    def release(self, rows: int) -> None:
+        """Say that this many rows were sent, or given up."""
+        self._unsent_bytes -= rows * self._row_bytes
+
     async def stream(self, request: RowsRequest) -> AsyncIterator[Rows]:
-        """The rows in order, up to SLICE_ROWS at a time, holding a few slices in memory whatever n is.
+        """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
-        Raises EngineError where the batch failed. Rows not yet run are forgotten when the iteration is given up.
+        Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
         """
-        ahead: deque[tuple[Job[_Slice], asyncio.Future[NDArray[np.float32]]]] = deque()
+        ahead: deque[Job[Slice]] = deque()
         start = 0
         try:
             while start < request.n or ahead:
                 while start < request.n and len(ahead) < _SLICES_AHEAD:
-                    rows = min(SLICE_ROWS, request.n - start)
+                    rows = min(self.slice_rows, request.n - start)
                     try:
-                        ahead.append(self._submit(request, start, rows))
-                    except Full as full:
+                        ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows))
+                    except QueueFullError:
+                        if start == 0:
+                            raise
                         if ahead:
                             break
-                        if start == 0:
-                            seconds = max(1, math.ceil(full.retry_after))
-                            raise QueueFullError(
-                                f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds
-                            ) from None
                         await asyncio.sleep(_RETRY_SECONDS)
                         continue
                     start += rows
-                job, future = ahead[0]
-                try:
-                    samples = await future
-                except Exception as error:
-                    raise EngineError(f"the engine failed on this batch ({type(error).__name__})") from error
-                ahead.popleft()
-                yield Rows(samples, job.payload.label, job.started - job.enqueued)
+                yield await self.collect(ahead[0])
+                self.release(ahead.popleft().rows)
         finally:
-            for job, _ in ahead:
+            for job in ahead:
                 self._scheduler.cancel(job)
+                self.release(job.rows)
 
     async def rows(self, request: RowsRequest) -> Rows:
         """All rows at once, in memory."""
         parts = [part async for part in self.stream(request)]
-        if len(parts) == 1:
-            return parts[0]
         labels = [part.labels for part in parts if part.labels is not None]
-        return Rows(
-            np.concatenate([part.samples for part in parts]),
-            np.concatenate(labels) if labels else None,
-            parts[0].queue_seconds,
+        return Rows(_join([part.samples for part in parts]), _join(labels) if labels else None, parts[0].queue_seconds)
+
+    def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool) -> Job[Slice]:
+        size = rows * self._row_bytes
+        if self._unsent_bytes and self._unsent_bytes + size > self._max_unsent_bytes:
+            raise QueueFullError(f"{self._unsent_bytes} bytes of samples wait to be sent; try again in 1 s", 1)
+        z, label = request.inputs(self.bundle.manifest, start, rows)
+        job = Job(
+            rows,
+            Slice(request, start, z, label),
+            bulk=bulk,
+            alone=request.deterministic and not self.engine.batch_invariant,
         )
+        try:
+            self._scheduler.submit(job)
+        except Full as full:
+            seconds = max(1, math.ceil(full.retry_after))
+            raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
+        self._unsent_bytes += size
+        return job
 
-    def _submit(
-        self, request: RowsRequest, start: int, rows: int
-    ) -> tuple[Job[_Slice], asyncio.Future[NDArray[np.float32]]]:
-        payload = _Slice(request, *request.inputs(self.bundle.manifest, start, rows))
-        payload.row += start
-        alone = request.deterministic and not self.engine.batch_invariant
-        job = Job(rows, payload, _finish, alone=alone)
-        self._scheduler.submit(job)
-        return job, asyncio.wrap_future(payload.future)
-
-    def _run(self, pieces: Sequence[Piece[_Slice]]) -> None:
+    def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         if pieces[0].job.alone:
             samples, labels, seconds = self._run_fixed(pieces[0])
         else:
@@ -164,10 +207,14 @@ class Sampler:
             rows = piece.stop - piece.start
             piece.job.payload.parts.append(samples[position : position + rows])
             position += rows
-        arms = np.repeat([piece.job.payload.arm for piece in pieces], [piece.stop - piece.start for piece in pieces])
-        self._on_batch(BatchDone(samples, labels, arms, seconds))
+        try:
+            self._on_batch(
+                BatchDone(samples, labels, [(piece.job.payload.arm, piece.rows) for piece in pieces], seconds)
+            )
+        except Exception:
+            log.exception("a watcher failed; the batch is served")
 
-    def _run_fixed(self, piece: Piece[_Slice]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, float]:
+    def _run_fixed(self, piece: Piece[Slice]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, float]:
         """Run rows so that each is bit for bit the same whatever else is served: row i always sits at position
         i mod K of a batch of K rows, and the other positions hold zeros or its neighbours, which it never sees.
         """
@@ -190,17 +237,27 @@ class Sampler:
         return _join(outputs), labels, time.perf_counter() - began
 
 
-def _finish(job: Job[_Slice], error: BaseException | None) -> None:
-    future = job.payload.future
-    if not future.set_running_or_notify_cancel():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(_join(job.payload.parts))
+def _deliver(finished: Finished[Slice]) -> None:
+    """Wake those who wait: one call into each event loop, however many jobs a batch finished."""
+    for loop in {job.payload.loop for job, _ in finished}:
+        try:
+            loop.call_soon_threadsafe(_resolve, [entry for entry in finished if entry[0].payload.loop is loop])
+        except RuntimeError:  # the loop has closed, and nobody waits any more
+            log.debug("%d jobs were finished after their event loop", len(finished))
 
 
-def _labels(piece: Piece[_Slice]) -> NDArray[np.int64]:
+def _resolve(finished: Finished[Slice]) -> None:
+    for job, error in finished:
+        future = job.payload.future
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(_join(job.payload.parts))
+
+
+def _labels(piece: Piece[Slice]) -> NDArray[np.int64]:
     label = piece.job.payload.label
     if label is None:
         raise EngineError("a slice of a conditional model came without labels")

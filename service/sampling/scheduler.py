@@ -1,8 +1,9 @@
 """The scheduler: rows of many jobs in, batches out. Knows nothing of HTTP, of ONNX, or of what a row is.
 
 Rows are the unit. It is greedy: the moment the engine is free the next batch leaves with what is queued, so a batch is
-as large as the load makes it and nobody waits for a window to close. Jobs take turns, so that a large job and a small
-one share each batch fairly. One thread runs the batches; everything else is called from the event loop's thread.
+as large as the load makes it and nobody waits for a window to close. Within a priority jobs take turns, so a large job
+and a small one share each batch fairly. Interactive rows go first; bulk rows fill what is left, and while interactive
+rows come, only as many as keep the batch short. One thread runs the batches; everything else is called from outside.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ log = logging.getLogger(__name__)
 
 Payload = TypeVar("Payload")
 
-_RATE_MEMORY = 0.9  # of the measured rate, a batch replaces a tenth
+BULK_BATCH_SECONDS = 0.010  # predicted time of a batch with bulk rows, while interactive rows come
+_BULK_RESERVE = 16  # one in so many rows of a batch
+_RECENT_SECONDS = 1.0  # since the last interactive row, for which they count as coming
+_RATE_MEMORY = 0.9  # of the measured rate; a batch replaces the rest
 
 
 class Full(Exception):
@@ -31,16 +35,16 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job(Generic[Payload]):
-    """`rows` rows that belong together. `alone` jobs are never batched with another job's rows.
+    """`rows` rows that belong together.
 
-    `finish(job, error)` is called once, on the scheduler's thread, when the last row was run or the first one failed.
+    `bulk` jobs yield to the others; `alone` jobs are never batched with another job's rows.
     """
 
     rows: int
     payload: Payload
-    finish: Callable[[Job[Payload], BaseException | None], None]
+    bulk: bool = False
     alone: bool = False
     cancelled: bool = False
     enqueued: float = field(default_factory=time.perf_counter)
@@ -49,7 +53,7 @@ class Job(Generic[Payload]):
     done: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Piece(Generic[Payload]):
     """Rows `start` to `stop - 1` of a job, in one batch."""
 
@@ -57,24 +61,45 @@ class Piece(Generic[Payload]):
     start: int
     stop: int
 
+    @property
+    def rows(self) -> int:
+        """How many they are."""
+        return self.stop - self.start
+
+
+Finished = list[tuple[Job[Payload], Exception | None]]
+
 
 class Scheduler(Generic[Payload]):
     """A bounded queue of rows and the thread that empties it.
 
     Args:
-        run: given the pieces of one batch, runs them; what it raises fails the jobs in that batch and no others.
+        run: given the pieces of a batch, runs them, wholly or not at all. Where it raises, the batch is run again by
+            halves, so that a row that cannot be run fails its own job and no other.
+        finished: told of the jobs that a batch finished, each with its error or None; on the scheduler's thread.
         max_batch: rows of a batch at the most.
         max_rows: rows in the queue at the most.
     """
 
-    def __init__(self, run: Callable[[Sequence[Piece[Payload]]], None], max_batch: int, max_rows: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Piece[Payload]]], None],
+        finished: Callable[[Finished[Payload]], None],
+        max_batch: int,
+        max_rows: int,
+    ) -> None:
         self._run = run
+        self._finished = finished
         self._max_batch = max_batch
         self._max_rows = max_rows
-        self._jobs: deque[Job[Payload]] = deque()
+        self._interactive: deque[Job[Payload]] = deque()
+        self._bulk: deque[Job[Payload]] = deque()
         self._waiting = threading.Condition()
         self._rows = 0
         self._rate = 0.0
+        self._last_interactive = -math.inf
+        self._passed_over: Job[Payload] | None = None
+        self._running_since: float | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
 
@@ -87,6 +112,12 @@ class Scheduler(Generic[Payload]):
     def rate(self) -> float:
         """Rows a second while the engine is busy, a running mean; 0 before the first batch."""
         return self._rate
+
+    @property
+    def running_seconds(self) -> float:
+        """How long the running batch has been running; 0 where none is."""
+        since = self._running_since
+        return 0.0 if since is None else time.perf_counter() - since
 
     def start(self) -> None:
         """Start the thread."""
@@ -108,76 +139,145 @@ class Scheduler(Generic[Payload]):
             if self._rows + job.rows > self._max_rows:
                 raise Full((self._rows + job.rows - self._max_rows) / self._rate if self._rate else 1.0)
             self._rows += job.rows
-            self._jobs.append(job)
+            if job.bulk:
+                self._bulk.append(job)
+            else:
+                self._interactive.append(job)
+                self._last_interactive = job.enqueued
             self._waiting.notify()
 
     def cancel(self, job: Job[Payload]) -> None:
-        """Forget the rows of a job that are not yet in a batch. Its `finish` is not called."""
+        """Forget the rows of a job that are not yet in a batch. `finished` is not told of it."""
         with self._waiting:
-            if not job.cancelled and job.done < job.rows:
-                job.cancelled = True
-                self._rows -= job.rows - job.taken
-                if job in self._jobs:
-                    self._jobs.remove(job)
+            self._drop(job)
+
+    def _drop(self, job: Job[Payload]) -> None:
+        if not job.cancelled and job.done < job.rows:
+            job.cancelled = True
+            self._rows -= job.rows - job.taken
+            queue = self._bulk if job.bulk else self._interactive
+            if job in queue:
+                queue.remove(job)
 
     def _loop(self) -> None:
-        while pieces := self._next_batch():
-            began = time.perf_counter()
-            error: BaseException | None = None
-            try:
-                self._run(pieces)
-            except Exception as raised:
-                log.exception("a batch of %d rows failed", sum(piece.stop - piece.start for piece in pieces))
-                error = raised
-            rows = sum(piece.stop - piece.start for piece in pieces)
+        while True:
+            pieces = self._next_batch()
+            if not pieces:
+                return
+            rows = sum(piece.rows for piece in pieces)
+            began = self._running_since = time.perf_counter()
+            failed = self._attempt(pieces)
+            self._running_since = None
             rate = rows / max(time.perf_counter() - began, 1e-9)
             self._rate = rate if self._rate == 0 else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-            for job in self._settle(pieces, failed=error is not None):
-                job.finish(job, error)
+            if finished := self._settle(pieces, failed):
+                self._finished(finished)
 
     def _next_batch(self) -> list[Piece[Payload]]:
-        """The pieces of the next batch, by turns; empty when the scheduler stops."""
+        """Wait for rows; the pieces of the next batch, none where the scheduler has stopped and run everything."""
         with self._waiting:
-            while not self._jobs and not self._stopping:
+            while not self._interactive and not self._bulk and not self._stopping:
                 self._waiting.wait()
             pieces: list[Piece[Payload]] = []
-            room = self._max_batch
             now = time.perf_counter()
-            while self._jobs and room:
-                job = self._jobs[0]
-                if job.alone and pieces:
-                    break  # it leads the next batch
-                # An equal share of the room that is left; turns go on until the batch is full.
-                share = room if job.alone else math.ceil(room / len(self._jobs))
-                start, stop = job.taken, min(job.rows, job.taken + share)
-                pieces.append(Piece(job, start, stop))
-                job.started = job.started or now
-                job.taken = stop
-                room -= stop - start
-                self._rows -= stop - start
-                self._jobs.popleft()
-                if stop < job.rows:
-                    self._jobs.append(job)
-                if job.alone:
-                    break
+            if (job := self._passed_over) is not None:
+                self._passed_over = None
+                if not job.cancelled and job.taken < job.rows:
+                    (self._bulk if job.bulk else self._interactive).remove(job)
+                    self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
+                    return pieces
+            self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
+            if not (pieces and pieces[0].job.alone):
+                rows = sum(piece.rows for piece in pieces)
+                self._fill(self._bulk, self._bulk_room(rows, now), now, pieces)
             return pieces
 
-    def _settle(self, pieces: Sequence[Piece[Payload]], *, failed: bool) -> list[Job[Payload]]:
+    def _reserve(self) -> int:
+        """Rows of a batch that interactive rows leave to waiting bulk rows, so that those do not starve."""
+        return min(self._max_batch // 2, max(1, self._max_batch // _BULK_RESERVE)) if self._bulk else 0
+
+    def _bulk_room(self, rows: int, now: float) -> int:
+        """Bulk rows for a batch that holds `rows` already."""
+        room = self._max_batch - rows
+        if room and now - self._last_interactive < _RECENT_SECONDS and self._rate:
+            return max(self._reserve(), min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
+        return room
+
+    def _fill(self, queue: deque[Job[Payload]], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
+        """Move up to `room` rows from a queue into the batch, the jobs taking turns until it is full."""
+        while queue and room > 0:
+            job = queue.popleft()
+            if job.alone and pieces:
+                queue.appendleft(job)
+                self._passed_over = job  # it is the next batch
+                return
+            if job.alone:
+                self._take_alone(job, room, now, pieces)
+                return
+            # An equal share of the room that is left.
+            room -= self._take(job, math.ceil(room / (len(queue) + 1)), now, pieces)
+            if job.taken < job.rows:
+                queue.append(job)
+
+    def _take_alone(self, job: Job[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
+        self._take(job, max(1, room), now, pieces)
+        if job.taken < job.rows:
+            (self._bulk if job.bulk else self._interactive).append(job)
+
+    def _take(self, job: Job[Payload], share: int, now: float, pieces: list[Piece[Payload]]) -> int:
+        start = job.taken
+        stop = min(job.rows, start + share)
+        pieces.append(Piece(job, start, stop))
+        if start == 0:
+            job.started = now
+        job.taken = stop
+        self._rows -= stop - start
+        return stop - start
+
+    def _attempt(self, pieces: Sequence[Piece[Payload]]) -> dict[Job[Payload], Exception]:
+        """Run a batch, by halves where it fails; the jobs with a row that fails by itself."""
+        try:
+            self._run(pieces)
+        except Exception as error:
+            rows = sum(piece.rows for piece in pieces)
+            if rows == 1:
+                log.warning("a row failed: %s: %s", type(error).__name__, error)
+                return {pieces[0].job: error}
+            left, right = _halves(pieces, rows // 2)
+            failed = self._attempt(left)
+            # Further rows of a job that has failed are of no use to anybody.
+            if right := [piece for piece in right if piece.job not in failed]:
+                failed |= self._attempt(right)
+            return failed
+        return {}
+
+    def _settle(self, pieces: Sequence[Piece[Payload]], failed: dict[Job[Payload], Exception]) -> Finished[Payload]:
         """Count the batch's rows as done; the jobs that are finished with it, in order."""
-        finished: list[Job[Payload]] = []
+        finished: Finished[Payload] = []
         with self._waiting:
             for piece in pieces:
                 job = piece.job
-                job.done += piece.stop - piece.start
+                job.done += piece.rows
                 if job.cancelled:
                     continue
-                if failed:
-                    # Its other rows are of no use to anybody.
-                    job.cancelled = True
-                    self._rows -= job.rows - job.taken
-                    if job in self._jobs:
-                        self._jobs.remove(job)
-                    finished.append(job)
+                if job in failed:
+                    job.done = min(job.done, job.rows - 1)
+                    self._drop(job)
+                    finished.append((job, failed[job]))
                 elif job.done == job.rows:
-                    finished.append(job)
+                    finished.append((job, None))
         return finished
+
+
+def _halves(pieces: Sequence[Piece[Payload]], rows: int) -> tuple[list[Piece[Payload]], list[Piece[Payload]]]:
+    """The first `rows` rows of a batch, and the others."""
+    left: list[Piece[Payload]] = []
+    right: list[Piece[Payload]] = []
+    for piece in pieces:
+        count = min(piece.rows, rows)
+        rows -= count
+        if count:
+            left.append(Piece(piece.job, piece.start, piece.start + count))
+        if count < piece.rows:
+            right.append(Piece(piece.job, piece.start + count, piece.stop))
+    return left, right

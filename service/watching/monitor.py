@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,9 @@ from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names
 log = logging.getLogger(__name__)
 
 CRITIC_SHARE = 0.02  # of the engine's time, spent on the critic
-_BACKLOG = 64  # batches; beyond it whole batches go unmonitored, and are counted
+_ROUND_SECONDS = 0.1  # batches are counted together, at most this long after they were served
+_ROUND_BYTES = 8 << 20  # or as soon as so many bytes of samples wait
+_BACKLOG_BYTES = 64 << 20  # beyond it whole batches go unmonitored, and are counted
 _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
 
 
@@ -38,7 +39,8 @@ class Monitor:
         self._names = signal_names(self._spec, has_critic=engine.has_critic)
         self._metrics = metrics
         self._random = np.random.default_rng()
-        self._batches: deque[BatchDone] = deque(maxlen=_BACKLOG)
+        self._batches: list[BatchDone] = []
+        self._bytes = 0
         self._waiting = threading.Condition()
         self._stopping = False
         self._made = np.zeros(len(ARMS), np.int64)
@@ -61,15 +63,20 @@ class Monitor:
             self._thread.join()
 
     def offer(self, batch: BatchDone) -> None:
-        """Take a batch; returns at once. Where the monitor is behind, the oldest batch is given up, whole."""
+        """Take a batch; returns at once. Where the monitor is behind, the batch is given up, whole."""
         self._metrics.inference_seconds.observe(batch.seconds)
         self._metrics.batch_rows.observe(len(batch.samples))
         with self._waiting:
-            self._made += np.bincount(batch.arms, minlength=len(ARMS))
+            for arm, rows in batch.arms:
+                self._made[arm] += rows
             self._engine_seconds += batch.seconds
-            self._dropped += len(self._batches) == _BACKLOG
+            if self._bytes > _BACKLOG_BYTES:
+                self._dropped += 1
+                return
             self._batches.append(batch)
-            self._waiting.notify()
+            self._bytes += batch.samples.nbytes
+            if self._bytes > _ROUND_BYTES:
+                self._waiting.notify()
 
     def _reset(self) -> None:
         self._monitored = np.zeros(len(ARMS), np.int64)
@@ -81,17 +88,17 @@ class Monitor:
         flushed = time.monotonic()
         while True:
             with self._waiting:
-                if not self._batches and not self._stopping:
-                    self._waiting.wait(_FLUSH_SECONDS)
-                batch = self._batches.popleft() if self._batches else None
-                done = self._stopping and batch is None
-            if batch is not None:
+                if self._bytes <= _ROUND_BYTES and not self._stopping:
+                    self._waiting.wait(_ROUND_SECONDS)
+                batches, self._batches, self._bytes = self._batches, [], 0
+                done = self._stopping and not batches
+            if batches:
                 began = time.perf_counter()
                 try:
-                    self._count(batch)
+                    self._count(batches)
                 except Exception:
-                    log.exception("monitoring a batch failed; it was served")
-                    self._metrics.monitor_failures.inc()
+                    log.exception("monitoring %d batches failed; they were served", len(batches))
+                    self._metrics.monitor_failures.inc(len(batches))
                 self._metrics.monitor_seconds.inc(time.perf_counter() - began)
             if done or time.monotonic() - flushed >= _FLUSH_SECONDS:
                 self._flush()
@@ -99,16 +106,21 @@ class Monitor:
             if done:
                 return
 
-    def _count(self, batch: BatchDone) -> None:
-        signals = sample_signals(batch.samples, self._spec)
-        self._monitored += np.bincount(batch.arms, minlength=len(ARMS))
-        self._nonfinite += int(np.count_nonzero(~np.isfinite(batch.samples)))
-        if self._engine.has_critic and self._critic_may_run():
-            began = time.perf_counter()
-            signals[CRITIC_SCORE] = self._engine.score(batch.samples, batch.labels).astype(np.float64)
-            self._critic_seconds += time.perf_counter() - began
-        for name, values in signals.items():
-            self._count_signal(name, values, batch.arms)
+    def _count(self, batches: list[BatchDone]) -> None:
+        """Count batches as if they were one: small ones cost little more together than one of them alone."""
+        samples = np.concatenate([batch.samples for batch in batches])
+        arms = np.concatenate([_row_arms(batch) for batch in batches])
+        for name, values in sample_signals(samples, self._spec).items():
+            self._count_signal(name, values, arms)
+        self._monitored += np.bincount(arms, minlength=len(ARMS))
+        self._nonfinite += int(np.count_nonzero(~np.isfinite(samples)))
+        if self._engine.has_critic:
+            for batch in batches:
+                if self._critic_may_run():
+                    began = time.perf_counter()
+                    scores = self._engine.score(batch.samples, batch.labels).astype(np.float64)
+                    self._critic_seconds += time.perf_counter() - began
+                    self._count_signal(CRITIC_SCORE, scores, _row_arms(batch))
 
     def _critic_may_run(self) -> bool:
         """True for a random share of the batches, less the more of its time the critic has already used."""
@@ -135,3 +147,9 @@ class Monitor:
         self._metrics.count_signals(self._bins, self._sums)
         self._metrics.nonfinite.inc(self._nonfinite)
         self._reset()
+
+
+def _row_arms(batch: BatchDone) -> NDArray[np.int64]:
+    """The arm of each row, int64 [n], as an index into ARMS."""
+    arms, rows = zip(*batch.arms, strict=True)
+    return np.repeat(np.array(arms, np.int64), rows)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sampling.scheduler import Full, Job, Piece, Scheduler
+from service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
 
 Batches = list[list[tuple[str, int, int]]]
 
@@ -17,32 +18,35 @@ Batches = list[list[tuple[str, int, int]]]
 class Bench:
     """A scheduler whose batches are recorded, and which waits before each for leave to run."""
 
-    def __init__(self, max_batch: int = 8, max_rows: int = 10_000, fail: Callable[[int], bool] = lambda _: False):
-        self.batches: Batches = []
+    def __init__(self, max_batch: int = 8, max_rows: int = 10_000, poison: dict[str, int] | None = None):
+        """`poison` maps a job to its row that cannot be run."""
+        self.batches: Batches = []  # as they were tried
+        self.ran: Batches = []  # of them, those that did not fail
         self.finished: dict[str, list[BaseException | None]] = {}
-        self.order: list[str] = []
-        self._fail = fail
+        self._poison = poison or {}
         self.during: Callable[[int], None] = lambda _: None  # called within each batch, on the scheduler's thread
         self._leave = threading.Semaphore(0)
         self.running = threading.Semaphore(0)
-        self.scheduler: Scheduler[str] = Scheduler(self._run, max_batch, max_rows)
+        self.scheduler: Scheduler[str] = Scheduler(self._run, self._finish, max_batch, max_rows)
         self.scheduler.start()
 
     def _run(self, pieces: Sequence[Piece[str]]) -> None:
-        self.batches.append([(piece.job.payload, piece.start, piece.stop) for piece in pieces])
+        batch = [(piece.job.payload, piece.start, piece.stop) for piece in pieces]
+        self.batches.append(batch)
         number = len(self.batches) - 1
         self.during(number)
         self.running.release()
         assert self._leave.acquire(timeout=30)
-        if self._fail(number):
-            raise ValueError("this batch fails")
+        if any(start <= self._poison.get(name, -1) < stop for name, start, stop in batch):
+            raise ValueError("a row that cannot be run")
+        self.ran.append(batch)
 
-    def _finish(self, job: Job[str], error: BaseException | None) -> None:
-        self.finished.setdefault(job.payload, []).append(error)
-        self.order.append(job.payload)
+    def _finish(self, finished: Finished[str]) -> None:
+        for job, error in finished:
+            self.finished.setdefault(job.payload, []).append(error)
 
-    def submit(self, name: str, rows: int, *, alone: bool = False) -> Job[str]:
-        job = Job(rows, name, self._finish, alone=alone)
+    def submit(self, name: str, rows: int, *, alone: bool = False, bulk: bool = False) -> Job[str]:
+        job = Job(rows, name, alone=alone, bulk=bulk)
         self.scheduler.submit(job)
         return job
 
@@ -62,7 +66,7 @@ class Bench:
         self._leave.release(10_000)
         self.scheduler.stop()
         assert self.scheduler.queued_rows == 0
-        return [batch for batch in self.batches if batch != [("hold", 0, 1)]]
+        return [batch for batch in self.ran if batch != [("hold", 0, 1)]]
 
 
 @pytest.fixture
@@ -107,16 +111,17 @@ def test_every_row_runs_once_and_in_order(jobs: list[tuple[int, bool]], max_batc
 @given(
     jobs=jobs,
     max_batch=st.integers(1, 17),
-    failing=st.sets(st.integers(1, 12)),
+    poison=st.dictionaries(st.integers(0, 11), st.integers(0, 39), max_size=4),
     cancelled=st.dictionaries(st.integers(0, 11), st.integers(0, 8), max_size=6),
+    bulk=st.sets(st.integers(0, 11)),
 )
 def test_cancelled_and_failing_jobs_take_nobody_with_them(
-    jobs: list[tuple[int, bool]], max_batch: int, failing: set[int], cancelled: dict[int, int]
+    jobs: list[tuple[int, bool]], max_batch: int, poison: dict[int, int], cancelled: dict[int, int], bulk: set[int]
 ) -> None:
-    """`cancelled` maps a job to the batch during which it is given up."""
-    bench = Bench(max_batch, fail=lambda number: number in failing)
+    """`cancelled` maps a job to the try at a batch during which it is given up."""
+    bench = Bench(max_batch, poison={f"{index}": row for index, row in poison.items()})
     bench.hold()
-    made = [bench.submit(f"{index}", rows, alone=alone) for index, (rows, alone) in enumerate(jobs)]
+    made = [bench.submit(f"{index}", rows, alone=alone, bulk=index in bulk) for index, (rows, alone) in enumerate(jobs)]
     counts: list[tuple[int, int]] = []
 
     def during(number: int) -> None:
@@ -132,14 +137,13 @@ def test_cancelled_and_failing_jobs_take_nobody_with_them(
     assert all(queued == waiting for queued, waiting in counts)
     for index, (rows, _) in enumerate(jobs):
         ran = rows_of(batches, f"{index}")
-        assert ran == list(range(len(ran)))
-        touched = [bench.batches.index(batch) for batch in batches if any(name == f"{index}" for name, _, _ in batch)]
-        failed = any(number in failing for number in touched)
         ended = bench.finished.get(f"{index}", [])
-        if index not in cancelled:
-            assert len(ended) == 1
-            assert isinstance(ended[0], ValueError) if failed else ended[0] is None
-            assert failed or len(ran) == rows
+        if poison.get(index, rows) < rows:
+            assert poison[index] not in ran
+            assert index in cancelled or [type(error) for error in ended] == [ValueError]
+        elif index not in cancelled:
+            assert ran == list(range(rows))
+            assert ended == [None]
         assert len(ended) <= 1
 
 
@@ -190,18 +194,63 @@ def test_an_alone_job_never_waits_for_ever(benches: Callable[..., Bench]) -> Non
     assert bench.batches[2] == [("alone", 0, 1)]
 
 
-def test_a_failing_batch_fails_its_jobs_only(benches: Callable[..., Bench]) -> None:
-    bench = benches(max_batch=4, fail=lambda number: number == 1)
+def test_a_row_that_cannot_be_run_fails_its_job_only(benches: Callable[..., Bench]) -> None:
+    bench = benches(max_batch=8, poison={"long": 1})
     bench.hold()
     bench.submit("first", 4)
     bench.submit("long", 50)
-    bench.submit("later", 2, alone=True)
+    bench.submit("later", 2)
     batches = bench.end()
-    assert isinstance(bench.finished["first"][0], ValueError)
     assert isinstance(bench.finished["long"][0], ValueError)
-    assert bench.finished["later"] == [None]
-    # The other rows of a job that failed are not run.
-    assert len(rows_of(batches, "long")) <= 4
+    assert rows_of(batches, "first") == [0, 1, 2, 3]
+    assert rows_of(batches, "later") == [0, 1]
+    assert bench.finished["first"] == bench.finished["later"] == [None]
+    # Rows after the one that failed are not run.
+    assert len(rows_of(batches, "long")) <= 8
+
+
+def test_interactive_rows_go_first_and_bulk_rows_fill_the_batch(benches: Callable[..., Bench]) -> None:
+    bench = benches(max_batch=8)
+    bench.submit("hold", 1, bulk=True)
+    bench.wait_running()
+    bench.submit("bulk", 100, bulk=True)
+    bench.submit("small", 3)
+    bench.step()
+    bench.wait_running()
+    assert bench.batches[1][0] == ("small", 0, 3)
+    assert bench.batches[1][1][0] == "bulk"
+    batches = bench.end()
+    assert rows_of(batches, "bulk") == list(range(100))
+
+
+def test_bulk_batches_are_short_while_interactive_rows_come(benches: Callable[..., Bench]) -> None:
+    bench = benches(max_batch=64)
+    bench.during = lambda _: time.sleep(0.02)  # so that a batch of one row a job takes 20 ms at least
+    bench.step(10_000)
+    for index in range(5):
+        bench.submit(f"{index}", 1)
+        while f"{index}" not in bench.finished:
+            time.sleep(0.001)
+    assert bench.scheduler.rate < 64 / BULK_BATCH_SECONDS / 2
+    bench.submit("bulk", 100, bulk=True)
+    while not any(name == "bulk" for batch in bench.batches for name, _, _ in batch):
+        time.sleep(0.001)
+    (first,) = (batch for batch in bench.batches if batch[0][0] == "bulk" and batch[0][1] == 0)
+    assert first[0][2] < 32
+    assert rows_of(bench.end(), "bulk") == list(range(100))
+
+
+def test_bulk_jobs_do_not_starve(benches: Callable[..., Bench]) -> None:
+    bench = benches(max_batch=4)
+    bench.hold()
+    bench.submit("bulk", 6, bulk=True)
+    bench.submit("alone", 2, bulk=True, alone=True)
+    for index in range(20):
+        bench.submit(f"{index}", 3)
+    bench.end()
+    order = [name for batch in bench.ran for name, _, _ in batch]
+    assert order.index("bulk") < order.index("19")
+    assert order.index("alone") < order.index("19")
 
 
 def test_a_full_queue_says_so_and_when_to_come_again(benches: Callable[..., Bench]) -> None:

@@ -1,0 +1,137 @@
+"""Answers, by media type: bytes that open the document, bytes for each slice of rows, bytes that close it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from service.bundle import SampleSpec
+from service.encoding import arrays, images
+from service.encoding.provenance import Provenance
+
+JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
+NPY, RAW = "application/x-npy", "application/octet-stream"
+
+Labels = NDArray[np.int64]
+Samples = NDArray[np.float32]
+
+
+def media_types(spec: SampleSpec) -> Sequence[str]:
+    """What samples can be answered as, best first."""
+    return (JSON, PNG, WEBP, NPY, RAW) if spec.kind == "image" else (JSON, NPY, RAW)
+
+
+class Document(Protocol):
+    """One answer in the making. `cheap` documents are written on the event loop, others beside it.
+
+    `headers` go with it; its length is among them where it is known before the rows are.
+    """
+
+    cheap: bool
+    headers: list[tuple[bytes, bytes]]
+
+    def opening(self) -> bytes:
+        """What comes before the rows."""
+
+    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+        """The next rows: float32 [n, *shape], int64 [n] or None."""
+
+    def closing(self) -> bytes:
+        """What comes after them."""
+
+
+class Values:
+    """Numbers in C order, little-endian: an `.npy` file, or nothing but the values with headers that describe them."""
+
+    cheap = True
+
+    def __init__(self, media: str, n: int, spec: SampleSpec, dtype: arrays.Dtype) -> None:
+        self._spec = spec
+        self._dtype: arrays.Dtype = dtype
+        shape = (n, *spec.shape)
+        self._opening = arrays.npy_header(shape, dtype) if media == NPY else b""
+        length = len(self._opening) + math.prod(shape) * np.dtype(dtype).itemsize
+        self.headers = [(b"content-type", media.encode()), (b"content-length", b"%d" % length)]
+        if media == RAW:
+            self.headers += [
+                (b"latentserve-shape", ",".join(map(str, shape)).encode()),
+                (b"latentserve-dtype", dtype.encode()),
+            ]
+
+    def opening(self) -> bytes:
+        """The `.npy` header."""
+        return self._opening
+
+    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+        """The values."""
+        return arrays.raw(samples, self._spec, self._dtype)
+
+    def closing(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class Json:
+    """A JSON object with the samples and, if there are any, the labels; `fields` come first."""
+
+    cheap = False
+
+    def __init__(self, fields: dict[str, object], spec: SampleSpec, provenance: Provenance) -> None:
+        self._fields = fields
+        self._spec = spec
+        self._provenance = provenance
+        self._row = 0
+        self._labels: list[int] | None = None
+        self.headers = [(b"content-type", JSON.encode())]
+
+    def opening(self) -> bytes:
+        """The fields, and the start of the array of samples."""
+        fields = {**self._fields, "synthetic": True}
+        if self._spec.kind == "image":
+            fields["media_type"] = PNG
+        if self._spec.columns is not None:
+            fields["columns"] = self._spec.columns
+        return orjson.dumps(fields)[:-1] + b',"samples":['
+
+    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+        """The inside of the array."""
+        values = orjson.dumps(arrays.json_values(samples, self._spec, self._provenance.at(self._row)))[1:-1]
+        if labels is not None:
+            self._labels = [*(self._labels or []), *labels.tolist()]
+        first, self._row = self._row == 0, self._row + len(samples)
+        return values if first else b"," + values
+
+    def closing(self) -> bytes:
+        """The end of the array, and the labels."""
+        return b"]}" if self._labels is None else b'],"labels":' + orjson.dumps(self._labels) + b"}"
+
+
+class Sheet:
+    """A picture: the image itself, or a contact sheet of many. It is drawn when the last row is there."""
+
+    cheap = False
+
+    def __init__(self, media: str, spec: SampleSpec, provenance: Provenance) -> None:
+        self._form: images.Form = "webp" if media == WEBP else "png"
+        self._value_range = spec.value_range or (-1.0, 1.0)
+        self._provenance = provenance
+        self._pictures: list[NDArray[np.uint8]] = []
+        self.headers = [(b"content-type", media.encode())]
+
+    def opening(self) -> bytes:
+        """Nothing yet."""
+        return b""
+
+    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+        """Nothing yet."""
+        self._pictures.append(images.to_uint8(samples, self._value_range))
+        return b""
+
+    def closing(self) -> bytes:
+        """The picture."""
+        return images.encode(images.contact_sheet(np.concatenate(self._pictures)), self._provenance, self._form)
