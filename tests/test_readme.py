@@ -142,3 +142,31 @@ def test_bring_a_module(demo: Demo):
     script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
     (demo.folder / "bring.py").write_text(script + block("export_bundle"))
     demo.run(f"{sys.executable} bring.py && .venv/bin/latentserve check bundles/mine")
+
+
+@pytest.mark.docker
+@pytest.mark.timeout(900)
+def test_in_a_container(demo: Demo):
+    if shutil.which("docker") is None or subprocess.run(["docker", "version"], capture_output=True).returncode:
+        pytest.skip("no Docker engine")
+    port = free_port()
+    # Host networking works on engines without a bridge too; the published port becomes the server's own.
+    script = (
+        block("docker build")
+        .replace("docker build", "docker build --network host")
+        .replace("docker run", "docker run --detach --name latentserve-readme")
+        .replace("-p 127.0.0.1:3000:3000", f"--network host -e LATENTSERVE_PORT={port}")
+    )
+    try:
+        demo.run(script)
+        for _ in range(300):
+            if answers(port):
+                break
+            time.sleep(0.1)
+        answer = httpx.post(f"http://127.0.0.1:{port}/v1/samples", json={"seed": 7, "label": "3"})
+        assert (
+            answer.json()["samples"]
+            == httpx.post(f"http://127.0.0.1:{demo.port}/v1/samples", json={"seed": 7, "label": "3"}).json()["samples"]
+        )
+    finally:
+        subprocess.run(["docker", "stop", "latentserve-readme"], capture_output=True, check=False)
