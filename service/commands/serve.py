@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -34,6 +35,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     settings = load_settings(bundles=tuple(path.resolve() for path in bundles) or None, **options)
     host = _address(settings)
     _check(settings)
+    _check_port(host, settings.port)
     # A BENTOML_HOME of its own: BentoML wipes the metrics folder in it at each start, another server's too.
     own_home = None if os.environ.get("BENTOML_HOME") else tempfile.mkdtemp(prefix="latentserve-")
     os.environ |= {
@@ -72,6 +74,18 @@ def _check(settings: Settings) -> None:
         # In a process of its own: a CUDA context, once made, holds device memory until its process ends.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             pool.submit(require_cuda).result()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises SettingsError where the port cannot be had; BentoML would say so in thirty lines."""
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            raise SettingsError(f"--port {port}: cannot listen on {host} ({error.strerror})") from None
 
 
 def _run_bentoml(host: str, settings: Settings) -> None:
