@@ -1,0 +1,355 @@
+"""The commands: help with an example, one line for a mistake, and the same samples here as from a server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from service import __version__
+from service.bundle import read_bundle
+from service.cli import main
+from service.encoding.images import contact_sheet, to_uint8
+from service.sampling.engine import Engine
+from service.sampling.request import RowsRequest
+from tests.generators import dense_generator
+from tests.server import Server
+from tests.service.test_bad_input import forge
+
+COMMANDS = sorted(entry.name for entry in entry_points(group="latentserve.commands"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ended]]:
+    """`latentserve ARGUMENTS` in this process."""
+
+    def run(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["latentserve", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        status = ended.value.code
+        return Ended(status if isinstance(status, int) else int(status is not None), printed.out, printed.err)
+
+    before = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
+def process(*arguments: object, **environment: str) -> Ended:
+    """`latentserve ARGUMENTS` as a process of its own; it must end by itself."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "service", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def assert_refused(ended: Ended, *words: str) -> None:
+    assert ended.status == 1
+    assert ended.out == ""
+    assert ended.err.startswith("latentserve: ")
+    assert ended.err.count("\n") == 1
+    for word in words:
+        assert word in ended.err
+
+
+# Help.
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(run: Callable[..., Ended], name: str) -> None:
+    ended = run(name, "--help")
+    assert ended.status == 0
+    assert f"latentserve {name} " in ended.out.split("Example")[1]
+    assert ended.err == ""
+
+
+def test_the_commands_are_listed(run: Callable[..., Ended]) -> None:
+    ended = run("--help")
+    assert ended.status == 0
+    for name in ("check", "pack", "sample", "serve", "train", "export"):
+        assert f"  {name} " in ended.out
+    assert run("--version").out.split()[-1] == __version__
+
+
+def test_usage_errors_say_what_is_wrong(run: Callable[..., Ended], bundle: Path, tmp_path: Path) -> None:
+    out = ("--out", tmp_path / "x.npy")
+    for arguments in (
+        ["nothing"],
+        ["sample"],
+        ["sample", bundle, "-n", "0", *out],
+        ["sample", bundle, "-n", "many", *out],
+        ["sample", bundle, "--seed", "-1", *out],
+        ["sample", bundle, "--seed", 2**53, *out],
+        ["sample", bundle, "--truncation", "0", *out],
+        ["sample", bundle, "--truncation", "1.1", *out],
+        ["pack", "x.onnx"],
+        ["check", bundle, "--device", "tpu"],
+    ):
+        ended = run(*arguments)
+        assert ended.status == 2
+        assert "Error: " in ended.err
+        assert "Traceback" not in ended.err
+    assert not (tmp_path / "x.npy").exists()
+
+
+# check
+
+
+def test_check_of_a_good_bundle(run: Callable[..., Ended], bundle: Path, plain_bundle: Path) -> None:
+    for each in (bundle, plain_bundle):
+        ended = run("check", each)
+        assert ended.status == 0
+        assert read_bundle(each).manifest.version in ended.out
+        assert ended.out.count("\n") == 1
+
+
+def test_check_of_bad_bundles(run: Callable[..., Ended], bundle: Path, tmp_path: Path) -> None:
+    assert_refused(run("check", tmp_path / "nowhere"), "no such bundle folder")
+    assert_refused(run("check", tmp_path), "manifest.json", "is missing")
+    tampered = Path(shutil.copytree(bundle, tmp_path / "tampered"))
+    content = bytearray((tampered / "generator.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tampered / "generator.onnx").write_bytes(content)
+    assert_refused(run("check", tampered), "generator.onnx", "SHA-256")
+    # Its hashes hold; its golden samples do not.
+    assert_refused(run("check", forge(tmp_path)), "golden probes")
+
+
+# sample
+
+
+def expected(bundle: Path, n: int, seed: int, **fields: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    engine = Engine(read_bundle(bundle), "cpu")
+    request = RowsRequest(n=n, seed=seed, **fields)  # type: ignore[arg-type]
+    return engine.generate(*request.inputs(engine.bundle.manifest, 0, n))
+
+
+def test_sample_is_what_the_server_gives(
+    run: Callable[..., Ended], server: Server, bundle: Path, tmp_path: Path
+) -> None:
+    for n, more, fields in (
+        (1, [], {}),
+        (300, [], {}),
+        (130, ["--label", "digit 3"], {"label": "digit 3"}),
+        (5, ["--label", "3", "--truncation", "0.5"], {"label": 3, "truncation": 0.5}),
+    ):
+        out = tmp_path / "samples.npy"
+        ended = run("sample", bundle, "-n", n, "--seed", 9, *more, "--out", out)
+        assert ended.status == 0, ended.err
+        served = server.samples(accept="application/x-npy", model="toy", n=n, seed=9, **fields)
+        assert out.read_bytes() == served.content
+
+
+def test_sample_of_a_server(run: Callable[..., Ended], server: Server, tmp_path: Path) -> None:
+    """Two models are served and the command names none: the server's own words are the message."""
+    assert_refused(run("sample", server.url, "--out", tmp_path / "x.npy"), server.url, "422", "model")
+    assert list(tmp_path.iterdir()) == []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        assert_refused(run("sample", url, "--out", tmp_path / "x.npy"), url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sample_of_a_server_with_one_model(
+    run: Callable[..., Ended], tight_one: Server, plain_bundle: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "x.npy"
+    assert run("sample", tight_one.url, "-n", 2000, "--seed", 3, "--out", out).status == 0
+    assert np.array_equal(np.load(out), expected(plain_bundle, 2000, 3))
+    assert out.stat().st_mode & 0o777 == 0o644
+    assert_refused(run("sample", tight_one.url, "-n", 2001, "--out", out), "413")
+    assert_refused(run("sample", tight_one.url, "--out", tmp_path / "x.png"), "406")
+    assert_refused(run("sample", tight_one.url, "--label", "3", "--out", out), "422", "label")
+    assert np.array_equal(np.load(out), expected(plain_bundle, 2000, 3))  # a failure leaves the old file
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.fixture(scope="module")
+def tight_one(plain_bundle: Path) -> Iterator[Server]:
+    with Server(plain_bundle, max_n=2000) as running:
+        yield running
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".PNG"])
+def test_sample_as_a_contact_sheet(run: Callable[..., Ended], bundle: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"sheet{suffix}"
+    assert run("sample", bundle, "-n", 70, "--seed", 3, "--out", out).status == 0
+    shown = np.asarray(Image.open(io.BytesIO(out.read_bytes())))
+    assert np.array_equal(
+        shown if shown.ndim == 2 else shown[..., 0], contact_sheet(to_uint8(expected(bundle, 70, 3), (-1, 1)))[0]
+    )
+
+
+def test_sample_says_its_seed(run: Callable[..., Ended], plain_bundle: Path, tmp_path: Path) -> None:
+    first = run("sample", plain_bundle, "-n", 4, "--out", tmp_path / "a.npy")
+    seed = int(first.out.split()[-1])
+    run("sample", plain_bundle, "-n", 4, "--seed", seed, "--out", tmp_path / "b.npy")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    assert run("sample", plain_bundle, "--out", tmp_path / "c.npy").out.split()[-1] != str(seed)
+
+
+def test_sample_refuses(run: Callable[..., Ended], bundle: Path, plain_bundle: Path, tmp_path: Path) -> None:
+    assert_refused(run("sample", bundle, "--out", tmp_path / "x.gif"), ".gif", ".png")
+    assert_refused(run("sample", bundle, "--out", tmp_path / "no" / "x.npy"), "cannot be written")
+    assert_refused(run("sample", plain_bundle, "--out", tmp_path / "x.png"), "no images")
+    assert_refused(run("sample", plain_bundle, "--label", "1", "--out", tmp_path / "x.npy"), "--label")
+    assert_refused(run("sample", bundle, "--label", "10", "--out", tmp_path / "x.npy"), "--label", "10")
+    assert_refused(run("sample", bundle, "--label", "nobody", "--out", tmp_path / "x.npy"), "--label", "nobody")
+    assert_refused(run("sample", tmp_path / "nowhere", "--out", tmp_path / "x.npy"), "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+# pack
+
+
+def test_pack_check_and_sample(run: Callable[..., Ended], tmp_path: Path) -> None:
+    file = tmp_path / "generator.onnx"
+    file.write_bytes(dense_generator(labels=3).SerializeToString())
+    out = tmp_path / "bundle"
+    ended = run("pack", file, "--name", "mine", "--labels", "a, b,c", "--license", "MIT", "--out", out)
+    assert ended.status == 0, ended.err
+    manifest = read_bundle(out).manifest
+    assert (manifest.name, manifest.labels, manifest.license) == ("mine", ["a", "b", "c"], "MIT")
+    assert manifest.version in ended.out
+    assert run("check", out).status == 0
+    assert run("sample", out, "--label", "b", "--out", tmp_path / "x.png").status == 0
+
+
+def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
+    file, out = tmp_path / "generator.onnx", tmp_path / "bundle"
+    file.write_bytes(dense_generator(labels=3).SerializeToString())
+    (tmp_path / "nonsense.onnx").write_text("nonsense")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis").write_text("x")
+    name = ("--name", "mine", "--out")
+    assert_refused(run("pack", tmp_path / "nothing.onnx", *name, out), "no such file")
+    assert_refused(run("pack", tmp_path / "nonsense.onnx", *name, out), "not an ONNX file")
+    assert_refused(run("pack", file, *name, out, "--labels", "a,a,b"), "labels")
+    assert_refused(run("pack", file, *name, out, "--labels", ""), "labels")
+    assert_refused(run("pack", file, *name, out, "--labels", "a,b,c,d"), "labels")
+    assert_refused(run("pack", file, *name, out, "--value-range", 1, 0), "value_range")
+    assert_refused(run("pack", file, *name, out, "--value-range", "nan", "nan"), "value_range")
+    assert_refused(run("pack", file, *name, out, "--kind", "table"), "table")
+    assert_refused(run("pack", file, *name, out, "--output", "nothing"), "--output")
+    assert_refused(run("pack", file, "--name", "a b", "--out", out), "name")
+    assert_refused(run("pack", file, *name, tmp_path / "mine"), "not a bundle")
+    assert_refused(run("pack", file, *name, tmp_path / "mine" / "thesis"), "not a folder")
+    assert not out.exists()
+
+
+# serve
+
+
+def test_serve_refuses_what_cannot_work(bundle: Path, tmp_path: Path) -> None:
+    tampered = Path(shutil.copytree(bundle, tmp_path / "tampered"))
+    (tampered / "golden.npz").write_bytes(b"x")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        cases: list[tuple[list[object], dict[str, str], tuple[str, ...]]] = [
+            ([], {}, ("no bundle",)),
+            ([tmp_path / "nowhere"], {}, ("nowhere",)),
+            ([tampered], {}, ("golden.npz",)),
+            ([bundle, bundle], {}, ("toy",)),
+            ([bundle, "--port", 70_000], {}, ("PORT", "70000")),
+            ([bundle, "--port", 0], {}, ("PORT",)),
+            ([bundle, "--port", port], {}, ("--port", str(port))),
+            ([bundle, "--workers", 0], {}, ("WORKERS",)),
+            ([bundle, "--host", "0.0.0.0"], {}, ("LATENTSERVE_ALLOW_OPEN",)),  # noqa: S104
+            ([bundle, "--host", "nowhere"], {}, ("nowhere",)),
+            ([bundle], {"LATENTSERVE_MAX_BATCH": "many"}, ("LATENTSERVE_MAX_BATCH", "many")),
+        ]
+        with ThreadPoolExecutor(3) as pool:
+            ended = pool.map(lambda case: process("serve", *case[0], **case[1]), cases)
+        for each, (_, _, words) in zip(ended, cases, strict=True):
+            assert_refused(each, *words)
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA")
+def test_cuda_that_is_not_there_is_refused(run: Callable[..., Ended], bundle: Path) -> None:
+    assert_refused(process("serve", bundle, "--device", "cuda"), "--device cuda", "latentserve[gpu]")
+    assert_refused(run("check", bundle, "--device", "cuda"), "--device cuda")
+
+
+# The serving install carries no torch.
+
+WITHOUT_TORCH = """
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "sklearn", "matplotlib", "onnxscript", "safetensors", "rich", "yaml"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+from service.cli import main
+sys.argv[0] = "latentserve"
+main()
+"""
+
+
+def test_no_torch_is_needed(bundle: Path, tmp_path: Path) -> None:
+    def without_torch(*arguments: object) -> Ended:
+        command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+    file = tmp_path / "generator.onnx"
+    file.write_bytes(dense_generator().SerializeToString())
+    for arguments in (
+        ["check", bundle],
+        ["pack", file, "--name", "mine", "--out", tmp_path / "packed"],
+        ["sample", bundle, "--out", tmp_path / "x.png"],
+        ["--help"],
+    ):
+        ended = without_torch(*arguments)
+        assert ended.status == 0, ended.err
+    ended = without_torch("train", "digits", "--out", tmp_path / "run")
+    assert ended.status != 0
+    assert "Traceback" not in ended.err
+    assert "latentserve[training]" in ended.err
+
+
+def test_the_server_itself_imports_no_torch(bundle: Path) -> None:
+    code = "import sys, json, service.app; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "LATENTSERVE_BUNDLES": str(bundle)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    loaded = set(json.loads(ended.stdout.splitlines()[-1]))
+    assert "onnxruntime" in loaded
+    assert not loaded & {"torch", "training", "sklearn", "matplotlib", "pandas"}
