@@ -1,24 +1,33 @@
-"""An answer made of bytes: the part of a Starlette response that is needed, at a third of its price."""
+"""Answers to sampling requests, which say when they were sent: a whole one, and one that streams."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+_PIECE_BYTES = 1 << 18
+_PIECE_SECONDS = 30.0  # a client that takes longer for a piece is let go: what waits for it is memory
 
 
 class Answer(Response):
-    """A whole body with its headers, which are bytes already. `sent` is called when it was sent or could not be."""
+    """A whole body, with headers that are bytes already: what is needed of a Starlette response, at a third of its
+    price. `sent` is called when it was sent or could not be.
+    """
 
-    def __init__(
-        self, status: int, headers: list[tuple[bytes, bytes]], content: bytes, sent: Callable[[], None]
-    ) -> None:
-        self.status_code = status
-        self.body = content
-        self.background = None
+    def __init__(self, headers: Headers, content: bytes, sent: Callable[[], None]) -> None:
         if not any(name == b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % len(content)))
+        self.status_code = 200
+        self.body = content
+        self.background = None
         self.raw_headers = headers
         self._sent = sent
 
@@ -31,3 +40,36 @@ class Answer(Response):
             self._sent()
         if self.background is not None:
             await self.background()
+
+
+class Stream(StreamingResponse):
+    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone or reads too slowly."""
+
+    def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes], sent: Callable[[], None]) -> None:
+        super().__init__(_in_pieces(chunks))
+        self.raw_headers = headers
+        self._chunks = chunks
+        self._sent = sent
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(_PIECE_SECONDS):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, send_in_time)
+        except* TimeoutError:
+            # The server closes the connection of an answer that was not brought to its end.
+            log.warning("a client took no byte for %g s and was let go", _PIECE_SECONDS)
+        finally:
+            await self._chunks.aclose()
+            self._sent()
+
+
+async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
+    async for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
 
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive
 
 from service.encoding.documents import NPY, PNG, RAW, WEBP, Document, Json, Sheet, Values, media_types
 from service.encoding.provenance import Provenance
 from service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
-from service.http.answer import Answer
+from service.http.answer import Answer, Stream
 from service.http.body import SamplesBody, rows_request
 from service.http.negotiation import negotiate
 from service.http.problems import problem
@@ -89,12 +89,12 @@ class Samples:
             if wanted.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(wanted)
                 first = await self._first(rows)  # what is refused is refused before the first byte
-                return _streaming(self._write(model, document, first, rows, lambda: finish(200)), headers)
+                return Stream(headers, self._write(model, document, first, rows), lambda: finish(200))
             job = model.sampler.submit(wanted)
             held = wanted.n
             part = await self._collect(model, job, receive)
             content = await self._encode(model, document, part)
-            return Answer(200, headers, content, lambda: finish(200))
+            return Answer(headers, content, lambda: finish(200))
         except LatentserveError as error:
             failed = problem(error)
             if model is not None:
@@ -121,7 +121,7 @@ class Samples:
             raise TooLargeError(f"n: {wanted.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
         return media, wanted
 
-    async def _first(self, rows: AsyncIterator[Rows]) -> Rows:
+    async def _first(self, rows: AsyncGenerator[Rows]) -> Rows:
         try:
             return await asyncio.wait_for(anext(rows), self._settings.deadline_seconds)
         except TimeoutError:
@@ -154,9 +154,9 @@ class Samples:
         return content
 
     async def _write(
-        self, model: Model, document: Document, first: Rows, rest: AsyncIterator[Rows], done: Callable[[], None]
-    ) -> AsyncIterator[bytes]:
-        """A large answer, slice by slice; `done` is called at its end, or when the reader has gone."""
+        self, model: Model, document: Document, first: Rows, rest: AsyncGenerator[Rows]
+    ) -> AsyncGenerator[bytes]:
+        """A large answer, slice by slice."""
         loop = asyncio.get_running_loop()
         seconds = 0.0
 
@@ -176,7 +176,7 @@ class Samples:
             yield await loop.run_in_executor(self._encoder, document.closing)
             model.metrics.encode_seconds.observe(seconds)
         finally:
-            done()
+            await rest.aclose()
 
 
 def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) -> Document:
@@ -196,9 +196,3 @@ def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) 
 
 def _whole(document: Document, part: Rows) -> bytes:
     return document.opening() + document.rows(part.samples, part.labels) + document.closing()
-
-
-def _streaming(chunks: AsyncIterator[bytes], headers: list[tuple[bytes, bytes]]) -> StreamingResponse:
-    response = StreamingResponse(chunks)
-    response.raw_headers = headers
-    return response

@@ -39,11 +39,9 @@ def fold_batch_norm(model: onnx.ModelProto) -> onnx.ModelProto:
         if layer is None or readers[layer.output[0]] != 1 or readers[node.input[0]] != 1:
             continue
         through_reshape = layer is not reshape
-        if not _is_foldable(layer, weights, ranks, through_reshape) or any(
-            readers[name] > 1 for name in layer.input[1:]
-        ):
+        if not _is_foldable(layer, weights, ranks, through_reshape):
             continue
-        _fold(layer, *scale_shift, weights, graph)
+        _fold(layer, *scale_shift, weights, graph, node.output[0])
         last = reshape if through_reshape else layer
         assert last is not None  # noqa: S101, for mypy
         last.output[0] = node.output[0]
@@ -92,7 +90,7 @@ def _fold(
     graph: onnx.GraphProto,
     name: str,
 ) -> None:
-    """Make `layer` give scale * (what it gave) + shift, channel by channel, with weights of its own named after `name`."""
+    """Make `layer` give scale * (what it gave) + shift, channel by channel; its new weights are named after `name`."""
     given = {attribute.name: helper.get_attribute_value(attribute) for attribute in layer.attribute}
     weight = weights[layer.input[1]].astype(np.float64)
     bias = weights[layer.input[2]].astype(np.float64) if len(layer.input) > 2 and layer.input[2] else np.zeros(1)

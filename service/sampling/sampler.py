@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -137,7 +137,7 @@ class Sampler:
         """Say that this many rows were sent, or given up."""
         self._unsent_bytes -= rows * self._row_bytes
 
-    async def stream(self, request: RowsRequest) -> AsyncIterator[Rows]:
+    async def stream(self, request: RowsRequest) -> AsyncGenerator[Rows]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
