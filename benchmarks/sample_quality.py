@@ -26,6 +26,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from torch import nn
 
+from service.bundle import Bundle, read_bundle
+from service.sampling.latents import draw_latents
 from training.data import Dataset, load
 
 Images = NDArray[np.float32]  # [N, C, H, W] in [-1, 1]
@@ -38,13 +40,12 @@ LATENT_SEED = 20_000  # samples of seed s of a classifier come from latents of s
 BATCH = 64
 
 
-def bundle_sampler(bundle: Path) -> Sampler:
-    """Samples of a bundle's generator on one CPU provider, latents N(0, I) by seed."""
-    session = onnxruntime.InferenceSession(bundle / "generator.onnx", providers=["CPUExecutionProvider"])
-    latent = json.loads((bundle / "manifest.json").read_text())["latent"]["dim"]
+def bundle_sampler(bundle: Bundle) -> Sampler:
+    """Samples of a bundle's generator on the CPU: rows 0, 1, ... of a seed, as the server would draw them."""
+    session = onnxruntime.InferenceSession(bundle.generator, providers=["CPUExecutionProvider"])
 
     def sample(labels: Labels, seed: int) -> Images:
-        z = np.random.default_rng(seed).standard_normal((len(labels), latent), np.float32)
+        z = draw_latents(bundle.manifest.latent, seed, 0, len(labels))
         batches = range(0, len(labels), BATCH)
         rows = [session.run(["sample"], {"z": z[i : i + BATCH], "label": labels[i : i + BATCH]})[0] for i in batches]
         return np.concatenate(rows)
@@ -172,12 +173,12 @@ def main() -> None:
 
     torch.set_num_threads(2)
     started = time.monotonic()
-    sample = bundle_sampler(arguments.bundle)
+    bundle = read_bundle(arguments.bundle)
+    sample = bundle_sampler(bundle)
     measured = measure_digits(sample) if arguments.data == "digits" else measure_mnist(sample, arguments.folder)
-    manifest = json.loads((arguments.bundle / "manifest.json").read_text())
     results = {
         "data": arguments.data,
-        "bundle": {key: manifest.get(key) for key in ("name", "version", "lineage")},
+        "bundle": bundle.manifest.model_dump(mode="json", include={"name", "version", "lineage"}),
         "classifier_seeds": SEEDS,
         "latent_seeds": f"{LATENT_SEED} + classifier seed",
         "measured": measured,

@@ -40,7 +40,10 @@ NETWORKS = ("generator", "critic", "average")
 
 
 def save(path: Path, state: State, dataset: Description) -> None:
-    """Replace the checkpoint at `path` in one step: a reader, or a crash, meets the old one or the new one."""
+    """Replace the checkpoint at `path` in one step: a reader, or a crash, meets the old one or the new one.
+
+    Raises RunError naming a file that cannot be written.
+    """
     tensors = {"rng": torch.get_rng_state()}
     for network in NETWORKS:
         for name, tensor in getattr(state, network).state_dict().items():
@@ -55,14 +58,14 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "dataset": asdict(dataset),
     }
     partial = path.with_suffix(".partial")
-    save_file(
-        {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
-        partial,
-        metadata={"latentserve": json.dumps(header)},
-    )
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
 
 
 def load(path: Path, state: State, dataset: Description) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 
 class Interrupt:
     """Whether somebody asked the run to stop."""
@@ -16,21 +14,19 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """Within the block, the first ^C or SIGTERM sets `requested`; a second one acts as it always did."""
-    interrupt = Interrupt()
-    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    """Within the block, ^C and SIGTERM only set `requested`.
 
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    More of them change nothing: shells, wrappers and supervisors like to send two, and the second must not undo the
+    save that the first asked for.
+    """
+    interrupt = Interrupt()
 
     def request(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True
-        restore()
 
-    for number in SIGNALS:
-        signal.signal(number, request)
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interrupt
     finally:
-        restore()
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -45,9 +45,10 @@ class Stats:
         kept = [line for line in self.read() if line["images"] <= images_seen]
         path.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
-    def append(self, **line: float) -> None:
+    def append(self, images: int, **values: float) -> None:
+        line = {"images": images} | {name: float(f"{value:.6g}") for name, value in values.items()}
         with self.path.open("a") as file:
-            file.write(json.dumps({name: float(f"{value:.6g}") for name, value in line.items()}) + "\n")
+            file.write(json.dumps(line) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

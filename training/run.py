@@ -22,8 +22,11 @@ def prepare(folder: Path, config: Config) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunError(f"{folder}: not a run, and not an empty folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_config(config, folder / CONFIG)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(config, folder / CONFIG)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def open_run(folder: Path) -> Config:

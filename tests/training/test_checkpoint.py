@@ -56,6 +56,13 @@ def test_a_damaged_or_foreign_file_is_one_line(tiny: Config, digits: Dataset, tm
         checkpoint.load(path, state, digits.description)
 
 
+def test_a_folder_that_takes_no_file_is_one_line(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
+    state = loop.construct(tiny, digits.description, CPU)
+    with pytest.raises(RunError, match="cannot be written") as caught:
+        checkpoint.save(tmp_path / "absent" / "checkpoint.safetensors", state, digits.description)
+    assert "\n" not in str(caught.value)
+
+
 def test_networks_of_another_shape_are_refused(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
     path = trained(tiny.model_copy(update={"images": 32}), digits, tmp_path)
     wider = loop.construct(tiny.model_copy(update={"width": 24}), digits.description, CPU)

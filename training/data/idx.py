@@ -46,10 +46,13 @@ def read(path: Path) -> NDArray[np.uint8]:
 def load(name: str, folder: Path, split: Literal["train", "test"]) -> Dataset:
     """Load `train-*` or `t10k-*` of a folder laid out like MNIST; images float32 [N, 1, H, W]. Raises DataError."""
     prefix = {"train": "train", "test": "t10k"}[split]
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder")
-    images_path = _find(folder, f"{prefix}-images-idx3-ubyte")
-    labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
+    try:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+        images_path = _find(folder, f"{prefix}-images-idx3-ubyte")
+        labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
+    except OSError as error:  # a folder that may not be searched
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
     images, labels = read(images_path), read(labels_path)
     if images.ndim != 3:
         raise DataError(f"{images_path}: {images.ndim} dimensions; images have 3")
