@@ -43,7 +43,7 @@ class Answer(Response):
 
 
 class Stream(StreamingResponse):
-    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone or reads too slowly."""
+    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone or is too slow."""
 
     def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes], sent: Callable[[], None]) -> None:
         super().__init__(_in_pieces(chunks))
