@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,16 +65,25 @@ def made(watched: Watched, n: int = 200, seed: int = 1) -> list[BatchDone]:
     z, labels = request.inputs(watched.engine.bundle.manifest, 0, n)
     assert labels is not None
     samples = watched.engine.generate(z, labels)
-    arms = np.arange(n) % len(ARMS)
     # A little time for the engine, so that the critic has next to none after its first batch.
-    return [BatchDone(samples[i : i + 50], labels[i : i + 50], arms[i : i + 50], 1e-3) for i in range(0, n, 50)]
+    return [BatchDone(samples[i : i + 50], labels[i : i + 50], arms_from(i), 1e-3) for i in range(0, n, 50)]
+
+
+def arms_from(row: int) -> list[tuple[int, int]]:
+    """Of 50 rows from this one on, in pieces of one to four rows."""
+    pieces, left = [], 50
+    while left:
+        rows = min(left, 1 + (row + left) % 4)
+        pieces.append((len(pieces) % len(ARMS), rows))
+        left -= rows
+    return pieces
 
 
 def test_counts_and_sums_are_those_of_numpy(watched: Watched) -> None:
     batches = made(watched)
     watched.run(batches)
     samples = np.concatenate([batch.samples for batch in batches])
-    arms = np.concatenate([batch.arms for batch in batches])
+    arms = np.array([arm for batch in batches for arm, rows in batch.arms for _ in range(rows)])
     for index, arm in enumerate(ARMS):
         rows = int((arms == index).sum())
         assert watched.value("samples_total", arm=arm) == watched.value("monitored_samples_total", arm=arm) == rows
@@ -118,22 +128,30 @@ def test_what_is_not_finite_is_counted_and_not_binned(watched: Watched) -> None:
     assert watched.value("monitor_failures_total") == 0
 
 
-def test_a_batch_that_cannot_be_monitored_costs_itself_only(watched: Watched) -> None:
+def test_failing_it_goes_on(watched: Watched) -> None:
     batches = made(watched)
-    broken = BatchDone(batches[1].samples, batches[1].labels, batches[1].arms[:10], 1e-3)
-    watched.run([batches[0], broken, *batches[2:]])
+    broken = BatchDone(batches[1].samples, batches[1].labels, [(0, 10)], 1e-3)  # 10 arms for 50 rows
+    watched.monitor.start()
+    watched.monitor.offer(broken)
+    deadline = time.monotonic() + 20
+    while watched.value("monitor_failures_total") == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for batch in batches:
+        watched.monitor.offer(batch)
+    watched.monitor.stop()
     assert watched.value("monitor_failures_total") == 1
-    assert watched.value("output_signal_bin_total", signal="mean") >= 150
+    assert watched.value("monitored_samples_total") == 200
 
 
-def test_behind_it_gives_up_the_oldest_batches_and_says_so(watched: Watched) -> None:
-    backlog = monitor_module._BACKLOG
+def test_behind_it_gives_up_whole_batches_and_says_so(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = made(watched, 50)[0]
-    watched.run([batch] * (backlog + 10))
+    monkeypatch.setattr(monitor_module, "_BACKLOG_BYTES", 20 * batch.samples.nbytes)
+    watched.run([batch] * 31)
     assert watched.value("monitor_dropped_batches_total") == 10
-    assert watched.value("monitored_samples_total") == 50 * backlog
+    assert watched.value("monitored_samples_total") == 50 * 21
     # They were made all the same.
-    assert watched.value("samples_total") == 50 * (backlog + 10)
+    assert watched.value("samples_total") == 50 * 31
 
 
 def test_an_unconditional_model_without_a_critic(plain_bundle: Path) -> None:
@@ -146,7 +164,7 @@ def test_an_unconditional_model_without_a_critic(plain_bundle: Path) -> None:
     monitor = Monitor(engine, reference, metrics)
     z, _ = RowsRequest(n=30, seed=1).inputs(read.manifest, 0, 30)
     monitor.start()
-    monitor.offer(BatchDone(engine.generate(z, None), None, np.zeros(30, np.int64), 1e-3))
+    monitor.offer(BatchDone(engine.generate(z, None), None, [(0, 30)], 1e-3))
     monitor.stop()
     assert metrics.monitor_failures._value.get() == 0
     assert metrics._monitored[0]._value.get() == 30
