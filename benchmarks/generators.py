@@ -2,44 +2,87 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-DIM = 64
+DIM = 64  # of the latents
+_UP = {"kernel_shape": [4, 4], "strides": [2, 2], "pads": [1, 1, 1, 1]}
 
 
-def convolutional_28(seed: int = 0) -> onnx.ModelProto:
-    """7x7x256, then transposed convolutions to 14x14x96 and 28x28x32, then 3x3 to one channel: 59 MFLOP a sample."""
-    rng = np.random.default_rng(seed)
+@dataclass(frozen=True)
+class Generator:
+    """A graph to measure with, and what it is called in tables and results."""
 
-    def weights(name: str, *shape: int) -> onnx.TensorProto:
-        fan_in = int(np.prod(shape[1:])) if len(shape) > 2 else shape[0]
-        return numpy_helper.from_array((rng.normal(size=shape) / np.sqrt(fan_in)).astype(np.float32), name)
+    name: str
+    about: str
+    build: Callable[[], onnx.ModelProto]
 
-    up = {"kernel_shape": [4, 4], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+
+def convolutional(image: int, channels: tuple[int, ...], colours: int) -> onnx.ModelProto:
+    """A DCGAN generator: a first square of `channels[0]`, doubled once for each further one, then 3x3 to `colours`."""
+    first = image >> (len(channels) - 1)
+    weights = _Weights()
     nodes = [
-        helper.make_node("MatMul", ["z", "w0"], ["h0"]),
+        helper.make_node("MatMul", ["z", weights.add("w0", DIM, channels[0] * first * first, fan_in=DIM)], ["h0"]),
         helper.make_node("LeakyRelu", ["h0"], ["a0"], alpha=0.2),
-        helper.make_node("Reshape", ["a0", "shape"], ["r0"]),
-        helper.make_node("ConvTranspose", ["r0", "w1"], ["h1"], **up),
-        helper.make_node("LeakyRelu", ["h1"], ["a1"], alpha=0.2),
-        helper.make_node("ConvTranspose", ["a1", "w2"], ["h2"], **up),
-        helper.make_node("LeakyRelu", ["h2"], ["a2"], alpha=0.2),
-        helper.make_node("Conv", ["a2", "w3"], ["h3"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        helper.make_node("Tanh", ["h3"], ["sample"]),
+        helper.make_node("Reshape", ["a0", weights.shape("square", -1, channels[0], first, first)], ["x0"]),
     ]
+    for level, (before, after) in enumerate(itertools.pairwise(channels), start=1):
+        kernel = weights.add(f"w{level}", before, after, 4, 4, fan_in=4 * before)  # each pixel sees 2x2 of the 4x4
+        nodes += [
+            helper.make_node("ConvTranspose", [f"x{level - 1}", kernel], [f"h{level}"], **_UP),
+            helper.make_node("LeakyRelu", [f"h{level}"], [f"x{level}"], alpha=0.2),
+        ]
+    last = weights.add("to_colours", colours, channels[-1], 3, 3, fan_in=9 * channels[-1])
+    nodes += [
+        helper.make_node("Conv", [f"x{len(channels) - 1}", last], ["h"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Tanh", ["h"], ["sample"]),
+    ]
+    return _model(nodes, weights, [colours, image, image])
+
+
+def one_layer() -> onnx.ModelProto:
+    """A linear layer to 16 numbers: 2 kFLOP a sample, so that what is measured is everything else."""
+    weights = _Weights()
+    layer = helper.make_node("MatMul", ["z", weights.add("w", DIM, 16, fan_in=DIM)], ["sample"])
+    return _model([layer], weights, [16])
+
+
+CONVOLUTIONAL_28 = Generator("28x28", "1x28x28, 60 MFLOP a sample", lambda: convolutional(28, (256, 96, 32), colours=1))
+CONVOLUTIONAL_64 = Generator(
+    "64x64", "3x64x64, 329 MFLOP a sample", lambda: convolutional(64, (384, 192, 64, 32), colours=3)
+)
+ONE_LAYER = Generator("one layer", "16 numbers, 2 kFLOP a sample", one_layer)
+
+
+class _Weights:
+    """Initializers of a graph, drawn from one seed."""
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self.tensors: list[TensorProto] = []
+
+    def add(self, name: str, *shape: int, fan_in: int) -> str:
+        values = self._rng.normal(size=shape) / np.sqrt(fan_in)
+        self.tensors.append(numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    def shape(self, name: str, *sizes: int) -> str:
+        self.tensors.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
+        return name
+
+
+def _model(nodes: list[NodeProto], weights: _Weights, sample: list[int]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
-        "convolutional_28",
+        "generator",
         [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", DIM])],
-        [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", 1, 28, 28])],
-        [
-            weights("w0", DIM, 7 * 7 * 256),
-            numpy_helper.from_array(np.array([-1, 256, 7, 7], np.int64), "shape"),
-            weights("w1", 256, 96, 4, 4),
-            weights("w2", 96, 32, 4, 4),
-            weights("w3", 1, 32, 3, 3),
-        ],
+        [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *sample])],
+        weights.tensors,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

@@ -1,86 +1,233 @@
-"""A closed-loop HTTP client that costs little: prepared requests over keep-alive connections, answers counted."""
+"""An HTTP load generator that costs little: prepared requests over keep-alive connections, answers counted.
+
+*Closed loop*: each connection sends its next request when the last answer is whole, so the server sets the pace.
+*Open loop*: requests leave by a schedule that knows nothing of the answers, and latency counts from the scheduled
+time, so a server that stalls is charged for everybody who would have waited.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import selectors
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import httptools
 import numpy as np
 import uvloop
+from numpy.typing import NDArray
+
+Requests = Callable[[int], bytes]  # number of a request -> its bytes
+Spacing = Literal["even", "poisson"]
+
+_GRACE = 30.0  # seconds that answers may take after the last request was sent
+_OPEN_CONNECTIONS = 128
+_numbers = itertools.count(1)  # never the same request twice, so that nobody can answer from a cache
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came back: answers with status 200 a second, and latency quantiles in milliseconds."""
+    """What came back, from the first request sent to the last answer received."""
 
-    requests_per_second: float
+    answers: int  # whole, with status 200
+    failed: int  # another status, a lost connection, or no answer in time
+    seconds: float
     p50_ms: float
     p99_ms: float
-    failed: int
+    megabytes: float  # received, heads included
+    client_cpu: float  # cores that this load generator took
+    late_ms: float = 0.0  # open loop: 99th percentile of sending later than scheduled, which latency includes
+    beside_megabytes: float = 0.0  # received by the connection beside
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return self.answers / self.seconds
 
 
-def post(path: str, body: bytes, accept: str) -> bytes:
-    """The bytes of a POST request with a JSON body."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Accept: {accept}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def post(path: str, body: bytes, accept: str, content: str = "application/json", *headers: str) -> bytes:
+    """The bytes of a POST request."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: 127.0.0.1",
+        f"Content-Type: {content}",
+        f"Accept: {accept}",
+        f"Content-Length: {len(body)}",
+        *headers,
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def closed_loop(port: int, request: Callable[[int], bytes], connections: int, warm_up: float, seconds: float) -> Load:
-    """Each connection sends its next request when the last answer is whole; `request(i)` gives the bytes of the i-th."""
-    return uvloop.run(_closed_loop(port, request, connections, warm_up, seconds))
+def arrivals(rate: float, seconds: float, spacing: Spacing) -> NDArray[np.float64]:
+    """Times in [0, seconds) at which requests are due, `rate` a second; the same ones at each call."""
+    if spacing == "even":
+        return np.arange(int(rate * seconds)) / rate
+    gaps = np.random.default_rng(0).exponential(1 / rate, size=int(rate * seconds * 1.5) + 100)
+    times = np.cumsum(gaps)
+    return times[times < seconds]
 
 
-async def _closed_loop(
-    port: int, request: Callable[[int], bytes], connections: int, warm_up: float, seconds: float
-) -> Load:
-    latencies: list[float] = []
-    failed = 0
-    sent = 0
-    start = time.perf_counter() + warm_up
-    end = start + seconds
-
-    async def connection() -> None:
-        nonlocal failed, sent
-        loop = asyncio.get_running_loop()
-        transport, client = await loop.create_connection(_Client, "127.0.0.1", port)
-        while (began := time.perf_counter()) < end:
-            sent += 1
-            status = await client.ask(request(sent))
-            if start <= began and time.perf_counter() <= end:
-                if status == 200:
-                    latencies.append(time.perf_counter() - began)
-                else:
-                    failed += 1
-        transport.close()
-
-    await asyncio.gather(*(connection() for _ in range(connections)))
-    p50, p99 = np.quantile(latencies, [0.5, 0.99]) * 1e3 if latencies else (float("nan"), float("nan"))
-    return Load(len(latencies) / seconds, float(p50), float(p99), failed)
+def closed_loop(port: int, requests: Requests, connections: int, seconds: float, beside: bytes | None = None) -> Load:
+    """Send for `seconds`, then wait for what is under way. `beside` is asked for again and again on one more line."""
+    return uvloop.run(_closed_loop(port, requests, connections, seconds, beside))
 
 
-class _Client(asyncio.Protocol):
+def open_loop(port: int, requests: Requests, rate: float, seconds: float, spacing: Spacing) -> Load:
+    """`rate` requests a second, whatever the answers do, over as many connections as are free."""
+    # asyncio's timers are as fine as its selector's: select() takes microseconds, epoll and uvloop milliseconds.
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+        return runner.run(_open_loop(port, requests, arrivals(rate, seconds, spacing)))
+
+
+async def _closed_loop(port: int, requests: Requests, connections: int, seconds: float, beside: bytes | None) -> Load:
+    tally = _Tally(expected=connections)
+
+    def answered(connection: _Connection, status: int) -> None:
+        now = tally.count(connection, status)
+        if now < end and status:
+            connection.send(requests(next(_numbers)), now)
+        else:
+            tally.finish()
+
+    lines = [await _connect(port, answered) for _ in range(connections)]
+    companion = None
+    if beside is not None:
+        companion = await _connect(port, lambda connection, status: connection.send(beside, 0.0) if status else None)
+        companion.send(beside, 0.0)
+        await asyncio.sleep(1.0)  # until it is in full flow
+        companion.received = 0
+    tally.start()
+    end = tally.began + seconds
+    for line in lines:
+        line.send(requests(next(_numbers)), time.perf_counter())
+    await tally.wait(seconds + _GRACE)
+    beside_bytes = companion.received if companion else 0
+    for line in [*lines, *([companion] if companion else [])]:
+        line.close()
+    return tally.load(lines, beside_bytes=beside_bytes)
+
+
+async def _open_loop(port: int, requests: Requests, schedule: NDArray[np.float64]) -> Load:
+    tally = _Tally(expected=len(schedule))
+    waiting: deque[float] = deque()
+    late: list[float] = []
+
+    def answered(connection: _Connection, status: int) -> None:
+        tally.count(connection, status)
+        tally.finish()
+        if status and waiting:
+            connection.send(requests(next(_numbers)), waiting.popleft())
+        elif status:
+            idle.append(connection)
+
+    lines = [await _connect(port, answered) for _ in range(_OPEN_CONNECTIONS)]
+    idle = deque(lines)
+    tally.start()
+    for due in (tally.began + schedule).tolist():
+        if (delay := due - time.perf_counter()) > 0:
+            await asyncio.sleep(delay)
+        late.append(time.perf_counter() - due)
+        if idle:
+            idle.popleft().send(requests(next(_numbers)), due)
+        else:
+            waiting.append(due)
+    await tally.wait(_GRACE)
+    for line in lines:
+        line.close()
+    return tally.load(lines, late_ms=float(np.quantile(late, 0.99)) * 1e3)
+
+
+class _Tally:
+    """Latencies and failures of one run, and when it is over."""
+
+    def __init__(self, expected: int) -> None:
+        self._latencies: list[float] = []
+        self._failed = 0
+        self._left = expected
+        self._over = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        self.began = self._ended = time.perf_counter()
+        self._cpu = time.process_time()
+
+    def count(self, connection: _Connection, status: int) -> float:
+        """Count an answer; the time it came."""
+        self._ended = time.perf_counter()
+        if status == 200:
+            self._latencies.append(self._ended - connection.since)
+        else:
+            self._failed += 1
+        return self._ended
+
+    def finish(self) -> None:
+        """One of the expected has ended."""
+        self._left -= 1
+        if self._left == 0 and not self._over.done():
+            self._over.set_result(None)
+
+    async def wait(self, seconds: float) -> None:
+        """Until all have ended; those that do not in so many seconds have failed."""
+        try:
+            await asyncio.wait_for(self._over, seconds)
+        except TimeoutError:
+            self._failed += self._left
+
+    def load(self, lines: list[_Connection], late_ms: float = 0.0, beside_bytes: int = 0) -> Load:
+        p50, p99 = np.quantile(self._latencies, [0.5, 0.99]) * 1e3 if self._latencies else (np.nan, np.nan)
+        seconds = self._ended - self.began
+        return Load(
+            answers=len(self._latencies),
+            failed=self._failed,
+            seconds=seconds,
+            p50_ms=float(p50),
+            p99_ms=float(p99),
+            megabytes=sum(line.received for line in lines) / 1e6,
+            client_cpu=(time.process_time() - self._cpu) / max(seconds, 1e-9),
+            late_ms=late_ms,
+            beside_megabytes=beside_bytes / 1e6,
+        )
+
+
+async def _connect(port: int, answered: Callable[[_Connection, int], object]) -> _Connection:
+    loop = asyncio.get_running_loop()
+    return (await loop.create_connection(lambda: _Connection(answered), "127.0.0.1", port))[1]
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time. Calls `answered(self, status)`; status 0: the connection is lost."""
+
+    def __init__(self, answered: Callable[[_Connection, int], object]) -> None:
+        self._answered = answered
+        self._parser = httptools.HttpResponseParser(self)
+        self._busy = False
+        self.since = 0.0  # time.perf_counter() that the latency of the request under way counts from
+        self.received = 0  # bytes
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._parser = httptools.HttpResponseParser(self)
 
-    def ask(self, request: bytes) -> asyncio.Future[int]:
-        self._answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    def send(self, request: bytes, since: float) -> None:
+        self.since = since
+        self._busy = True
         self._transport.write(request)  # type: ignore[attr-defined]
-        return self._answer
+
+    def close(self) -> None:
+        self._busy = False
+        self._transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self.received += len(data)
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
-        self._answer.set_result(self._parser.get_status_code())
-        self._parser = httptools.HttpResponseParser(self)
+        self._busy = False
+        self._answered(self, self._parser.get_status_code())
 
     def connection_lost(self, _error: Exception | None) -> None:
-        if not self._answer.done():
-            self._answer.set_result(0)
+        if self._busy:
+            self._busy = False
+            self._answered(self, 0)

@@ -1,158 +1,168 @@
-"""Requests a second: this server, the same ONNX file behind plain BentoML, and the bare engine, in one run.
+"""The same ONNX generators behind this server and its peers, and the bare engine, in one run.
 
-    python -m benchmarks.serving [--out benchmarks/results/serving.json]
+    python -m benchmarks.serving [--quick] [--threads 2]
 
-All with one engine thread. The servers run one at a time, interleaved over the repetitions, since two on the same
-cores would measure each other. The figures to read are the ratios.
+Servers run one at a time, in turn, in each repetition: two at once on the same cores would measure each other. The
+bare engine is measured before every single case, for a machine is not the same machine a minute later. The figures to
+read are ratios. Every peer gets an environment of its own in benchmarks/.venvs, installed when it is first needed.
+Written to benchmarks/results: serving.json (everything), serving.md (tables), serving.png (a plot).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
-import os
-import platform
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import httpx
-import numpy as np
-import onnxruntime
-
-from benchmarks.generators import DIM, convolutional_28
-from benchmarks.load import closed_loop, post
+from benchmarks.bare_engine import best_batch, samples_per_second
+from benchmarks.environments import AbsentError, versions
+from benchmarks.figures import Record
+from benchmarks.generators import Generator
+from benchmarks.load import Load, Requests, closed_loop, open_loop, post
+from benchmarks.machine import describe_machine
+from benchmarks.plan import BULK_ROWS, FULL, QUICK, SHARE, Case, Plan
+from benchmarks.plot import draw
+from benchmarks.servers import OURS_INT8, Server, Subject, running
+from benchmarks.tables import report
 from service import __version__
 from service.packing.foreign import Told, pack_foreign
 
-_JSON, _RAW = "application/json", "application/octet-stream"
+_RESULTS = Path(__file__).parent / "results"
+_OPTIMIZE_SECONDS = 300
 
 
 def main() -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, and write JSON, tables and a plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--port", type=int, default=3210)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--quick", action="store_true", help="about three minutes instead of 25; for development")
+    parser.add_argument("--threads", type=int, default=1, help="engine threads of every server (default: 1)")
+    parser.add_argument("--only", nargs="+", metavar="SERVER", help="these servers only, by name")
+    parser.add_argument("--out", type=Path, help="folder and first part of the name of the results")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="latentserve-bench-") as scratch:
-        results = measure(Path(scratch), given.connections, given.seconds, given.repetitions, given.port)
-    print_table(results)
-    if given.out is not None:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(results, indent=2) + "\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers under way are stopped like on ^C
+    name = "serving" + ("-quick" if given.quick else "") + (f"-{given.threads}-threads" if given.threads > 1 else "")
+    out: Path = given.out or _RESULTS / name
+    with tempfile.TemporaryDirectory(prefix="serving-") as scratch:
+        results = measure(QUICK if given.quick else FULL, given.threads, given.only, Path(scratch))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
+    out.with_suffix(".md").write_text(report(results))
+    draw(results, out.with_suffix(".png"))
+    print(report(results))
 
 
-def measure(scratch: Path, connections: list[int], seconds: float, repetitions: int, port: int) -> dict[str, object]:
-    """All servers at all numbers of connections, `repetitions` times."""
-    model, bundle = scratch / "generator.onnx", scratch / "bundle"
-    model.write_bytes(convolutional_28().SerializeToString())
-    pack_foreign(model, bundle, "bench", Told())
-    python, scripts = sys.executable, Path(sys.executable).parent
-    ours = [python, "-m", "service", "serve", str(bundle), "--port", str(port)]
-    plain = [str(scripts / "bentoml"), "serve", "benchmarks.peers.plain_bentoml:Plain", "--port", str(port)]
-    environment = os.environ | {
-        "BENTOML_DO_NOT_TRACK": "True",
-        "LATENTSERVE_THREADS": "1",
-        "PEER_MODEL": str(model),
-    }
-    latents = np.random.default_rng(0).normal(size=(256, 1, DIM)).round(6)
-    bodies = [json.dumps({"z": latent.tolist()}).encode() for latent in latents]
-    cases: dict[str, tuple[list[str], Callable[[int], bytes]]] = {
-        "latentserve, raw float32": (ours, lambda i: post("/v1/samples", b'{"seed":%d}' % i, _RAW)),
-        "latentserve, JSON with PNG": (ours, lambda i: post("/v1/samples", b'{"seed":%d}' % i, _JSON)),
-        "plain BentoML batchable, JSON": (plain, lambda i: post("/generate", bodies[i % 256], _JSON)),
-    }
-    runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {c: [] for c in connections} for name in cases}
-    engine: list[float] = []
-    for repetition in range(repetitions):
-        engine.append(bare_engine(model))
-        for name, (command, request) in cases.items():
-            with running(command, environment | {"BENTOML_HOME": str(scratch / f"home-{repetition}")}, port):
-                for count in connections:
-                    load = closed_loop(port, request, count, warm_up=2.0, seconds=seconds)
-                    runs[name][count].append(asdict(load))
-                    print(f"{name}, {count} connections: {load}", flush=True)
+def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> dict[str, object]:
+    """All of the plan; `records` are its single measurements."""
+    began = time.monotonic()
+    machine = describe_machine()
+    absent: dict[str, str] = {}
+    subjects = {generator: _prepare(generator, threads, scratch) for generator in plan.servers}
+    batches = {generator: best_batch(subject.model, threads, 0.3) for generator, subject in subjects.items()}
+    records: list[Record] = []
+    for repetition in range(plan.repetitions):
+        for generator, servers in plan.servers.items():
+            # Each repetition starts with another server, so that none is always the first or the last.
+            for server in (*servers[repetition % len(servers) :], *servers[: repetition % len(servers)]):
+                if server.name in absent or (only and server.name not in only):
+                    continue
+                subject = subjects[generator]
+                try:
+                    if server is OURS_INT8 and not subject.int8_bundle.exists():
+                        _quantize(subject)
+                    for record in _measure_server(plan, server, generator, subject, batches[generator]):
+                        records.append({"repetition": repetition, **record})
+                        print(_line(records[-1]), flush=True)
+                except (AbsentError, OSError) as error:
+                    absent[server.name] = str(error)
+                    print(f"{server.name} is absent: {error}", flush=True)
+    peers = {server.peer for servers in plan.servers.values() for server in servers if server.name not in absent}
     return {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "versions": {"latentserve": __version__, "onnxruntime": onnxruntime.__version__},
-        "settings": {"seconds": seconds, "repetitions": repetitions, "engine_threads": 1, "generator": "59 MFLOP"},
-        "bare_engine_samples_per_second": {"median": statistics.median(engine), "runs": engine},
-        "runs": runs,
+        "machine": machine,
+        "versions": {
+            "latentserve": __version__,
+            **{package: importlib.metadata.version(package) for package in ("bentoml", "numpy", "onnxruntime")},
+            "peers": {peer: versions(peer) for peer in sorted(peer for peer in peers if peer)},
+        },
+        "settings": {
+            "engine_threads": threads,
+            "repetitions": plan.repetitions,
+            "seconds": plan.seconds,
+            "open_loop_share": SHARE,
+            "generators": {generator.name: generator.about for generator in plan.servers},
+            "bare_engine_batch": {generator.name: batch for generator, batch in batches.items()},
+        },
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "absent": absent,
+        "records": records,
     }
 
 
-def bare_engine(model: Path, seconds: float = 2.0) -> float:
-    """Samples a second of ONNX Runtime alone on one thread, at the best of several batch sizes."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    best = 0.0
-    for batch in (1, 4, 16, 64):
-        z = np.random.default_rng(0).normal(size=(batch, DIM)).astype(np.float32)
-        session.run(None, {"z": z})
-        began, rows = time.perf_counter(), 0
-        while (spent := time.perf_counter() - began) < seconds:
-            session.run(None, {"z": z})
-            rows += batch
-        best = max(best, rows / spent)
-    return best
+def _prepare(generator: Generator, threads: int, scratch: Path) -> Subject:
+    """The generator as an ONNX file and as a bundle."""
+    folder = scratch / generator.name.replace(" ", "-")
+    folder.mkdir()
+    subject = Subject(folder / "generator.onnx", folder / "bundle", folder / "int8", threads)
+    subject.model.write_bytes(generator.build().SerializeToString())
+    pack_foreign(subject.model, subject.bundle, "bench", Told())
+    return subject
 
 
-@contextmanager
-def running(command: list[str], environment: dict[str, str], port: int) -> Iterator[None]:
-    """A server as a process, ready to answer."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        else:
-            raise TimeoutError(f"{command} did not answer")
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
+def _quantize(subject: Subject) -> None:
+    """The int8 variant of the subject's bundle. Raises AbsentError."""
+    command = [sys.executable, "-m", "service", "optimize", str(subject.bundle), "--precision", "int8"]
+    out = ["--out", str(subject.int8_bundle)]
+    done = subprocess.run([*command, *out], capture_output=True, text=True, timeout=_OPTIMIZE_SECONDS, check=False)
+    if done.returncode:
+        raise AbsentError((done.stderr.strip() or "no message").splitlines()[-1])
 
 
-def print_table(results: dict) -> None:
-    """Medians, and ratios to plain BentoML and to the bare engine."""
-    bare = results["bare_engine_samples_per_second"]["median"]
-    print(f"\nbare engine: {bare:.0f} samples/s")
-    base = {
-        count: statistics.median(run["requests_per_second"] for run in runs)
-        for count, runs in results["runs"]["plain BentoML batchable, JSON"].items()
-    }
-    print("| server | connections | requests/s | p50 ms | p99 ms | over plain BentoML | over the bare engine |")
-    print("|---|---|---|---|---|---|---|")
-    for name, by_count in results["runs"].items():
-        for count, runs in by_count.items():
-            rate, p50, p99 = (
-                statistics.median(run[key] for run in runs) for key in ("requests_per_second", "p50_ms", "p99_ms")
-            )
-            print(
-                f"| {name} | {count} | {rate:.0f} | {p50:.1f} | {p99:.1f} "
-                f"| {rate / base[count]:.2f} | {rate / bare:.2f} |"
-            )
+def _measure_server(plan: Plan, server: Server, generator: Generator, subject: Subject, batch: int) -> Iterator[Record]:
+    """The measurements of one server, started for them. Raises AbsentError, OSError."""
+    with running(server, subject) as port:
+        usual = next(iter(server.asked))
+        closed_loop(port, server.asked[usual](1), 32, seconds=1.0)  # adaptive batchers learn from their first ones
+        saturation = 0.0
+        for case in plan.cases(server, generator):
+            # The server is idle then; what else the machine does at that minute, it does to both.
+            engine = samples_per_second(subject.model, subject.threads, batch, plan.seconds / 3)
+            load = _load(case, port, server.asked[case.answer](case.rows), plan.seconds, SHARE * saturation)
+            if case.loop == "closed" and case.rows == 1:
+                saturation = max(saturation, load.per_second)
+            yield {
+                "generator": generator.name,
+                "server": server.name,
+                **asdict(case),
+                **asdict(load),
+                "requests_per_second": load.per_second,
+                "samples_per_second": case.rows * load.per_second,
+                "engine_samples_per_second": engine,
+            }
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.processor()
+def _load(case: Case, port: int, requests: Requests, seconds: float, rate: float) -> Load:
+    """`rate` requests a second, if the case is an open loop."""
+    if case.loop in ("even", "poisson"):
+        return open_loop(port, requests, rate, 2 * seconds, case.loop)
+    if case.loop == "closed":
+        return closed_loop(port, requests, case.connections, seconds)
+    bulk = post("/v1/samples", b'{"n":%d}' % BULK_ROWS, "application/octet-stream")
+    return closed_loop(port, requests, case.connections, 2 * seconds, bulk if case.loop == "beside bulk" else None)
+
+
+def _line(record: Record) -> str:
+    return (
+        "{repetition} {generator}: {server}, {answer}, {rows} row(s), {loop}, {connections} connections: "
+        "{requests_per_second:.0f} req/s, {share:.2f} of the engine, p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms, "
+        "{failed} failed, client {client_cpu:.2f} cores"
+    ).format(**record, share=record["samples_per_second"] / record["engine_samples_per_second"])
 
 
 if __name__ == "__main__":

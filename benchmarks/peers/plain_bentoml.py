@@ -1,19 +1,15 @@
-"""The same ONNX file behind BentoML's own adaptive batching, as its documentation writes it."""
-
-import os
+"""The ONNX file behind BentoML's own adaptive batching, as its guide on that writes it: JSON in and out."""
 
 import bentoml
 import numpy as np
-import onnxruntime
+from engine import MAX_BATCH, load_generator
 
 
 @bentoml.service(traffic={"timeout": 60}, logging={"access": {"enabled": False}})
 class Plain:
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(os.environ["PEER_MODEL"], options)
+        self.generate_samples = load_generator()
 
-    @bentoml.api(batchable=True, batch_dim=0, max_batch_size=64)
+    @bentoml.api(batchable=True, batch_dim=0, max_batch_size=MAX_BATCH)
     def generate(self, z: np.ndarray) -> np.ndarray:
-        return self.session.run(None, {"z": z.astype(np.float32)})[0]
+        return self.generate_samples(z.astype(np.float32))
