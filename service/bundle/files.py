@@ -64,6 +64,7 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     It is made beside `out` and renamed into place, so a reader never sees half of it. Raises BundleError when `out`
     is there already and is not an empty folder or an older bundle.
     """
+    out = out.resolve()
     if out.exists() and not out.is_dir():
         raise BundleError(f"{out}: is there already and is not a folder")
     if out.is_dir() and any(out.iterdir()) and not _is_bundle(out):

@@ -34,6 +34,9 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     """
     settings = load_settings(bundles=tuple(path.resolve() for path in bundles) or None, **options)
     host = _address(settings)
+    for path in settings.bundles:
+        if os.pathsep in str(path):
+            raise SettingsError(f"{path}: a bundle's path must not hold {os.pathsep!r}, which stands between bundles")
     _check(settings)
     _check_port(host, settings.port)
     # A BENTOML_HOME of its own: BentoML wipes the metrics folder in it at each start, another server's too.
