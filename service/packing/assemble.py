@@ -67,6 +67,7 @@ def assemble_bundle(
     sample: SampleSpec,
     golden_sample: NDArray[np.float32] | None = None,
     golden_score: NDArray[np.float32] | None = None,
+    measured: float = 0.0,
     lineage: Lineage | None = None,
     license_id: str | None = None,
     reference_samples: int = 20_000,
@@ -82,6 +83,7 @@ def assemble_bundle(
         labels, label_prior: names, and shares in the training data; no prior: all equally likely.
         golden_sample: float32 [P, *shape], what the original gives for `golden_inputs`; None: what the engine gives.
         golden_score: float32 [P], the original critic's scores of `golden_sample`.
+        measured: a difference between original and engine that was seen on other samples than these few.
         reference_samples: samples the reference is made from, fewer where they would take longer than 20 s.
 
     Raises BundleError: the graphs are not what they should be, or their outputs are not finite.
@@ -119,7 +121,7 @@ def assemble_bundle(
         reference=None,
     )
     engine = Engine(draft, "cpu")
-    golden = _measure(engine, z, label, golden_sample, golden_score)
+    golden = _measure(engine, z, label, golden_sample, golden_score, measured)
     engine.bundle = Bundle(out, draft.manifest, generator, critic, golden, None)
     engine.warm_up()
     reference, preview = _sample_reference(engine, reference_samples)
@@ -151,6 +153,7 @@ def _measure(
     label: NDArray[np.int64] | None,
     golden_sample: NDArray[np.float32] | None,
     golden_score: NDArray[np.float32] | None,
+    measured: float,
 ) -> Golden:
     """Golden samples, with the largest difference from them that the engine shows over the batch sizes."""
     rows = np.arange(max(_BATCHES)) % len(z)
@@ -159,7 +162,7 @@ def _measure(
         golden_sample = engine.generate(z, label)
     if not np.isfinite(golden_sample).all():
         raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
-    measured = max(float(np.abs(run - golden_sample[rows[: len(run)]]).max()) for run in runs)
+    measured = max(measured, *(float(np.abs(run - golden_sample[rows[: len(run)]]).max()) for run in runs))
     value_range = engine.bundle.manifest.sample.value_range
     span = value_range[1] - value_range[0] if value_range else float(np.ptp(golden_sample))
     if measured > _DEPENDENT * span:

@@ -1,0 +1,223 @@
+"""What a variant of a generator costs in quality, and gains in speed: measured against the float32 original.
+
+Three views, each beside what chance alone would give. Golden samples: value by value. Critic: how far the mean score
+moves, in standard deviations of the original's scores. Frechet distance between Gaussians fitted to features
+(Dowson & Landau 1982; Heusel et al. 2017, https://arxiv.org/abs/1706.08500): the variant's samples against samples of
+the original from other latents, beside the original against the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Bundle, SampleSpec
+from service.sampling.engine import require_runtime
+from service.sampling.request import RowsRequest
+
+BATCH = 64  # rows of a batch, of the speed that is stated too
+
+_SEED, _OTHER_SEED = 3, 4  # the reference has 1, the calibration 2
+_ROWS, _LEAST_ROWS = 4096, 1024
+_SECONDS = 60.0  # for one set of samples; a slow generator gets fewer
+_FEATURES = 64  # of the random space, where there is no critic
+_RESAMPLINGS = 100
+_NORMAL_95 = 1.96
+_ROUNDS = 30
+
+Floats = NDArray[np.float32]
+Generate = Callable[[Floats, NDArray[np.int64] | None], Floats]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The figures; intervals hold 95 %.
+
+    Attributes:
+        golden_max, golden_mean: largest and mean absolute difference on the golden latents, in the sample's units.
+        golden_psnr: peak signal-to-noise ratio on them in dB, the peak being the span of the sample's values.
+        rows: N, of each set of samples.
+        critic_shift, critic_interval: of the mean score over the same latents, in standard deviations; None: no critic.
+        features: the feature space, in words.
+        frechet, frechet_interval: the variant against the original from other latents.
+        floor, floor_interval: the original against the same, that is, chance at this N.
+        excess, excess_interval: frechet - floor, over the same rows, so that what they share falls out.
+        speed, speed_interval: samples/s over the original's: median and quartiles of the rounds; BATCH rows, 1 thread.
+    """
+
+    golden_max: float
+    golden_mean: float
+    golden_psnr: float
+    rows: int
+    critic_shift: float | None
+    critic_interval: Interval | None
+    features: str
+    frechet: float
+    frechet_interval: Interval
+    floor: float
+    floor_interval: Interval
+    excess: float
+    excess_interval: Interval
+    speed: float
+    speed_interval: Interval
+
+
+def measure_fidelity(original: Bundle, generate: Generate, variant: Generate) -> Fidelity:
+    """Compare two ways of making a bundle's samples: `generate` the float32 one, `variant` the other, one thread each.
+
+    Both take latents float32 [n, dim] and labels int64 [n] or None, and give samples float32 [n, *shape].
+    """
+    manifest, golden = original.manifest, original.golden
+    expected = generate(golden.z, golden.label)
+    difference = np.abs(variant(golden.z, golden.label).astype(np.float64) - expected)
+    low, high = manifest.sample.value_range or (float(expected.min()), float(expected.max()))
+    mean_square = float((difference**2).mean())
+
+    seconds, speed, speed_interval = _race(original, generate, variant)
+    rows = int(np.clip(_SECONDS / seconds * BATCH, _LEAST_ROWS, _ROWS)) // BATCH * BATCH
+    judge = _judge(original)
+    same, other = RowsRequest(n=rows, seed=_SEED), RowsRequest(n=rows, seed=_OTHER_SEED)
+    ours, ours_score = _judged(judge, original, same, variant)
+    theirs, theirs_score = _judged(judge, original, same, generate)
+    others, _ = _judged(judge, original, other, generate)
+
+    shift = interval = None
+    if ours_score is not None and theirs_score is not None:
+        moved = (ours_score - theirs_score) / (theirs_score.std() or 1.0)
+        shift = float(moved.mean())
+        interval = _around(shift, float(moved.std()) / np.sqrt(rows))
+    distance, floor = _distances(ours, theirs, others)
+    rng = np.random.default_rng(0)
+    resampled = []
+    for _ in range(_RESAMPLINGS):
+        first, second = rng.integers(0, rows, (2, rows))
+        resampled.append(_distances(ours[first], theirs[first], others[second]))
+    # Resampled rows repeat, which adds to every distance: their spread is used, not their level.
+    pairs = np.array(resampled)
+    spread = pairs.std(axis=0)
+    return Fidelity(
+        golden_max=float(difference.max()),
+        golden_mean=float(difference.mean()),
+        golden_psnr=float(20 * np.log10(high - low) - 10 * np.log10(max(mean_square, 1e-20))),
+        rows=rows,
+        critic_shift=shift,
+        critic_interval=interval,
+        features=judge.space,
+        frechet=distance,
+        frechet_interval=_around(distance, spread[0]),
+        floor=floor,
+        floor_interval=_around(floor, spread[1]),
+        excess=distance - floor,
+        excess_interval=_around(distance - floor, float((pairs[:, 0] - pairs[:, 1]).std())),
+        speed=speed,
+        speed_interval=speed_interval,
+    )
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean float64 [d] and covariance float64 [d, d] of features float64 [n, d]."""
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, features: NDArray[np.float64]) -> Moments:
+        return cls(features.mean(axis=0), np.atleast_2d(np.cov(features, rowvar=False)))
+
+
+def frechet(first: Moments, second: Moments) -> float:
+    """Frechet distance between two Gaussians: |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+
+    The trace of the root is taken from the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), which are those of S1 S2.
+    """
+    means = first.mean - second.mean
+    values, vectors = np.linalg.eigh(second.covariance)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ first.covariance @ root).clip(0)).sum()
+    return float(means @ means + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross)
+
+
+def _distances(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], others: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Frechet distances from `others`, of ours and of theirs."""
+    target = Moments.of(others)
+    return frechet(Moments.of(ours), target), frechet(Moments.of(theirs), target)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Looks at samples float32 [n, *shape] (and labels): features float64 [n, d], and scores float64 [n] or None."""
+
+    space: str
+    look: Callable[[Floats, NDArray[np.int64] | None], tuple[NDArray[np.float64], NDArray[np.float64] | None]]
+
+
+def _judge(bundle: Bundle) -> _Judge:
+    critic = bundle.manifest.onnx.critic
+    if bundle.critic is None or critic is None:
+        return _random_judge(bundle.manifest.sample)
+    session = require_runtime().InferenceSession(bundle.critic, providers=["CPUExecutionProvider"])
+    inputs, outputs = [{tensor.name for tensor in tensors} for tensors in (critic.inputs, critic.outputs)]
+    random = None if "features" in outputs else _random_judge(bundle.manifest.sample)
+
+    def look(sample: Floats, label: NDArray[np.int64] | None) -> Any:
+        feed: dict[str, NDArray[np.generic]] = {"sample": sample}
+        if label is not None and "label" in inputs:
+            feed["label"] = label
+        if random is not None:
+            return random.look(sample, None)[0], session.run(["score"], feed)[0].astype(np.float64)
+        features, score = session.run(["features", "score"], feed)
+        return features.reshape(len(sample), -1).astype(np.float64), score.astype(np.float64)
+
+    return _Judge("the critic's features" if random is None else random.space, look)
+
+
+def _random_judge(spec: SampleSpec) -> _Judge:
+    """One layer of random features, max(0, W x), which see more of a distribution than the values' own moments."""
+    size = int(np.prod(spec.shape))
+    weights = np.random.default_rng(0).normal(size=(size, _FEATURES)) / np.sqrt(size)
+    return _Judge(
+        f"{_FEATURES} rectified random projections",
+        lambda sample, _: (np.maximum(sample.reshape(len(sample), -1) @ weights, 0), None),
+    )
+
+
+def _judged(
+    judge: _Judge, bundle: Bundle, request: RowsRequest, generate: Generate
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    features, scores = [], []
+    for start in range(0, request.n, BATCH):
+        z, label = request.inputs(bundle.manifest, start, min(BATCH, request.n - start))
+        seen, score = judge.look(generate(z, label), label)
+        features.append(seen)
+        if score is not None:
+            scores.append(score)
+    return np.concatenate(features), np.concatenate(scores) if scores else None
+
+
+def _race(bundle: Bundle, generate: Generate, variant: Generate) -> tuple[float, float, Interval]:
+    """Seconds of the original for a batch; how many times as fast the variant is. In turns: others use the machine."""
+    z, label = RowsRequest(n=BATCH, seed=_SEED).inputs(bundle.manifest, 0, BATCH)
+    seconds = []
+    for _ in range(_ROUNDS + 1):
+        began = time.perf_counter()
+        generate(z, label)
+        between = time.perf_counter()
+        variant(z, label)
+        seconds.append((between - began, time.perf_counter() - between))
+    measured = np.array(seconds[1:])  # the first warms up
+    ratios = measured[:, 0] / measured[:, 1]
+    low, median, high = (float(value) for value in np.quantile(ratios, [0.25, 0.5, 0.75]))
+    return float(np.median(measured[:, 0])), median, (low, high)
+
+
+def _around(value: float, deviation: float) -> Interval:
+    return value - _NORMAL_95 * float(deviation), value + _NORMAL_95 * float(deviation)

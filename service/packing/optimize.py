@@ -1,0 +1,181 @@
+"""A faster or smaller variant of a bundle, refused where it costs more quality than it may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from pydantic import JsonValue
+
+from service.bundle import Bundle, Manifest, graph, read_bundle
+from service.bundle.files import GENERATOR
+from service.errors import BundleError
+from service.packing.assemble import assemble_bundle
+from service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
+from service.packing.int8 import Feed, quantize_int8
+from service.sampling.engine import require_runtime
+from service.sampling.request import RowsRequest
+
+Precision = Literal["int8", "fp16"]
+Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]
+
+_ROWS, _SEED = 512, 2  # the reference's seed is 1
+
+
+@dataclass(frozen=True)
+class Bound:
+    """How much worse a variant may be.
+
+    shift: of the critic's mean score, in standard deviations of its scores (either way).
+    frechet: the variant's Frechet distance to other float32 samples, as a multiple of float32's own.
+    """
+
+    shift: float = 0.1
+    frechet: float = 1.5
+
+
+def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -> tuple[Manifest, Fidelity]:
+    """Write the variant of the bundle at `path` to the folder `out`: same contract, critic, labels, prior and licence.
+
+    Its golden samples are, for int8, what the quantised graph gives operator by operator, in float arithmetic and
+    without any fusion: a second road to the same numbers. The tolerance, measured against it on many more rows than are
+    kept (only in few is a value rounded to another level), so holds what integer kernels of other processors may round
+    differently, not what quantisation costs. Processors without VNNI saturate sums of two products at 16 bits; where
+    that shows, the probes fail, as they should: the samples are others. For fp16 the golden samples are the float32
+    original's, for kernels that compute in 16 bits differ among each other by about as much.
+
+    Raises BundleError: the bundle cannot be read, or cannot be converted, or the variant is beyond `bound`.
+    """
+    original = read_bundle(path)
+    manifest = original.manifest
+    already = (manifest.lineage.evaluation or {}).get("precision")
+    if already is not None:
+        raise BundleError(f"{path}: is {already} already; start from the float32 bundle it was made of")
+    float32 = graph.parse(original.generator, GENERATOR)
+    try:
+        variant = (
+            quantize_int8(float32, (_feed(*inputs) for inputs in _inputs(original)))
+            if precision == "int8"
+            else convert_float_to_float16(float32, keep_io_types=True)
+        )
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    except Exception as error:  # the tools fail in their own ways on anybody's graph
+        raise BundleError(f"{path}: cannot be converted to {precision} ({str(error).splitlines()[0]})") from None
+    _restore_signature(variant, graph.parse(original.generator, GENERATOR))
+    content: bytes = variant.SerializeToString(deterministic=True)
+    generate, optimized = _session(original.generator), _session(content)
+    measured = measure_fidelity(original, generate, optimized)
+    _refuse(path, precision, measured, bound)
+    reference = _session(content, as_written=True) if precision == "int8" else generate
+    differences = (np.abs(reference(*inputs) - optimized(*inputs)).max() for inputs in _inputs(original))
+    lineage = manifest.lineage.model_copy(update={"evaluation": _evaluation(original, precision, measured)})
+    written = assemble_bundle(
+        out,
+        name=manifest.name,
+        generator=content,
+        critic=original.critic,
+        latent=manifest.latent,
+        labels=manifest.labels,
+        label_prior=manifest.label_prior,
+        sample=manifest.sample,
+        golden_sample=reference(original.golden.z, original.golden.label),
+        measured=float(max(differences)),
+        lineage=lineage,
+        license_id=manifest.license,
+        **({} if manifest.monitor is None else {"reference_samples": manifest.monitor.reference_samples}),
+    )
+    return written, measured
+
+
+def _inputs(bundle: Bundle) -> Iterator[Inputs]:
+    """Batches of latents and labels from the bundle's own priors."""
+    request = RowsRequest(n=_ROWS, seed=_SEED)
+    for start in range(0, _ROWS, BATCH):
+        yield request.inputs(bundle.manifest, start, BATCH)
+
+
+def _feed(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Feed:
+    return {"z": z} if label is None else {"z": z, "label": label}
+
+
+def _restore_signature(variant: onnx.ModelProto, original: onnx.ModelProto) -> None:
+    """Tools rename the batch axis, or infer it; what the original says of inputs and outputs still holds."""
+    for of_variant, of_original in (
+        (variant.graph.input, original.graph.input),
+        (variant.graph.output, original.graph.output),
+    ):
+        del of_variant[:]
+        of_variant.extend(of_original)
+
+
+def _session(content: bytes, as_written: bool = False) -> Generate:
+    """The generator on one thread of the CPU; `as_written`: operator by operator, nothing fused."""
+    runtime = require_runtime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(f"{GENERATOR}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+
+    def generate(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Any:
+        return session.run(["sample"], dict(_feed(z, label)))[0]
+
+    return generate
+
+
+def _refuse(path: Path, precision: str, measured: Fidelity, bound: Bound) -> None:
+    """Raises BundleError, with the figures, where the variant is beyond the bound (or its samples are not finite)."""
+    faults = []
+    if measured.critic_shift is not None and not abs(measured.critic_shift) <= bound.shift:
+        faults.append(f"the critic's mean score moves by {measured.critic_shift:+.3f} SD (bound {bound.shift:g})")
+    if not measured.frechet <= bound.frechet * measured.floor:
+        faults.append(
+            f"Frechet distance is {measured.frechet / measured.floor:.2f} times float32's own (bound {bound.frechet:g})"
+        )
+    if faults:
+        raise BundleError(
+            f"{path}: {precision} costs too much: {' and '.join(faults)}; N = {measured.rows}, "
+            f"PSNR {measured.golden_psnr:.1f} dB"
+        )
+
+
+def _evaluation(original: Bundle, precision: str, measured: Fidelity) -> dict[str, JsonValue]:
+    """The figures, for manifest and card. What was measured of the original is kept apart: it is another generator."""
+
+    def rounded(value: float) -> float:
+        return float(f"{value:.4g}")
+
+    figures: dict[str, JsonValue] = {
+        "optimized_from": original.manifest.version,
+        "precision": precision,
+        "golden_max_difference": rounded(measured.golden_max),
+        "golden_mean_difference": rounded(measured.golden_mean),
+        "golden_psnr_db": rounded(measured.golden_psnr),
+        "samples": measured.rows,
+    }
+    if measured.critic_shift is not None and measured.critic_interval is not None:
+        figures["critic_shift_sd"] = rounded(measured.critic_shift)
+        figures["critic_shift_sd_95"] = [rounded(end) for end in measured.critic_interval]
+    figures["frechet_features"] = measured.features
+    for name, value, interval in (
+        ("frechet", measured.frechet, measured.frechet_interval),
+        ("frechet_floor", measured.floor, measured.floor_interval),
+        ("frechet_excess", measured.excess, measured.excess_interval),
+    ):
+        figures[name] = rounded(value)
+        figures[f"{name}_95"] = [rounded(end) for end in interval]
+    figures[f"speed_over_float32_cpu_1_thread_batch_{BATCH}"] = rounded(measured.speed)
+    if original.manifest.lineage.evaluation:
+        figures["evaluation_of_original"] = original.manifest.lineage.evaluation
+    return figures
