@@ -167,7 +167,7 @@ def test_a_generator_that_is_only_ends_is_told(bundle: Path, tmp_path: Path):
 
 
 def test_twice_is_refused(variant: Bundle, tmp_path: Path):
-    with pytest.raises(BundleError, match="is (int8|fp16) already; start from the float32 bundle"):
+    with pytest.raises(BundleError, match=r"is (int8|fp16) already; start from the float32 bundle"):
         optimize_bundle(variant.path, "int8", tmp_path / "out", Bound())
 
 
