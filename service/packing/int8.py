@@ -24,7 +24,7 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from service.errors import BundleError
 from service.packing.fold import fold_batch_norm
-from service.packing.rewrite import rewrite_transposed
+from service.packing.rewrite import rewrite_narrow, rewrite_transposed
 
 _LAYERS = {"Conv", "MatMul", "Gemm"}
 # What may stand between two layers and has an integer kernel, or needs none. Others are computed in float32.
@@ -54,7 +54,7 @@ def quantize_int8(model: onnx.ModelProto, calibration: Iterable[Feed]) -> onnx.M
     `calibration` gives batches of inputs by name; activations get the range that they take on them. Raises BundleError
     where there is no layer between the first and the last.
     """
-    model = rewrite_transposed(fold_batch_norm(model))
+    model = rewrite_narrow(rewrite_transposed(fold_batch_norm(model)))
     for index, node in enumerate(model.graph.node):
         node.name = f"{index}/{node.op_type}"  # nodes are told by name, and may have none
     chosen = _inner_nodes(model.graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service.packing.rewrite import rewrite_transposed
+from service.packing.rewrite import rewrite_narrow, rewrite_transposed
 from tests.generators import model
 
 
@@ -45,9 +46,14 @@ def operators(graph: onnx.ModelProto) -> list[str]:
     return [node.op_type for node in graph.graph.node]
 
 
-def same(graph: onnx.ModelProto, size: tuple[int, ...], inputs: int) -> onnx.ModelProto:
+def same(
+    graph: onnx.ModelProto,
+    size: tuple[int, ...],
+    inputs: int,
+    rewrite: Callable[[onnx.ModelProto], onnx.ModelProto] = rewrite_transposed,
+) -> onnx.ModelProto:
     """The rewritten graph, after seeing that it gives what `graph` gives."""
-    rewritten = rewrite_transposed(graph)
+    rewritten = rewrite(graph)
     onnx.checker.check_model(rewritten, full_check=True)
     z = np.random.default_rng(1).normal(size=(3, inputs, *size)).astype(np.float32)
     expected = run(graph, z)
@@ -152,3 +158,48 @@ def test_the_original_is_not_touched():
     before = graph.SerializeToString()
     rewrite_transposed(graph)
     assert graph.SerializeToString() == before
+
+
+def convolution(size: tuple[int, int], outputs: int, kernel: tuple[int, int], **given: Any) -> onnx.ModelProto:
+    """sample = convolution of two channels z, biased."""
+    rng = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(rng.normal(size=(outputs, 2, *kernel)).astype(np.float32), "w"),
+        numpy_helper.from_array(rng.normal(size=outputs).astype(np.float32), "b"),
+    ]
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", 2, *size])
+    sample = helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", outputs, None, None])
+    return model(
+        [helper.make_node("Conv", ["z", "w", "b"], ["sample"], **given)], "convolution", [z], [sample], weights
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "outputs", "kernel", "pads", "block"),
+    [
+        pytest.param((8, 8), 1, (3, 3), [1, 1, 1, 1], 4, id="grey"),
+        pytest.param((8, 12), 3, (3, 3), [1, 1, 1, 1], 2, id="RGB"),
+        pytest.param((6, 8), 1, (3, 3), [1, 1, 1, 1], 2, id="no multiple of 4"),
+        pytest.param((8, 8), 2, (2, 4), [1, 0, 0, 1], 2, id="an even kernel, pads of its own"),
+    ],
+)
+def test_narrow_convolutions_give_the_same(
+    size: tuple[int, int], outputs: int, kernel: tuple[int, int], pads: list[int], block: int
+):
+    rewritten = same(convolution(size, outputs, kernel, pads=pads), size, 2, rewrite_narrow)
+    first = rewritten.graph.node[0]
+    assert next(list(attribute.ints) for attribute in first.attribute if attribute.name == "strides") == [block, block]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kernel", "given"),
+    [
+        pytest.param(5, (3, 3), {"pads": [1, 1, 1, 1]}, id="wide already"),
+        pytest.param(1, (1, 1), {}, id="1x1"),
+        pytest.param(1, (2, 2), {}, id="odd outputs"),
+        pytest.param(1, (3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}, id="strided"),
+        pytest.param(1, (3, 3), {"auto_pad": "SAME_UPPER"}, id="auto_pad"),
+    ],
+)
+def test_other_convolutions_are_left(outputs: int, kernel: tuple[int, int], given: dict[str, Any]):
+    assert operators(same(convolution((8, 8), outputs, kernel, **given), (8, 8), 2, rewrite_narrow)) == ["Conv"]
