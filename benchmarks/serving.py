@@ -37,6 +37,7 @@ from service.packing.foreign import Told, pack_foreign
 
 _RESULTS = Path(__file__).parent / "results"
 _OPTIMIZE_SECONDS = 300
+_MINUTES = 25  # a repetition that would end later is not begun
 
 
 def main() -> None:
@@ -68,6 +69,8 @@ def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> 
     batches = {generator: best_batch(subject.model, threads, 0.3) for generator, subject in subjects.items()}
     records: list[Record] = []
     for repetition in range(plan.repetitions):
+        if repetition and (time.monotonic() - began) * (repetition + 1) / repetition > 60 * _MINUTES:
+            break
         for generator, servers in plan.servers.items():
             # Each repetition starts with another server, so that none is always the first or the last.
             for server in (*servers[repetition % len(servers) :], *servers[: repetition % len(servers)]):
@@ -83,7 +86,8 @@ def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> 
                 except (AbsentError, OSError) as error:
                     absent[server.name] = str(error)
                     print(f"{server.name} is absent: {error}", flush=True)
-    peers = {server.peer for servers in plan.servers.values() for server in servers if server.name not in absent}
+    measured = {record["server"] for record in records}
+    peers = {server.peer for servers in plan.servers.values() for server in servers if server.name in measured}
     return {
         "machine": machine,
         "versions": {
@@ -93,7 +97,7 @@ def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> 
         },
         "settings": {
             "engine_threads": threads,
-            "repetitions": plan.repetitions,
+            "repetitions": max((record["repetition"] + 1 for record in records), default=0),
             "seconds": plan.seconds,
             "open_loop_share": SHARE,
             "generators": {generator.name: generator.about for generator in plan.servers},
