@@ -67,7 +67,7 @@ def export_run(run: Path, out: Path, *, name: str | None = None, license_id: str
 
 def export_bundle(
     module: nn.Module,
-    out: Path,
+    out: Path | str,
     *,
     name: str,
     latent_dim: int,
@@ -125,7 +125,7 @@ def export_bundle(
         inputs = named("sample", golden_sample, label)
         critic_onnx = to_onnx(critic, "critic", inputs, {"score": golden_score, "features": features})
     return assemble_bundle(
-        out,
+        Path(out),
         name=name,
         generator=generator_onnx,
         critic=critic_onnx,
