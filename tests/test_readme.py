@@ -141,7 +141,7 @@ def test_bring_an_onnx_file(demo: Demo):
 def test_bring_a_module(demo: Demo):
     script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
     (demo.folder / "bring.py").write_text(script + block("export_bundle"))
-    demo.run(f"{sys.executable} bring.py && .venv/bin/latentserve check bundles/mine")
+    demo.run(".venv/bin/python bring.py && .venv/bin/latentserve check bundles/mine")
 
 
 @pytest.mark.docker

@@ -26,6 +26,8 @@ from service.watching import metrics
 
 _SAMPLES, _MODELS, _METRICS = "/v1/samples", "/v1/models", "/metrics"
 _JSON = b"application/json"
+# BentoML's page would load a tracker from elsewhere.
+_ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 _NOT_FOUND, _NOT_ALLOWED = 404, 405
 
 
@@ -72,6 +74,8 @@ class Routes:
                 metrics.count_unrouted("other", error.status)
                 await problem(error)(scope, receive, send)
             elif not unknown:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], _ITS_OWN_ONLY]
                 await send(message)
 
         await self._app(scope, receive, send_unless_unknown)
