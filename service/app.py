@@ -71,6 +71,7 @@ class Latentserve:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Finish what is queued."""
+        self._pulse.cancel()
         self._models.stop()
 
     def __is_ready__(self) -> bool:

@@ -200,7 +200,8 @@ class Scheduler(Generic[Payload]):
         """Bulk rows for a batch that holds `rows` already."""
         room = self._max_batch - rows
         if room and now - self._last_interactive < _RECENT_SECONDS and self._rate:
-            return max(self._reserve(), min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
+            least = self._reserve() or int(rows == 0)  # a batch that would be empty takes one row, however slow that is
+            return max(least, min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
         return room
 
     def _fill(self, queue: deque[Job[Payload]], room: int, now: float, pieces: list[Piece[Payload]]) -> None:

@@ -240,6 +240,18 @@ def test_bulk_batches_are_short_while_interactive_rows_come(benches: Callable[..
     assert rows_of(bench.end(), "bulk") == list(range(100))
 
 
+def test_bulk_rows_of_a_slow_engine_run_one_at_a_time(benches: Callable[..., Bench]) -> None:
+    """Not even one of its rows fits the time of a short batch, and a batch of one row has none to reserve."""
+    bench = benches(max_batch=1)
+    bench.during = lambda _: time.sleep(0.02)
+    bench.step(10_000)
+    bench.submit("first", 1)
+    bench.submit("bulk", 5, bulk=True)
+    batches = bench.end()
+    assert rows_of(batches, "bulk") == list(range(5))
+    assert bench.finished["bulk"] == [None]
+
+
 def test_bulk_jobs_do_not_starve(benches: Callable[..., Bench]) -> None:
     bench = benches(max_batch=4)
     bench.hold()
