@@ -5,8 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -23,11 +21,12 @@ from numpy.typing import NDArray
 
 from benchmarks.environments import AbsentError, environment
 from benchmarks.generators import DIM
-from benchmarks.load import Requests, post
+from service.benching.process import free_port, last_line, process_group
+from service.benching.requests import Address, Requests, ask, post, seeded
 
 _JSON, _RAW, _MSGPACK = "application/json", "application/octet-stream", "application/msgpack"
 _PEERS = Path(__file__).parent / "peers"
-_START_SECONDS, _STOP_SECONDS = 60.0, 10.0
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,8 @@ def _ours(bundle: str) -> Callable[[str, int, Subject], list[str]]:
     ]  # fmt: skip
 
 
-def _seeded(accept: str, extra: str = "") -> Callable[[int], Requests]:
-    def requests(rows: int) -> Requests:
-        return lambda number: post("/v1/samples", b'{"n":%d,"seed":%d%s}' % (rows, number, extra.encode()), accept)
-
-    return requests
+def _seeded(accept: str, dtype: str | None = None) -> Callable[[int], Requests]:
+    return lambda rows: seeded(rows, accept, dtype=dtype)
 
 
 def _prepared(request: Callable[[NDArray[np.float32]], bytes]) -> Callable[[int], Requests]:
@@ -104,7 +100,7 @@ OURS = Server(
     "latentserve",
     None,
     _ours("bundle"),
-    {"float32": _seeded(_RAW), "uint8": _seeded(_RAW, ',"dtype":"uint8"'), "PNG in JSON": _seeded(_JSON)},
+    {"float32": _seeded(_RAW), "uint8": _seeded(_RAW, "uint8"), "PNG in JSON": _seeded(_JSON)},
 )
 OURS_INT8 = Server("latentserve int8", None, _ours("int8_bundle"), {"float32": _seeded(_RAW)})
 BENTOML = Server(
@@ -133,26 +129,16 @@ UVICORN = Server("empty uvicorn", "uvicorn", _script("empty_uvicorn"), {"nothing
 def running(server: Server, subject: Subject) -> Iterator[int]:
     """The port of the server, as a process group of its own, once it has answered. Raises AbsentError."""
     python = sys.executable if server.peer is None else str(environment(server.peer))
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="serving-") as home:
         log = Path(home) / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                server.command(python, port, subject),
-                cwd=_PEERS if server.peer else None,
-                env=_variables(server, subject, port, home),
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        try:
+        variables = _variables(server, subject, port, home)
+        command = server.command(python, port, subject)
+        with process_group(command, log, variables, _PEERS if server.peer else None) as process:
             first = next(iter(server.asked.values()))(1)(0)
             if not _answers(process, port, first):
-                last = (log.read_text(errors="replace").strip() or "no message").splitlines()[-1]
-                raise AbsentError(f"{server.name}: did not answer; its last line: {last[:300]}")
+                raise AbsentError(f"{server.name}: did not answer; its last line: {last_line(log)}")
             yield port
-        finally:
-            _stop(process)
 
 
 def _variables(server: Server, subject: Subject, port: int, home: str) -> dict[str, str]:
@@ -176,26 +162,8 @@ def _answers(process: subprocess.Popen[bytes], port: int, request: bytes) -> boo
     """Whether the server answers a request with 200 before it ends or the time is over."""
     end = time.monotonic() + _START_SECONDS
     while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError, http.client.HTTPException), socket.create_connection(("127.0.0.1", port), 5) as line:
-            line.sendall(request)
-            answer = http.client.HTTPResponse(line)
-            answer.begin()
-            if answer.status == 200:
+        with suppress(OSError, http.client.HTTPException):
+            if ask(Address(port), request, 5)[0] == 200:
                 return True
         time.sleep(0.1)
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(_STOP_SECONDS)
-        os.killpg(process.pid, signal.SIGKILL)  # whatever the server left behind
-    process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])

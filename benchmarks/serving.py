@@ -18,21 +18,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from benchmarks.bare_engine import best_batch, samples_per_second
 from benchmarks.environments import AbsentError, versions
 from benchmarks.figures import Record
 from benchmarks.generators import Generator
-from benchmarks.load import Load, Requests, closed_loop, open_loop, post
 from benchmarks.machine import describe_machine
 from benchmarks.plan import BULK_ROWS, FULL, QUICK, SHARE, Case, Plan
 from benchmarks.plot import draw
 from benchmarks.servers import OURS_INT8, Server, Subject, running
 from benchmarks.tables import report
 from service import __version__
+from service.benching.bare_engine import BareEngine
+from service.benching.load import Load, closed_loop, open_loop
+from service.benching.requests import Address, Requests, post
+from service.bundle import read_bundle
 from service.packing.foreign import Told, pack_foreign
 
 _RESULTS = Path(__file__).parent / "results"
@@ -66,7 +69,8 @@ def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> 
     machine = describe_machine()
     absent: dict[str, str] = {}
     subjects = {generator: _prepare(generator, threads, scratch) for generator in plan.servers}
-    batches = {generator: best_batch(subject.model, threads, 0.3) for generator, subject in subjects.items()}
+    bare = {generator: _bare_engine(subject) for generator, subject in subjects.items()}
+    batches = {generator: engine.best_batch(0.3) for generator, engine in bare.items()}
     records: list[Record] = []
     for repetition in range(plan.repetitions):
         if repetition and (time.monotonic() - began) * (repetition + 1) / repetition > 60 * _MINUTES:
@@ -77,10 +81,11 @@ def measure(plan: Plan, threads: int, only: list[str] | None, scratch: Path) -> 
                 if server.name in absent or (only and server.name not in only):
                     continue
                 subject = subjects[generator]
+                alone = partial(bare[generator].samples_per_second, batches[generator], plan.seconds / 3)
                 try:
                     if server is OURS_INT8 and not subject.int8_bundle.exists():
                         _quantize(subject)
-                    for record in _measure_server(plan, server, generator, subject, batches[generator]):
+                    for record in _measure_server(plan, server, generator, subject, alone):
                         records.append({"repetition": repetition, **record})
                         print(_line(records[-1]), flush=True)
                 except (AbsentError, OSError) as error:
@@ -128,16 +133,24 @@ def _quantize(subject: Subject) -> None:
         raise AbsentError((done.stderr.strip() or "no message").splitlines()[-1])
 
 
-def _measure_server(plan: Plan, server: Server, generator: Generator, subject: Subject, batch: int) -> Iterator[Record]:
-    """The measurements of one server, started for them. Raises AbsentError, OSError."""
+def _bare_engine(subject: Subject) -> BareEngine:
+    """Of the ONNX file as it is, whatever packing makes of it."""
+    return BareEngine(replace(read_bundle(subject.bundle), generator=subject.model.read_bytes()), subject.threads)
+
+
+def _measure_server(
+    plan: Plan, server: Server, generator: Generator, subject: Subject, alone: Callable[[], float]
+) -> Iterator[Record]:
+    """The measurements of one server, started for them; `alone` measures the engine. Raises AbsentError, OSError."""
     with running(server, subject) as port:
+        address = Address(port)
         usual = next(iter(server.asked))
-        closed_loop(port, server.asked[usual](1), 32, seconds=1.0)  # adaptive batchers learn from their first ones
+        closed_loop(address, server.asked[usual](1), 32, seconds=1.0)  # adaptive batchers learn from their first ones
         saturation = 0.0
         for case in plan.cases(server, generator):
             # The server is idle then; what else the machine does at that minute, it does to both.
-            engine = samples_per_second(subject.model, subject.threads, batch, plan.seconds / 3)
-            load = _load(case, port, server.asked[case.answer](case.rows), plan.seconds, SHARE * saturation)
+            engine = alone()
+            load = _load(case, address, server.asked[case.answer](case.rows), plan.seconds, SHARE * saturation)
             if case.loop == "closed" and case.rows == 1:
                 saturation = max(saturation, load.per_second)
             yield {
@@ -151,14 +164,14 @@ def _measure_server(plan: Plan, server: Server, generator: Generator, subject: S
             }
 
 
-def _load(case: Case, port: int, requests: Requests, seconds: float, rate: float) -> Load:
+def _load(case: Case, address: Address, requests: Requests, seconds: float, rate: float) -> Load:
     """`rate` requests a second, if the case is an open loop."""
     if case.loop in ("even", "poisson"):
-        return open_loop(port, requests, rate, 2 * seconds, case.loop)
+        return open_loop(address, requests, rate, 2 * seconds, case.loop)
     if case.loop == "closed":
-        return closed_loop(port, requests, case.connections, seconds)
+        return closed_loop(address, requests, case.connections, seconds)
     bulk = post("/v1/samples", b'{"n":%d}' % BULK_ROWS, "application/octet-stream")
-    return closed_loop(port, requests, case.connections, 2 * seconds, bulk if case.loop == "beside bulk" else None)
+    return closed_loop(address, requests, case.connections, 2 * seconds, bulk if case.loop == "beside bulk" else None)
 
 
 def _line(record: Record) -> str:

@@ -21,6 +21,7 @@ KNOWS = {
     "watching": {"bundle", "sampling"},
     "packing": {"bundle", "sampling", "encoding", "watching"},
     "http": {"bundle", "sampling", "encoding", "watching"},
+    "benching": {"bundle", "sampling"},
 }
 
 

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks.load import arrivals, closed_loop, open_loop, post
+from service.benching.load import arrivals, closed_loop, open_loop
+from service.benching.requests import Address, post
 
 REQUEST = post("/", b"{}", "application/json")
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -32,8 +33,8 @@ class Server(socketserver.ThreadingTCPServer):
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
-    def port(self) -> int:
-        return self.server_address[1]
+    def address(self) -> Address:
+        return Address(self.server_address[1])
 
     def __exit__(self, *_: object) -> None:
         self.shutdown()
@@ -67,7 +68,7 @@ def test_poisson_arrivals() -> None:
 
 def test_closed_loop_counts_whole_answers() -> None:
     with Server(ANSWER, seconds=0.02) as server:
-        load = closed_loop(server.port, lambda _: REQUEST, connections=4, seconds=0.5)
+        load = closed_loop(server.address, lambda _: REQUEST, connections=4, seconds=0.5)
     assert load.failed == 0
     assert load.p50_ms >= 20
     assert load.megabytes == pytest.approx(load.answers * len(ANSWER) / 1e6)
@@ -77,7 +78,7 @@ def test_closed_loop_counts_whole_answers() -> None:
 
 def test_other_statuses_have_failed() -> None:
     with Server(ANSWER, BUSY, seconds=0.01) as server:
-        load = closed_loop(server.port, lambda _: REQUEST, connections=1, seconds=0.3)
+        load = closed_loop(server.address, lambda _: REQUEST, connections=1, seconds=0.3)
     assert abs(load.failed - load.answers) <= 1
 
 
@@ -89,14 +90,14 @@ def test_requests_have_numbers_of_their_own() -> None:
         return REQUEST
 
     with Server(ANSWER) as server:
-        closed_loop(server.port, request, connections=3, seconds=0.1)
-        closed_loop(server.port, request, connections=3, seconds=0.1)
+        closed_loop(server.address, request, connections=3, seconds=0.1)
+        closed_loop(server.address, request, connections=3, seconds=0.1)
     assert len(set(numbers)) == len(numbers)
 
 
 def test_open_loop_charges_a_stall_to_all_who_wait() -> None:
     with Server(ANSWER, stall=0.7) as server:
-        load = open_loop(server.port, lambda _: REQUEST, rate=100, seconds=0.8, spacing="even")
+        load = open_loop(server.address, lambda _: REQUEST, rate=100, seconds=0.8, spacing="even")
     assert load.answers == 80
     # A closed loop of one connection would have met the stall once; here most requests were due during it.
     assert load.p50_ms > 10

@@ -21,7 +21,8 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-Requests = Callable[[int], bytes]  # number of a request -> its bytes
+from service.benching.requests import Address, Requests
+
 Spacing = Literal["even", "poisson"]
 
 _GRACE = 30.0  # seconds that answers may take after the last request was sent
@@ -46,44 +47,35 @@ class Load:
     @property
     def per_second(self) -> float:
         """Answers a second."""
-        return self.answers / self.seconds
-
-
-def post(path: str, body: bytes, accept: str, content: str = "application/json", *headers: str) -> bytes:
-    """The bytes of a POST request."""
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        f"Content-Type: {content}",
-        f"Accept: {accept}",
-        f"Content-Length: {len(body)}",
-        *headers,
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        return self.answers / self.seconds if self.answers else 0.0
 
 
 def arrivals(rate: float, seconds: float, spacing: Spacing) -> NDArray[np.float64]:
-    """Times in [0, seconds) at which requests are due, `rate` a second; the same ones at each call."""
+    """Times in [0, seconds) at which requests are due, `rate` a second, the first at 0; the same ones at each call."""
     if spacing == "even":
-        return np.arange(int(rate * seconds)) / rate
+        return np.arange(max(1, int(rate * seconds))) / rate
     gaps = np.random.default_rng(0).exponential(1 / rate, size=int(rate * seconds * 1.5) + 100)
-    times = np.cumsum(gaps)
-    return times[times < seconds]
+    times: NDArray[np.float64] = np.cumsum(gaps) - gaps[0]
+    return times[: np.searchsorted(times, seconds)]
 
 
-def closed_loop(port: int, requests: Requests, connections: int, seconds: float, beside: bytes | None = None) -> Load:
+def closed_loop(
+    address: Address, requests: Requests, connections: int, seconds: float, beside: bytes | None = None
+) -> Load:
     """Send for `seconds`, then wait for what is under way. `beside` is asked for again and again on one more line."""
-    return uvloop.run(_closed_loop(port, requests, connections, seconds, beside))
+    return uvloop.run(_closed_loop(address, requests, connections, seconds, beside))
 
 
-def open_loop(port: int, requests: Requests, rate: float, seconds: float, spacing: Spacing) -> Load:
+def open_loop(address: Address, requests: Requests, rate: float, seconds: float, spacing: Spacing) -> Load:
     """`rate` requests a second, whatever the answers do, over as many connections as are free."""
     # asyncio's timers are as fine as its selector's: select() takes microseconds, epoll and uvloop milliseconds.
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        return runner.run(_open_loop(port, requests, arrivals(rate, seconds, spacing)))
+        return runner.run(_open_loop(address, requests, arrivals(rate, seconds, spacing)))
 
 
-async def _closed_loop(port: int, requests: Requests, connections: int, seconds: float, beside: bytes | None) -> Load:
+async def _closed_loop(
+    address: Address, requests: Requests, connections: int, seconds: float, beside: bytes | None
+) -> Load:
     tally = _Tally(expected=connections)
 
     def answered(connection: _Connection, status: int) -> None:
@@ -93,10 +85,10 @@ async def _closed_loop(port: int, requests: Requests, connections: int, seconds:
         else:
             tally.finish()
 
-    lines = [await _connect(port, answered) for _ in range(connections)]
+    lines = [await _connect(address, answered) for _ in range(connections)]
     companion = None
     if beside is not None:
-        companion = await _connect(port, lambda connection, status: connection.send(beside, 0.0) if status else None)
+        companion = await _connect(address, lambda connection, status: connection.send(beside, 0.0) if status else None)
         companion.send(beside, 0.0)
         await asyncio.sleep(1.0)  # until it is in full flow
         companion.received = 0
@@ -111,7 +103,7 @@ async def _closed_loop(port: int, requests: Requests, connections: int, seconds:
     return tally.load(lines, beside_bytes=beside_bytes)
 
 
-async def _open_loop(port: int, requests: Requests, schedule: NDArray[np.float64]) -> Load:
+async def _open_loop(address: Address, requests: Requests, schedule: NDArray[np.float64]) -> Load:
     tally = _Tally(expected=len(schedule))
     waiting: deque[float] = deque()
     late: list[float] = []
@@ -124,7 +116,7 @@ async def _open_loop(port: int, requests: Requests, schedule: NDArray[np.float64
         elif status:
             idle.append(connection)
 
-    lines = [await _connect(port, answered) for _ in range(_OPEN_CONNECTIONS)]
+    lines = [await _connect(address, answered) for _ in range(_OPEN_CONNECTIONS)]
     idle = deque(lines)
     tally.start()
     for due in (tally.began + schedule).tolist():
@@ -192,9 +184,10 @@ class _Tally:
         )
 
 
-async def _connect(port: int, answered: Callable[[_Connection, int], object]) -> _Connection:
+async def _connect(address: Address, answered: Callable[[_Connection, int], object]) -> _Connection:
     loop = asyncio.get_running_loop()
-    return (await loop.create_connection(lambda: _Connection(answered), "127.0.0.1", port))[1]
+    made = loop.create_connection(lambda: _Connection(answered), address.host, address.port, ssl=address.tls)
+    return (await made)[1]
 
 
 class _Connection(asyncio.Protocol):

@@ -1,0 +1,1 @@
+"""Load against a server, and the engine beside it without one."""
