@@ -264,7 +264,7 @@ def test_an_error_of_the_reference_within_the_tolerance_never_alarms() -> None:
     rng = np.random.default_rng(1)
     reference_rows = 500
     masses = moved(3 / np.sqrt(reference_rows))  # three standard errors of the reference's mean
-    watched = evidence(1e4, reference_rows)
+    watched = evidence(1e12, reference_rows)
     naive, weights = bin_bets()
     log_m = np.full((ARMS, SIGNALS, len(weights)), -np.inf)
     for _ in range(1000):
