@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 from typing import Any
 
@@ -90,6 +91,8 @@ def tame() -> None:
     # The scheduler's thread asks for the interpreter when a batch is done; at the default of 5 ms a busy event loop
     # would keep the engine waiting for longer than many batches take.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    # uvicorn writes an access log where somebody could read it; ours are the metrics.
+    logging.getLogger("uvicorn.access").propagate = False
 
 
 if not _SETTINGS.allow_open:

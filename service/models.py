@@ -64,6 +64,7 @@ class Model:
         self.fault = "is draining"
         self.sampler.stop()
         self.monitor.stop()
+        self.metrics.flush()
 
     def probe(self) -> None:
         """Replay the golden probes; a mismatch makes the model not ready."""

@@ -44,6 +44,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     os.environ |= {
         "BENTOML_HOME": own_home or os.environ["BENTOML_HOME"],
         "BENTOML_DO_NOT_TRACK": "True",
+        # Nobody's X-Forwarded-For is read: nothing here depends on the client's address.
+        "FORWARDED_ALLOW_IPS": os.environ.get("FORWARDED_ALLOW_IPS", ""),
         "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, settings.bundles)),
         **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
     }

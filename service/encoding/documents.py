@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +34,7 @@ class Document(Protocol):
     """
 
     cheap: bool
-    headers: list[tuple[bytes, bytes]]
+    headers: Sequence[tuple[bytes, bytes]]
 
     def opening(self) -> bytes:
         """What comes before the rows."""
@@ -53,15 +54,7 @@ class Values:
     def __init__(self, media: str, n: int, spec: SampleSpec, dtype: arrays.Dtype) -> None:
         self._spec = spec
         self._dtype: arrays.Dtype = dtype
-        shape = (n, *spec.shape)
-        self._opening = arrays.npy_header(shape, dtype) if media == NPY else b""
-        length = len(self._opening) + math.prod(shape) * np.dtype(dtype).itemsize
-        self.headers = [(b"content-type", media.encode()), (b"content-length", b"%d" % length)]
-        if media == RAW:
-            self.headers += [
-                (b"latentserve-shape", ",".join(map(str, shape)).encode()),
-                (b"latentserve-dtype", dtype.encode()),
-            ]
+        self._opening, self.headers = _describe(media, (n, *spec.shape), dtype)
 
     def opening(self) -> bytes:
         """The `.npy` header."""
@@ -76,6 +69,18 @@ class Values:
         return b""
 
 
+@lru_cache(maxsize=64)
+def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[bytes, Sequence[tuple[bytes, bytes]]]:
+    """What precedes the values of an array, and its headers."""
+    opening = arrays.npy_header(shape, dtype) if media == NPY else b""
+    length = len(opening) + math.prod(shape) * np.dtype(dtype).itemsize
+    headers = [(b"content-type", media.encode()), (b"content-length", b"%d" % length)]
+    if media == RAW:
+        headers.append((b"latentserve-shape", ",".join(map(str, shape)).encode()))
+        headers.append((b"latentserve-dtype", dtype.encode()))
+    return opening, tuple(headers)
+
+
 class Json:
     """A JSON object with the samples and, if there are any, the labels; `fields` come first."""
 
@@ -87,7 +92,7 @@ class Json:
         self._provenance = provenance
         self._row = 0
         self._labels: list[int] | None = None
-        self.headers = [(b"content-type", JSON.encode())]
+        self.headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", JSON.encode())]
 
     def opening(self) -> bytes:
         """The fields, and the start of the array of samples."""
@@ -121,7 +126,7 @@ class Sheet:
         self._value_range = spec.value_range or (-1.0, 1.0)
         self._provenance = provenance
         self._pictures: list[NDArray[np.uint8]] = []
-        self.headers = [(b"content-type", media.encode())]
+        self.headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", media.encode())]
 
     def opening(self) -> bytes:
         """Nothing yet."""

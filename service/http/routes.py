@@ -120,7 +120,7 @@ class Routes:
         return _as_json(describe_model(self._samples.models, scope["path"].removeprefix(f"{_MODELS}/")))
 
     async def _exposition(self, _scope: Scope) -> Response:
-        self._samples.update_gauges()
+        self._samples.update_metrics()
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 

@@ -45,17 +45,18 @@ class Samples:
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
     async def pulse(self) -> None:
-        """Keep the gauges up to date and look at who waits, until cancelled."""
+        """Keep the metrics up to date and look at who waits, until cancelled."""
         while True:
-            self.update_gauges()
+            self.update_metrics()
             self._waiting.look()
             await asyncio.sleep(_PULSE_SECONDS)
 
-    def update_gauges(self) -> None:
-        """Say how much is under way in this worker."""
+    def update_metrics(self) -> None:
+        """Say how much is under way in this worker, and what was done."""
         metrics.INFLIGHT.set(self._inflight)
         for model in self.models:
             model.metrics.queue_rows.set(model.sampler.queued_rows)
+            model.metrics.flush()
 
     async def respond(
         self, route: str, body: Awaitable[SamplesBody], accept: str | None, receive: Receive | None = None

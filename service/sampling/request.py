@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import Manifest
-from service.sampling.latents import draw_labels, draw_latents
+from service.sampling.latents import Span, draw_labels, draw_latents_of
 
 Arm = Literal["server", "client", "control"]
 ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RowsRequest:
     """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn."""
 
@@ -28,16 +29,41 @@ class RowsRequest:
     deterministic: bool = False
     arm: Arm = "client"
 
-    def inputs(self, manifest: Manifest, start: int, rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-        """Latents float32 [rows, dim] and labels int64 [rows] (or None), from the request's row `start`."""
-        first = self.offset + start
-        if self.latents is not None:
-            z = self.latents[start : start + rows]
-        else:
-            z = draw_latents(manifest.latent, self.seed, first, rows, self.truncation)
-        if manifest.labels is None:
-            return z, None
-        if self.labels is not None:
-            return z, self.labels[start : start + rows]
-        prior = manifest.label_prior or len(manifest.labels)
-        return z, draw_labels(manifest.latent.dim, prior, self.seed, first, rows)
+    def inputs(self, manifest: Manifest, start: int, rows: int) -> Inputs:
+        """What the request's rows `start` to `start + rows - 1` are made from."""
+        return draw_inputs(manifest, [(self, start, rows)])
+
+
+Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]
+Part = tuple[RowsRequest, int, int]  # of a request: its first row, and the number of rows
+
+
+def draw_inputs(manifest: Manifest, parts: Sequence[Part]) -> Inputs:
+    """Latents float32 [rows, dim] and labels int64 [rows] (None if unconditional) of parts of requests, in order."""
+    if manifest.labels is None:
+        return _latents(manifest, parts), None
+    prior = manifest.label_prior or len(manifest.labels)
+    labels = [
+        draw_labels(manifest.latent.dim, prior, request.seed, request.offset + start, rows)
+        if request.labels is None
+        else request.labels[start : start + rows]
+        for request, start, rows in parts
+    ]
+    return _latents(manifest, parts), labels[0] if len(labels) == 1 else np.concatenate(labels)
+
+
+def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:
+    """Those that clients sent, and the others drawn together."""
+    if all(request.latents is None for request, _, _ in parts):
+        return draw_latents_of(manifest.latent, [_span(*part) for part in parts])
+    z = [
+        draw_latents_of(manifest.latent, [_span(request, start, rows)])
+        if request.latents is None
+        else request.latents[start : start + rows]
+        for request, start, rows in parts
+    ]
+    return z[0] if len(z) == 1 else np.concatenate(z)
+
+
+def _span(request: RowsRequest, start: int, rows: int) -> Span:
+    return Span(request.seed, request.offset + start, rows, request.truncation)

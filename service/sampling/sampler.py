@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from service.bundle import Bundle
 from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
-from service.sampling.request import ARMS, RowsRequest
+from service.sampling.request import ARMS, RowsRequest, draw_inputs
 from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
 log = logging.getLogger(__name__)
@@ -28,6 +28,7 @@ _SLICE_ROWS = 256  # a large request enters the queue in slices of this many row
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
+_ARM = {arm: index for index, arm in enumerate(ARMS)}
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -53,18 +54,15 @@ class BatchDone:
 class Slice:
     """Rows on their way through the queue: the payload of a scheduler's job, and what its asker waits for."""
 
-    __slots__ = ("arm", "future", "label", "loop", "parts", "row", "z")
+    __slots__ = ("future", "labels", "loop", "request", "samples", "start")
 
-    def __init__(
-        self, request: RowsRequest, start: int, z: NDArray[np.float32], label: NDArray[np.int64] | None
-    ) -> None:
-        self.z = z
-        self.label = label
-        self.arm = ARMS.index(request.arm)
-        self.row = request.offset + start  # decides where in the fixed bucket the first row sits
-        self.parts: list[NDArray[np.float32]] = []
+    def __init__(self, request: RowsRequest, start: int) -> None:
+        self.request = request
+        self.start = start  # the request's row that is the slice's first
+        self.samples: list[NDArray[np.float32]] = []
+        self.labels: list[NDArray[np.int64]] = []  # stays empty for an unconditional model
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[NDArray[np.float32]] = self.loop.create_future()
+        self.future: asyncio.Future[None] = self.loop.create_future()
 
 
 class Sampler:
@@ -90,6 +88,9 @@ class Sampler:
         self._max_unsent_bytes = max_unsent_bytes
         self._unsent_bytes = 0
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
+        # A call of a GPU may hang with its driver; the event loop must go on to say so.
+        self._may_run_here = engine.provider.startswith("CPU")
+        self._offer_due = False
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
 
@@ -124,14 +125,16 @@ class Sampler:
         Where the wait is given up (the task or the job's future is cancelled, or the future is given an error of
         ours), rows that have not reached the engine leave the queue.
         """
+        payload = job.payload
         try:
-            samples = await job.payload.future
+            await payload.future
         except (asyncio.CancelledError, LatentserveError):
             self._scheduler.cancel(job)
             raise
         except Exception as error:
             raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
-        return Rows(samples, job.payload.label, job.started - job.enqueued)
+        labels = _join(payload.labels) if payload.labels else None
+        return Rows(_join(payload.samples), labels, job.started - job.enqueued)
 
     def release(self, rows: int) -> None:
         """Say that this many rows were sent, or given up."""
@@ -176,72 +179,85 @@ class Sampler:
         size = rows * self._row_bytes
         if self._unsent_bytes and self._unsent_bytes + size > self._max_unsent_bytes:
             raise QueueFullError(f"{self._unsent_bytes} bytes of samples wait to be sent; try again in 1 s", 1)
-        z, label = request.inputs(self.bundle.manifest, start, rows)
         job = Job(
             rows,
-            Slice(request, start, z, label),
+            Slice(request, start),
             bulk=bulk,
             alone=request.deterministic and not self.engine.batch_invariant,
         )
         try:
-            self._scheduler.submit(job)
+            self._scheduler.submit(job, wake=not self._may_run_here)
         except Full as full:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._unsent_bytes += size
+        if self._may_run_here and not self._offer_due:
+            self._offer_due = True
+            job.payload.loop.call_soon(self._offer)  # after all requests that have arrived by now
         return job
 
+    def _offer(self) -> None:
+        self._offer_due = False
+        self._scheduler.run_short()
+
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
+        """Draw a batch's latents, run the engine, give each piece its rows."""
+        parts = [(piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces]
+        z, labels = draw_inputs(self.bundle.manifest, parts)
+        began = time.perf_counter()
         if pieces[0].job.alone:
-            samples, labels, seconds = self._run_fixed(pieces[0])
+            request, start, _ = parts[0]
+            samples = self._generate_fixed(z, labels, request.offset + start)
         else:
-            z = _join([piece.job.payload.z[piece.start : piece.stop] for piece in pieces])
-            labels = None
-            if self.bundle.manifest.labels is not None:
-                labels = _join([_labels(piece) for piece in pieces])
-            began = time.perf_counter()
             samples = self.engine.generate(z, labels)
-            seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - began
         position = 0
         for piece in pieces:
-            rows = piece.stop - piece.start
-            piece.job.payload.parts.append(samples[position : position + rows])
-            position += rows
+            payload, stop = piece.job.payload, position + piece.rows
+            payload.samples.append(samples[position:stop])
+            if labels is not None:
+                payload.labels.append(labels[position:stop])
+            position = stop
         try:
             self._on_batch(
-                BatchDone(samples, labels, [(piece.job.payload.arm, piece.rows) for piece in pieces], seconds)
+                BatchDone(samples, labels, [(_ARM[request.arm], rows) for request, _, rows in parts], seconds)
             )
         except Exception:
             log.exception("a watcher failed; the batch is served")
 
-    def _run_fixed(self, piece: Piece[Slice]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None, float]:
-        """Run rows so that each is bit for bit the same whatever else is served: row i always sits at position
-        i mod K of a batch of K rows, and the other positions hold zeros or its neighbours, which it never sees.
+    def _generate_fixed(
+        self, z: NDArray[np.float32], labels: NDArray[np.int64] | None, row: int
+    ) -> NDArray[np.float32]:
+        """Samples so that each row is bit for bit the same whatever else is served: row i of a seed (`row` is the
+        first) always sits at position i mod K of a batch of K rows, and the other positions hold zeros or its
+        neighbours, which it never sees.
         """
-        payload = piece.job.payload
         outputs: list[NDArray[np.float32]] = []
-        began = time.perf_counter()
-        start = piece.start
-        while start < piece.stop:
-            slot = (payload.row + start) % _FIXED_BUCKET
-            count = min(piece.stop - start, _FIXED_BUCKET - slot)
-            z = np.zeros((_FIXED_BUCKET, payload.z.shape[1]), np.float32)
-            z[slot : slot + count] = payload.z[start : start + count]
+        start = 0
+        while start < len(z):
+            slot = (row + start) % _FIXED_BUCKET
+            count = min(len(z) - start, _FIXED_BUCKET - slot)
+            bucket = np.zeros((_FIXED_BUCKET, z.shape[1]), np.float32)
+            bucket[slot : slot + count] = z[start : start + count]
             label = None
-            if payload.label is not None:
+            if labels is not None:
                 label = np.zeros(_FIXED_BUCKET, np.int64)
-                label[slot : slot + count] = payload.label[start : start + count]
-            outputs.append(self.engine.generate(z, label)[slot : slot + count])
+                label[slot : slot + count] = labels[start : start + count]
+            outputs.append(self.engine.generate(bucket, label)[slot : slot + count])
             start += count
-        labels = None if payload.label is None else payload.label[piece.start : piece.stop]
-        return _join(outputs), labels, time.perf_counter() - began
+        return _join(outputs)
 
 
 def _deliver(finished: Finished[Slice]) -> None:
     """Wake those who wait: one call into each event loop, however many jobs a batch finished."""
+    here = asyncio._get_running_loop()
     for loop in {job.payload.loop for job, _ in finished}:
+        entries = [entry for entry in finished if entry[0].payload.loop is loop]
+        if loop is here:
+            _resolve(entries)
+            continue
         try:
-            loop.call_soon_threadsafe(_resolve, [entry for entry in finished if entry[0].payload.loop is loop])
+            loop.call_soon_threadsafe(_resolve, entries)
         except RuntimeError:  # the loop has closed, and nobody waits any more
             log.debug("%d jobs were finished after their event loop", len(finished))
 
@@ -254,14 +270,7 @@ def _resolve(finished: Finished[Slice]) -> None:
         if error is not None:
             future.set_exception(error)
         else:
-            future.set_result(_join(job.payload.parts))
-
-
-def _labels(piece: Piece[Slice]) -> NDArray[np.int64]:
-    label = piece.job.payload.label
-    if label is None:
-        raise EngineError("a slice of a conditional model came without labels")
-    return label[piece.start : piece.stop]
+            future.set_result(None)
 
 
 def _join(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:

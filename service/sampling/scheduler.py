@@ -4,6 +4,8 @@ Rows are the unit. It is greedy: the moment the engine is free the next batch le
 as large as the load makes it and nobody waits for a window to close. Within a priority jobs take turns, so a large job
 and a small one share each batch fairly. Interactive rows go first; bulk rows fill what is left, and while interactive
 rows come, only as many as keep the batch short. One thread runs the batches; everything else is called from outside.
+Who submits a job may offer the thread it is on instead: a batch that takes less time than two changes of thread runs
+there.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 Payload = TypeVar("Payload")
 
 BULK_BATCH_SECONDS = 0.010  # predicted time of a batch with bulk rows, while interactive rows come
+SHORT_SECONDS = 0.002  # predicted time of a batch that may run on the thread that asks for it
 _BULK_RESERVE = 16  # one in so many rows of a batch
 _RECENT_SECONDS = 1.0  # since the last interactive row, for which they count as coming
 _RATE_MEMORY = 0.9  # of the measured rate; a batch replaces the rest
@@ -99,6 +102,7 @@ class Scheduler(Generic[Payload]):
         self._rate = 0.0
         self._last_interactive = -math.inf
         self._passed_over: Job[Payload] | None = None
+        self._running = False
         self._running_since: float | None = None
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="scheduler", daemon=True)
@@ -131,8 +135,11 @@ class Scheduler(Generic[Payload]):
         if self._thread.is_alive():
             self._thread.join()
 
-    def submit(self, job: Job[Payload]) -> None:
-        """Queue a job. Raises Full where its rows do not fit."""
+    def submit(self, job: Job[Payload], *, wake: bool = True) -> None:
+        """Queue a job. Raises Full where its rows do not fit.
+
+        Without `wake` the thread is not told: `run_short` is to be called when everything at hand is queued.
+        """
         with self._waiting:
             if self._stopping:
                 raise RuntimeError("the scheduler has stopped")
@@ -144,7 +151,24 @@ class Scheduler(Generic[Payload]):
             else:
                 self._interactive.append(job)
                 self._last_interactive = job.enqueued
-            self._waiting.notify()
+            if wake:
+                self._waiting.notify()
+
+    def run_short(self) -> None:
+        """Run all that is queued, here and now, if nothing runs and it will probably be short; else wake the thread."""
+        with self._waiting:
+            if self._running or not (self._interactive or self._bulk):
+                return
+            jobs = (*self._interactive, *self._bulk) if self._rows < self._max_batch else ()
+            if self._rows > SHORT_SECONDS * self._rate or not jobs or any(job.alone for job in jobs):
+                self._waiting.notify()
+                return
+            pieces = self._assemble()
+            self._running = True
+        self._run_batch(pieces)
+        with self._waiting:
+            if self._interactive or self._bulk or self._stopping:  # meanwhile, by another thread
+                self._waiting.notify()
 
     def cancel(self, job: Job[Payload]) -> None:
         """Forget the rows of a job that are not yet in a batch. `finished` is not told of it."""
@@ -161,36 +185,40 @@ class Scheduler(Generic[Payload]):
 
     def _loop(self) -> None:
         while True:
-            pieces = self._next_batch()
-            if not pieces:
-                return
-            rows = sum(piece.rows for piece in pieces)
-            began = self._running_since = time.perf_counter()
-            failed = self._attempt(pieces)
-            self._running_since = None
-            rate = rows / max(time.perf_counter() - began, 1e-9)
-            self._rate = rate if self._rate == 0 else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
-            if finished := self._settle(pieces, failed):
-                self._finished(finished)
+            with self._waiting:
+                while self._running or not (self._interactive or self._bulk):
+                    if self._stopping and not self._running:
+                        return
+                    self._waiting.wait()
+                pieces = self._assemble()
+                self._running = True
+            self._run_batch(pieces)
 
-    def _next_batch(self) -> list[Piece[Payload]]:
-        """Wait for rows; the pieces of the next batch, none where the scheduler has stopped and run everything."""
-        with self._waiting:
-            while not self._interactive and not self._bulk and not self._stopping:
-                self._waiting.wait()
-            pieces: list[Piece[Payload]] = []
-            now = time.perf_counter()
-            if (job := self._passed_over) is not None:
-                self._passed_over = None
-                if not job.cancelled and job.taken < job.rows:
-                    (self._bulk if job.bulk else self._interactive).remove(job)
-                    self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
-                    return pieces
-            self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
-            if not (pieces and pieces[0].job.alone):
-                rows = sum(piece.rows for piece in pieces)
-                self._fill(self._bulk, self._bulk_room(rows, now), now, pieces)
-            return pieces
+    def _run_batch(self, pieces: list[Piece[Payload]]) -> None:
+        rows = sum(piece.rows for piece in pieces)
+        began = self._running_since = time.perf_counter()
+        failed = self._attempt(pieces)
+        self._running_since = None
+        rate = rows / max(time.perf_counter() - began, 1e-9)
+        self._rate = rate if self._rate == 0 else _RATE_MEMORY * self._rate + (1 - _RATE_MEMORY) * rate
+        if finished := self._settle(pieces, failed):
+            self._finished(finished)
+
+    def _assemble(self) -> list[Piece[Payload]]:
+        """The pieces of the next batch, of what is queued."""
+        pieces: list[Piece[Payload]] = []
+        now = time.perf_counter()
+        if (job := self._passed_over) is not None:
+            self._passed_over = None
+            if not job.cancelled and job.taken < job.rows:
+                (self._bulk if job.bulk else self._interactive).remove(job)
+                self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
+                return pieces
+        self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
+        if not (pieces and pieces[0].job.alone):
+            rows = sum(piece.rows for piece in pieces)
+            self._fill(self._bulk, self._bulk_room(rows, now), now, pieces)
+        return pieces
 
     def _reserve(self) -> int:
         """Rows of a batch that interactive rows leave to waiting bulk rows, so that those do not starve."""
@@ -256,6 +284,7 @@ class Scheduler(Generic[Payload]):
         """Count the batch's rows as done; the jobs that are finished with it, in order."""
         finished: Finished[Payload] = []
         with self._waiting:
+            self._running = False
             for piece in pieces:
                 job = piece.job
                 job.done += piece.rows

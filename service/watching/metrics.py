@@ -6,7 +6,9 @@ sets for its workers), so nothing that runs before a worker may import this file
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter as Tally
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -24,24 +26,37 @@ _MODEL = ("model", "version")
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of `exposition`
 
+
+class BatchHistogram(Histogram):
+    """A histogram that takes many values at once: over several processes each single one costs microseconds."""
+
+    def observe_many(self, values: Sequence[float]) -> None:
+        """As `observe`, of each value."""
+        found = np.searchsorted(self._upper_bounds, values)
+        self._sum.inc(math.fsum(values))
+        for index, count in enumerate(np.bincount(found).tolist()):
+            if count:
+                self._buckets[index].inc(count)
+
+
 REQUESTS = Counter(
     "latentserve_requests_total", "HTTP requests answered, by route template.", (*_MODEL, "route", "code")
 )
-REQUEST_SECONDS = Histogram(
+REQUEST_SECONDS = BatchHistogram(
     "latentserve_request_duration_seconds", "From the request's arrival to its last byte.", (*_MODEL, "route"),
     buckets=_SECONDS,
 )  # fmt: skip
-QUEUE_SECONDS = Histogram(
+QUEUE_SECONDS = BatchHistogram(
     "latentserve_queue_duration_seconds", "A request's wait from queueing to its first batch.", _MODEL,
     buckets=_SECONDS,
 )  # fmt: skip
-INFERENCE_SECONDS = Histogram(
+INFERENCE_SECONDS = BatchHistogram(
     "latentserve_inference_duration_seconds", "One call of the engine.", _MODEL, buckets=_SECONDS
 )
-ENCODE_SECONDS = Histogram(
+ENCODE_SECONDS = BatchHistogram(
     "latentserve_encode_duration_seconds", "Samples to bytes, per answer.", _MODEL, buckets=_SECONDS
 )
-BATCH_ROWS = Histogram("latentserve_batch_rows", "Rows of one call of the engine.", _MODEL, buckets=_ROWS)
+BATCH_ROWS = BatchHistogram("latentserve_batch_rows", "Rows of one call of the engine.", _MODEL, buckets=_ROWS)
 QUEUE_ROWS = Gauge("latentserve_queue_rows", "Rows that wait for the engine.", _MODEL, multiprocess_mode="livesum")
 INFLIGHT = Gauge("latentserve_inflight_requests", "Sampling requests being answered.", multiprocess_mode="livesum")
 SAMPLES = Counter("latentserve_samples_total", "Samples made, by who chose the latent.", (*_MODEL, "arm"))
@@ -89,19 +104,47 @@ OUTCOMES = ("match", "mismatch")
 SIGNS = ("positive", "negative")
 
 
+class Observations:
+    """A series of a histogram, whose values are kept until they are counted together."""
+
+    def __init__(self, series: BatchHistogram) -> None:
+        self._series = series
+        self._values: list[float] = []
+        self.observe = self._values.append
+
+    def flush(self) -> None:
+        """Count what was observed; other threads may go on observing."""
+        values = self._values[:]
+        if values:
+            del self._values[: len(values)]
+            self._series.observe_many(values)
+
+
 class ModelMetrics:
-    """The series of one model, bound once (looking labels up costs as much as counting) and present from the start."""
+    """The series of one model, bound once (looking labels up costs as much as counting) and present from the start.
+
+    What is counted for each request or batch is kept until `flush`.
+    """
 
     def __init__(self, model: str, version: str, signals: Sequence[str], binned: Collection[str]) -> None:
         """`signals` have sums; those that are also `binned` have a reference, and bins."""
         of = {"model": model, "version": version}
         self._of = of
-        self.request_seconds = {route: REQUEST_SECONDS.labels(**of, route=route) for route in ROUTES}
-        self._requests = {(route, 200): REQUESTS.labels(**of, route=route, code="200") for route in ROUTES}
-        self.queue_seconds = QUEUE_SECONDS.labels(**of)
-        self.inference_seconds = INFERENCE_SECONDS.labels(**of)
-        self.encode_seconds = ENCODE_SECONDS.labels(**of)
-        self.batch_rows = BATCH_ROWS.labels(**of)
+        self._request_seconds = {route: Observations(REQUEST_SECONDS.labels(**of, route=route)) for route in ROUTES}
+        for route in ROUTES:
+            REQUESTS.labels(**of, route=route, code="200")
+        self._requests: Tally[tuple[str, int]] = Tally()
+        self.queue_seconds = Observations(QUEUE_SECONDS.labels(**of))
+        self.inference_seconds = Observations(INFERENCE_SECONDS.labels(**of))
+        self.encode_seconds = Observations(ENCODE_SECONDS.labels(**of))
+        self.batch_rows = Observations(BATCH_ROWS.labels(**of))
+        self._observations = [
+            *self._request_seconds.values(),
+            self.queue_seconds,
+            self.inference_seconds,
+            self.encode_seconds,
+            self.batch_rows,
+        ]
         self.queue_rows = QUEUE_ROWS.labels(**of)
         self.ready = READY.labels(**of)
         self.probe_error = PROBE_ERROR.labels(**of)
@@ -129,12 +172,17 @@ class ModelMetrics:
         REFERENCE_SAMPLES.labels(**self._of).set(reference_samples)
 
     def count_request(self, route: str, code: int, seconds: float) -> None:
-        """Count one answer."""
-        bound = self._requests.get((route, code))
-        if bound is None:
-            bound = self._requests[route, code] = REQUESTS.labels(**self._of, route=route, code=str(code))
-        bound.inc()
-        self.request_seconds[route].observe(seconds)
+        """Count one answer; like `flush`, on the event loop."""
+        self._requests[route, code] += 1
+        self._request_seconds[route].observe(seconds)
+
+    def flush(self) -> None:
+        """Bring what was counted to where it can be seen."""
+        for (route, code), count in self._requests.items():
+            REQUESTS.labels(**self._of, route=route, code=str(code)).inc(count)
+        self._requests.clear()
+        for observations in self._observations:
+            observations.flush()
 
     def count_samples(self, rows: NDArray[np.int64]) -> None:
         """Add rows made, int64 [arms]."""

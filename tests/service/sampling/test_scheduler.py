@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
+from service.sampling.scheduler import BULK_BATCH_SECONDS, SHORT_SECONDS, Finished, Full, Job, Piece, Scheduler
 
 Batches = list[list[tuple[str, int, int]]]
 
@@ -45,9 +45,9 @@ class Bench:
         for job, error in finished:
             self.finished.setdefault(job.payload, []).append(error)
 
-    def submit(self, name: str, rows: int, *, alone: bool = False, bulk: bool = False) -> Job[str]:
+    def submit(self, name: str, rows: int, *, alone: bool = False, bulk: bool = False, wake: bool = True) -> Job[str]:
         job = Job(rows, name, alone=alone, bulk=bulk)
-        self.scheduler.submit(job)
+        self.scheduler.submit(job, wake=wake)
         return job
 
     def hold(self) -> None:
@@ -321,7 +321,8 @@ def test_stopping_finishes_what_is_queued(benches: Callable[..., Bench]) -> None
         bench.submit("late", 1)
 
 
-def test_many_threads_submit_and_give_up() -> None:
+@pytest.mark.parametrize("offers", [False, True])
+def test_many_threads_submit_and_give_up(offers: bool) -> None:
     """As in life: jobs come and go while batches run, and the count of rows ends at nought."""
     bench = Bench(max_batch=16, max_rows=300)
     bench.step(100_000)
@@ -329,9 +330,11 @@ def test_many_threads_submit_and_give_up() -> None:
     def client(number: int) -> None:
         for index in range(60):
             try:
-                job = bench.submit(f"{number}-{index}", 1 + (number * 7 + index * 13) % 50)
+                job = bench.submit(f"{number}-{index}", 1 + (number * 7 + index * 13) % 50, wake=not offers)
             except Full:
                 continue
+            if offers:
+                bench.scheduler.run_short()
             if index % 3 == 0:
                 bench.scheduler.cancel(job)
             assert 0 <= bench.scheduler.queued_rows <= 300
@@ -347,3 +350,55 @@ def test_many_threads_submit_and_give_up() -> None:
         assert len(errors) == 1
         ran = rows_of(batches, name)
         assert ran == list(range(len(ran)))
+
+
+class Here:
+    """A scheduler whose rows take `seconds` each, and the threads that its batches ran on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self.threads: list[int] = []
+        self._done = threading.Semaphore(0)
+        self.scheduler: Scheduler[str] = Scheduler(self._run, lambda _: self._done.release(), 8, 100)
+        self.scheduler.start()
+
+    def _run(self, pieces: Sequence[Piece[str]]) -> None:
+        self.threads.append(threading.get_ident())
+        time.sleep(self._seconds * sum(piece.rows for piece in pieces))
+
+    def offer(self, *jobs: Job[str]) -> None:
+        """Submit, offer this thread, and wait for all of it."""
+        for job in jobs:
+            self.scheduler.submit(job, wake=False)
+        self.scheduler.run_short()
+        assert self._done.acquire(timeout=30)
+
+
+def test_a_short_batch_runs_where_it_was_offered_to() -> None:
+    here = Here(0)
+    here.offer(Job(1, "the first: nobody knows how long it takes"))
+    here.offer(Job(1, "a"), Job(2, "b"))
+    here.scheduler.stop()
+    assert len(here.threads) == 2
+    assert here.threads[0] != threading.get_ident() == here.threads[1]
+
+
+@pytest.mark.parametrize("job", [Job(1, "slow"), Job(8, "as many as a batch holds")], ids=lambda job: job.payload)
+def test_other_batches_run_on_the_scheduler_s_thread(job: Job[str]) -> None:
+    here = Here(SHORT_SECONDS * 2 if job.rows == 1 else 0)
+    here.offer(Job(1, "first"))
+    here.offer(job)
+    here.scheduler.stop()
+    assert threading.get_ident() not in here.threads
+
+
+def test_an_offer_while_a_batch_runs_changes_nothing(benches: Callable[..., Bench]) -> None:
+    bench = benches()
+    bench.hold()
+    bench.scheduler.submit(Job(1, "a"), wake=False)
+    bench.scheduler.run_short()
+    assert bench.end() == [[("a", 0, 1)]]
+
+
+def test_an_offer_of_nothing_returns(benches: Callable[..., Bench]) -> None:
+    benches().scheduler.run_short()

@@ -34,7 +34,8 @@ class Watched:
         names = signal_names(self.spec, has_critic=True)
         assert bundle.reference is not None
         reference = Reference.from_bytes(bundle.reference, names)
-        self.monitor = Monitor(self.engine, reference, ModelMetrics(self.name, "v", names, reference.signals))
+        self.metrics = ModelMetrics(self.name, "v", names, reference.signals)
+        self.monitor = Monitor(self.engine, reference, self.metrics)
 
     def value(self, metric: str, **labels: str) -> float:
         found = [
@@ -52,6 +53,7 @@ class Watched:
             self.monitor.offer(batch)
         self.monitor.start()
         self.monitor.stop()
+        self.metrics.flush()
 
 
 @pytest.fixture
