@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import selectors
+import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,14 +64,41 @@ def closed_loop(
     address: Address, requests: Requests, connections: int, seconds: float, beside: bytes | None = None
 ) -> Load:
     """Send for `seconds`, then wait for what is under way. `beside` is asked for again and again on one more line."""
-    return uvloop.run(_closed_loop(address, requests, connections, seconds, beside))
+    return _run(uvloop.new_event_loop, _closed_loop(address, requests, connections, seconds, beside))
 
 
 def open_loop(address: Address, requests: Requests, rate: float, seconds: float, spacing: Spacing) -> Load:
     """`rate` requests a second, whatever the answers do, over as many connections as are free."""
     # asyncio's timers are as fine as its selector's: select() takes microseconds, epoll and uvloop milliseconds.
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-        return runner.run(_open_loop(address, requests, arrivals(rate, seconds, spacing)))
+    schedule = arrivals(rate, seconds, spacing)
+    return _run(lambda: asyncio.SelectorEventLoop(selectors.SelectSelector()), _open_loop(address, requests, schedule))
+
+
+def _run(make_loop: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[object, object, Load]) -> Load:
+    """Run it; on SIGTERM or SIGHUP cancel it first, as asyncio does on SIGINT, and only then do what was to be done.
+
+    A handler that raises in the middle of a connection's callback would be taken for a failure of that connection.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    received: list[int] = []
+
+    def cancel(number: int, _frame: object) -> None:
+        received.append(number)
+        for task in asyncio.all_tasks(loop):
+            loop.call_soon_threadsafe(task.cancel)
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        loop = runner.get_loop()
+        for number in handlers:
+            signal.signal(number, cancel)
+        try:
+            return runner.run(main)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if received:
+                signal.raise_signal(received[0])
 
 
 async def _closed_loop(

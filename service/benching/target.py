@@ -72,7 +72,8 @@ class Target:
         try:
             return ask(self.address, request, _ANSWER_SECONDS)
         except (OSError, HTTPException) as error:
-            raise ServerError(f"{self.url}: {getattr(error, 'strerror', None) or str(error) or repr(error)}") from None
+            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+            raise ServerError(f"{self.url}: {reason}") from None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import statistics
@@ -57,6 +58,8 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
     \b
     Example: latentserve bench demo/bundle
     """
+    if math.isnan(seconds):
+        raise InvalidError("--seconds", "is not a number")
     if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
         raise LatentserveError(f"{file}: cannot be written")
     with _progress() as say:

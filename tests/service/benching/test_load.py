@@ -2,58 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
-import socket
-import socketserver
-import threading
-import time
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from service.benching import load as load_module
 from service.benching.load import arrivals, closed_loop, open_loop
-from service.benching.requests import Address, post
+from service.benching.requests import Address, ask, post
+from service.benching.target import Target
+from service.client import ServerError
+from tests.service.benching.known import ANSWER, Known
 
 REQUEST = post("/", b"{}", "application/json")
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-
-
-class Server(socketserver.ThreadingTCPServer):
-    """Gives `answers` in turn on each connection, each after `seconds`; nothing before `stall` seconds are over."""
-
-    daemon_threads = True
-    request_queue_size = 256
-
-    def __init__(self, *answers: bytes, seconds: float = 0.0, stall: float = 0.0) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = answers
-        self.seconds = seconds
-        self.open_at = time.monotonic() + stall
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def address(self) -> Address:
-        return Address(self.server_address[1])
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _Handler(socketserver.BaseRequestHandler):
-    server: Server
-
-    def handle(self) -> None:
-        for answer in itertools.cycle(self.server.answers):
-            if len(self.request.recv(len(REQUEST), socket.MSG_WAITALL)) < len(REQUEST):
-                return
-            time.sleep(max(self.server.seconds, self.server.open_at - time.monotonic()))
-            self.request.sendall(answer)
 
 
 def test_even_arrivals() -> None:
     assert arrivals(4, 1.5, "even").tolist() == [0, 0.25, 0.5, 0.75, 1.0, 1.25]
+
+
+@pytest.mark.parametrize("spacing", ["even", "poisson"])
+def test_a_slow_rate_has_an_arrival_too(spacing: Literal["even", "poisson"]) -> None:
+    assert arrivals(0.5, 0.2, spacing).tolist() == [0]
 
 
 def test_poisson_arrivals() -> None:
@@ -67,7 +42,7 @@ def test_poisson_arrivals() -> None:
 
 
 def test_closed_loop_counts_whole_answers() -> None:
-    with Server(ANSWER, seconds=0.02) as server:
+    with Known(ANSWER, seconds=0.02) as server:
         load = closed_loop(server.address, lambda _: REQUEST, connections=4, seconds=0.5)
     assert load.failed == 0
     assert load.p50_ms >= 20
@@ -77,7 +52,7 @@ def test_closed_loop_counts_whole_answers() -> None:
 
 
 def test_other_statuses_have_failed() -> None:
-    with Server(ANSWER, BUSY, seconds=0.01) as server:
+    with Known(ANSWER, BUSY, seconds=0.01) as server:
         load = closed_loop(server.address, lambda _: REQUEST, connections=1, seconds=0.3)
     assert abs(load.failed - load.answers) <= 1
 
@@ -89,16 +64,46 @@ def test_requests_have_numbers_of_their_own() -> None:
         numbers.append(number)
         return REQUEST
 
-    with Server(ANSWER) as server:
+    with Known(ANSWER) as server:
         closed_loop(server.address, request, connections=3, seconds=0.1)
         closed_loop(server.address, request, connections=3, seconds=0.1)
     assert len(set(numbers)) == len(numbers)
 
 
 def test_open_loop_charges_a_stall_to_all_who_wait() -> None:
-    with Server(ANSWER, stall=0.7) as server:
+    with Known(ANSWER, stall=0.7) as server:
         load = open_loop(server.address, lambda _: REQUEST, rate=100, seconds=0.8, spacing="even")
     assert load.answers == 80
     # A closed loop of one connection would have met the stall once; here most requests were due during it.
     assert load.p50_ms > 10
     assert load.p99_ms > 300
+
+
+def test_a_server_that_never_answers_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load_module, "_GRACE", 0.1)
+    with Known(ANSWER, stall=1.0) as server:
+        load = closed_loop(server.address, lambda _: REQUEST, connections=2, seconds=0.1)
+    assert (load.answers, load.failed, load.per_second) == (0, 2, 0.0)
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    about = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
+    subprocess.run([*make, *about, "-keyout", key, "-out", certificate], capture_output=True, check=True)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+    with Known(ANSWER, seconds=0.01, tls=serving) as server:
+        port = server.address.port
+        trusting = Address(port, tls=ssl.create_default_context(cafile=certificate))
+        assert ask(trusting, REQUEST, 10) == (200, b"ok")
+        closed = closed_loop(trusting, lambda _: REQUEST, connections=3, seconds=0.2)
+        assert (closed.failed, closed.answers > 10) == (0, True)
+        opened = open_loop(trusting, lambda _: REQUEST, rate=100, seconds=0.2, spacing="even")
+        assert (opened.failed, opened.answers) == (0, 20)
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            closed_loop(Address(port, tls=ssl.create_default_context()), lambda _: REQUEST, connections=1, seconds=0.1)
+        with pytest.raises(ServerError, match=r"https://127.0.0.1:\d+: .*verify failed"):
+            Target(f"https://127.0.0.1:{port}").models()
