@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import LatentserveError
@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start where it does not."
     )
+    tensorrt: bool = Field(
+        False, description="TensorRT before CUDA; refuses to start where it does not work. Loading takes minutes."
+    )
     threads: int = Field(0, ge=0, le=256, description="Threads of one engine call; 0: a core less than a worker has.")
     max_batch: int = Field(64, ge=1, le=4096, description="Rows of one engine call at the most.")
     max_queue_rows: int = Field(65_536, ge=256, description="Rows that may wait in a worker; more are answered 429.")
@@ -45,6 +48,13 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
+
+    @field_validator("tensorrt")
+    @classmethod
+    def _on_a_gpu(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("device") == "cpu":
+            raise ValueError("contradicts LATENTSERVE_DEVICE=cpu")
+        return value
 
     @property
     def engine_threads(self) -> int:
@@ -74,7 +84,9 @@ def load_settings(**given: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "settings"
-        raise SettingsError(f"LATENTSERVE_{name.upper()}: {first['msg']} (got {first.get('input')!r})") from None
+        raise SettingsError(
+            f"LATENTSERVE_{name.upper()}: {first['msg'].removeprefix('Value error, ')} (got {first.get('input')!r})"
+        ) from None
 
 
 def settings_table() -> str:

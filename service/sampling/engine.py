@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
+from service.bundle import Bundle, graph
+from service.bundle.files import CRITIC, GENERATOR
 from service.errors import BundleError, RuntimeMissingError
+from service.sampling.cuda import CudaRunner, on_device
+from service.sampling.heads import Output, ServedGraph, served_graph
+from service.sampling.sessions import (
+    CPU,
+    CUDA,
+    NO_CUDA_BUILD,
+    NO_CUDA_DEVICE,
+    Device,
+    open_session,
+    tensorrt_options,
+)
 
 try:
     import onnxruntime
@@ -19,11 +33,34 @@ except ImportError:
 
 log = logging.getLogger(__name__)
 
-Device = Literal["auto", "cpu", "cuda"]
 
-_CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-_NO_CUDA_BUILD = "--device cuda: the installed ONNX Runtime has no CUDA; install latentserve[gpu] instead of [cpu]"
-_NO_CUDA_DEVICE = "--device cuda: CUDA does not work on this machine (driver, CUDA or cuDNN missing)"
+class Runner(Protocol):
+    """Runs a served graph."""
+
+    @property
+    def max_batch(self) -> int:
+        """Rows of one run at the most."""
+
+    def run(self, feed: Mapping[str, NDArray[np.generic]], outputs: Sequence[Output]) -> list[NDArray[Any]]:
+        """Outputs of inputs by their names."""
+
+
+class CpuRunner:
+    """Batches of any size, each in one call.
+
+    Outputs bound to buffers of the same size made beforehand were measured too: as fast at 28x28 and 3x64x64, a
+    microsecond faster with one layer, and then they must be copied, for the next batch writes over them.
+    """
+
+    def __init__(self, session: Any, names: Mapping[Output, str], max_batch: int) -> None:
+        self.max_batch = max_batch
+        self._session = session
+        self._names = names
+
+    def run(self, feed: Mapping[str, NDArray[np.generic]], outputs: Sequence[Output]) -> list[NDArray[Any]]:
+        """Outputs of inputs by their names."""
+        found: list[NDArray[Any]] = self._session.run([self._names[output] for output in outputs], feed)
+        return found
 
 
 class Engine:
@@ -34,28 +71,48 @@ class Engine:
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one engine call on the CPU.
         max_batch: rows of the largest batch `warm_up` tries.
+        tensorrt: TensorRT before CUDA; refuses to start where it does not work.
+
+    Attributes:
+        outputs: what `run` can give.
+        provider: ONNX Runtime's name of what runs the generator.
+        max_batch: rows of one batch at the most; on CUDA fewer than were asked for, where those do not fit the device.
+        batch_invariant: whether a row is the same in every batch; `warm_up` finds out.
 
     Raises RuntimeMissingError (no ONNX Runtime, no CUDA) and BundleError (a graph the runtime cannot load).
     """
 
-    def __init__(self, bundle: Bundle, device: Device = "auto", threads: int = 1, max_batch: int = 64) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device = "auto",
+        threads: int = 1,
+        max_batch: int = 64,
+        *,
+        tensorrt: bool = False,
+    ) -> None:
         self.bundle = bundle
-        self.max_batch = max_batch
         self._threads = threads
-        self._generator = self._session(bundle.generator, "generator.onnx", device)
+        require_runtime()
+        served = served_graph(graph.parse(bundle.generator, GENERATOR), bundle.manifest.sample)
+        self.outputs: tuple[Output, ...] = tuple(served.outputs)
+        self.provider, self._runner = self._open(served, device, max_batch, tensorrt=tensorrt)
+        self.max_batch = self._runner.max_batch
         # The critic watches; it never needs to be faster than its share of the traffic.
-        self._critic = self._session(bundle.critic, "critic.onnx", device) if bundle.critic is not None else None
+        self._critic = None
+        if bundle.critic is not None:
+            self._critic = open_session(onnxruntime, bundle.critic, CRITIC, device, threads)
         self.batch_invariant = False
-
-    @property
-    def provider(self) -> str:
-        """ONNX Runtime's name of what runs the generator."""
-        return str(self._generator.get_providers()[0])
 
     @property
     def runtime_version(self) -> str:
         """ONNX Runtime's version."""
         return str(onnxruntime.__version__)
+
+    @property
+    def precision(self) -> str:
+        """Of the generator's arithmetic: fp32, fp16 or int8."""
+        return str((self.bundle.manifest.lineage.evaluation or {}).get("precision", "fp32"))
 
     @property
     def has_critic(self) -> bool:
@@ -64,10 +121,13 @@ class Engine:
 
     def generate(self, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """Samples float32 [n, *sample.shape] of latents float32 [n, dim] (and labels int64 [n])."""
-        feed: dict[str, NDArray[np.generic]] = {"z": z}
-        if label is not None:
-            feed["label"] = label
-        return self._generator.run(["sample"], feed)[0]
+        return self.run(z, label, ("sample",))[0]
+
+    def run(
+        self, z: NDArray[np.float32], label: NDArray[np.int64] | None, outputs: Sequence[Output]
+    ) -> list[NDArray[Any]]:
+        """Several outputs of one run, each [n, ...]; see `service.sampling.heads.served_graph`."""
+        return self._runner.run({"z": z} if label is None else {"z": z, "label": label}, outputs)
 
     def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """The critic's scores float32 [n] of samples float32 [n, *sample.shape]."""
@@ -76,7 +136,9 @@ class Engine:
         feed: dict[str, NDArray[np.generic]] = {"sample": sample}
         if label is not None and self._critic_takes_label:
             feed["label"] = label
-        return self._critic.run(["score"], feed)[0]
+        if self.provider == CPU:
+            return self._critic.run(["score"], feed)[0]
+        return on_device(self._critic.run, ["score"], feed)[0]
 
     def warm_up(self) -> None:
         """Run batches of many sizes up to `max_batch`, and see whether a row depends on its batch.
@@ -128,28 +190,38 @@ class Engine:
     def _critic_takes_label(self) -> bool:
         return any(entry.name == "label" for entry in self._critic.get_inputs())  # type: ignore[union-attr]
 
-    def _session(self, content: bytes, file: str, device: Device) -> Any:
-        runtime = require_runtime()
-        options = runtime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        cuda = device != "cpu" and _CUDA in runtime.get_available_providers()
-        if device == "cuda" and not cuda:
-            raise RuntimeMissingError(_NO_CUDA_BUILD)
-        providers: list[object] = [_CPU]
-        if cuda:
-            runtime.preload_dlls()
-            # TF32 keeps 10 bits of mantissa: golden probes would tell.
-            providers = [(_CUDA, {"use_tf32": "0"}), _CPU]
-        try:
-            session = runtime.InferenceSession(content, options, providers=providers)
-        except Exception as error:
-            raise BundleError(f"{file}: the runtime cannot load it ({_one_line(error)})") from None
-        # Where CUDA does not work the runtime goes on with the CPU and does not fail: ask what it really took.
-        if device == "cuda" and session.get_providers()[0] != _CUDA:
-            raise RuntimeMissingError(_NO_CUDA_DEVICE)
-        return session
+    def _open(self, served: ServedGraph, device: Device, max_batch: int, *, tensorrt: bool) -> tuple[str, Runner]:
+        """The provider that was taken, and a runner on it: with CUDA graphs where the generator can be captured."""
+        if device != "cpu" and not tensorrt and CUDA in onnxruntime.get_available_providers():
+            try:
+                return self._attempt(served, device, max_batch, capture=True)
+            except BundleError as error:
+                log.warning("model %s: no CUDA graphs (%s)", self.bundle.manifest.name, error)
+        # Outside the handler, which would keep what was tried on the device.
+        return self._attempt(served, device, max_batch, tensorrt=tensorrt)
+
+    def _attempt(
+        self,
+        served: ServedGraph,
+        device: Device,
+        max_batch: int,
+        *,
+        capture: bool = False,
+        tensorrt: bool = False,
+    ) -> tuple[str, Runner]:
+        options = None
+        if tensorrt:
+            # Kept as long as the engine: TensorRT builds for further batch sizes when it meets them.
+            self._built = tempfile.TemporaryDirectory(prefix="latentserve-tensorrt-")
+            options = tensorrt_options(self._built.name, self.precision)
+        session = open_session(
+            onnxruntime, served.content, GENERATOR, device, self._threads, capture=capture, tensorrt=options
+        )
+        provider = str(session.get_providers()[0])
+        if provider == CPU:
+            return provider, CpuRunner(session, served.outputs, max_batch)
+        model = self.bundle.manifest.name
+        return provider, CudaRunner(onnxruntime, session, served.outputs, max_batch, model)
 
 
 def require_runtime() -> Any:
@@ -164,22 +236,22 @@ def require_runtime() -> Any:
 def require_cuda() -> None:
     """Raises RuntimeMissingError unless a session really runs on CUDA."""
     runtime = require_runtime()
-    if _CUDA not in runtime.get_available_providers():
-        raise RuntimeMissingError(_NO_CUDA_BUILD)
+    if CUDA not in runtime.get_available_providers():
+        raise RuntimeMissingError(NO_CUDA_BUILD)
     value = onnx.helper.make_tensor_value_info
-    graph = onnx.helper.make_graph(
+    identity = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["x"], ["y"])],
         "identity",
         [value("x", onnx.TensorProto.FLOAT, [1])],
         [value("y", onnx.TensorProto.FLOAT, [1])],
     )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    model = onnx.helper.make_model(identity, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=[_CUDA, _CPU])
-    if session.get_providers()[0] != _CUDA:
-        raise RuntimeMissingError(_NO_CUDA_DEVICE)
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=[CUDA, CPU])
+    if session.get_providers()[0] != CUDA:
+        raise RuntimeMissingError(NO_CUDA_DEVICE)
 
 
 def _one_line(error: Exception) -> str:

@@ -10,9 +10,12 @@ import onnxruntime
 import pytest
 
 from service.bundle import Bundle, read_bundle
+from service.encoding.images import to_uint8
 from service.errors import BundleError, RuntimeMissingError
 from service.sampling import engine as engine_module
 from service.sampling.engine import Engine, require_cuda
+from service.sampling.sessions import tensorrt_options
+from service.settings import SettingsError, load_settings
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 
@@ -122,3 +125,41 @@ def test_a_graph_that_loads_but_does_not_run(tmp_path: Path) -> None:
         if file == "generator":
             with pytest.raises(BundleError, match=r"generator\.onnx"):
                 engine.probe()
+
+
+def test_outputs_of_one_run(good: Bundle, plain_bundle: Path) -> None:
+    engine = Engine(good, "cpu")
+    assert engine.outputs == ("sample", "sample_uint8", "signals")
+    golden = good.golden
+    pixels, samples = engine.run(golden.z, golden.label, ("sample_uint8", "sample"))
+    assert np.array_equal(samples, engine.generate(golden.z, golden.label))
+    assert np.array_equal(pixels, to_uint8(samples, (-1, 1)))
+    plain = read_bundle(plain_bundle)
+    assert Engine(plain, "cpu").outputs == ("sample", "signals")
+    (signals,) = Engine(plain, "cpu").run(plain.golden.z, None, ("signals",))
+    assert signals.shape == (len(plain.golden.z), 3)
+
+
+def test_precision_is_what_the_bundle_says(good: Bundle) -> None:
+    assert Engine(good, "cpu").precision == "fp32"
+    lineage = good.manifest.lineage.model_copy(update={"evaluation": {"precision": "fp16"}})
+    fp16 = replace(good, manifest=good.manifest.model_copy(update={"lineage": lineage}))
+    assert Engine(fp16, "cpu").precision == "fp16"
+    assert tensorrt_options("/tmp/engines", "fp16")["trt_fp16_enable"] == "1"  # noqa: S108
+    assert tensorrt_options("/tmp/engines", "fp32")["trt_fp16_enable"] == "0"  # noqa: S108
+
+
+@pytest.mark.skipif(
+    "TensorrtExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has TensorRT"
+)
+def test_tensorrt_that_is_not_there_is_refused(good: Bundle) -> None:
+    with pytest.raises(RuntimeMissingError, match="LATENTSERVE_TENSORRT") as caught:
+        Engine(good, "auto", tensorrt=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensorrt_contradicts_the_cpu() -> None:
+    with pytest.raises(SettingsError, match=r"LATENTSERVE_TENSORRT: contradicts LATENTSERVE_DEVICE=cpu") as caught:
+        load_settings(device="cpu", tensorrt=True)
+    assert "\n" not in str(caught.value)
+    assert load_settings(device="auto", tensorrt=True).tensorrt

@@ -1,0 +1,92 @@
+"""ONNX Runtime's sessions: which provider a graph gets, with which options, and what is refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from service.errors import BundleError, RuntimeMissingError
+
+Device = Literal["auto", "cpu", "cuda"]
+
+TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
+NO_CUDA_BUILD = "--device cuda: the installed ONNX Runtime has no CUDA; install latentserve[gpu] instead of [cpu]"
+NO_CUDA_DEVICE = "--device cuda: CUDA does not work on this machine (driver, CUDA or cuDNN missing)"
+_NO_TENSORRT = "LATENTSERVE_TENSORRT: TensorRT does not work here (its libraries, CUDA or a GPU are missing)"
+
+_CUDA_OPTIONS = {
+    "use_tf32": "0",  # TF32 keeps 10 bits of mantissa: golden probes would tell
+    # EXHAUSTIVE, the default, takes what it finds fastest: another in each worker, and other last bits with it.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "arena_extend_strategy": "kSameAsRequested",  # by powers of two, batches would be turned away that fit
+}
+
+
+def tensorrt_options(folder: str, precision: str) -> dict[str, str]:
+    """Options of the TensorRT provider, which keeps what it builds in `folder`.
+
+    fp16 arithmetic only for a generator that was made, and measured, in fp16.
+    """
+    return {
+        "trt_fp16_enable": "1" if precision == "fp16" else "0",
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": folder,
+    }
+
+
+def open_session(
+    runtime: Any,
+    content: bytes,
+    file: str,
+    device: Device,
+    threads: int,
+    *,
+    capture: bool = False,
+    tensorrt: Mapping[str, str] | None = None,
+) -> Any:
+    """An InferenceSession of the module `runtime`.
+
+    Args:
+        content: an ONNX file.
+        file: its name, for messages.
+        device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
+        threads: threads of one call on the CPU.
+        capture: CUDA graphs; refused for a graph that leaves the device or has loops.
+        tensorrt: options of the TensorRT provider, which then comes before CUDA.
+
+    Raises RuntimeMissingError and BundleError.
+    """
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    available = runtime.get_available_providers()
+    cuda = device != "cpu" and CUDA in available
+    if device == "cuda" and not cuda:
+        raise RuntimeMissingError(NO_CUDA_BUILD)
+    providers: list[object] = [CPU]
+    if cuda:
+        runtime.preload_dlls()
+        providers.insert(0, (CUDA, {**_CUDA_OPTIONS, "enable_cuda_graph": str(int(capture))}))
+    if tensorrt is not None:
+        if not cuda or TENSORRT not in available:
+            raise RuntimeMissingError(_NO_TENSORRT)
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the only way to keep TensorRT from TF32
+        providers.insert(0, (TENSORRT, dict(tensorrt)))
+    try:
+        session = runtime.InferenceSession(content, options, providers=providers)
+    except Exception as error:
+        raise BundleError(f"{file}: the runtime cannot load it ({_one_line(error)})") from None
+    session.disable_fallback()  # a call that fails on the device fails, and does not go on on the CPU
+    # Where a provider does not work the runtime goes on with the next and does not fail: ask what it really took.
+    took = session.get_providers()[0]
+    if tensorrt is not None and took != TENSORRT:
+        raise RuntimeMissingError(_NO_TENSORRT)
+    if device == "cuda" and took == CPU:
+        raise RuntimeMissingError(NO_CUDA_DEVICE)
+    return session
+
+
+def _one_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
