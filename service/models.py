@@ -16,6 +16,7 @@ from service.watching.reference import Reference
 from service.watching.signals import signal_names
 
 log = logging.getLogger(__name__)
+log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log
 
 
 class Model:
@@ -25,7 +26,9 @@ class Model:
         manifest = bundle.manifest
         self.bundle = bundle
         self.name, self.version = manifest.name, manifest.version
-        self.engine = Engine(bundle, settings.device, settings.engine_threads, settings.max_batch)
+        self.engine = Engine(
+            bundle, settings.device, settings.engine_threads, settings.max_batch, tensorrt=settings.tensorrt
+        )
         names = signal_names(manifest.sample, has_critic=bundle.critic is not None)
         reference = Reference(0, {})
         if bundle.reference is not None:
@@ -44,10 +47,10 @@ class Model:
             (b"latentserve-version", self.version.encode()),
         ]
         self.metrics.ready.set(0)
-        device = "cuda" if self.engine.provider.startswith("CUDA") else "cpu"
         self.metrics.describe(
             provider=self.engine.provider,
-            device=device,
+            precision=self.engine.precision,
+            device="cpu" if self.engine.provider.startswith("CPU") else "cuda",
             runtime_version=self.engine.runtime_version,
             reference_samples=reference.samples,
         )
@@ -55,7 +58,11 @@ class Model:
     def start(self) -> None:
         """Warm up, replay the golden probes, and take requests if they pass."""
         self.engine.warm_up()
-        self.probe()
+        difference = self.probe()
+        log.info(
+            "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
+            self.name, difference, self.bundle.golden.tolerance, self.engine.provider,
+        )  # fmt: skip
         self.monitor.start()
         self.sampler.start()
 
@@ -66,8 +73,8 @@ class Model:
         self.monitor.stop()
         self.metrics.flush()
 
-    def probe(self) -> None:
-        """Replay the golden probes; a mismatch makes the model not ready."""
+    def probe(self) -> float:
+        """Replay the golden probes: how far they are off at most. A mismatch makes the model not ready."""
         difference = self.engine.probe()
         tolerance = self.bundle.golden.tolerance
         matches = difference <= tolerance
@@ -78,6 +85,7 @@ class Model:
         if not matches:
             self.fault = f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
             log.error("model %s %s is not ready: its %s", self.name, self.version, self.fault)
+        return difference
 
     def require_ready(self) -> None:
         """Raise NotReadyError unless the model may serve."""

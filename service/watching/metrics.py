@@ -164,10 +164,12 @@ class ModelMetrics:
             for name in signals
         }
 
-    def describe(self, *, provider: str, device: str, runtime_version: str, reference_samples: int) -> None:
+    def describe(
+        self, *, provider: str, precision: str, device: str, runtime_version: str, reference_samples: int
+    ) -> None:
         """Say what runs the model and how large its reference is."""
         RUNTIME.labels(
-            **self._of, provider=provider, precision="fp32", device=device, runtime_version=runtime_version
+            **self._of, provider=provider, precision=precision, device=device, runtime_version=runtime_version
         ).set(1)
         REFERENCE_SAMPLES.labels(**self._of).set(reference_samples)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from service.bundle import Bundle, read_bundle
+from service.bundle import Bundle, Lineage, read_bundle
 from service.encoding.images import to_uint8
 from service.errors import BundleError, RuntimeMissingError
 from service.sampling import engine as engine_module
@@ -18,6 +20,7 @@ from service.sampling.sessions import tensorrt_options
 from service.settings import SettingsError, load_settings
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
+from tests.server import Server
 
 no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA"
@@ -163,3 +166,12 @@ def test_tensorrt_contradicts_the_cpu() -> None:
         load_settings(device="cpu", tensorrt=True)
     assert "\n" not in str(caught.value)
     assert load_settings(device="auto", tensorrt=True).tensorrt
+
+
+def test_a_server_says_what_its_model_runs_on(tmp_path: Path, start_server: Callable[..., Server]) -> None:
+    lineage = Lineage(evaluation={"precision": "fp16"})
+    server = start_server(make_bundle(tmp_path / "b", lineage=lineage), device="cpu")
+    assert server.metric("runtime_info", provider="CPUExecutionProvider", device="cpu", precision="fp16") == 1
+    difference = server.metric("probe_abs_error")
+    (line,) = [line for line in server.log.read_text().splitlines() if "golden probes" in line]
+    assert re.search(rf"model toy: golden probes off by at most {difference:.3g} \(tolerance \S+\) on CPUExec", line)
