@@ -14,13 +14,16 @@ def dense_generator(
     hidden: int = 32,
     seed: int = 0,
     poison: bool = False,
+    fragile: bool = False,
+    hangs: bool = False,
     depth: int = 0,
     batch_mean: bool = False,
     places: bool = False,
 ) -> onnx.ModelProto:
     """tanh(W2 relu(W1 z + E[label])) of the given sample shape.
 
-    With `poison`, NaN where z[0] > 3. `depth` more hidden layers, all of one weight, make it as slow as is wanted.
+    Where z[0] > 3 it gives NaN with `poison`, cannot be run with `fragile`, and with `hangs` does not come to an end
+    (within the life of anybody). `depth` more hidden layers, all of one weight, make it as slow as is wanted.
     With `batch_mean` a row depends on the others of its batch, whose mean is taken off; with `places` on its place in
     the batch and on the batch's size, as the last bits of real generators do.
     """
@@ -80,21 +83,58 @@ def dense_generator(
             helper.make_node("Add", [last, "shift"], ["h7"]),
         ]
         last = "h7"
-    if poison:
+    if poison or fragile or hangs:
         initializers += [
             numpy_helper.from_array(np.array([0], np.int64), "zero"),
             numpy_helper.from_array(np.array(3.0, np.float32), "three"),
-            numpy_helper.from_array(np.array(np.nan, np.float32), "nan"),
         ]
         nodes += [
             helper.make_node("Gather", ["z", "zero"], ["first"], axis=1),
             helper.make_node("Greater", ["first", "three"], ["bad"]),
-            helper.make_node("Where", ["bad", "nan", last], ["h5"]),
         ]
+    if poison:
+        initializers.append(numpy_helper.from_array(np.array(np.nan, np.float32), "nan"))
+        nodes.append(helper.make_node("Where", ["bad", "nan", last], ["h5"]))
         last = "h5"
+    if fragile:  # a look into a table of one value, at the place 1
+        initializers.append(numpy_helper.from_array(np.ones(1, np.float32), "table"))
+        nodes += [
+            helper.make_node("Cast", ["bad"], ["place_in_table"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["table", "place_in_table"], ["one"]),
+            helper.make_node("Mul", [last, "one"], ["h8"]),
+        ]
+        last = "h8"
+    if hangs:
+        initializers += [
+            numpy_helper.from_array(np.array(2**62, np.int64), "for_ever"),
+            numpy_helper.from_array(np.array(True), "go_on"),
+        ]
+        nodes += [
+            helper.make_node("Cast", ["bad"], ["bad_number"], to=TensorProto.INT64),
+            helper.make_node("ReduceMax", ["bad_number"], ["any_bad"], keepdims=0),
+            helper.make_node("Mul", ["any_bad", "for_ever"], ["rounds"]),
+            helper.make_node("Loop", ["rounds", "go_on", last], ["h9"], body=_nothing()),
+        ]
+        last = "h9"
     nodes.append(helper.make_node("Reshape", [last, "shape"], ["sample"]))
     outputs = [helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *shape])]
     return model(nodes, "generator", inputs, outputs, initializers)
+
+
+def _nothing() -> onnx.GraphProto:
+    """The body of a loop that passes its value on."""
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Identity", ["again"], ["again_out"]),
+        helper.make_node("Identity", ["carried"], ["carried_out"]),
+    ]
+    inputs = [
+        value("round", TensorProto.INT64, []),
+        value("again", TensorProto.BOOL, []),
+        value("carried", TensorProto.FLOAT, None),
+    ]
+    outputs = [value("again_out", TensorProto.BOOL, []), value("carried_out", TensorProto.FLOAT, None)]
+    return helper.make_graph(nodes, "nothing", inputs, outputs)
 
 
 def dense_critic(shape: tuple[int, ...] = (1, 8, 8), labels: int | None = 10, seed: int = 1) -> onnx.ModelProto:
