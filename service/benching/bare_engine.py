@@ -3,37 +3,49 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from service.bundle import Bundle
-from service.sampling.engine import Device, Engine
+from service.bundle.files import GENERATOR
+from service.sampling.engine import require_runtime
 from service.sampling.request import RowsRequest
+from service.sampling.sessions import CPU, Device, open_session
 
 BATCHES = (1, 4, 16, 64, 128)
+DEVICE_BATCHES = (*BATCHES, 256, 512, 1024)
 
 _TURNS = 3
 _SLOW_SECONDS = 1.0  # of one call: larger batches are not tried
 
 
 class BareEngine:
-    """A bundle's generator on a device, called with latents (and labels) of its own priors, made beforehand.
+    """A bundle's generator as it is, called with latents (and labels) of its own priors, made beforehand.
 
-    `threads`: of one call, on the CPU. `provider`: ONNX Runtime's name of what runs it.
-    Raises RuntimeMissingError and BundleError, as Engine does.
+    Samples come back to the host's memory, as they must to be sent. `threads` are those of one call, on the CPU;
+    `provider` is ONNX Runtime's name of what runs it. Raises RuntimeMissingError and BundleError.
     """
 
     def __init__(self, bundle: Bundle, threads: int, device: Device = "cpu") -> None:
-        self._bundle = replace(bundle, critic=None)
+        self._generator = bundle.generator
         self._threads = threads
         self._device = device
-        self._z, self._label = RowsRequest(n=BATCHES[-1]).inputs(bundle.manifest, 0, BATCHES[-1])
-        self.provider = self._engine().provider
+        self.provider = str(self._session().get_providers()[0])
+        self._batches = BATCHES if self.provider == CPU else DEVICE_BATCHES
+        z, label = RowsRequest(n=self._batches[-1]).inputs(bundle.manifest, 0, self._batches[-1])
+        self._inputs: dict[str, np.ndarray[Any, Any]] = {"z": z} if label is None else {"z": z, "label": label}
 
     def best_batch(self, seconds: float) -> int:
         """The batch size with the most samples a second, each tried three times for `seconds`, in turn."""
         rates: dict[int, list[float]] = {}
-        for batch in BATCHES:
-            rates[batch] = [self.samples_per_second(batch, seconds)]
+        for batch in self._batches:
+            try:
+                rates[batch] = [self.samples_per_second(batch, seconds)]
+            except Exception:
+                if not rates:
+                    raise
+                break  # too many rows for the memory there is
             if batch / rates[batch][0] > _SLOW_SECONDS:
                 break
         for _ in range(_TURNS - 1):
@@ -43,14 +55,14 @@ class BareEngine:
 
     def samples_per_second(self, batch: int, seconds: float) -> float:
         """Of a session of its own, so that no thread of it spins while servers are measured."""
-        engine = self._engine()
-        z, label = self._z[:batch], None if self._label is None else self._label[:batch]
-        engine.generate(z, label)
+        session = self._session()
+        feed = {name: values[:batch] for name, values in self._inputs.items()}
+        session.run(["sample"], feed)
         began, rows = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds or not rows:
-            engine.generate(z, label)
+            session.run(["sample"], feed)
             rows += batch
         return rows / spent
 
-    def _engine(self) -> Engine:
-        return Engine(self._bundle, self._device, self._threads)
+    def _session(self) -> Any:
+        return open_session(require_runtime(), self._generator, GENERATOR, self._device, self._threads)

@@ -21,14 +21,28 @@ def test_both_kinds_of_bundle_run(bundle: Path, plain_bundle: Path) -> None:
         assert engine.best_batch(0.01) > 1
 
 
-def test_larger_batches_than_a_slow_one_are_not_tried(slow_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[int] = []
+class Watched(BareEngine):
+    """Keeps what was tried, and has memory for 16 rows."""
 
-    class Watched(BareEngine):
-        def samples_per_second(self, batch: int, seconds: float) -> float:
-            tried.append(batch)
-            return super().samples_per_second(batch, seconds)
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(read_bundle(bundle), threads=1)
+        self.tried: list[int] = []
 
+    def samples_per_second(self, batch: int, seconds: float) -> float:
+        self.tried.append(batch)
+        if batch > 16:
+            raise MemoryError
+        return super().samples_per_second(batch, seconds)
+
+
+def test_larger_batches_than_a_slow_one_are_not_tried(plain_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bare_engine, "_SLOW_SECONDS", 1e-9)
-    assert Watched(read_bundle(slow_bundle), threads=1).best_batch(0.001) == 1
-    assert tried == [1, 1, 1]
+    engine = Watched(plain_bundle)
+    assert engine.best_batch(0.001) == 1
+    assert engine.tried == [1, 1, 1]
+
+
+def test_larger_batches_than_fit_are_not_tried(plain_bundle: Path) -> None:
+    engine = Watched(plain_bundle)
+    assert engine.best_batch(0.001) <= 16
+    assert engine.tried == [1, 4, 16, 64, *2 * [1, 4, 16]]
