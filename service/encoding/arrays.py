@@ -14,6 +14,7 @@ from service.encoding import images
 from service.encoding.provenance import Provenance
 
 Dtype = Literal["float32", "uint8"]
+Samples = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already
 
 
 def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
@@ -24,18 +25,18 @@ def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
     return buffer.getvalue()
 
 
-def raw(samples: NDArray[np.float32], spec: SampleSpec, dtype: Dtype) -> bytes:
+def raw(samples: Samples, spec: SampleSpec, dtype: Dtype) -> bytes:
     """The values in C order, little-endian; `uint8` stretches the value_range, which the sample must have."""
-    if dtype == "uint8" and spec.value_range is not None:
-        return images.to_uint8(samples, spec.value_range).tobytes()
+    if dtype == "uint8":
+        return images.pixels(samples, spec).tobytes()
     return samples.astype("<f4", copy=False).tobytes()
 
 
-def json_values(samples: NDArray[np.float32], spec: SampleSpec, provenance: Provenance) -> list[Any]:
-    """Samples float32 [n, *shape] as JSON values: images as base64 of a PNG file, everything else as nested numbers."""
+def json_values(samples: Samples, spec: SampleSpec, provenance: Provenance) -> list[Any]:
+    """Samples [n, *shape] as JSON values: images as base64 of a PNG file, everything else as nested numbers."""
     if spec.kind != "image" or spec.value_range is None:
         return samples.tolist()
-    pictures = images.to_uint8(samples, spec.value_range)
+    pictures = images.pixels(samples, spec)
     return [
         base64.b64encode(images.encode(picture, provenance.at(row))).decode() for row, picture in enumerate(pictures)
     ]

@@ -19,7 +19,6 @@ JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
 
 Labels = NDArray[np.int64]
-Samples = NDArray[np.float32]
 
 
 def media_types(spec: SampleSpec) -> Sequence[str]:
@@ -30,17 +29,19 @@ def media_types(spec: SampleSpec) -> Sequence[str]:
 class Document(Protocol):
     """One answer in the making. `cheap` documents are written on the event loop, others beside it.
 
+    `dtype` is that of the samples it is best written from.
     `headers` go with it; its length is among them where it is known before the rows are.
     """
 
     cheap: bool
+    dtype: arrays.Dtype
     headers: Sequence[tuple[bytes, bytes]]
 
     def opening(self) -> bytes:
         """What comes before the rows."""
 
-    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
-        """The next rows: float32 [n, *shape], int64 [n] or None."""
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+        """The next rows: [n, *shape], int64 [n] or None."""
 
     def closing(self) -> bytes:
         """What comes after them."""
@@ -53,16 +54,16 @@ class Values:
 
     def __init__(self, media: str, n: int, spec: SampleSpec, dtype: arrays.Dtype) -> None:
         self._spec = spec
-        self._dtype: arrays.Dtype = dtype
+        self.dtype: arrays.Dtype = dtype
         self._opening, self.headers = _describe(media, (n, *spec.shape), dtype)
 
     def opening(self) -> bytes:
         """The `.npy` header."""
         return self._opening
 
-    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
         """The values."""
-        return arrays.raw(samples, self._spec, self._dtype)
+        return arrays.raw(samples, self._spec, self.dtype)
 
     def closing(self) -> bytes:
         """Nothing."""
@@ -89,6 +90,7 @@ class Json:
     def __init__(self, fields: dict[str, object], spec: SampleSpec, provenance: Provenance) -> None:
         self._fields = fields
         self._spec = spec
+        self.dtype: arrays.Dtype = "uint8" if spec.kind == "image" and spec.value_range is not None else "float32"
         self._provenance = provenance
         self._row = 0
         self._labels: list[int] | None = None
@@ -103,7 +105,7 @@ class Json:
             fields["columns"] = self._spec.columns
         return orjson.dumps(fields)[:-1] + b',"samples":['
 
-    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
         """The inside of the array."""
         values = orjson.dumps(arrays.json_values(samples, self._spec, self._provenance.at(self._row)))[1:-1]
         if labels is not None:
@@ -122,8 +124,9 @@ class Sheet:
     cheap = False
 
     def __init__(self, media: str, spec: SampleSpec, provenance: Provenance) -> None:
+        self.dtype: arrays.Dtype = "uint8"
         self._form: images.Form = "webp" if media == WEBP else "png"
-        self._value_range = spec.value_range or (-1.0, 1.0)
+        self._spec = spec
         self._provenance = provenance
         self._pictures: list[NDArray[np.uint8]] = []
         self.headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", media.encode())]
@@ -132,9 +135,9 @@ class Sheet:
         """Nothing yet."""
         return b""
 
-    def rows(self, samples: Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
         """Nothing yet."""
-        self._pictures.append(images.to_uint8(samples, self._value_range))
+        self._pictures.append(images.pixels(samples, self._spec))
         return b""
 
     def closing(self) -> bytes:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from service.bundle import SampleSpec
 from service.encoding.provenance import Provenance
 
 Form = Literal["png", "webp"]
@@ -25,6 +26,13 @@ def to_uint8(samples: NDArray[np.float32], value_range: tuple[float, float]) -> 
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (samples - np.float32(low)) * np.float32(255 / (high - low))
     return np.nan_to_num(np.rint(scaled), nan=0, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
+
+
+def pixels(samples: NDArray[np.float32] | NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
+    """Images as 8-bit values, [n, C, H, W]: as they came, or converted here where the engine could not."""
+    if samples.dtype == np.uint8:
+        return cast("NDArray[np.uint8]", samples)
+    return to_uint8(cast("NDArray[np.float32]", samples), spec.value_range or (-1.0, 1.0))
 
 
 def contact_sheet(images: NDArray[np.uint8]) -> NDArray[np.uint8]:

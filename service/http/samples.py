@@ -84,6 +84,8 @@ class Samples:
             model.require_ready()
             media, wanted = self._understand(model, fields, accept)
             document = _document(model, wanted, media, fields)
+            if document.dtype == "uint8" and "sample_uint8" in model.engine.outputs:
+                wanted.output = "sample_uint8"
             headers = [*model.headers, *document.headers]
             if wanted.latents is None:
                 headers.append((b"latentserve-seed", b"%d" % wanted.seed))

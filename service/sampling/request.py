@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import Manifest
+from service.sampling.heads import Output
 from service.sampling.latents import Span, draw_labels, draw_latents_of
 
 Arm = Literal["server", "client", "control"]
@@ -18,7 +19,10 @@ ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 @dataclass(slots=True)
 class RowsRequest:
-    """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn."""
+    """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn.
+
+    `output` is what the engine is to give of them, which it must have: `sample`, or `sample_uint8`.
+    """
 
     n: int
     seed: int = 0
@@ -28,6 +32,7 @@ class RowsRequest:
     truncation: float = 1.0
     deterministic: bool = False
     arm: Arm = "client"
+    output: Output = "sample"
 
     def inputs(self, manifest: Manifest, start: int, rows: int) -> Inputs:
         """What the request's rows `start` to `start + rows - 1` are made from."""

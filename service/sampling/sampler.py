@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.bundle import Bundle
 from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
+from service.sampling.heads import Output
 from service.sampling.request import ARMS, RowsRequest, draw_inputs
 from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
@@ -34,9 +35,9 @@ _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slic
 
 @dataclass(slots=True)
 class Rows:
-    """Samples float32 [n, *sample.shape] with their labels int64 [n] (None if unconditional), in order."""
+    """Samples [n, *sample.shape], float32 or uint8 as asked, and labels int64 [n] (None if unconditional), in order."""
 
-    samples: NDArray[np.float32]
+    samples: NDArray[Any]
     labels: NDArray[np.int64] | None
     queue_seconds: float
 
@@ -59,7 +60,7 @@ class Slice:
     def __init__(self, request: RowsRequest, start: int) -> None:
         self.request = request
         self.start = start  # the request's row that is the slice's first
-        self.samples: list[NDArray[np.float32]] = []
+        self.samples: list[NDArray[Any]] = []
         self.labels: list[NDArray[np.int64]] = []  # stays empty for an unconditional model
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
@@ -204,20 +205,23 @@ class Sampler:
         """Draw a batch's latents, run the engine, give each piece its rows."""
         parts = [(piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces]
         z, labels = draw_inputs(self.bundle.manifest, parts)
+        asked: list[Output] = ["sample", *{request.output for request, _, _ in parts} - {"sample"}]
         began = time.perf_counter()
         if pieces[0].job.alone:
             request, start, _ = parts[0]
-            samples = self._generate_fixed(z, labels, request.offset + start)
+            outputs = self._run_fixed(z, labels, asked, request.offset + start)
         else:
-            samples = self.engine.generate(z, labels)
+            outputs = self.engine.run(z, labels, asked)
         seconds = time.perf_counter() - began
+        made = dict(zip(asked, outputs, strict=True))
         position = 0
         for piece in pieces:
             payload, stop = piece.job.payload, position + piece.rows
-            payload.samples.append(samples[position:stop])
+            payload.samples.append(made[payload.request.output][position:stop])
             if labels is not None:
                 payload.labels.append(labels[position:stop])
             position = stop
+        samples: NDArray[np.float32] = made["sample"]
         try:
             self._on_batch(
                 BatchDone(samples, labels, [(_ARM[request.arm], rows) for request, _, rows in parts], seconds)
@@ -225,14 +229,14 @@ class Sampler:
         except Exception:
             log.exception("a watcher failed; the batch is served")
 
-    def _generate_fixed(
-        self, z: NDArray[np.float32], labels: NDArray[np.int64] | None, row: int
-    ) -> NDArray[np.float32]:
-        """Samples so that each row is bit for bit the same whatever else is served: row i of a seed (`row` is the
+    def _run_fixed(
+        self, z: NDArray[np.float32], labels: NDArray[np.int64] | None, asked: Sequence[Output], row: int
+    ) -> list[NDArray[Any]]:
+        """Outputs so that each row is bit for bit the same whatever else is served: row i of a seed (`row` is the
         first) always sits at position i mod K of a batch of K rows, and the other positions hold zeros or its
         neighbours, which it never sees.
         """
-        outputs: list[NDArray[np.float32]] = []
+        runs: list[list[NDArray[Any]]] = []
         start = 0
         while start < len(z):
             slot = (row + start) % _FIXED_BUCKET
@@ -243,9 +247,9 @@ class Sampler:
             if labels is not None:
                 label = np.zeros(_FIXED_BUCKET, np.int64)
                 label[slot : slot + count] = labels[start : start + count]
-            outputs.append(self.engine.generate(bucket, label)[slot : slot + count])
+            runs.append([output[slot : slot + count] for output in self.engine.run(bucket, label, asked)])
             start += count
-        return _join(outputs)
+        return [_join(list(parts)) for parts in zip(*runs, strict=True)]
 
 
 def _deliver(finished: Finished[Slice]) -> None:

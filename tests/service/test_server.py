@@ -419,7 +419,7 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_0(
     answers: list[httpx.Response] = []
 
     def ask() -> None:
-        answers.append(httpx.post(f"{server.url}/v1/samples", json={"n": 150}, headers={"Accept": NPY}, timeout=60))
+        answers.append(httpx.post(f"{server.url}/v1/samples", json={"n": 60}, headers={"Accept": NPY}, timeout=60))
 
     clients = [threading.Thread(target=ask) for _ in range(3)]
     for client in clients:
@@ -428,7 +428,7 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_0(
     server.process.send_signal(signal.SIGTERM)
     for client in clients:
         client.join()
-    assert [len(array(answer)) for answer in answers] == [150] * 3
+    assert [len(array(answer)) for answer in answers] == [60] * 3
     assert server.process.wait(30) == 0
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{server.url}/livez")

@@ -60,8 +60,9 @@ class Gate:
         assert self.open.wait(30)
 
 
-def alone(engine: Engine, request: RowsRequest) -> NDArray[np.float32]:
-    return engine.generate(*request.inputs(engine.bundle.manifest, 0, request.n))
+def alone(engine: Engine, request: RowsRequest) -> NDArray[Any]:
+    (samples,) = engine.run(*request.inputs(engine.bundle.manifest, 0, request.n), [request.output])
+    return samples
 
 
 def run(sampler: Sampler, *requests: RowsRequest) -> list[Rows]:
@@ -78,13 +79,14 @@ requests = st.builds(
     offset=st.integers(0, 2**53 - 1000),
     truncation=st.sampled_from([1.0, 0.5]),
     deterministic=st.booleans(),
+    output=st.sampled_from(["sample", "sample_uint8"]),
 )
 
 
 @given(mix=st.lists(requests, min_size=1, max_size=8))
 def test_any_mix_of_requests(sampler: Sampler, engine: Engine, mix: list[RowsRequest]) -> None:
     for request, rows in zip(mix, run(sampler, *mix), strict=True):
-        assert rows.samples.dtype == np.float32
+        assert rows.samples.dtype == (np.uint8 if request.output == "sample_uint8" else np.float32)
         assert np.array_equal(rows.samples, alone(engine, request))
         assert rows.labels is not None
         assert np.array_equal(rows.labels, request.inputs(engine.bundle.manifest, 0, request.n)[1])
