@@ -60,7 +60,7 @@ CONVOLUTIONAL_64 = Generator(
 LARGE = Generator(
     "64x64 large", "3x64x64, 7.6 GFLOP a sample", lambda: convolutional(64, (1024, 512, 512, 256), colours=3)
 )
-TINY = Generator("16x16 tiny", "3x16x16, 0.3 MFLOP a sample", lambda: convolutional(16, (16, 8), colours=3))
+TINY = Generator("16x16 tiny", "3x16x16, 0.5 MFLOP a sample", lambda: convolutional(16, (16, 8), colours=3))
 ONE_LAYER = Generator("one layer", "16 numbers, 2 kFLOP a sample", one_layer)
 
 

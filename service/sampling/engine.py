@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,6 +21,8 @@ from service.sampling.sessions import (
     CUDA,
     NO_CUDA_BUILD,
     NO_CUDA_DEVICE,
+    NO_TENSORRT,
+    TENSORRT,
     Device,
     open_session,
     tensorrt_options,
@@ -32,17 +34,6 @@ except ImportError:
     onnxruntime = None
 
 log = logging.getLogger(__name__)
-
-
-class Runner(Protocol):
-    """Runs a served graph."""
-
-    @property
-    def max_batch(self) -> int:
-        """Rows of one run at the most."""
-
-    def run(self, feed: Mapping[str, NDArray[np.generic]], outputs: Sequence[Output]) -> list[NDArray[Any]]:
-        """Outputs of inputs by their names."""
 
 
 class CpuRunner:
@@ -190,7 +181,9 @@ class Engine:
     def _critic_takes_label(self) -> bool:
         return any(entry.name == "label" for entry in self._critic.get_inputs())  # type: ignore[union-attr]
 
-    def _open(self, served: ServedGraph, device: Device, max_batch: int, *, tensorrt: bool) -> tuple[str, Runner]:
+    def _open(
+        self, served: ServedGraph, device: Device, max_batch: int, *, tensorrt: bool
+    ) -> tuple[str, CpuRunner | CudaRunner]:
         """The provider that was taken, and a runner on it: with CUDA graphs where the generator can be captured."""
         if device != "cpu" and not tensorrt and CUDA in onnxruntime.get_available_providers():
             try:
@@ -208,7 +201,7 @@ class Engine:
         *,
         capture: bool = False,
         tensorrt: bool = False,
-    ) -> tuple[str, Runner]:
+    ) -> tuple[str, CpuRunner | CudaRunner]:
         options = None
         if tensorrt:
             # Kept as long as the engine: TensorRT builds for further batch sizes when it meets them.
@@ -233,11 +226,12 @@ def require_runtime() -> Any:
     return onnxruntime
 
 
-def require_cuda() -> None:
-    """Raises RuntimeMissingError unless a session really runs on CUDA."""
+def require_cuda(*, tensorrt: bool = False) -> None:
+    """Raises RuntimeMissingError unless a session really runs on CUDA, or on TensorRT."""
     runtime = require_runtime()
-    if CUDA not in runtime.get_available_providers():
-        raise RuntimeMissingError(NO_CUDA_BUILD)
+    wanted = TENSORRT if tensorrt else CUDA
+    if wanted not in runtime.get_available_providers():
+        raise RuntimeMissingError(NO_TENSORRT if tensorrt else NO_CUDA_BUILD)
     value = onnx.helper.make_tensor_value_info
     identity = onnx.helper.make_graph(
         [onnx.helper.make_node("Identity", ["x"], ["y"])],
@@ -249,9 +243,9 @@ def require_cuda() -> None:
     runtime.preload_dlls()
     options = runtime.SessionOptions()
     options.log_severity_level = 4
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=[CUDA, CPU])
-    if session.get_providers()[0] != CUDA:
-        raise RuntimeMissingError(NO_CUDA_DEVICE)
+    session = runtime.InferenceSession(model.SerializeToString(), options, providers=[wanted, CPU])
+    if session.get_providers()[0] != wanted:
+        raise RuntimeMissingError(NO_TENSORRT if tensorrt else NO_CUDA_DEVICE)
 
 
 def _one_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ Device = Literal["auto", "cpu", "cuda"]
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 NO_CUDA_BUILD = "--device cuda: the installed ONNX Runtime has no CUDA; install latentserve[gpu] instead of [cpu]"
 NO_CUDA_DEVICE = "--device cuda: CUDA does not work on this machine (driver, CUDA or cuDNN missing)"
-_NO_TENSORRT = "LATENTSERVE_TENSORRT: TensorRT does not work here (its libraries, CUDA or a GPU are missing)"
+NO_TENSORRT = "LATENTSERVE_TENSORRT: TensorRT does not work here (its libraries, CUDA or a GPU are missing)"
 
 _CUDA_OPTIONS = {
     "use_tf32": "0",  # TF32 keeps 10 bits of mantissa: golden probes would tell
@@ -71,7 +71,7 @@ def open_session(
         providers.insert(0, (CUDA, {**_CUDA_OPTIONS, "enable_cuda_graph": str(int(capture))}))
     if tensorrt is not None:
         if not cuda or TENSORRT not in available:
-            raise RuntimeMissingError(_NO_TENSORRT)
+            raise RuntimeMissingError(NO_TENSORRT)
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the only way to keep TensorRT from TF32
         providers.insert(0, (TENSORRT, dict(tensorrt)))
     try:
@@ -82,7 +82,7 @@ def open_session(
     # Where a provider does not work the runtime goes on with the next and does not fail: ask what it really took.
     took = session.get_providers()[0]
     if tensorrt is not None and took != TENSORRT:
-        raise RuntimeMissingError(_NO_TENSORRT)
+        raise RuntimeMissingError(NO_TENSORRT)
     if device == "cuda" and took == CPU:
         raise RuntimeMissingError(NO_CUDA_DEVICE)
     return session

@@ -156,9 +156,10 @@ def test_precision_is_what_the_bundle_says(good: Bundle) -> None:
     "TensorrtExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has TensorRT"
 )
 def test_tensorrt_that_is_not_there_is_refused(good: Bundle) -> None:
-    with pytest.raises(RuntimeMissingError, match="LATENTSERVE_TENSORRT") as caught:
-        Engine(good, "auto", tensorrt=True)
-    assert "\n" not in str(caught.value)
+    for start in (lambda: Engine(good, "auto", tensorrt=True), lambda: require_cuda(tensorrt=True)):
+        with pytest.raises(RuntimeMissingError, match="LATENTSERVE_TENSORRT") as caught:
+            start()
+        assert "\n" not in str(caught.value)
 
 
 def test_tensorrt_contradicts_the_cpu() -> None:
