@@ -1,0 +1,84 @@
+"""A signal's distribution as equal-mass bins, and the bins of many values at once.
+
+A value x is mapped through the reference's distribution, u = F(x), so that without drift each of the BINS bins gets
+the same share for every model, signal and unit. Where F jumps (a signal with atoms, such as a saturated share of
+exactly 0), u is drawn uniformly from the jump, which keeps the shares exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 20
+
+_SLOTS = 32  # of a row of the table: a power of two over BINS, for a search of a fixed number of steps
+_STEPS = (16, 8, 4, 2, 1)
+
+Floats = NDArray[np.float64]
+Bins = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A signal's distribution F, known at m <= BINS - 1 different values (the quantiles at i / BINS), ascending.
+
+    `edges`, `below` = P(x < edge) and `at_most` = P(x <= edge) are float64 [m]; `samples` is how many it is from.
+    """
+
+    edges: Floats
+    below: Floats
+    at_most: Floats
+    samples: int = 0
+
+    @classmethod
+    def of(cls, values: Floats) -> Distribution:
+        """Measured on reference values float64 [n], all finite."""
+        ordered = np.sort(values)
+        cuts = np.arange(1, BINS) * len(ordered) // BINS
+        edges = np.unique(ordered[cuts])
+        return cls(
+            edges,
+            np.searchsorted(ordered, edges, side="left") / len(ordered),
+            np.searchsorted(ordered, edges, side="right") / len(ordered),
+            len(ordered),
+        )
+
+    def bins(self, values: Floats, generator: np.random.Generator) -> Bins:
+        """The bin of each value, int64 [n] in 0 .. BINS - 1; -1 where it is not finite."""
+        return BinTable([self]).bins(values, np.zeros(len(values), np.int64), generator)
+
+
+class BinTable:
+    """Several distributions side by side, so that values of any mixture of them are binned in one go."""
+
+    def __init__(self, distributions: Sequence[Distribution]) -> None:
+        size = (len(distributions), _SLOTS)
+        edges, below, before = np.full(size, np.inf), np.ones(size), np.zeros(size)
+        at_most = np.ones(size)
+        for row, each in enumerate(distributions):
+            m = len(each.edges)
+            edges[row, :m] = each.edges
+            below[row, :m] = each.below
+            at_most[row, :m] = each.at_most
+            before[row, 1 : m + 1] = each.at_most
+        self._edges, self._below, self._at_most, self._before = (
+            part.ravel() for part in (edges, below, at_most, before)
+        )
+
+    def bins(self, values: Floats, which: Bins, generator: np.random.Generator) -> Bins:
+        """The bin of each value under the distribution of that index, int64 of the shape of both; -1 where the value
+        is not finite or the index is negative."""
+        counted = np.isfinite(values) & (which >= 0)
+        place = np.where(counted, which, 0) * _SLOTS
+        for step in _STEPS:  # to the first edge >= x
+            place += step * (self._edges[place + (step - 1)] < values)
+        on_edge = self._edges[place] == values
+        below = self._below[place]
+        low = np.where(on_edge, below, self._before[place])
+        high = np.where(on_edge, self._at_most[place], below)
+        u = low + generator.random(values.shape) * (high - low)
+        return np.where(counted, np.minimum((u * BINS).astype(np.int64), BINS - 1), -1)
