@@ -73,7 +73,16 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to write.")
 @click.option("--name", help="Name of the model; the recipe's name unless given.")
 @click.option("--license", "license_id", help="Licence of the weights, as an SPDX expression.")
-def export(run: Path, out: Path, name: str | None, license_id: str | None) -> None:
+@click.option("--data", type=click.Path(path_type=Path), help="Folder it was trained on; some of it is kept.")
+@click.option(
+    "--reference-samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples that drift is measured against. Default: 100000, or 20000 a label; fewer of a slow generator.",
+)
+def export(
+    run: Path, out: Path, name: str | None, license_id: str | None, data: Path | None, reference_samples: int | None
+) -> None:
     """Export the averaged generator and the critic of RUN as a verified ONNX bundle.
 
     \b
@@ -83,5 +92,5 @@ def export(run: Path, out: Path, name: str | None, license_id: str | None) -> No
     with training_extra():
         from training.export import export_run
 
-        export_run(run, out, name=name, license_id=license_id)
+        export_run(run, out, name=name, license_id=license_id, reference_samples=reference_samples, data=data)
     click.echo(f"{out}: exported; next: latentserve serve {out}")

@@ -18,29 +18,47 @@ from torch import Tensor, nn
 
 from service.bundle import Latent, Lineage, Manifest
 from service.bundle.graph import parse
-from service.packing.assemble import assemble_bundle, golden_inputs
+from service.packing.assemble import assemble_bundle
 from service.packing.describe import Kind, SampleHints, describe_samples
+from service.packing.probes import golden_inputs
+from service.packing.real import keep_real
 from training import checkpoint, networks
-from training.data import Description
-from training.errors import ExportError
+from training.data import Description, load
+from training.errors import DataError, ExportError
 from training.run import CHECKPOINT, open_run
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
+WITHOUT_FOLDER = {"digits"}  # data that is at hand wherever the training extra is
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
 
 log = logging.getLogger(__name__)
 
 
-def export_run(run: Path, out: Path, *, name: str | None = None, license_id: str | None = None) -> Manifest:
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    license_id: str | None = None,
+    reference_samples: int | None = None,
+    data: Path | None = None,
+) -> Manifest:
     """Export the averaged generator of a run, and its critic, to the bundle folder `out`.
 
-    `name` is the recipe's unless given. Raises RunError, ExportError or BundleError.
+    `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
+    they need no folder or `data` is theirs. Raises RunError, ExportError, DataError or BundleError.
     """
     config = open_run(run)
     header = checkpoint.read_header(run / CHECKPOINT)
     dataset = Description(**header["dataset"])
+    real = None
+    if data is not None or config.data in WITHOUT_FOLDER:
+        loaded = load(config.data, data)
+        if loaded.description.sha256 != dataset.sha256:
+            raise DataError(f"{data or config.data}: not the data that {run} was trained on")
+        real = loaded.images
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
     counts = np.array(dataset.label_counts)
@@ -54,6 +72,8 @@ def export_run(run: Path, out: Path, *, name: str | None = None, license_id: str
         critic=critic,
         value_range=(-1.0, 1.0),
         license_id=license_id,
+        reference_samples=reference_samples,
+        real=real,
         lineage=Lineage(
             dataset=dataset.name,
             dataset_sha256=dataset.sha256,
@@ -81,6 +101,8 @@ def export_bundle(
     sample_rate: int | None = None,
     license_id: str | None = None,
     lineage: Lineage | None = None,
+    reference_samples: int | None = None,
+    real: NDArray[np.generic] | None = None,
 ) -> Manifest:
     """Export any generator to the bundle folder `out`. The modules are run in eval mode and left as they were.
 
@@ -99,31 +121,38 @@ def export_bundle(
         value_range: Least and largest value of an image. None: judged from samples.
         columns: Names of a table's columns.
         sample_rate: An audio sample's, in hertz.
+        reference_samples: Samples that drift is measured against. None: 100,000, and 20,000 a label where two minutes
+            are enough for them.
+        real: Real samples [n, ...], from which it is seen later that the generator has gone stale.
 
     Returns:
         The manifest as written.
 
     Raises:
         ExportError: A module does not do the above, or its ONNX graph does not compute the same.
-        BundleError: The bundle cannot be written.
+        BundleError: The real samples are of another shape or range, or the bundle cannot be written.
     """
     latent = Latent(dim=latent_dim, prior=prior)
-    z, label = golden_inputs(latent, None if labels is None else len(labels))
-    golden_sample = run_module(module, "generator", z, label)[0]
+    count = None if labels is None else len(labels)
+    golden_sample = run_module(module, "generator", *golden_inputs(latent, count))[0]
+    z, label = golden_inputs(latent, count, golden_sample.shape[1:])
+    if len(z) > len(golden_sample):
+        golden_sample = in_blocks(module, "generator", z, label)[0]
     hints = SampleHints(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)
     generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample})
     critic_onnx = golden_score = None
     if critic is not None:
-        outputs = run_module(critic, "critic", golden_sample, label)
+        outputs = in_blocks(critic, "critic", golden_sample, label)
         if len(outputs) == 1:
             critic = ScoreOnly(critic)
-            outputs = run_module(critic, "critic", golden_sample, label)
+            outputs = in_blocks(critic, "critic", golden_sample, label)
         golden_score, features = outputs
         if golden_score.ndim != 1 or features.ndim != 2:
             shapes = f"{list(golden_score.shape)} and {list(features.shape)}"
             raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
         inputs = named("sample", golden_sample, label)
         critic_onnx = to_onnx(critic, "critic", inputs, {"score": golden_score, "features": features})
+    sample = describe_samples(golden_sample, "generator", hints)
     return assemble_bundle(
         Path(out),
         name=name,
@@ -132,11 +161,13 @@ def export_bundle(
         latent=latent,
         labels=labels,
         label_prior=label_prior,
-        sample=describe_samples(golden_sample, "generator", hints),
+        sample=sample,
         golden_sample=golden_sample,
         golden_score=golden_score,
         lineage=lineage or Lineage(),
         license_id=license_id,
+        reference_samples=reference_samples,
+        real=None if real is None else keep_real(real, sample, "real"),
     )
 
 
@@ -175,6 +206,15 @@ def run_module(module: nn.Module, role: str, *inputs: NDArray[np.generic] | None
         if not torch.equal(output, repeat):
             raise ExportError(f"{role}: gives two answers for the same inputs; chance may only enter through z")
     return [output.cpu().numpy() for output in outputs]
+
+
+def in_blocks(
+    module: nn.Module, role: str, first: NDArray[np.float32], label: NDArray[np.int64] | None
+) -> list[NDArray[np.float32]]:
+    """The same for a batch too large to be run at once."""
+    blocks = np.array_split(np.arange(len(first)), -(-len(first) // max(PARITY_BATCHES)))
+    parts = [run_module(module, role, first[rows], None if label is None else label[rows]) for rows in blocks]
+    return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
 def to_onnx(

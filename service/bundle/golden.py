@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,17 @@ from service.errors import BundleError
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+TOLERANCE_FACTOR = 4  # over the largest difference measured, for machines not tried
+
+
+class Measured(NamedTuple):
+    """The largest absolute difference from the golden samples that one combination showed at export."""
+
+    provider: str  # ONNX Runtime's name
+    precision: str  # fp32, fp16 or int8
+    batch: int
+    difference: float
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,8 @@ class Golden:
         measured: largest absolute difference seen at export, over batch sizes, between `sample` and the engine.
         tolerance: largest absolute difference that still counts as a match.
         score_tolerance: the same for `score`.
+        floor: a difference that is always tolerated: float32 kernels of other processors differ by as much.
+        table: what was measured at export, by provider, precision and batch size.
     """
 
     z: Floats
@@ -38,6 +51,18 @@ class Golden:
     measured: float
     tolerance: float
     score_tolerance: float = 0.0
+    floor: float = 0.0
+    table: tuple[Measured, ...] = ()
+
+    def tolerance_at(self, provider: str, precision: str, batch: int) -> float:
+        """What still counts as a match there: four times what was measured for this combination, or else for the
+        provider and precision at any batch size; `tolerance`, the widest, where neither was tried."""
+        known = [row for row in self.table if (row.provider, row.precision) == (provider, precision)]
+        exact = [row for row in known if row.batch == batch]
+        differences = [row.difference for row in exact or known]
+        if not differences:
+            return self.tolerance
+        return min(self.tolerance, max(self.floor, TOLERANCE_FACTOR * max(differences)))
 
     def to_bytes(self) -> bytes:
         """The content of `golden.npz`."""
@@ -47,7 +72,11 @@ class Golden:
             "measured": np.float64(self.measured),  # type: ignore[dict-item]
             "tolerance": np.float64(self.tolerance),  # type: ignore[dict-item]
             "score_tolerance": np.float64(self.score_tolerance),  # type: ignore[dict-item]
+            "floor": np.float64(self.floor),  # type: ignore[dict-item]
         }
+        if self.table:
+            for field, column in zip(Measured._fields, zip(*self.table, strict=True), strict=True):
+                arrays[f"table.{field}"] = np.array(column)
         if self.label is not None:
             arrays["label"] = self.label
         if self.score is not None:
@@ -67,9 +96,19 @@ class Golden:
                 measured=_distance(arrays["measured"]),
                 tolerance=_distance(arrays["tolerance"]),
                 score_tolerance=_distance(arrays["score_tolerance"]),
+                floor=_distance(arrays["floor"]) if "floor" in arrays else 0.0,
+                table=_table(arrays),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"golden.npz: {error}") from None
+
+
+def _table(arrays: dict[str, NDArray[Any]]) -> tuple[Measured, ...]:
+    columns = [arrays[name].tolist() for field in Measured._fields if (name := f"table.{field}") in arrays]
+    if not columns:
+        return ()
+    rows = [Measured(*row) for row in zip(*columns, strict=True)]
+    return tuple(row._replace(difference=_distance(np.float64(row.difference))) for row in rows)
 
 
 def pack_arrays(arrays: dict[str, NDArray[np.generic]]) -> bytes:
@@ -96,7 +135,7 @@ def unpack_arrays(content: bytes, file: str) -> dict[str, NDArray[np.generic]]:
         raise BundleError(f"{file}: not a readable npz file ({reason})") from None
 
 
-def _distance(array: NDArray[Any]) -> float:
+def _distance(array: NDArray[Any] | np.float64) -> float:
     value = float(array)
     if not 0 <= value < math.inf:
         raise ValueError(f"a tolerance of {value}")

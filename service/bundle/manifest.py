@@ -94,11 +94,33 @@ class Lineage(_Part):
 
 
 class Monitor(_Part):
-    """What drift is measured against: the signals in `reference.npz`, from how many samples, in how many bins."""
+    """What drift is measured against, in `reference.npz`.
+
+    Attributes:
+        signals: those that have a distribution.
+        reference_samples: made at truncation 1.
+        bins: of equal mass, of each distribution.
+        cells: labels and truncations that have distributions of their own.
+        pooled: whether the labels share them, for want of samples of each.
+        truncations: those that have cells.
+        features: whose features of a sample; null: there are none.
+        components: of the features, whitened.
+        classifier_accuracy: of the small classifier, on samples held out; null: there is none.
+        real_samples: whose features are kept; 0: none.
+        real_distance: kernel distance (as KID) between real and generated samples, and its 95 % interval.
+    """
 
     signals: list[str]
     reference_samples: int
     bins: int
+    cells: int = 1
+    pooled: bool = False
+    truncations: list[float] = [1.0]
+    features: Literal["critic", "random"] | None = None
+    components: int = 0
+    classifier_accuracy: float | None = None
+    real_samples: int = 0
+    real_distance: tuple[Finite, Finite, Finite] | None = None
 
 
 class Manifest(_Part):

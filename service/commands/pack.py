@@ -26,14 +26,34 @@ def _names(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("--value-range", type=(float, float), metavar="LO HI", help="Black and white. Default: probed.")
 @click.option("--columns", callback=_names, metavar="A,B,...", help="Names of a table's columns.")
 @click.option("--sample-rate", type=click.IntRange(min=1), help="Of audio, in Hz. Default: 16000.")
+@click.option(
+    "--reference-samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples that drift is measured against. Default: 100000, or 20000 a label; fewer of a slow generator.",
+)
+@click.option(
+    "--real",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER|NPY",
+    help="Real samples: a folder of pictures, or an array [n, *shape].",
+)
 @click.option("--license", "license_id", help="Licence of the weights (an SPDX identifier).")
-def pack(model: Path, name: str, out: Path, license_id: str | None, **told: object) -> None:
+def pack(
+    model: Path,
+    name: str,
+    out: Path,
+    license_id: str | None,
+    reference_samples: int | None,
+    real: Path | None,
+    **told: object,
+) -> None:
     """Turn any ONNX generator into a bundle. What is not told is probed.
 
     \b
     Example: latentserve pack generator.onnx --name faces --out faces-bundle
     """
-    manifest = pack_foreign(model, out, name, Told(**told), license_id)  # type: ignore[arg-type]
+    manifest = pack_foreign(model, out, name, Told(**told), license_id, reference_samples, real)  # type: ignore[arg-type]
     sample = manifest.sample
     conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
     within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"

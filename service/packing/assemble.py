@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,30 +28,17 @@ from service.encoding import images
 from service.encoding.provenance import Provenance
 from service.errors import BundleError
 from service.packing.card import model_card
-from service.sampling.engine import Engine
-from service.sampling.latents import draw_latents
+from service.packing.probes import golden_inputs, measure_golden
+from service.packing.real import Real
+from service.packing.reference import make_reference
+from service.sampling.engine import Engine, require_runtime
 from service.sampling.request import RowsRequest
-from service.watching.reference import BINS, Distribution, Reference
-from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names
+from service.watching.reference import BINS, Reference
 
-GOLDEN_PROBES = 16  # at least, and one a label up to GOLDEN_LIMIT
-GOLDEN_LIMIT = 64
-GOLDEN_SEED = 0
+FP32 = "fp32"  # the precision of a generator that nothing else is said of
 
-_BATCHES = (1, 2, 3, 7, 64)  # batch sizes the engine is measured at
-_TOLERANCE_FACTOR = 4  # over the largest difference measured here, for machines not tried
-_TOLERANCE_FLOOR = 5e-5  # of the sample's span: float32 kernels of other processors differ by this order
-_DEPENDENT = 0.02  # of the sample's span; a difference larger than that is no rounding
-_REFERENCE_SEED = 1
-_REFERENCE_SECONDS = 20.0  # a slow generator gets a smaller reference, and the manifest says so
-_PREVIEW = 64
-
-
-def golden_inputs(latent: Latent, labels: int | None) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
-    """Latents float32 [P, dim] and labels int64 [P] of the golden probes: every label in turn."""
-    probes = min(max(GOLDEN_PROBES, labels or 0), GOLDEN_LIMIT)
-    z = draw_latents(latent, GOLDEN_SEED, 0, probes)
-    return z, None if labels is None else np.arange(probes, dtype=np.int64) % labels
+_CUDA = "CUDAExecutionProvider"
+_PREVIEW, _PREVIEW_SEED = 64, 1
 
 
 def assemble_bundle(
@@ -70,7 +56,8 @@ def assemble_bundle(
     measured: float = 0.0,
     lineage: Lineage | None = None,
     license_id: str | None = None,
-    reference_samples: int = 20_000,
+    reference_samples: int | None = None,
+    real: Real | None = None,
 ) -> Manifest:
     """Write a bundle to the folder `out`.
 
@@ -81,10 +68,13 @@ def assemble_bundle(
         generator: ONNX file with inputs `z` (and `label`) and output `sample`.
         critic: ONNX file with inputs `sample` (and `label`) and outputs `score` and `features`.
         labels, label_prior: names, and shares in the training data; no prior: all equally likely.
-        golden_sample: float32 [P, *shape], what the original gives for `golden_inputs`; None: what the engine gives.
+        golden_sample: float32 [P, *shape], what the original gives for `golden_inputs` with the sample's shape; None:
+            what the engine gives.
         golden_score: float32 [P], the original critic's scores of `golden_sample`.
         measured: a difference between original and engine that was seen on other samples than these few.
-        reference_samples: samples the reference is made from, fewer where they would take longer than 20 s.
+        reference_samples: samples the reference is made from at truncation 1, fewer where they would take longer than
+            two minutes; None: 100,000, and 20,000 a label where there is time.
+        real: real samples (`keep_real`), to tell later when the generator's reference has gone stale.
 
     Raises BundleError: the graphs are not what they should be, or their outputs are not finite.
     """
@@ -111,7 +101,7 @@ def assemble_bundle(
         )
     except ValidationError as error:
         raise BundleError(f"{out}: {first_fault(error)}") from None
-    z, label = golden_inputs(latent, None if labels is None else len(labels))
+    z, label = golden_inputs(latent, None if labels is None else len(labels), sample.shape)
     draft = Bundle(
         path=out,
         manifest=stated,
@@ -120,98 +110,55 @@ def assemble_bundle(
         golden=Golden(z, label, np.zeros((len(z), *sample.shape), np.float32), None, 0.0, 0.0),
         reference=None,
     )
-    engine = Engine(draft, "cpu")
-    golden = _measure(engine, z, label, golden_sample, golden_score, measured)
-    engine.bundle = Bundle(out, draft.manifest, generator, critic, golden, None)
+    engines = _engines(draft)
+    precision = str((stated.lineage.evaluation or {}).get("precision", FP32))
+    golden = measure_golden(engines, precision, z, label, golden_sample, golden_score, measured)
+    engine = engines[0]
+    engine.bundle = draft = Bundle(out, stated, generator, critic, golden, None)
     engine.warm_up()
-    reference, preview = _sample_reference(engine, reference_samples)
-    names = signal_names(sample, has_critic=critic is not None)
-    manifest = draft.manifest.model_copy(
+    reference = make_reference(draft, reference_samples, real)
+    manifest = stated.model_copy(
         update={
             "onnx": onnx.model_copy(update={"batch_invariant": engine.batch_invariant}),
-            "monitor": Monitor(signals=names, reference_samples=reference.samples, bins=BINS),
+            "monitor": _monitor(reference),
         }
     )
     files = {
         GENERATOR: generator,
         GOLDEN: golden.to_bytes(),
         REFERENCE: reference.to_bytes(),
-        CARD: model_card(manifest, golden).encode(),
+        CARD: model_card(manifest, golden, reference).encode(),
     }
     if critic is not None:
         files[CRITIC] = critic
     if sample.kind == "image" and sample.value_range is not None:
-        sheet = images.contact_sheet(images.to_uint8(preview, sample.value_range))
-        made_by = Provenance(manifest.name, manifest.version, _REFERENCE_SEED, 0)
+        shown = engine.generate(*RowsRequest(n=_PREVIEW, seed=_PREVIEW_SEED).inputs(manifest, 0, _PREVIEW))
+        sheet = images.contact_sheet(images.to_uint8(shown, sample.value_range))
+        made_by = Provenance(manifest.name, manifest.version, _PREVIEW_SEED, 0)
         files[PREVIEW] = images.encode(sheet, made_by)
     return write_bundle(out, manifest, files)
 
 
-def _measure(
-    engine: Engine,
-    z: NDArray[np.float32],
-    label: NDArray[np.int64] | None,
-    golden_sample: NDArray[np.float32] | None,
-    golden_score: NDArray[np.float32] | None,
-    measured: float,
-) -> Golden:
-    """Golden samples, with the largest difference from them that the engine shows over the batch sizes."""
-    rows = np.arange(max(_BATCHES)) % len(z)
-    runs = [engine.generate(z[rows[:size]], None if label is None else label[rows[:size]]) for size in _BATCHES]
-    if golden_sample is None:
-        golden_sample = engine.generate(z, label)
-    if not np.isfinite(golden_sample).all():
-        raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
-    measured = max(measured, *(float(np.abs(run - golden_sample[rows[: len(run)]]).max()) for run in runs))
-    value_range = engine.bundle.manifest.sample.value_range
-    span = value_range[1] - value_range[0] if value_range else float(np.ptp(golden_sample))
-    if measured > _DEPENDENT * span:
-        raise BundleError(
-            f"{GENERATOR}: a sample is off by {measured:.3g} in some batch; rows must not depend on their batch"
-        )
-    score_measured = 0.0
-    score_span = 0.0
-    if engine.has_critic:
-        scored = engine.score(golden_sample, label)
-        golden_score = scored if golden_score is None else golden_score
-        if not np.isfinite(golden_score).all():
-            raise BundleError(f"{CRITIC}: gives scores that are not finite for the generator's samples")
-        score_measured = float(np.abs(scored - golden_score).max())
-        score_span = float(np.abs(golden_score).max())
-    return Golden(
-        z=z,
-        label=label,
-        sample=golden_sample.astype(np.float32),
-        score=None if golden_score is None else golden_score.astype(np.float32),
-        measured=measured,
-        tolerance=max(_TOLERANCE_FACTOR * measured, _TOLERANCE_FLOOR * span),
-        score_tolerance=max(_TOLERANCE_FACTOR * score_measured, _TOLERANCE_FLOOR * score_span),
+def _engines(draft: Bundle) -> list[Engine]:
+    """What this machine can run the generator on: the CPU, and CUDA where it works."""
+    engines = [Engine(draft, "cpu")]
+    if _CUDA in require_runtime().get_available_providers():
+        engines += [engine for engine in [Engine(draft, "auto")] if engine.provider == _CUDA]
+    return engines
+
+
+def _monitor(reference: Reference) -> Monitor:
+    head, classifier, real = reference.features, reference.classifier, reference.real
+    return Monitor(
+        signals=list(reference.signals),
+        reference_samples=reference.samples,
+        bins=BINS,
+        cells=len(reference.cells),
+        pooled=reference.pooled,
+        truncations=sorted({cell.truncation for cell in reference.cells}, reverse=True),
+        features=None if head is None else head.space.source,
+        components=0 if head is None else head.size,
+        classifier_accuracy=None if classifier is None else classifier.accuracy,
+        real_samples=0 if real is None else real.samples,
+        real_distance=None if real is None else real.distance,
     )
-
-
-def _sample_reference(engine: Engine, wanted: int) -> tuple[Reference, NDArray[np.float32]]:
-    """The distribution of every signal over samples from the prior, and the first of those samples."""
-    manifest = engine.bundle.manifest
-    values: dict[str, list[NDArray[np.float64]]] = {}
-    preview: NDArray[np.float32] | None = None
-    request = RowsRequest(n=wanted, seed=_REFERENCE_SEED)
-    made, began = 0, time.monotonic()
-    while made < wanted and (made == 0 or time.monotonic() - began < _REFERENCE_SECONDS):
-        rows = min(_PREVIEW, wanted - made)
-        z, label = request.inputs(manifest, made, rows)
-        samples = engine.generate(z, label)
-        signals = sample_signals(samples, manifest.sample)
-        if engine.has_critic:
-            signals[CRITIC_SCORE] = engine.score(samples, label).astype(np.float64)
-        for name, part in signals.items():
-            values.setdefault(name, []).append(part)
-        preview = samples if preview is None else preview
-        made += rows
-    distributions = {name: np.concatenate(parts) for name, parts in values.items()}
-    for name, signal in distributions.items():
-        if not np.isfinite(signal).all():
-            raise BundleError(f"{GENERATOR}: the signal {name} of its samples is not finite")
-    reference = Reference(made, {name: Distribution.of(signal) for name, signal in distributions.items()})
-    if preview is None:
-        raise BundleError("a reference needs at least one sample")
-    return reference, preview

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from service.bundle import Golden, Manifest
+from service.watching.reference import Reference
+from service.watching.signals import MOST_COLUMNS
 
 
-def model_card(manifest: Manifest, golden: Golden) -> str:
+def model_card(manifest: Manifest, golden: Golden, reference: Reference) -> str:
     """Markdown."""
     lineage, sample = manifest.lineage, manifest.sample
     labels = "none (unconditional)" if manifest.labels is None else _listed(manifest.labels)
-    monitor = manifest.monitor
     rows = {
         "Kind of sample": f"{sample.kind}, shape {sample.shape}, values in {_range(sample.value_range)}",
         "Latent": f"{manifest.latent.dim} coordinates, {manifest.latent.prior} prior",
@@ -24,9 +25,8 @@ def model_card(manifest: Manifest, golden: Golden) -> str:
         "ONNX operator set": str(manifest.onnx.opset),
         "Critic": "yes" if manifest.onnx.critic else "no",
         "Rows independent of their batch": "bit for bit (CPU)" if manifest.onnx.batch_invariant else "within tolerance",
-        "Golden probes": f"{len(golden.z)}, off by {golden.measured:.3g} at export, tolerated up to "
-        f"{golden.tolerance:.3g}",
-        "Reference": "none" if monitor is None else f"{monitor.reference_samples:,} samples",
+        "Golden probes": _probes(manifest, golden),
+        **_reference(manifest, reference),
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     evaluation = ""
@@ -49,6 +49,53 @@ latentserve check .
 latentserve serve .
 ```
 """
+
+
+def _probes(manifest: Manifest, golden: Golden) -> str:
+    without = max(0, len(manifest.labels or []) - len(golden.z))
+    missing = f" ({without:,} labels have none)" if without else ""
+    return f"{len(golden.z)}{missing}, off by {golden.measured:.3g} at export, tolerated up to {golden.tolerance:.3g}"
+
+
+def _reference(manifest: Manifest, reference: Reference) -> dict[str, str]:
+    """What drift is measured against."""
+    plain = [cell.samples for cell in reference.cells if cell.truncation == 1]
+    others = [f"{cell.truncation:g} ({cell.samples:,})" for cell in reference.cells if cell.truncation != 1]
+    labels = ""
+    if reference.pooled:
+        labels = "; labels pooled, each has too few samples for a reference of its own: another mix shows as drift"
+    elif len(plain) > 1:
+        labels = f"; by label, {min(plain):,} each at least"
+    listed = ", ".join(reference.signals)
+    left_out = len(manifest.sample.columns or []) - MOST_COLUMNS
+    if left_out > 0:
+        listed += f"; the last {left_out} columns are left out"
+    told = {
+        "Reference": f"{reference.samples:,} samples{labels}",
+        "Truncations with a reference": ", ".join(["1", *others]),
+        "Signals": listed,
+    }
+    if reference.features is not None:
+        head = reference.features
+        whose = "the critic's" if head.space.source == "critic" else "random Fourier features of the sample"
+        told["Features"] = f"{whose}, {len(head.center)}; {head.size} whitened components"
+    if manifest.labels is not None and len(manifest.labels) > 1:
+        told["Small classifier of labels"] = _classifier(reference)
+    if reference.real is not None:
+        value, low, high = reference.real.distance
+        told["Kernel distance from real samples"] = (
+            f"{value:.4g} (95 % from {low:.4g} to {high:.4g}), {len(reference.real.features):,} of "
+            f"{reference.real.samples:,} real samples"
+        )
+    return told
+
+
+def _classifier(reference: Reference) -> str:
+    found = reference.classifier
+    if found is None:
+        return "none: too many labels, or too few samples of each"
+    accuracy = f"right on {found.accuracy:.1%} of held-out samples, chance on {found.chance:.1%}"
+    return accuracy if found.useful else f"{accuracy}: too poor, so label_margin is no signal"
 
 
 def _listed(names: list[str]) -> str:

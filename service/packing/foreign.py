@@ -18,6 +18,7 @@ from service.bundle import Latent, Manifest, graph
 from service.errors import BundleError
 from service.packing.assemble import assemble_bundle
 from service.packing.describe import SampleHints, describe_samples
+from service.packing.real import read_real
 from service.sampling.engine import require_runtime
 from service.sampling.latents import draw_latents
 
@@ -38,8 +39,19 @@ class Told(SampleHints):
     output: str | None = None
 
 
-def pack_foreign(file: Path, out: Path, name: str, told: Told, license_id: str | None = None) -> Manifest:
-    """Make a bundle of an ONNX file. Raises BundleError naming the file, and what to tell where probing fails."""
+def pack_foreign(
+    file: Path,
+    out: Path,
+    name: str,
+    told: Told,
+    license_id: str | None = None,
+    reference_samples: int | None = None,
+    real: Path | None = None,
+) -> Manifest:
+    """Make a bundle of an ONNX file, with a reference of so many samples and (`read_real`) the real ones at `real`.
+
+    Raises BundleError naming the file, and what to tell where probing fails.
+    """
     model = _load(file)
     z_input, label_input = _inputs(model, file, told)
     output = _output(model, file, told)
@@ -61,6 +73,8 @@ def pack_foreign(file: Path, out: Path, name: str, told: Told, license_id: str |
         labels=labels,
         sample=sample,
         license_id=license_id,
+        reference_samples=reference_samples,
+        real=None if real is None else read_real(real, sample),
     )
 
 

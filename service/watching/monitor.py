@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _ROUND_SECONDS = 0.1  # batches are counted together, at most this long after th
 _ROUND_BYTES = 8 << 20  # or as soon as so many bytes of samples wait
 _BACKLOG_BYTES = 64 << 20  # beyond it whole batches go unmonitored, and are counted
 _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
+_TRUNCATION = 1.0  # of every row: batches do not say
 
 
 class Monitor:
@@ -110,8 +112,8 @@ class Monitor:
         """Count batches as if they were one: small ones cost little more together than one of them alone."""
         samples = np.concatenate([batch.samples for batch in batches])
         arms = np.concatenate([_row_arms(batch) for batch in batches])
-        for name, values in sample_signals(samples, self._spec).items():
-            self._count_signal(name, values, arms)
+        cells = np.concatenate([self._row_cells(batch) for batch in batches])
+        self._count_signals(sample_signals(samples, self._spec), arms, cells)
         self._monitored += np.bincount(arms, minlength=len(ARMS))
         self._nonfinite += int(np.count_nonzero(~np.isfinite(samples)))
         if self._engine.has_critic:
@@ -120,22 +122,28 @@ class Monitor:
                     began = time.perf_counter()
                     scores = self._engine.score(batch.samples, batch.labels).astype(np.float64)
                     self._critic_seconds += time.perf_counter() - began
-                    self._count_signal(CRITIC_SCORE, scores, _row_arms(batch))
+                    self._count_signals({CRITIC_SCORE: scores}, _row_arms(batch), self._row_cells(batch))
 
     def _critic_may_run(self) -> bool:
         """True for a random share of the batches, less the more of its time the critic has already used."""
         budget = CRITIC_SHARE * self._engine_seconds
         return self._critic_seconds == 0 or self._random.random() < max(0.0, 1 - self._critic_seconds / budget)
 
-    def _count_signal(self, name: str, values: NDArray[np.float64], arms: NDArray[np.int64]) -> None:
-        finite = np.isfinite(values)
-        values, arms = values[finite], arms[finite]
-        distribution = self._reference.signals.get(name)
-        if distribution is not None:
-            cells = arms * BINS + distribution.bins(values, self._random)
-            self._bins[name] += np.bincount(cells, minlength=len(ARMS) * BINS).reshape(len(ARMS), BINS)
-        for sign, part in enumerate((np.maximum(values, 0), np.maximum(-values, 0))):
-            self._sums[name][:, sign] += np.bincount(arms, weights=part, minlength=len(ARMS))
+    def _row_cells(self, batch: BatchDone) -> NDArray[np.int64]:
+        """The reference's cell of each row, int64 [n]; -1: none."""
+        return self._reference.cells_of(batch.labels, len(batch.samples), _TRUNCATION)
+
+    def _count_signals(
+        self, signals: Mapping[str, NDArray[np.float64]], arms: NDArray[np.int64], cells: NDArray[np.int64]
+    ) -> None:
+        for name, bins in self._reference.bins(signals, cells, self._random).items():
+            counted = bins >= 0
+            places = arms[counted] * BINS + bins[counted]
+            self._bins[name] += np.bincount(places, minlength=len(ARMS) * BINS).reshape(len(ARMS), BINS)
+        for name, values in signals.items():
+            finite = np.isfinite(values)
+            for sign, part in enumerate((np.maximum(values[finite], 0), np.maximum(-values[finite], 0))):
+                self._sums[name][:, sign] += np.bincount(arms[finite], weights=part, minlength=len(ARMS))
 
     def _flush(self) -> None:
         with self._waiting:

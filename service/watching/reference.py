@@ -1,88 +1,238 @@
-"""The reference: the distribution of each signal over samples of the frozen generator, as equal-mass bins.
+"""The reference: what the frozen generator's own samples are like, cell by cell, and what chance makes of a window.
 
-A value x is mapped through the reference's distribution, u = F(x), so that without drift each of the BINS bins gets
-the same share for every model, signal and unit. Where F jumps (a signal with atoms, such as a saturated share of
-exactly 0), u is drawn uniformly from the jump, which keeps the shares exact.
+A cell is a label (or all of them, pooled) at a truncation: what a client may ask for is conditioned on, and never a
+drift. Each cell has the distribution of every signal, as equal-mass bins, and the mean of every feature component.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundle.files import REFERENCE
 from service.bundle.golden import pack_arrays, unpack_arrays
 from service.errors import BundleError
+from service.watching.classifier import Classifier
+from service.watching.distribution import BINS, BinTable, Distribution
+from service.watching.features import FeatureHead
+from service.watching.kernel import Distance
+from service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
 
-BINS = 20
+__all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference"]
 
-_FILE = "reference.npz"
+_FORMAT = 2
+_POOLED = -1  # the label of a pooled cell, in the file
+_PARTS = ("edges", "below", "at_most")
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+class Cell(NamedTuple):
+    """A label (None: all, pooled) at a truncation, and its reference samples."""
+
+    label: int | None
+    truncation: float
+    samples: int
 
 
 @dataclass(frozen=True)
-class Distribution:
-    """A signal's distribution F, known at m <= BINS - 1 different values (the quantiles at i / BINS), ascending.
+class NullTable:
+    """Quantiles of every window statistic without drift: float64 [sizes, STATISTICS, WINDOWS, LEVELS], for references
+    of `sizes` [R] samples, ascending (`null_quantiles`)."""
 
-    `edges`, `below` = P(x < edge) and `at_most` = P(x <= edge) are float64 [m].
-    """
-
-    edges: NDArray[np.float64]
-    below: NDArray[np.float64]
-    at_most: NDArray[np.float64]
+    sizes: Integers
+    quantiles: Floats
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Distribution:
-        """Measured on reference values float64 [n], all finite."""
-        ordered = np.sort(values)
-        cuts = np.arange(1, BINS) * len(ordered) // BINS
-        edges = np.unique(ordered[cuts])
-        return cls(
-            edges,
-            np.searchsorted(ordered, edges, side="left") / len(ordered),
-            np.searchsorted(ordered, edges, side="right") / len(ordered),
-        )
+    def of(cls, sizes: Sequence[int], components: int) -> NullTable:
+        """For references of these sizes."""
+        ordered = sorted(set(sizes))
+        return cls(np.array(ordered, np.int64), np.stack([null_quantiles(size, components) for size in ordered]))
 
-    def bins(self, values: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
-        """The bin of each value, int64 [n] in 0 .. BINS - 1."""
-        right = np.searchsorted(self.edges, values, side="left")  # the first edge >= x
-        below = np.append(self.below, 1.0)
-        at_most = np.append(self.at_most, 1.0)
-        on_edge = np.append(self.edges, np.nan)[right] == values
-        low = np.where(on_edge, below[right], np.where(right > 0, at_most[right - 1], 0.0))
-        high = np.where(on_edge, at_most[right], below[right])
-        u = low + generator.random(len(values)) * (high - low)
-        return np.minimum((u * BINS).astype(np.int64), BINS - 1)
+    def quantile(self, statistic: str, rows: float, level: float, reference: float) -> float:
+        """The quantile at one of LEVELS for a window of `rows`, between the sizes of window known on a logarithmic
+        scale, and for the largest reference known that is not above `reference`."""
+        size = max(int(np.searchsorted(self.sizes, reference, side="right")) - 1, 0)
+        known = self.quantiles[size, STATISTICS.index(statistic), :, LEVELS.index(level)]
+        return float(np.exp(np.interp(np.log(rows), np.log(WINDOWS), np.log(known))))
+
+
+@dataclass(frozen=True)
+class RealSide:
+    """Real samples, for telling a reference that has gone stale: features float32 [m, d] of some of `samples`, and
+    their kernel distance from generated ones (over standardised features)."""
+
+    features: NDArray[np.float32]
+    samples: int
+    distance: Distance
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Every signal's distribution, from `samples` samples."""
+    """What drift is measured against. Without cells: nothing is.
+
+    Attributes:
+        samples: made at truncation 1.
+        signals: one distribution a cell, by signal.
+        cells: those at truncation 1 first.
+        pooled: whether labels share a cell for want of samples.
+        features, classifier, null, real: None where there are none. A classifier is kept with its accuracy where it is
+            too poor for the signal `label_margin` too.
+    """
 
     samples: int
-    signals: Mapping[str, Distribution]
+    signals: Mapping[str, Sequence[Distribution]]
+    cells: tuple[Cell, ...] = ()
+    pooled: bool = False
+    features: FeatureHead | None = None
+    classifier: Classifier | None = None
+    null: NullTable | None = None
+    real: RealSide | None = None
+
+    def cell_of(self, label: int | None, truncation: float) -> int | None:
+        """The cell of a row, or None: it was asked for in a way the reference does not know."""
+        labels = None if label is None else np.array([label])
+        cell = int(self.cells_of(labels, 1, truncation)[0])
+        return None if cell < 0 else cell
+
+    def cells_of(self, labels: Integers | None, rows: int, truncations: Floats | float) -> Integers:
+        """The cell of each of `rows` rows, int64 [rows]; -1: none. Labels int64 [rows] or None, truncations [rows] or
+        the same for all."""
+        cells = np.full(rows, -1, np.int64)
+        asked = np.broadcast_to(np.asarray(truncations, np.float64), (rows,))
+        for truncation, by_label in self._by_truncation.items():
+            own = by_label[-1] if labels is None else by_label[np.minimum(labels, len(by_label) - 1)]
+            cells = np.where(asked == truncation, own, cells)
+        return cells
+
+    def bins(self, values: Mapping[str, Floats], cells: Integers, generator: np.random.Generator) -> Mapping[str, Any]:
+        """The bin of each row by signal, int64 [n] in 0 .. BINS - 1, of values float64 [n] by signal and `cells` [n];
+        -1 where the value is not finite or the row has no cell. Signals that have no reference are left out."""
+        names = [name for name in values if name in self.signals]
+        if not names:
+            return {}
+        first = np.array([self._places[name] for name in names])
+        which = np.where(cells >= 0, first[:, None] * len(self.cells) + cells, -1)
+        return dict(
+            zip(names, self._table.bins(np.stack([values[name] for name in names]), which, generator), strict=True)
+        )
+
+    @cached_property
+    def _table(self) -> BinTable:
+        return BinTable([each for cells in self.signals.values() for each in cells])
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.signals)}
+
+    @cached_property
+    def _by_truncation(self) -> dict[float, Integers]:
+        """The cell by label, int64 [labels + 1], the last for rows without one, at each truncation."""
+        labels = max((cell.label for cell in self.cells if cell.label is not None), default=-1) + 1
+        found: dict[float, Integers] = {}
+        for index, cell in enumerate(self.cells):
+            by_label = found.setdefault(cell.truncation, np.full(labels + 1, -1, np.int64))
+            by_label[slice(None) if cell.label is None else cell.label] = index
+        return found
 
     def to_bytes(self) -> bytes:
         """The content of `reference.npz`."""
-        arrays: dict[str, NDArray[np.generic]] = {"samples": np.int64(self.samples)}  # type: ignore[dict-item]
-        for name, distribution in self.signals.items():
-            arrays[f"{name}.edges"] = distribution.edges
-            arrays[f"{name}.below"] = distribution.below
-            arrays[f"{name}.at_most"] = distribution.at_most
+        arrays: dict[str, Any] = {
+            "format": np.int64(_FORMAT),
+            "samples": np.int64(self.samples),
+            "signals": np.array(list(self.signals), np.str_),
+            "cells.label": np.array([_POOLED if cell.label is None else cell.label for cell in self.cells], np.int64),
+            "cells.truncation": np.array([cell.truncation for cell in self.cells]),
+            "cells.samples": np.array([cell.samples for cell in self.cells], np.int64),
+            "pooled": np.int64(self.pooled),
+        }
+        every = [each for cells in self.signals.values() for each in cells]
+        arrays["distributions.samples"] = np.array([each.samples for each in every], np.int64)
+        for part in _PARTS:  # NaN fills up what a distribution with atoms has fewer of
+            filled = np.full((len(every), BINS - 1), np.nan)
+            for row, each in zip(filled, every, strict=True):
+                row[: len(each.edges)] = getattr(each, part)
+            arrays[f"distributions.{part}"] = filled
+        for name, holder in (("features", self.features), ("classifier", self.classifier)):
+            if holder is not None:
+                arrays |= {f"{name}.{key}": array for key, array in holder.to_arrays().items()}
+        if self.null is not None:
+            arrays |= {"null.sizes": self.null.sizes, "null.quantiles": self.null.quantiles}
+        if self.real is not None:
+            arrays["real.features"] = self.real.features
+            arrays["real.samples"] = np.int64(self.real.samples)
+            arrays["real.distance"] = np.array(self.real.distance)
         return pack_arrays(arrays)
 
     @classmethod
-    def from_bytes(cls, content: bytes, names: list[str]) -> Reference:
-        """Read `reference.npz`. Raises BundleError where a signal of `names` is missing or malformed."""
-        arrays = unpack_arrays(content, _FILE)
-        signals = {}
-        for name in names:
-            try:
-                parts = [arrays[f"{name}.{part}"].astype(np.float64) for part in ("edges", "below", "at_most")]
-            except (KeyError, ValueError):
-                raise BundleError(f"{_FILE}: has no distribution of the signal {name}") from None
-            if len({part.shape for part in parts}) != 1 or parts[0].ndim != 1 or not 0 < len(parts[0]) < BINS:
-                raise BundleError(f"{_FILE}: the distribution of {name} has the wrong shape")
-            signals[name] = Distribution(*parts)
-        return cls(int(arrays["samples"]) if "samples" in arrays else 0, signals)
+    def from_bytes(cls, content: bytes, names: Sequence[str]) -> Reference:
+        """Read `reference.npz`. Raises BundleError where it is of another release, malformed, or without a signal of
+        `names`."""
+        arrays = unpack_arrays(content, REFERENCE)
+        if "format" not in arrays:
+            raise BundleError(f"{REFERENCE}: was made by an older latentserve; export or pack again")
+        try:
+            read = _read(arrays)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise BundleError(f"{REFERENCE}: is malformed ({error})") from None
+        missing = [name for name in names if name not in read.signals]
+        if missing:
+            raise BundleError(f"{REFERENCE}: has no distribution of the signal {missing[0]}")
+        return read
+
+
+def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
+    if arrays["format"] != _FORMAT:
+        raise ValueError(f"format {arrays['format']}; this release reads {_FORMAT}")
+    described = zip(
+        *(arrays[f"cells.{part}"].tolist() for part in ("label", "truncation", "samples")),
+        strict=True,
+    )
+    cells = tuple(Cell(None if label == _POOLED else label, truncation, n) for label, truncation, n in described)
+    names = [str(name) for name in arrays["signals"]]
+    parts = [arrays[f"distributions.{part}"].astype(np.float64) for part in _PARTS]
+    samples = arrays["distributions.samples"]
+    if any(part.shape != (len(names) * len(cells), BINS - 1) for part in parts) or samples.shape != parts[0].shape[:1]:
+        raise ValueError(f"{len(names)} signals and {len(cells)} cells with distributions of shape {parts[0].shape}")
+    every = []
+    for *rows, n in zip(*parts, samples.tolist(), strict=True):
+        known = np.isfinite(rows[0])
+        if not known[0] or any((np.isfinite(row) != known).any() for row in rows) or not known[: known.sum()].all():
+            raise ValueError("a distribution without edges")
+        edges, below, at_most = (row[known] for row in rows)
+        every.append(Distribution(edges, below, at_most, n))
+    count = len(cells)
+    features = classifier = real = null = None
+    if "features.source" in arrays:
+        features = FeatureHead.from_arrays(_within(arrays, "features."), count)
+    if features is not None and "classifier.weights" in arrays:
+        classifier = Classifier.from_arrays(_within(arrays, "classifier."), len(features.center))
+    if "null.sizes" in arrays:
+        null = NullTable(arrays["null.sizes"].astype(np.int64), arrays["null.quantiles"].astype(np.float64))
+        if null.quantiles.shape != (len(null.sizes), len(STATISTICS), len(WINDOWS), len(LEVELS)):
+            raise ValueError(f"null quantiles of shape {null.quantiles.shape}")
+    if features is not None and "real.features" in arrays:
+        seen = arrays["real.features"].astype(np.float32)
+        if seen.ndim != 2 or seen.shape[1] != len(features.center):
+            raise ValueError(f"real features of shape {seen.shape}")
+        real = RealSide(seen, int(arrays["real.samples"]), Distance(*arrays["real.distance"].tolist()))
+    return Reference(
+        int(arrays["samples"]),
+        {name: tuple(every[place * count : (place + 1) * count]) for place, name in enumerate(names)},
+        cells,
+        bool(arrays["pooled"]),
+        features,
+        classifier,
+        null,
+        real,
+    )
+
+
+def _within(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}

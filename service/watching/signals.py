@@ -6,8 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import SampleSpec
+from service.sampling.heads import HIGH_FREQUENCY, MEAN, NONFINITE, SATURATED_SHARE, STD, signal_columns
 
-MEAN, STD, SATURATED_SHARE, CRITIC_SCORE = "mean", "std", "saturated_share", "critic_score"
+CRITIC_SCORE, LABEL_MARGIN = "critic_score", "label_margin"
+COLUMN = "column:"  # before a table's column, which may be called anything
+MOST_COLUMNS = 16  # of a table that are signals: the first
 
 _GREY_LEVELS = 255
 
@@ -17,23 +20,42 @@ def sample_signals(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, 
 
     mean, std: over the values of the sample.
     saturated_share: share of values that an 8-bit image would show as pure black or white; images only.
+    high_frequency: mean squared difference of neighbouring pixels along H and W, over all channels, as a share of the
+    span of values squared; images only.
+    column:NAME: the value of one of a table's first MOST_COLUMNS columns.
     """
     flat = samples.reshape(len(samples), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         signals = {MEAN: flat.mean(axis=1, dtype=np.float64), STD: flat.std(axis=1, dtype=np.float64)}
+        finite = np.isfinite(signals[MEAN])
         if spec.kind == "image" and spec.value_range is not None:
             low, high = spec.value_range
             half_step = (high - low) / (2 * _GREY_LEVELS)
             saturated = (flat <= low + half_step) | (flat >= high - half_step)
-            signals[SATURATED_SHARE] = np.where(np.isfinite(signals[MEAN]), saturated.mean(axis=1), np.nan)
+            signals[SATURATED_SHARE] = np.where(finite, saturated.mean(axis=1), np.nan)
+            signals[HIGH_FREQUENCY] = np.where(finite, _neighbour_difference(samples) / (high - low) ** 2, np.nan)
+    for index, name in enumerate(_column_names(spec)):
+        signals[name] = np.where(finite, flat[:, index].astype(np.float64), np.nan)
     return signals
 
 
 def signal_names(spec: SampleSpec, *, has_critic: bool) -> list[str]:
-    """The signals a bundle has."""
-    names = [MEAN, STD]
-    if spec.kind == "image":
-        names.append(SATURATED_SHARE)
+    """The signals that need no more than a sample and its critic's score, in order."""
+    names = [name for name in signal_columns(spec) if name != NONFINITE] + _column_names(spec)
     if has_critic:
         names.append(CRITIC_SCORE)
     return names
+
+
+def _column_names(spec: SampleSpec) -> list[str]:
+    return [f"{COLUMN}{name}" for name in (spec.columns or [])[:MOST_COLUMNS]]
+
+
+def _neighbour_difference(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean squared difference of neighbours along the last two axes of [n, C, H, W], float64 [n]."""
+    n, channels, height, width = images.shape
+    total = np.zeros(n)
+    for step in (np.diff(images, axis=2), np.diff(images, axis=3)):
+        flat = step.reshape(n, -1)
+        total += np.einsum("ij,ij->i", flat, flat)
+    return total / max(1, channels * ((height - 1) * width + height * (width - 1)))

@@ -12,11 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from service.bundle import read_bundle
+from service.errors import BundleError
+from service.watching.reference import Reference
 from training import checkpoint, loop, networks
 from training.config import Config, write_config
-from training.data import Dataset
-from training.errors import ExportError, RunError
+from training.data import Dataset, load
+from training.errors import DataError, ExportError, RunError
 from training.export import export_bundle, export_run
+
+SAMPLES = 600  # of a reference
 
 RANDOM = {
     "RandomNormal",
@@ -42,7 +46,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def bundle(run: Path) -> Path:
-    export_run(run, run / "bundle")
+    export_run(run, run / "bundle", reference_samples=SAMPLES)
     return run / "bundle"
 
 
@@ -100,7 +104,7 @@ def test_the_graph_holds_no_chance_and_no_trace_of_this_machine(bundle: Path) ->
 
 @pytest.mark.parametrize("run", ["convolutional"], indirect=True)
 def test_another_process_exports_the_same_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:
-    words = ["export", str(run), "--out", "b", "--name", "renamed"]
+    words = ["export", str(run), "--out", "b", "--name", "renamed", "--reference-samples", str(SAMPLES)]
     command = [sys.executable, "-c", "from service.cli import main; main()", *words]
     done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "b: exported; next: latentserve serve b\n"
@@ -109,6 +113,49 @@ def test_another_process_exports_the_same_bytes(run: Path, bundle: Path, tmp_pat
         assert len(digests) == 1, name
     versions = {json.loads((folder / "manifest.json").read_text())["version"] for folder in (bundle, tmp_path / "b")}
     assert len(versions) == 1
+
+
+def test_what_it_was_trained_on_is_the_real_side(run: Path, bundle: Path, digits: Dataset) -> None:
+    read = read_bundle(bundle)
+    assert read.reference is not None
+    reference = Reference.from_bytes(read.reference, [])
+    assert reference.features is not None
+    assert reference.features.space.source == "critic"
+    assert reference.real is not None
+    assert reference.real.samples == len(digits.images)
+    # A generator of 320 images is far from them, and the critic's features tell.
+    assert reference.real.distance.low > 0
+    assert read.manifest.monitor is not None
+    assert read.manifest.monitor.real_distance == reference.real.distance
+
+
+def test_other_data_than_it_was_trained_on_is_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import export
+
+    monkeypatch.setattr(export, "load", lambda name, folder: load(name, folder, "test"))
+    with pytest.raises(DataError, match=r"digits: not the data that .* was trained on"):
+        export_run(run, tmp_path / "bundle")
+
+
+def test_every_label_has_a_probe(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = Labelled()
+    names = [str(index) for index in range(150)]
+    told = {"latent_dim": 4, "labels": names, "reference_samples": SAMPLES}
+    export_bundle(module, tmp_path / "b", name="b", **told)
+    golden = read_bundle(tmp_path / "b").golden
+    assert golden.label is not None
+    assert sorted(golden.label.tolist()) == list(range(150))
+    with torch.no_grad():
+        expected = module.eval()(torch.from_numpy(golden.z), torch.from_numpy(golden.label))
+    np.testing.assert_allclose(golden.sample, expected.numpy(), atol=1e-6)
+
+
+def test_real_samples_of_another_shape_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"real: real samples of shape \[50, 3\].*\[n, 2\] are needed"):
+        export_bundle(nn.Linear(3, 2), tmp_path / "b", name="b", latent_dim=3, real=np.zeros((50, 3)))
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
@@ -143,7 +190,8 @@ def test_any_module_becomes_a_bundle_and_keeps_its_mode(tmp_path: Path, critic: 
     torch.manual_seed(0)
     module = Decoder()
     module.layers[1].eval()  # a mode of its own, which must be kept
-    export_bundle(module, tmp_path / "b", name="decoder", latent_dim=6, prior="uniform", critic=critic)
+    told = {"name": "decoder", "latent_dim": 6, "reference_samples": SAMPLES}
+    export_bundle(module, tmp_path / "b", prior="uniform", critic=critic, **told)
     assert module.training
     assert module.layers[2].training
     assert not module.layers[1].training
@@ -160,9 +208,23 @@ def test_any_module_becomes_a_bundle_and_keeps_its_mode(tmp_path: Path, critic: 
 
 def test_a_vector_is_an_array_or_a_table(tmp_path: Path) -> None:
     module = nn.Linear(3, 2)
-    assert export_bundle(module, tmp_path / "a", name="a", latent_dim=3).sample.kind == "array"
-    table = export_bundle(module, tmp_path / "t", name="t", latent_dim=3, kind="table", columns=["age", "income"])
+    told = {"latent_dim": 3, "reference_samples": SAMPLES}
+    assert export_bundle(module, tmp_path / "a", name="a", **told).sample.kind == "array"
+    table = export_bundle(module, tmp_path / "t", name="t", kind="table", columns=["age", "income"], **told)
     assert table.sample.columns == ["age", "income"]
+    assert table.monitor is not None
+    assert table.monitor.signals == ["mean", "std", "column:age", "column:income"]
+
+
+class Labelled(nn.Module):
+    """A generator of vectors for 150 labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.embedding = nn.Linear(4, 6), nn.Embedding(150, 6)
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        return torch.tanh(self.layer(z) + self.embedding(label))
 
 
 class Noisy(nn.Module):

@@ -235,9 +235,13 @@ def test_pack_check_and_sample(run: Callable[..., Ended], tmp_path: Path) -> Non
     file = tmp_path / "generator.onnx"
     file.write_bytes(dense_generator(labels=3).SerializeToString())
     out = tmp_path / "bundle"
-    ended = run("pack", file, "--name", "mine", "--labels", "a, b,c", "--license", "MIT", "--out", out)
+    np.save(tmp_path / "real.npy", np.random.default_rng(0).uniform(-1, 1, (40, 1, 8, 8)))
+    told = ("--labels", "a, b,c", "--license", "MIT", "--reference-samples", 400, "--real", tmp_path / "real.npy")
+    ended = run("pack", file, "--name", "mine", *told, "--out", out)
     assert ended.status == 0, ended.err
     manifest = read_bundle(out).manifest
+    assert manifest.monitor is not None
+    assert (manifest.monitor.reference_samples, manifest.monitor.real_samples) == (400, 40)
     assert (manifest.name, manifest.labels, manifest.license) == ("mine", ["a", "b", "c"], "MIT")
     assert manifest.version in ended.out
     assert run("check", out).status == 0
@@ -260,6 +264,7 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
     assert_refused(run("pack", file, *name, out, "--value-range", "nan", "nan"), "value_range")
     assert_refused(run("pack", file, *name, out, "--kind", "table"), "table")
     assert_refused(run("pack", file, *name, out, "--output", "nothing"), "--output")
+    assert_refused(run("pack", file, *name, out, "--real", tmp_path / "nothing"), "no such file or folder")
     assert_refused(run("pack", file, "--name", "a b", "--out", out), "name")
     assert_refused(run("pack", file, *name, tmp_path / "mine"), "not a bundle")
     assert_refused(run("pack", file, *name, tmp_path / "mine" / "thesis"), "not a folder")
@@ -328,7 +333,7 @@ def test_no_torch_is_needed(bundle: Path, tmp_path: Path) -> None:
     file.write_bytes(dense_generator().SerializeToString())
     for arguments in (
         ["check", bundle],
-        ["pack", file, "--name", "mine", "--out", tmp_path / "packed"],
+        ["pack", file, "--name", "mine", "--reference-samples", 400, "--out", tmp_path / "packed"],
         ["sample", bundle, "--out", tmp_path / "x.png"],
         ["--help"],
     ):

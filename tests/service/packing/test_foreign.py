@@ -79,7 +79,7 @@ def pack(folder: Path, model: onnx.ModelProto | Path, **told: Any) -> Bundle:
     file = model if isinstance(model, Path) else folder / "model.onnx"
     if isinstance(model, onnx.ModelProto):
         onnx.save(model, file)
-    pack_foreign(file, folder / "bundle", "packed", Told(**told))
+    pack_foreign(file, folder / "bundle", "packed", Told(**told), reference_samples=200)
     return read_bundle(folder / "bundle")
 
 

@@ -84,8 +84,13 @@ def variant(request: pytest.FixtureRequest, original: Path, tmp_path_factory: py
 def test_the_contract_is_the_same(original: Path, variant: Bundle):
     before, after = read_bundle(original).manifest, variant.manifest
     assert after.version != before.version
-    for field in ("name", "license", "latent", "labels", "label_prior", "sample", "monitor"):
+    for field in ("name", "license", "latent", "labels", "label_prior", "sample"):
         assert getattr(after, field) == getattr(before, field)
+    assert before.monitor is not None
+    assert after.monitor is not None
+    for field in ("signals", "reference_samples", "bins", "cells", "pooled", "truncations", "features"):
+        assert getattr(after.monitor, field) == getattr(before.monitor, field)
+    assert {row.precision for row in variant.golden.table} == {(after.lineage.evaluation or {})["precision"]}
     assert after.onnx.generator == before.onnx.generator
     assert variant.critic == read_bundle(original).critic
 

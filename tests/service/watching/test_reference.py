@@ -1,85 +1,162 @@
-"""Equal-mass bins: without drift every bin gets its twentieth, whatever the signal is made of."""
+"""The reference: rows find their cell, values their bin in it, and a file that is not of this release is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from scipy import stats
+from numpy.typing import NDArray
 
+from service.bundle import SampleSpec
+from service.bundle.golden import pack_arrays, unpack_arrays
 from service.errors import BundleError
-from service.watching.reference import BINS, Distribution, Reference
+from service.watching.classifier import Classifier
+from service.watching.feature_space import FeatureSpace
+from service.watching.features import FeatureHead
+from service.watching.kernel import Distance
+from service.watching.reference import BINS, Cell, Distribution, NullTable, RealSide, Reference
 
-Draw = Callable[[np.random.Generator, int], np.ndarray[Any, Any]]
-
-SIGNALS: dict[str, Draw] = {
-    "continuous": lambda rng, n: rng.normal(size=n),
-    "heavy-tailed": lambda rng, n: rng.standard_cauchy(size=n),
-    "discrete": lambda rng, n: rng.integers(0, 7, n).astype(float),
-    "one value": lambda rng, n: np.full(n, 3.5),
-    "two values": lambda rng, n: (rng.random(n) < 0.9).astype(float),
-    "an atom at the low end": lambda rng, n: np.maximum(rng.normal(size=n), 0),
-    "an atom at both ends": lambda rng, n: np.clip(rng.normal(size=n), -0.5, 0.5),
-    "an atom within": lambda rng, n: np.where(rng.random(n) < 0.3, 0.1, rng.normal(size=n)),
-}
+SPEC = SampleSpec(kind="array", shape=[12])
+CELLS = (Cell(0, 1.0, 1000), Cell(1, 1.0, 1000), Cell(None, 0.7, 1000))
+CENTRES = (0.0, 10.0, 20.0)
 
 
-@pytest.mark.parametrize("draw", SIGNALS.values(), ids=SIGNALS)
-def test_without_drift_the_bins_are_equal(draw: Draw) -> None:
-    rng = np.random.default_rng(1)
-    # Of a reference 100 times as large as the sample, its own error is small beside the sample's.
-    distribution = Distribution.of(draw(rng, 1_000_000))
-    counts = np.bincount(distribution.bins(draw(rng, 10_000), rng), minlength=BINS)
-    assert len(counts) == BINS
-    assert stats.chisquare(counts).pvalue > 1e-3
+def known(seed: int = 0) -> Reference:
+    """Two labels at truncation 1, both at 0.7; one signal normal around each cell's centre, the other of two values."""
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(size=(3000, 12)).astype(np.float32)
+    space = FeatureSpace.of_samples(samples[:100], SPEC)
+    features = space.mapper(SPEC).features(samples, None)
+    head = FeatureHead.of(space, features, np.repeat([0, 1, 2], 1000), 3, 2)
+    labels = rng.integers(0, 2, 400)
+    return Reference(
+        samples=2000,
+        signals={
+            "mean": tuple(Distribution.of(rng.normal(centre, 1, 20_000)) for centre in CENTRES),
+            "atoms": tuple(Distribution.of((rng.random(20_000) < 0.3).astype(float)) for _ in CENTRES),
+        },
+        cells=CELLS,
+        features=head,
+        classifier=Classifier.fit(head.standardised(features[:400]), labels, 2),
+        null=NullTable.of([1000, 2000], head.size),
+        real=RealSide(features[:50], 70, Distance(0.1, 0.05, 0.2)),
+    )
 
 
-@pytest.mark.parametrize("draw", [SIGNALS["continuous"], SIGNALS["discrete"], SIGNALS["an atom at both ends"]])
-def test_drift_moves_the_bins(draw: Draw) -> None:
-    rng = np.random.default_rng(1)
-    distribution = Distribution.of(draw(rng, 100_000))
-    counts = np.bincount(distribution.bins(draw(rng, 10_000) + 0.3, rng), minlength=BINS)
-    assert stats.chisquare(counts).pvalue < 1e-9
+def test_a_row_has_the_cell_of_what_was_asked_for() -> None:
+    reference = known()
+    assert [reference.cell_of(label, 1.0) for label in (0, 1)] == [0, 1]
+    assert [reference.cell_of(label, 0.7) for label in (0, 1, None)] == [2, 2, 2]
+    assert reference.cell_of(0, 0.8) is None
+    labels, truncations = np.array([1, 0, 1, 0]), np.array([1.0, 1.0, 0.7, 0.5])
+    assert reference.cells_of(labels, 4, truncations).tolist() == [1, 0, 2, -1]
+    assert reference.cells_of(labels, 4, 1.0).tolist() == [1, 0, 1, 0]
 
 
-@given(
-    reference=hnp.arrays(np.float64, st.integers(1, 200), elements=st.floats(-1e6, 1e6)),
-    values=hnp.arrays(np.float64, st.integers(0, 50), elements=st.floats(allow_nan=False)),
-)
-def test_any_reference_bins_any_values_in_their_order(
-    reference: np.ndarray[Any, Any], values: np.ndarray[Any, Any]
-) -> None:
-    bins = Distribution.of(reference).bins(values, np.random.default_rng(0))
-    assert ((bins >= 0) & (bins < BINS)).all()
-    for low, high in zip(np.argsort(values)[:-1], np.argsort(values)[1:], strict=True):
-        if values[low] < reference.min() and values[high] > reference.max():
-            assert bins[low] <= bins[high]
+def test_pooled_labels_share_a_cell() -> None:
+    reference = Reference(10, {}, (Cell(None, 1.0, 10), Cell(None, 0.5, 10)), pooled=True)
+    assert reference.cells_of(np.array([0, 7, 900]), 3, 1.0).tolist() == [0, 0, 0]
+    assert reference.cells_of(None, 2, 0.5).tolist() == [1, 1]
+
+
+def test_without_cells_nothing_is_binned() -> None:
+    empty = Reference(0, {})
+    cells = empty.cells_of(None, 3, 1.0)
+    assert cells.tolist() == [-1, -1, -1]
+    assert empty.bins({"mean": np.zeros(3)}, cells, np.random.default_rng(0)) == {}
+
+
+def test_values_are_binned_in_their_rows_cell() -> None:
+    reference, rng = known(), np.random.default_rng(1)
+    cells = rng.integers(0, 3, 30_000)
+    values = {
+        "mean": rng.normal(np.array(CENTRES)[cells], 1),
+        "atoms": (rng.random(30_000) < 0.3).astype(float),
+        "unknown": np.zeros(30_000),
+    }
+    bins = reference.bins(values, cells, rng)
+    assert set(bins) == {"mean", "atoms"}
+    for own in bins.values():
+        for cell in range(3):
+            counts = np.bincount(own[cells == cell], minlength=BINS)
+            assert counts.min() > 500 * 0.8  # of 10,000 in 20
+            assert counts.max() < 500 * 1.2
+    # In another cell's bins they would all be at an end.
+    assert (
+        reference.bins({"mean": values["mean"][cells == 2]}, np.zeros((cells == 2).sum(), int), rng)["mean"] > 18
+    ).all()
+
+
+def test_rows_without_a_cell_or_a_value_have_no_bin() -> None:
+    bins = known().bins({"mean": np.array([0.0, np.nan, 0.0])}, np.array([0, 0, -1]), np.random.default_rng(0))
+    assert (bins["mean"] >= 0).tolist() == [True, False, False]
 
 
 def test_it_comes_back_from_its_file() -> None:
-    rng = np.random.default_rng(1)
-    reference = Reference(5000, {name: Distribution.of(draw(rng, 5000)) for name, draw in SIGNALS.items()})
+    reference = known()
     content = reference.to_bytes()
     assert content == reference.to_bytes()
-    read = Reference.from_bytes(content, list(SIGNALS))
-    assert read.samples == 5000
-    for name, distribution in reference.signals.items():
-        for part in ("edges", "below", "at_most"):
-            assert np.array_equal(getattr(read.signals[name], part), getattr(distribution, part))
+    read = Reference.from_bytes(content, ["mean", "atoms"])
+    assert (read.samples, read.cells, read.pooled) == (2000, CELLS, False)
+    for name, distributions in reference.signals.items():
+        for mine, theirs in zip(read.signals[name], distributions, strict=True):
+            assert mine.samples == 20_000
+            for part in ("edges", "below", "at_most"):
+                assert np.array_equal(getattr(mine, part), getattr(theirs, part))
+    assert reference.features is not None
+    assert read.features is not None
+    rows = np.random.default_rng(3).normal(size=(5, 12)).astype(np.float32)
+    features = reference.features.space.mapper(SPEC).features(rows, None)
+    assert np.array_equal(read.features.space.mapper(SPEC).features(rows, None), features)
+    cells = np.array([0, 1, 2, 2, -1])
+    np.testing.assert_allclose(
+        read.features.components(features, cells), reference.features.components(features, cells), atol=1e-5
+    )
+    assert read.classifier is not None
+    assert read.real is not None
+    assert read.real.distance == Distance(0.1, 0.05, 0.2)
+    assert read.null is not None
+    assert read.null.quantile("psi", 1000, 0.99, 2500) < read.null.quantile("psi", 1000, 0.99, 1500)
+    assert read.null.quantile("psi", 500, 0.99, 1000) < read.null.quantile("psi", 200, 0.99, 1000)
 
 
-def test_a_file_that_is_wrong_is_refused() -> None:
-    good = Reference(10, {"mean": Distribution.of(np.arange(10.0))})
-    with pytest.raises(BundleError, match="std"):
-        Reference.from_bytes(good.to_bytes(), ["mean", "std"])
-    bad = Reference(10, {"mean": Distribution(np.zeros(3), np.zeros(3), np.zeros(2))})
-    with pytest.raises(BundleError, match="mean"):
-        Reference.from_bytes(bad.to_bytes(), ["mean"])
-    for content in (b"", b"nonsense", good.to_bytes()[:100]):
+def test_a_reference_of_an_older_release_is_named() -> None:
+    older: dict[str, Any] = {"samples": np.int64(10)}
+    for part in ("edges", "below", "at_most"):
+        older[f"mean.{part}"] = np.arange(19.0)
+    with pytest.raises(BundleError, match="was made by an older latentserve; export or pack again"):
+        Reference.from_bytes(pack_arrays(older), ["mean"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", np.int64(3)),
+        ("cells.label", np.zeros(2, np.int64)),
+        ("distributions.edges", np.zeros((6, 7))),
+        ("distributions.below", np.full((6, 19), np.nan)),
+        ("features.whitening", np.zeros((3, 2))),
+        ("features.source", np.array("inception")),
+        ("classifier.weights", np.zeros((2, 2))),
+        ("null.quantiles", np.zeros((1, 2))),
+        ("real.features", np.zeros(4)),
+        ("pooled", None),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(name: str, value: NDArray[Any] | None) -> None:
+    arrays: dict[str, Any] = unpack_arrays(known().to_bytes(), "reference.npz")
+    del arrays[name]
+    if value is not None:
+        arrays[name] = value
+    with pytest.raises(BundleError, match=r"reference\.npz: is malformed") as told:
+        Reference.from_bytes(pack_arrays(arrays), ["mean"])
+    assert "\n" not in str(told.value)
+
+
+def test_a_signal_that_is_missing_is_named() -> None:
+    with pytest.raises(BundleError, match="no distribution of the signal std"):
+        Reference.from_bytes(known().to_bytes(), ["mean", "std"])
+    for content in (b"", b"nonsense", known().to_bytes()[:100]):
         with pytest.raises(BundleError, match=r"reference\.npz"):
             Reference.from_bytes(content, ["mean"])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 
 from service.bundle import SampleSpec
+from service.sampling.heads import served_graph, signal_columns
 from service.watching.signals import sample_signals, signal_names
+from tests.generators import dense_generator
 
 IMAGE = SampleSpec(kind="image", shape=[3, 4, 5], value_range=(-1, 1), channels="RGB")
 ARRAY = SampleSpec(kind="array", shape=[7])
@@ -36,8 +39,41 @@ def test_a_sample_that_is_not_finite_has_no_signals() -> None:
         assert np.isfinite(values).tolist() == [True, False, False, True]
 
 
+def test_high_frequency_is_the_difference_of_neighbours() -> None:
+    chess = (np.indices((4, 5)).sum(axis=0) % 2 * 2 - 1).astype(np.float32)
+    samples = np.stack([np.broadcast_to(chess, (3, 4, 5)), np.full((3, 4, 5), 0.3, np.float32)])
+    ramp = np.zeros((3, 4, 5), np.float32)
+    ramp[1, 2, 2] = 1  # four neighbours of one pixel of one channel
+    found = sample_signals(np.stack([*samples, ramp]), IMAGE)["high_frequency"]
+    pairs = 3 * (3 * 5 + 4 * 4)
+    np.testing.assert_allclose(found, [1, 0, 4 / pairs / 4], atol=1e-12)
+    one = SampleSpec(kind="image", shape=[1, 1, 1], value_range=(0, 1), channels="L")
+    assert sample_signals(np.ones((2, 1, 1, 1), np.float32), one)["high_frequency"].tolist() == [0, 0]
+
+
+def test_the_served_graph_computes_the_same() -> None:
+    """Two roads to one number: the reference may be made on one and the server go the other."""
+    spec = SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L")
+    graph = served_graph(dense_generator(labels=None), spec)
+    session = onnxruntime.InferenceSession(graph.content, providers=["CPUExecutionProvider"])
+    z = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    samples, columns = session.run([graph.outputs["sample"], graph.outputs["signals"]], {"z": z})
+    ours = sample_signals(samples, spec)
+    for index, name in enumerate(signal_columns(spec)):
+        if name in ours:
+            np.testing.assert_allclose(columns[:, index], ours[name], rtol=1e-4, atol=1e-6)
+
+
+def test_columns_of_a_table() -> None:
+    spec = SampleSpec(kind="table", shape=[20], columns=[f"c{index}" for index in range(20)])
+    samples = np.random.default_rng(0).normal(size=(6, 20)).astype(np.float32)
+    signals = sample_signals(samples, spec)
+    assert [name for name in signals if name.startswith("column:")] == [f"column:c{index}" for index in range(16)]
+    assert np.array_equal(signals["column:c3"], samples[:, 3].astype(np.float64))
+
+
 def test_names() -> None:
-    for spec in (IMAGE, ARRAY):
+    for spec in (IMAGE, ARRAY, SampleSpec(kind="table", shape=[2], columns=["mean", "std"])):
         samples = np.zeros((2, *spec.shape), np.float32)
         assert list(sample_signals(samples, spec)) == signal_names(spec, has_critic=False)
         assert signal_names(spec, has_critic=True) == [*signal_names(spec, has_critic=False), "critic_score"]

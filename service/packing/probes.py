@@ -1,0 +1,96 @@
+"""Golden probes: which ones, and how far from them each engine at hand is at each batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Golden, Latent
+from service.bundle.files import CRITIC, GENERATOR
+from service.bundle.golden import TOLERANCE_FACTOR, Measured
+from service.errors import BundleError
+from service.sampling.engine import Engine
+from service.sampling.latents import draw_latents
+
+GOLDEN_PROBES = 16  # at least, and one a label
+GOLDEN_SEED = 0
+
+_MOST_PROBES = 1024
+_MOST_BYTES = 16 << 20  # of golden samples, beyond GOLDEN_PROBES
+_BATCHES = (1, 2, 3, 4, 7, 8, 16, 32, 64)  # batch sizes the engine is measured at
+_FLOOR = 5e-5  # of the sample's span: float32 kernels of other processors differ by this order
+_DEPENDENT = 0.02  # of the sample's span; a difference larger than that is no rounding
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+def golden_inputs(
+    latent: Latent, labels: int | None, shape: Sequence[int] | None = None
+) -> tuple[Floats, Labels | None]:
+    """Latents float32 [P, dim] and labels int64 [P] of the golden probes: every label in turn, one each at least as
+    far as samples of `shape` leave room for it. Without a shape the first GOLDEN_PROBES."""
+    probes = GOLDEN_PROBES
+    if shape is not None and labels is not None:
+        room = _MOST_BYTES // (4 * math.prod(shape))
+        probes = max(probes, min(labels, room, _MOST_PROBES))
+    z = draw_latents(latent, GOLDEN_SEED, 0, probes)
+    return z, None if labels is None else np.arange(probes, dtype=np.int64) % labels
+
+
+def measure_golden(
+    engines: Sequence[Engine],
+    precision: str,
+    z: Floats,
+    label: Labels | None,
+    golden_sample: Floats | None,
+    golden_score: Floats | None,
+    measured: float,
+) -> Golden:
+    """Golden samples (by default what the first engine gives), with the largest difference from them that each engine
+    shows at each batch size; never less than `measured`, which was seen elsewhere. Raises BundleError."""
+    rows = np.arange(max(_BATCHES)) % len(z)
+
+    def generate(engine: Engine, taken: NDArray[np.intp]) -> Floats:
+        return engine.generate(z[taken], None if label is None else label[taken])
+
+    first = engines[0]
+    if golden_sample is None:
+        blocks = np.array_split(np.arange(len(z)), -(-len(z) // max(_BATCHES)))
+        golden_sample = np.concatenate([generate(first, block) for block in blocks])
+    if not np.isfinite(golden_sample).all():
+        raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
+    table = []
+    for engine in engines:
+        for size in _BATCHES:
+            difference = float(np.abs(generate(engine, rows[:size]) - golden_sample[rows[:size]]).max())
+            table.append(Measured(engine.provider, precision, size, max(measured, difference)))
+    measured = max(row.difference for row in table)
+    value_range = first.bundle.manifest.sample.value_range
+    span = value_range[1] - value_range[0] if value_range else float(np.ptp(golden_sample))
+    if not measured <= _DEPENDENT * span:
+        raise BundleError(
+            f"{GENERATOR}: a sample is off by {measured:.3g} in some batch; rows must not depend on their batch"
+        )
+    score_measured = score_span = 0.0
+    if first.has_critic:
+        scored = first.score(golden_sample, label)
+        golden_score = scored if golden_score is None else golden_score
+        if not np.isfinite(golden_score).all():
+            raise BundleError(f"{CRITIC}: gives scores that are not finite for the generator's samples")
+        score_measured = float(np.abs(scored - golden_score).max())
+        score_span = float(np.abs(golden_score).max())
+    return Golden(
+        z=z,
+        label=label,
+        sample=golden_sample.astype(np.float32),
+        score=None if golden_score is None else golden_score.astype(np.float32),
+        measured=measured,
+        tolerance=max(TOLERANCE_FACTOR * measured, _FLOOR * span),
+        score_tolerance=max(TOLERANCE_FACTOR * score_measured, _FLOOR * score_span),
+        floor=_FLOOR * span,
+        table=tuple(table),
+    )

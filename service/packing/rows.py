@@ -1,0 +1,163 @@
+"""The generator's own samples by the hundred thousand, looked at batch by batch and not kept."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Bundle
+from service.bundle.files import CRITIC
+from service.errors import BundleError
+from service.sampling.engine import Engine, require_runtime
+from service.sampling.request import RowsRequest
+from service.watching.feature_space import FeatureMap, FeatureSpace
+from service.watching.signals import CRITIC_SCORE, sample_signals
+
+REFERENCE_SEED = 1
+
+_BATCH = 256
+_BATCH_BYTES = 32 << 20
+_FEATURE_BYTES = 256 << 20  # of all features that are kept
+
+Singles = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is kept of n samples: signals float64 [n] by name, labels int64 [n] or None, and features float32 [m, d] of
+    the first m <= n of them."""
+
+    signals: dict[str, NDArray[np.float64]]
+    labels: Labels | None
+    features: Singles
+    seconds: float
+
+    def __len__(self) -> int:
+        return len(next(iter(self.signals.values())))
+
+    def take(self, rows: NDArray[np.intp]) -> Rows:
+        """Only these rows, ascending."""
+        return Rows(
+            {name: values[rows] for name, values in self.signals.items()},
+            None if self.labels is None else self.labels[rows],
+            self.features[rows[rows < len(self.features)]],
+            self.seconds,
+        )
+
+
+class Drawer:
+    """Draws rows of a bundle's generator on all cores (or the GPU), and looks at them."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        cores = len(os.sched_getaffinity(0))
+        self._manifest = bundle.manifest
+        self._engine = Engine(bundle, "auto", threads=cores)
+        self._critic = None if bundle.critic is None else _Critic(bundle, cores)
+        size = 4 * math.prod(bundle.manifest.sample.shape)
+        self.batch = min(_BATCH, max(1, _BATCH_BYTES // size))
+        self.space = self._settle(bundle)
+        self._map: FeatureMap = self.space.mapper(bundle.manifest.sample)
+
+    def draw(
+        self,
+        n: int,
+        offset: int,
+        seconds: float,
+        truncation: float = 1.0,
+        labels: int | None = None,
+    ) -> Rows:
+        """Rows `offset` to `offset + n - 1` of the reference's seed, as many as there is time for. Their labels are
+        drawn from the prior; or take turns, of `labels`."""
+        began = time.monotonic()
+        signals: dict[str, list[NDArray[np.float64]]] = {}
+        features: list[Singles] = []
+        asked: list[Labels] = []
+        made = kept = 0
+        while made < n and (made == 0 or time.monotonic() - began < seconds):
+            count = min(self.batch, n - made)
+            turns = None if labels is None else np.arange(made, made + count) % labels
+            samples, label = self.samples(count, offset + made, truncation, turns)
+            score, of_critic = (None, None) if self._critic is None else self._critic.look(samples, label)
+            for name, values in sample_signals(samples, self._manifest.sample).items():
+                signals.setdefault(name, []).append(values)
+            if score is not None:
+                signals.setdefault(CRITIC_SCORE, []).append(score.astype(np.float64))
+            if kept < _FEATURE_BYTES:
+                features.append(self._map.features(samples, of_critic))
+                kept += features[-1].nbytes
+            if label is not None:
+                asked.append(label)
+            made += count
+        return Rows(
+            {name: np.concatenate(parts) for name, parts in signals.items()},
+            np.concatenate(asked) if asked else None,
+            np.concatenate(features),
+            time.monotonic() - began,
+        )
+
+    def samples(
+        self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None
+    ) -> tuple[Singles, Labels | None]:
+        """Samples float32 [n, *shape] of one batch, with their labels."""
+        request = RowsRequest(n=n, seed=REFERENCE_SEED, offset=offset, truncation=truncation, labels=labels)
+        z, label = request.inputs(self._manifest, 0, n)
+        return self._engine.generate(z, label), label
+
+    def features(self, samples: Singles) -> Singles:
+        """Features float32 [n, d] of samples that are there already, whatever their labels."""
+        parts: Iterable[Singles] = np.array_split(samples, -(-len(samples) // self.batch))
+        of_none = None if self._manifest.labels is None else np.zeros(self.batch, np.int64)
+        looked = []
+        for part in parts:
+            label = None if of_none is None else of_none[: len(part)]
+            of_critic = None if self._critic is None else self._critic.look(part, label)[1]
+            looked.append(self._map.features(part, of_critic))
+        return np.concatenate(looked)
+
+    def _settle(self, bundle: Bundle) -> FeatureSpace:
+        """The critic's features where they are of use, else random ones."""
+        golden = bundle.golden
+        if self._critic is not None and self._critic.gives_features:
+            other = None if golden.label is None else np.roll(golden.label, 1)
+            of_critic, relabelled = (self._critic.look(golden.sample, label)[1] for label in (golden.label, other))
+            if of_critic is not None and relabelled is not None:
+                space = FeatureSpace.of_critic(of_critic, relabelled)
+                if space is not None:
+                    return space
+        return FeatureSpace.of_samples(self.samples(self.batch, 0)[0], bundle.manifest.sample)
+
+
+class _Critic:
+    """Scores and features in one run; the engine gives the scores alone."""
+
+    def __init__(self, bundle: Bundle, threads: int) -> None:
+        options = require_runtime().SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        described = bundle.manifest.onnx.critic
+        assert described is not None  # noqa: S101, a critic has a signature
+        self._takes_label = any(tensor.name == "label" for tensor in described.inputs)
+        self.gives_features = any(tensor.name == "features" for tensor in described.outputs)
+        self._outputs = ["score", "features"] if self.gives_features else ["score"]
+        try:
+            self._session = require_runtime().InferenceSession(
+                bundle.critic, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise BundleError(f"{CRITIC}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+
+    def look(self, samples: Singles, label: Labels | None) -> tuple[Singles, Singles | None]:
+        """Scores float32 [n], and features float32 [n, ...] if it gives any."""
+        feed: dict[str, Any] = {"sample": samples}
+        if self._takes_label:
+            feed["label"] = label
+        outputs = self._session.run(self._outputs, feed)
+        return outputs[0], outputs[1] if self.gives_features else None

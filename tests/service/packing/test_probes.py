@@ -1,0 +1,46 @@
+"""Golden probes: one a label, measured at every batch size, with a tolerance for what was not tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.bundle import Golden, Latent, read_bundle
+from service.bundle.golden import Measured
+from service.packing.probes import golden_inputs
+
+CPU = "CPUExecutionProvider"
+
+
+def test_one_probe_a_label_as_far_as_there_is_room() -> None:
+    latent = Latent(dim=3)
+    assert len(golden_inputs(latent, None, [4])[0]) == 16
+    for labels, shape, probes in ((10, [4], 16), (300, [3, 8, 8], 300), (5000, [4], 1024), (500, [3, 512, 512], 16)):
+        z, label = golden_inputs(latent, labels, shape)
+        assert label is not None
+        assert len(z) == len(label) == probes
+        assert np.array_equal(label, np.arange(probes) % labels)
+        # Without a shape they are the first of the same.
+        assert np.array_equal(golden_inputs(latent, labels)[0], z[:16])
+
+
+def test_every_batch_size_is_measured(bundle: Path) -> None:
+    golden = read_bundle(bundle).golden
+    assert {(row.provider, row.precision) for row in golden.table} == {(CPU, "fp32")}
+    assert {1, 2, 64} <= {row.batch for row in golden.table}
+    assert max(row.difference for row in golden.table) == golden.measured
+    assert golden.floor == pytest.approx(5e-5 * 2)
+    assert Golden.from_bytes(golden.to_bytes()).table == golden.table
+
+
+def test_what_was_not_tried_is_given_the_widest_tolerance() -> None:
+    nothing = np.zeros((1, 1), np.float32)
+    table = (Measured(CPU, "fp32", 1, 0.1), Measured(CPU, "fp32", 8, 0.2), Measured("Other", "fp32", 1, 0.5))
+    golden = Golden(nothing, None, nothing, None, 0.5, 2.0, floor=0.5, table=table)
+    assert golden.tolerance_at(CPU, "fp32", 8) == pytest.approx(0.8)
+    assert golden.tolerance_at(CPU, "fp32", 1) == 0.5
+    assert golden.tolerance_at(CPU, "fp32", 5) == pytest.approx(0.8)
+    assert golden.tolerance_at("Other", "fp32", 1) == 2
+    assert golden.tolerance_at(CPU, "int8", 8) == golden.tolerance_at("New", "fp32", 8) == 2
