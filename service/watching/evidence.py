@@ -18,19 +18,19 @@ There is no clock in it. Rows must be independent: a repeated latent counts once
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from service.watching.alarm import Alarm, kept, raised
 from service.watching.reference import BINS
 
 Floats = NDArray[np.float64]
 
 DOUBT = 0.01  # the share of references, at most, by whose own error a bet's mean exceeds 1
-CALM = 4  # an alarm clears after so many times the rows that the drift took to show
 
 _SECONDS_A_DAY = 86_400
 # In standard deviations of a Gaussian signal, with the relative weight of each direction. A smaller shift than the
@@ -84,27 +84,11 @@ def bin_bets() -> tuple[Floats, Floats]:
     return np.array(ratios), weights / weights.sum()
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """The last time the evidence reached the threshold, in rows seen by then; `arm` and `signal` are indices.
-
-    `began`: the likeliest start of the drift by the bet that gained most. `again`: how often evidence gathered anew
-    reached the threshold since the alarm was first raised.
-    """
-
-    rows: int
-    began: int
-    arm: int
-    signal: int
-    again: int = 0
-
-
 class Evidence:
     """The evidence of one model, over arms and signals.
 
-    At the threshold the alarm is raised and the evidence starts again from nothing. The alarm stands, and is renewed
-    each time the new evidence reaches the threshold, until CALM times the rows between `began` and `rows` have passed
-    without that.
+    At the threshold the alarm is raised and the evidence starts again from nothing; the alarm stands, and is renewed
+    each time the new evidence reaches the threshold, until that has not happened for long (see `alarm`).
     """
 
     def __init__(self, reference_rows: ArrayLike, arms: int, threshold: float, cells: int = 1) -> None:
@@ -195,7 +179,7 @@ class Evidence:
         state = {
             "layout": self._layout,
             "rows": self._rows,
-            "log_m": np.maximum(self._log_m, _LEAST).tolist(),
+            "log_m": np.maximum(self._log_m, LEAST).tolist(),
             "gain": self._gain.tolist(),
             "age": self._age.tolist(),
             "totals": [bins.tolist(), rows.tolist()],
@@ -213,12 +197,12 @@ class Evidence:
             if state["layout"] != self._layout:
                 return False
             rows, alarm = int(state["rows"]), Alarm(**state["alarm"]) if state["alarm"] else None
-            log_m, gain, age = (_read(state[name], self._shape) for name in ("log_m", "gain", "age"))
-            totals = tuple(_read(part, old.shape) for part, old in zip(state["totals"], self._totals, strict=True))
+            log_m, gain, age = (read_state(state[name], self._shape) for name in ("log_m", "gain", "age"))
+            totals = tuple(read_state(part, old.shape) for part, old in zip(state["totals"], self._totals, strict=True))
         except (ValueError, KeyError, TypeError):
             return False
         self._rows, self._alarm, self._age, self._gain = rows, alarm, age.astype(np.int64), gain
-        self._log_m = np.where(log_m > _LEAST, log_m, -np.inf)
+        self._log_m = np.where(log_m > LEAST, log_m, -np.inf)
         self._totals = totals[0], totals[1]
         return True
 
@@ -228,21 +212,20 @@ class Evidence:
         self._age = np.zeros(self._shape, np.int64)
 
     def _judge(self) -> None:
-        standing = self._alarm
-        if self.log_value >= self._log_threshold:
-            arm, signal, bet = np.unravel_index(np.argmax(self._log_m + self._log_weights), self._shape)
-            began = self._rows - int(self._age[arm, signal, bet])
-            again = standing.again + 1 if standing else 0
-            self._alarm = Alarm(self._rows, began, int(arm), int(signal), again)
-            self._restart()
-        elif standing and self._rows - standing.rows >= CALM * (standing.rows - standing.began):
-            self._alarm = None
+        if self.log_value < self._log_threshold:
+            self._alarm = kept(self._alarm, self._rows)
+            return
+        arm, signal, bet = np.unravel_index(np.argmax(self._log_m + self._log_weights), self._shape)
+        began = self._rows - int(self._age[arm, signal, bet])
+        self._alarm = raised(self._alarm, Alarm(self._rows, began, int(arm), int(signal)))
+        self._restart()
 
 
-_LEAST = -1e300  # stands for the logarithm of nothing where a text cannot hold it
+LEAST = -1e300  # stands for the logarithm of nothing where a text cannot hold it
 
 
-def _read(values: object, shape: tuple[int, ...]) -> Floats:
+def read_state(values: object, shape: tuple[int, ...]) -> Floats:
+    """Finite numbers of this shape. Raises ValueError."""
     read = np.asarray(values, np.float64)
     if read.shape != shape or not np.isfinite(read).all():
         raise ValueError("malformed state")

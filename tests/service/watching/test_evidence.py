@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from service.watching.alarm import CALM
 from service.watching.evidence import (
-    CALM,
     DOUBT,
     Evidence,
     accumulate,

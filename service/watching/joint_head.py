@@ -1,0 +1,160 @@
+"""From white components to the vector that `multivariate` adds up: clipped components, norm bins, clusters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.watching.reference import BINS, Distribution
+
+CLUSTERS = 20
+
+_ROUNDS = 20  # of k-means
+_SAMPLE = 20_000  # rows for k-means
+_LEAST_VARIANCE = 0.05  # of a clipped component in a cell
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class JointHead:
+    """What turns white components float64 [n, k] into the vector that is summed: k clipped ones, norm bins, clusters.
+
+    Labels and truncations do not vary alike, and what mix of them is asked for is no drift: each cell has its own.
+
+    Attributes:
+        radius: to which components are clipped.
+        offsets, roots: float64 [cells, k] and [cells, k, k], the mean of the clipped, and what makes them white again.
+        norms: [cells], the distribution of the norm before clipping.
+        centroids: float64 [CLUSTERS, k]; [0, k] where there are several cells: their mix would move the clusters.
+        shares: float64 [clusters], of the reference.
+        unions: bool [u, clusters], of close ones.
+        rows: reference samples of the smallest cell.
+    """
+
+    radius: float
+    offsets: Floats
+    roots: Floats
+    norms: tuple[Distribution, ...]
+    centroids: Floats
+    shares: Floats
+    unions: NDArray[np.bool_]
+    rows: int
+
+    @property
+    def size(self) -> int:
+        """Components, k."""
+        return int(self.offsets.shape[1])
+
+    @property
+    def width(self) -> int:
+        """The length of the summed vector."""
+        return self.size + BINS + len(self.centroids)
+
+    @classmethod
+    def of(cls, components: Floats, cells: NDArray[np.int64], count: int) -> JointHead:
+        """Fit to a reference: finite components float64 [n, k], centred by cell, and the cell of each row, int64 [n],
+        of `count`, each with more than k rows."""
+        norms = np.linalg.norm(components, axis=1)
+        radius = _radius(norms, components.shape[1])
+        clipped = _clip(components, norms, radius)
+        own = [clipped[cells == cell] for cell in range(count)]
+        offsets = np.stack([rows.mean(axis=0) for rows in own])
+        centroids, shares = np.empty((0, components.shape[1])), np.empty(0)
+        if count == 1:
+            centroids = _centroids(components, np.random.default_rng(0))
+            shares = np.bincount(_nearest(components, centroids), minlength=CLUSTERS) / len(components)
+        return cls(
+            radius,
+            offsets,
+            np.stack([_inverse_root(rows - offset) for rows, offset in zip(own, offsets, strict=True)]),
+            tuple(Distribution.of(norms[cells == cell]) for cell in range(count)),
+            centroids,
+            shares,
+            _unions(centroids, shares),
+            min(len(rows) for rows in own),
+        )
+
+    def vectors(self, components: Floats, cells: NDArray[np.int64], generator: np.random.Generator) -> Floats:
+        """The vector of each row, float64 [n, width], to be summed; NaN where the components are not finite."""
+        vectors = np.full((len(components), self.width), np.nan)
+        for cell in range(len(self.norms)):
+            rows = np.flatnonzero((cells == cell) & np.isfinite(components).all(axis=1))
+            own = components[rows]
+            norms = np.linalg.norm(own, axis=1)
+            parts = [
+                (_clip(own, norms, self.radius) - self.offsets[cell]) @ self.roots[cell],
+                np.eye(BINS)[self.norms[cell].bins(norms, generator)],
+            ]
+            if len(self.centroids):
+                parts.append(np.eye(CLUSTERS)[_nearest(own, self.centroids)])
+            vectors[rows] = np.concatenate(parts, axis=1)
+        return vectors
+
+
+def _inverse_root(centred: Floats) -> Floats:
+    """C^(-1/2) of the covariance C of centred rows, never more than a few times as large: what hardly varies in the
+    reference would make a drift of a rounding."""
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    root: Floats = (axes / np.sqrt(np.maximum(variances, _LEAST_VARIANCE))) @ axes.T
+    return root
+
+
+def _clip(components: Floats, norms: Floats, radius: float) -> Floats:
+    clipped: Floats = components * np.minimum(1, radius / np.maximum(norms, radius))[:, None]
+    return clipped
+
+
+def _radius(norms: Floats, components: int) -> float:
+    """The largest radius at which the clipped square norm varies no more, relatively, than a normal vector's."""
+    for radius in np.quantile(norms, np.linspace(1, 0.3, 36)):
+        squares = np.square(np.minimum(norms, radius))
+        if squares.var() <= 2 / components * squares.mean() ** 2:
+            break
+    return float(radius)
+
+
+def _nearest(components: Floats, centroids: Floats) -> NDArray[np.int64]:
+    distances = np.square(centroids).sum(axis=1) - 2 * components @ centroids.T
+    return np.asarray(distances.argmin(axis=1), np.int64)
+
+
+def _centroids(components: Floats, rng: np.random.Generator) -> Floats:
+    """k-means by Lloyd's algorithm, from rows far from each other (k-means++)."""
+    sample = components[rng.choice(len(components), min(len(components), _SAMPLE), replace=False)]
+    centroids = sample[:1]
+    distances = np.square(sample - centroids).sum(axis=1)
+    while len(centroids) < CLUSTERS:
+        chance = distances / distances.sum() if distances.any() else None
+        centroids = np.concatenate([centroids, sample[rng.choice(len(sample), 1, p=chance)]])
+        distances = np.minimum(distances, np.square(sample - centroids[-1]).sum(axis=1))
+    for _ in range(_ROUNDS):
+        nearest = _nearest(sample, centroids)
+        counts = np.bincount(nearest, minlength=CLUSTERS)
+        sums = np.stack([np.bincount(nearest, weights=column, minlength=CLUSTERS) for column in sample.T], axis=1)
+        centroids = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
+    return centroids
+
+
+def _unions(centroids: Floats, shares: Floats) -> NDArray[np.bool_]:
+    """Each cluster, and the unions on the way to two, joining by Ward's rule: bool [unions, clusters]."""
+    groups = [
+        (np.arange(len(shares)) == c, share, centre)
+        for c, (share, centre) in enumerate(zip(shares, centroids, strict=True))
+    ]
+    groups = [group for group in groups if 0 < group[1] < 1]
+    found = [members for members, _, _ in groups]
+    while len(groups) > 2:
+        costs = {
+            (i, j): a[1] * b[1] / (a[1] + b[1]) * np.square(a[2] - b[2]).sum()
+            for i, a in enumerate(groups)
+            for j, b in enumerate(groups[:i])
+        }
+        i, j = min(costs, key=costs.__getitem__)
+        (one, p, x), (other, q, y) = groups[i], groups[j]
+        groups = [group for k, group in enumerate(groups) if k not in (i, j)]
+        groups.append((one | other, p + q, (p * x + q * y) / (p + q)))
+        found.append(one | other)
+    return np.array(found, np.bool_).reshape(len(found), len(centroids))
