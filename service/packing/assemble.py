@@ -33,11 +33,9 @@ from service.packing.real import Real
 from service.packing.reference import make_reference
 from service.sampling.engine import Engine, require_runtime
 from service.sampling.request import RowsRequest
+from service.sampling.sessions import CUDA
 from service.watching.reference import BINS, Reference
 
-FP32 = "fp32"  # the precision of a generator that nothing else is said of
-
-_CUDA = "CUDAExecutionProvider"
 _PREVIEW, _PREVIEW_SEED = 64, 1
 
 
@@ -111,8 +109,7 @@ def assemble_bundle(
         reference=None,
     )
     engines = _engines(draft)
-    precision = str((stated.lineage.evaluation or {}).get("precision", FP32))
-    golden = measure_golden(engines, precision, z, label, golden_sample, golden_score, measured)
+    golden = measure_golden(engines, z, label, golden_sample, golden_score, measured)
     engine = engines[0]
     engine.bundle = draft = Bundle(out, stated, generator, critic, golden, None)
     engine.warm_up()
@@ -142,8 +139,8 @@ def assemble_bundle(
 def _engines(draft: Bundle) -> list[Engine]:
     """What this machine can run the generator on: the CPU, and CUDA where it works."""
     engines = [Engine(draft, "cpu")]
-    if _CUDA in require_runtime().get_available_providers():
-        engines += [engine for engine in [Engine(draft, "auto")] if engine.provider == _CUDA]
+    if CUDA in require_runtime().get_available_providers():
+        engines += [engine for engine in [Engine(draft, "auto")] if engine.provider == CUDA]
     return engines
 
 

@@ -43,7 +43,6 @@ def golden_inputs(
 
 def measure_golden(
     engines: Sequence[Engine],
-    precision: str,
     z: Floats,
     label: Labels | None,
     golden_sample: Floats | None,
@@ -67,7 +66,7 @@ def measure_golden(
     for engine in engines:
         for size in _BATCHES:
             difference = float(np.abs(generate(engine, rows[:size]) - golden_sample[rows[:size]]).max())
-            table.append(Measured(engine.provider, precision, size, max(measured, difference)))
+            table.append(Measured(engine.provider, engine.precision, size, max(measured, difference)))
     measured = max(row.difference for row in table)
     value_range = first.bundle.manifest.sample.value_range
     span = value_range[1] - value_range[0] if value_range else float(np.ptp(golden_sample))

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from service.bundle import Bundle
 from service.bundle.files import CRITIC
-from service.errors import BundleError
+from service.sampling.cuda import on_device
 from service.sampling.engine import Engine, require_runtime
 from service.sampling.request import RowsRequest
+from service.sampling.sessions import CPU, open_session
 from service.watching.feature_space import FeatureMap, FeatureSpace
 from service.watching.signals import CRITIC_SCORE, sample_signals
 
@@ -59,7 +60,7 @@ class Drawer:
     def __init__(self, bundle: Bundle) -> None:
         cores = len(os.sched_getaffinity(0))
         self._manifest = bundle.manifest
-        self._engine = Engine(bundle, "auto", threads=cores)
+        self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
         self._critic = None if bundle.critic is None else _Critic(bundle, cores)
         size = 4 * math.prod(bundle.manifest.sample.shape)
         self.batch = min(_BATCH, max(1, _BATCH_BYTES // size))
@@ -84,9 +85,10 @@ class Drawer:
         while made < n and (made == 0 or time.monotonic() - began < seconds):
             count = min(self.batch, n - made)
             turns = None if labels is None else np.arange(made, made + count) % labels
-            samples, label = self.samples(count, offset + made, truncation, turns)
+            z, label = self._inputs(count, offset + made, truncation, turns)
+            samples, columns = self._run(z, label)
             score, of_critic = (None, None) if self._critic is None else self._critic.look(samples, label)
-            for name, values in sample_signals(samples, self._manifest.sample).items():
+            for name, values in sample_signals(samples, self._manifest.sample, columns).items():
                 signals.setdefault(name, []).append(values)
             if score is not None:
                 signals.setdefault(CRITIC_SCORE, []).append(score.astype(np.float64))
@@ -103,13 +105,9 @@ class Drawer:
             time.monotonic() - began,
         )
 
-    def samples(
-        self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None
-    ) -> tuple[Singles, Labels | None]:
-        """Samples float32 [n, *shape] of one batch, with their labels."""
-        request = RowsRequest(n=n, seed=REFERENCE_SEED, offset=offset, truncation=truncation, labels=labels)
-        z, label = request.inputs(self._manifest, 0, n)
-        return self._engine.generate(z, label), label
+    def samples(self, n: int, offset: int) -> Singles:
+        """Samples float32 [n, *shape] of one batch."""
+        return self._engine.generate(*self._inputs(n, offset))
 
     def features(self, samples: Singles) -> Singles:
         """Features float32 [n, d] of samples that are there already, whatever their labels."""
@@ -122,6 +120,19 @@ class Drawer:
             looked.append(self._map.features(part, of_critic))
         return np.concatenate(looked)
 
+    def _inputs(
+        self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None
+    ) -> tuple[Singles, Labels | None]:
+        request = RowsRequest(n=n, seed=REFERENCE_SEED, offset=offset, truncation=truncation, labels=labels)
+        return request.inputs(self._manifest, 0, n)
+
+    def _run(self, z: Singles, label: Labels | None) -> tuple[Singles, Singles | None]:
+        """Samples, and their signals where the served graph computes them."""
+        if "signals" not in self._engine.outputs:
+            return self._engine.generate(z, label), None
+        samples, columns = self._engine.run(z, label, ("sample", "signals"))
+        return samples, columns
+
     def _settle(self, bundle: Bundle) -> FeatureSpace:
         """The critic's features where they are of use, else random ones."""
         golden = bundle.golden
@@ -132,32 +143,27 @@ class Drawer:
                 space = FeatureSpace.of_critic(of_critic, relabelled)
                 if space is not None:
                     return space
-        return FeatureSpace.of_samples(self.samples(self.batch, 0)[0], bundle.manifest.sample)
+        return FeatureSpace.of_samples(self.samples(self.batch, 0), bundle.manifest.sample)
 
 
 class _Critic:
     """Scores and features in one run; the engine gives the scores alone."""
 
     def __init__(self, bundle: Bundle, threads: int) -> None:
-        options = require_runtime().SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         described = bundle.manifest.onnx.critic
         assert described is not None  # noqa: S101, a critic has a signature
         self._takes_label = any(tensor.name == "label" for tensor in described.inputs)
         self.gives_features = any(tensor.name == "features" for tensor in described.outputs)
         self._outputs = ["score", "features"] if self.gives_features else ["score"]
-        try:
-            self._session = require_runtime().InferenceSession(
-                bundle.critic, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise BundleError(f"{CRITIC}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+        content = bundle.critic or b""
+        self._session = open_session(require_runtime(), content, CRITIC, "auto", threads)
 
     def look(self, samples: Singles, label: Labels | None) -> tuple[Singles, Singles | None]:
         """Scores float32 [n], and features float32 [n, ...] if it gives any."""
         feed: dict[str, Any] = {"sample": samples}
         if self._takes_label:
             feed["label"] = label
-        outputs = self._session.run(self._outputs, feed)
+        on_cpu = self._session.get_providers()[0] == CPU
+        run = self._session.run
+        outputs = run(self._outputs, feed) if on_cpu else on_device(run, self._outputs, feed)
         return outputs[0], outputs[1] if self.gives_features else None

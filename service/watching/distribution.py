@@ -17,6 +17,8 @@ BINS = 20
 
 _SLOTS = 32  # of a row of the table: a power of two over BINS, for a search of a fixed number of steps
 _STEPS = (16, 8, 4, 2, 1)
+_ROUNDING = 1e-6  # of the largest edge: what two machines, or float32 and float64, make of the same atom
+_LEAST_GAP = 1e-3  # of the gap between edges, which rounding may not blur
 
 Floats = NDArray[np.float64]
 Bins = NDArray[np.int64]
@@ -58,15 +60,17 @@ class BinTable:
     def __init__(self, distributions: Sequence[Distribution]) -> None:
         size = (len(distributions), _SLOTS)
         edges, below, before = np.full(size, np.inf), np.ones(size), np.zeros(size)
-        at_most = np.ones(size)
+        at_most, slack = np.ones(size), np.zeros(size)
         for row, each in enumerate(distributions):
             m = len(each.edges)
             edges[row, :m] = each.edges
             below[row, :m] = each.below
             at_most[row, :m] = each.at_most
             before[row, 1 : m + 1] = each.at_most
-        self._edges, self._below, self._at_most, self._before = (
-            part.ravel() for part in (edges, below, at_most, before)
+            blur = _ROUNDING * np.abs(each.edges).max()
+            slack[row] = min(blur, _LEAST_GAP * np.diff(each.edges).min(initial=np.inf))
+        self._edges, self._below, self._at_most, self._before, self._slack = (
+            part.ravel() for part in (edges, below, at_most, before, slack)
         )
 
     def bins(self, values: Floats, which: Bins, generator: np.random.Generator) -> Bins:
@@ -74,9 +78,11 @@ class BinTable:
         is not finite or the index is negative."""
         counted = np.isfinite(values) & (which >= 0)
         place = np.where(counted, which, 0) * _SLOTS
-        for step in _STEPS:  # to the first edge >= x
-            place += step * (self._edges[place + (step - 1)] < values)
-        on_edge = self._edges[place] == values
+        slack = self._slack[place]
+        least = values - slack
+        for step in _STEPS:  # to the first edge >= x, or less than that by a rounding
+            place += step * (self._edges[place + (step - 1)] < least)
+        on_edge = self._edges[place] <= values + slack
         below = self._below[place]
         low = np.where(on_edge, below, self._before[place])
         high = np.where(on_edge, self._at_most[place], below)

@@ -15,8 +15,11 @@ MOST_COLUMNS = 16  # of a table that are signals: the first
 _GREY_LEVELS = 255
 
 
-def sample_signals(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, NDArray[np.float64]]:
-    """Signals of samples float32 [n, *shape], each float64 [n], NaN where the sample is not finite.
+def sample_signals(
+    samples: NDArray[np.float32], spec: SampleSpec, columns: NDArray[np.float32] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Signals of samples float32 [n, *shape], each float64 [n], NaN where the sample is not finite. What the engine
+    computed of them already, its output `signals`, is taken from `columns` float32 [n, S].
 
     mean, std: over the values of the sample.
     saturated_share: share of values that an 8-bit image would show as pure black or white; images only.
@@ -25,15 +28,12 @@ def sample_signals(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, 
     column:NAME: the value of one of a table's first MOST_COLUMNS columns.
     """
     flat = samples.reshape(len(samples), -1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        signals = {MEAN: flat.mean(axis=1, dtype=np.float64), STD: flat.std(axis=1, dtype=np.float64)}
-        finite = np.isfinite(signals[MEAN])
-        if spec.kind == "image" and spec.value_range is not None:
-            low, high = spec.value_range
-            half_step = (high - low) / (2 * _GREY_LEVELS)
-            saturated = (flat <= low + half_step) | (flat >= high - half_step)
-            signals[SATURATED_SHARE] = np.where(finite, saturated.mean(axis=1), np.nan)
-            signals[HIGH_FREQUENCY] = np.where(finite, _neighbour_difference(samples) / (high - low) ** 2, np.nan)
+    if columns is None:
+        signals = _computed(samples, flat, spec)
+    else:
+        named = zip(signal_columns(spec), columns.T.astype(np.float64), strict=True)
+        signals = {name: values for name, values in named if name != NONFINITE}
+    finite = np.isfinite(signals[MEAN])
     for index, name in enumerate(_column_names(spec)):
         signals[name] = np.where(finite, flat[:, index].astype(np.float64), np.nan)
     return signals
@@ -45,6 +45,22 @@ def signal_names(spec: SampleSpec, *, has_critic: bool) -> list[str]:
     if has_critic:
         names.append(CRITIC_SCORE)
     return names
+
+
+def _computed(
+    samples: NDArray[np.float32], flat: NDArray[np.float32], spec: SampleSpec
+) -> dict[str, NDArray[np.float64]]:
+    """What the engine would have computed."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        signals = {MEAN: flat.mean(axis=1, dtype=np.float64), STD: flat.std(axis=1, dtype=np.float64)}
+        finite = np.isfinite(signals[MEAN])
+        if spec.kind == "image" and spec.value_range is not None:
+            low, high = spec.value_range
+            half_step = (high - low) / (2 * _GREY_LEVELS)
+            saturated = (flat <= low + half_step) | (flat >= high - half_step)
+            signals[SATURATED_SHARE] = np.where(finite, saturated.mean(axis=1), np.nan)
+            signals[HIGH_FREQUENCY] = np.where(finite, _neighbour_difference(samples) / (high - low) ** 2, np.nan)
+    return signals
 
 
 def _column_names(spec: SampleSpec) -> list[str]:

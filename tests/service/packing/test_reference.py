@@ -141,7 +141,7 @@ def test_a_critic_that_speaks_of_the_label_gives_no_features(tmp_path: Path) -> 
 
 def test_real_samples_are_kept_as_features_and_measured(tmp_path: Path, bundle: Path) -> None:
     rows = Drawer(read_bundle(bundle))
-    own = np.concatenate([rows.samples(250, 1 << 46)[0], rows.samples(250, 1 << 47)[0]])
+    own = np.concatenate([rows.samples(250, 1 << 46), rows.samples(250, 1 << 47)])
     near = make_reference(read_bundle(bundle), 2000, (own, 900)).real
     far = make_reference(read_bundle(bundle), 2000, (np.clip(own + 0.3, -1, 1), 500)).real
     assert near is not None

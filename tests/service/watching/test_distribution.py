@@ -78,3 +78,21 @@ def test_a_mixture_is_binned_as_each_alone() -> None:
     for index, distribution in enumerate(known):
         expected = distribution.bins(values[which == index], rng)
         assert np.array_equal(bins[which == index], expected)
+
+
+@pytest.mark.parametrize("draw", [SIGNALS["one value"], SIGNALS["discrete"], SIGNALS["an atom at both ends"]])
+def test_an_atom_is_the_same_after_a_rounding(draw: Draw) -> None:
+    """Made in float32 with other constants, values are off in their last bits."""
+    rng = np.random.default_rng(1)
+    distribution = Distribution.of(draw(rng, 1_000_000) / 7)
+    for off in (1 + 1e-7, 1 - 1e-7):
+        rounded = (draw(rng, 10_000) * np.float32(1 / 7)).astype(np.float32).astype(np.float64) * off
+        counts = np.bincount(distribution.bins(rounded, rng), minlength=BINS)
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_a_small_spread_far_from_zero_keeps_its_bins() -> None:
+    rng = np.random.default_rng(1)
+    distribution = Distribution.of(1000 + 1e-4 * rng.normal(size=200_000))
+    counts = np.bincount(distribution.bins(1000 + 1e-4 * rng.normal(size=10_000), rng), minlength=BINS)
+    assert stats.chisquare(counts).pvalue > 1e-3
