@@ -1,0 +1,45 @@
+"""The fault injector, for benchmarks and tests: faulty bundles, faulty traffic, and the cause each must be given."""
+
+from benchmarks.faults.bundles import (
+    Fault,
+    drop_mode,
+    flip_bit,
+    in_precision,
+    nan_at_rate,
+    precision,
+    swap,
+    zero_channel,
+)
+from benchmarks.faults.cases import CASES, Case, Cause
+from benchmarks.faults.traffic import (
+    Traffic,
+    by_seed,
+    label_mix,
+    repeated_latent,
+    requested_truncation,
+    truncated_latents,
+    wide_latents,
+    without_seed,
+)
+
+__all__ = [
+    "CASES",
+    "Case",
+    "Cause",
+    "Fault",
+    "Traffic",
+    "by_seed",
+    "drop_mode",
+    "flip_bit",
+    "in_precision",
+    "label_mix",
+    "nan_at_rate",
+    "precision",
+    "repeated_latent",
+    "requested_truncation",
+    "swap",
+    "truncated_latents",
+    "wide_latents",
+    "without_seed",
+    "zero_channel",
+]
