@@ -34,7 +34,7 @@ from service.packing.reference import make_reference
 from service.sampling.engine import Engine, require_runtime
 from service.sampling.request import RowsRequest
 from service.sampling.sessions import CUDA
-from service.watching.reference import BINS, Reference
+from service.watching.reference import BINS, RealSide, Reference
 
 _PREVIEW, _PREVIEW_SEED = 64, 1
 
@@ -55,7 +55,7 @@ def assemble_bundle(
     lineage: Lineage | None = None,
     license_id: str | None = None,
     reference_samples: int | None = None,
-    real: Real | None = None,
+    real: Real | RealSide | None = None,
 ) -> Manifest:
     """Write a bundle to the folder `out`.
 
@@ -72,7 +72,8 @@ def assemble_bundle(
         measured: a difference between original and engine that was seen on other samples than these few.
         reference_samples: samples the reference is made from at truncation 1, fewer where they would take longer than
             two minutes; None: 100,000, and 20,000 a label where there is time.
-        real: real samples (`keep_real`), to tell later when the generator's reference has gone stale.
+        real: real samples (`keep_real`), or what another bundle kept of them, to tell later when the generator's
+            reference has gone stale.
 
     Raises BundleError: the graphs are not what they should be, or their outputs are not finite.
     """

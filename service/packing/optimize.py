@@ -21,6 +21,7 @@ from service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
 from service.packing.int8 import Feed, quantize_int8
 from service.sampling.engine import require_runtime
 from service.sampling.request import RowsRequest
+from service.watching.reference import Reference
 
 Precision = Literal["int8", "fp16"]
 Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]
@@ -57,6 +58,10 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     already = (manifest.lineage.evaluation or {}).get("precision")
     if already is not None:
         raise BundleError(f"{path}: is {already} already; start from the float32 bundle it was made of")
+    try:
+        real = None if original.reference is None else Reference.from_bytes(original.reference, []).real
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
     float32 = graph.parse(original.generator, GENERATOR)
     try:
         variant = (
@@ -90,6 +95,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
         lineage=lineage,
         license_id=manifest.license,
         reference_samples=None if manifest.monitor is None else manifest.monitor.reference_samples,
+        real=real,
     )
     return written, measured
 

@@ -28,13 +28,13 @@ _LESSON_SHARE = 1 / 8  # of the reference, at the most
 _LESSON, _TRUNCATED = 1 << 40, 1 << 41  # rows of the seed, out of the reference's way
 
 
-def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | None = None) -> Reference:
+def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealSide | None = None) -> Reference:
     """The reference of a bundle's generator.
 
     Args:
         bundle: with golden samples.
         wanted: samples at truncation 1; None: 100,000, or 20,000 a label where they are more and there is time.
-        real: real samples, if there are any.
+        real: real samples, if there are any; or what another bundle with the same critic has kept of them.
 
     Raises BundleError: a signal is not finite.
     """
@@ -132,11 +132,17 @@ def _as_prior(rows: Rows, manifest: Manifest) -> NDArray[np.intp]:
     return np.sort(np.concatenate(taken))
 
 
-def _real_side(drawer: Drawer, head: FeatureHead, plain: Rows, real: Real, mixed: Manifest | None) -> RealSide:
+def _real_side(
+    drawer: Drawer, head: FeatureHead, plain: Rows, real: Real | RealSide, mixed: Manifest | None
+) -> RealSide | None:
     """Features of the real samples, and their distance from generated ones, whose labels are first brought to the
-    prior of the manifest `mixed`."""
-    samples, count = real
-    features = drawer.features(samples)
+    prior of the manifest `mixed`; None where the features that were kept are others than this bundle's."""
+    if isinstance(real, RealSide):
+        if drawer.space.source == "random" or real.features.shape[1] != len(head.center):
+            return None
+        features, count = real.features, real.samples
+    else:
+        features, count = drawer.features(real[0]), real[1]
     if mixed is not None:
         plain = plain.take(_as_prior(plain, mixed))
     chosen = np.random.default_rng(0).permutation(len(plain.features))[:KEPT]

@@ -71,6 +71,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
         label_prior=[0.19, *[0.09] * 9],
         sample=SampleSpec(kind="image", shape=[1, 16, 16], value_range=(-1, 1), channels="L"),
         license_id="Apache-2.0",
+        real=(np.random.default_rng(0).uniform(-1, 1, (64, 1, 16, 16)).astype(np.float32), 70),
     )
 
 
@@ -88,7 +89,8 @@ def test_the_contract_is_the_same(original: Path, variant: Bundle):
         assert getattr(after, field) == getattr(before, field)
     assert before.monitor is not None
     assert after.monitor is not None
-    for field in ("signals", "reference_samples", "bins", "cells", "pooled", "truncations", "features"):
+    assert after.monitor.real_distance is not None
+    for field in ("signals", "reference_samples", "bins", "cells", "pooled", "truncations", "features", "real_samples"):
         assert getattr(after.monitor, field) == getattr(before.monitor, field)
     assert {row.precision for row in variant.golden.table} == {(after.lineage.evaluation or {})["precision"]}
     assert after.onnx.generator == before.onnx.generator
