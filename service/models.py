@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
-from service.bundle import Bundle
-from service.errors import InvalidError, NotFoundError, NotReadyError
+import numpy as np
+
+from service.bundle import Bundle, read_bundle
+from service.errors import BundleError, InvalidError, LatentserveError, NotFoundError, NotReadyError
 from service.sampling.engine import Engine
+from service.sampling.latents import SEED_LIMIT
+from service.sampling.request import RowsRequest
 from service.sampling.sampler import Sampler
 from service.settings import Settings
-from service.watching.metrics import ModelMetrics
-from service.watching.monitor import Monitor
+from service.watching.judge import ROUND_SECONDS, Judge
+from service.watching.ledger import state_folder
+from service.watching.metrics import ModelMetrics, Watched
+from service.watching.monitor import Monitor, counted_signals
 from service.watching.reference import Reference
+from service.watching.scales import DETECTORS
 from service.watching.signals import signal_names
+from service.watching.watch import FILE_SECONDS, PROBE_SECONDS, Watch
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log
+
+
+_DRAINING = "is draining"
+CONTROL_ROWS = 64
+_MOST_LABELS = 100  # that have a series of their own
 
 
 class Model:
@@ -33,14 +48,22 @@ class Model:
         reference = Reference(0, {})
         if bundle.reference is not None:
             reference = Reference.from_bytes(bundle.reference, names)
-        self.metrics = ModelMetrics(self.name, self.version, names, reference.signals)
-        self.monitor = Monitor(self.engine, reference, self.metrics)
+        self.judge = Judge(
+            state_folder() / f"{self.name}-{self.version}", manifest, reference, settings.watched_rows_per_second
+        )
+        self.metrics = ModelMetrics(self.name, self.version, watched(bundle, reference))
+        self.monitor = Monitor(self.engine, reference, self.metrics, self.judge.ledger)
         self.sampler = Sampler(
             self.engine,
             settings.max_queue_rows,
             settings.max_unsent_bytes,
             self.monitor.offer,
+            self.monitor.wanted,
         )
+        self._watch = Watch(
+            [(ROUND_SECONDS, self._judge), (PROBE_SECONDS, self.probe), (FILE_SECONDS, self._read_again)]
+        )
+        self._mismatches = 0
         self.fault: str | None = "is being warmed up"
         self.headers = [
             (b"latentserve-model", self.name.encode()),
@@ -58,6 +81,7 @@ class Model:
     def start(self) -> None:
         """Warm up, replay the golden probes, and take requests if they pass."""
         self.engine.warm_up()
+        self._mismatches = 1  # the first replay decides by itself
         difference = self.probe()
         log.info(
             "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
@@ -65,32 +89,77 @@ class Model:
         )  # fmt: skip
         self.monitor.start()
         self.sampler.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Finish what is queued, flush the counts."""
-        self.fault = "is draining"
+        self.fault = _DRAINING
         self.sampler.stop()
         self.monitor.stop()
+        self._watch.stop()
+        self.judge.stop()
         self.metrics.flush()
 
     def probe(self) -> float:
-        """Replay the golden probes: how far they are off at most. A mismatch makes the model not ready."""
-        difference = self.engine.probe()
+        """Replay the golden probes: how far they are off at most. Two mismatches in a row make the model not ready, at
+        load one; a match makes it ready again."""
+        differences = self.engine.probe()
+        difference = float(differences.max())
         tolerance = self.bundle.golden.tolerance
-        matches = difference <= tolerance
-        self.metrics.probe_runs["match" if matches else "mismatch"].inc()
+        self.metrics.count_probes((differences <= tolerance).tolist())
         self.metrics.probe_error.set(difference)
-        self.metrics.ready.set(int(matches))
+        self._mismatches = 0 if difference <= tolerance else self._mismatches + 1
+        if self._mismatches == 1 or self.fault == _DRAINING:
+            return difference
         self.fault = None
-        if not matches:
+        if self._mismatches:
             self.fault = f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
             log.error("model %s %s is not ready: its %s", self.name, self.version, self.fault)
+        self.metrics.ready.set(int(self.fault is None))
+        self.judge.report_probes(self.fault)
         return difference
+
+    async def draw_control(self) -> None:
+        """Draw samples for nobody, every label alike, so that there is something to judge without traffic, and by seeds
+        that no client chose."""
+        labels = None
+        if self.bundle.manifest.labels is not None:
+            labels = np.arange(CONTROL_ROWS, dtype=np.int64) % len(self.bundle.manifest.labels)
+        seed = secrets.randbelow(SEED_LIMIT)
+        with suppress(LatentserveError):  # a full queue is traffic enough
+            await self.sampler.rows(RowsRequest(CONTROL_ROWS, seed, labels=labels, arm="control"))
+
+    def _judge(self) -> None:
+        if self.judge.hold():
+            self.metrics.show_verdict(self.judge.verdict()["cause"], self.judge.log_evidence())
+
+    def _read_again(self) -> None:
+        """Are the bundle's files still those that were loaded? What runs is in memory, but would not start again."""
+        try:
+            same = read_bundle(self.bundle.path).manifest == self.bundle.manifest
+        except BundleError as error:
+            same = False
+            log.error("model %s %s: its files changed on disk: %s", self.name, self.version, error)
+        if not same:
+            self.judge.report_changed_files()
 
     def require_ready(self) -> None:
         """Raise NotReadyError unless the model may serve."""
         if self.fault is not None:
             raise NotReadyError(f"model {self.name} {self.version}: {self.fault}")
+
+
+def watched(bundle: Bundle, reference: Reference) -> Watched:
+    """What there is to count of a bundle."""
+    labels = bundle.manifest.labels or []
+    return Watched(
+        signals=counted_signals(bundle, reference),
+        binned=reference.signals,
+        probes=len(bundle.golden.z),
+        components=0 if reference.features is None else reference.features.size,
+        labels=labels if len(labels) <= _MOST_LABELS else (),
+        detectors=DETECTORS,
+    )
 
 
 class Models:

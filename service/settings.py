@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     )
     deadline_seconds: float = Field(10.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
     hang_seconds: float = Field(60.0, gt=0, description="An engine call that takes longer makes the worker not alive.")
+    watched_rows_per_second: float = Field(
+        1000.0, gt=0, description="Rate up to which a model raises at most one false alarm of drift in 30 days."
+    )
     drain_seconds: int = Field(30, ge=0, description="Time that answers under way get when the server is stopped.")
     allow_open: bool = Field(False, description="Listen beyond this machine without keys.")
 

@@ -28,7 +28,7 @@ def check(bundle: Path, device: str) -> None:
         Reference.from_bytes(read.reference, signal_names(manifest.sample, has_critic=read.critic is not None))
     engine = Engine(read, device)  # type: ignore[arg-type]
     engine.warm_up()
-    difference = engine.probe()
+    difference = float(engine.probe().max())
     golden = read.golden
     if not difference <= golden.tolerance:
         raise BundleError(

@@ -1,4 +1,4 @@
-"""What is served: the pages of `/v1/models`."""
+"""What is served, and whether it changed: the pages of `/v1/models` and `/v1/drift`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def describe_model(models: Models, name: str) -> dict[str, object]:
     """`GET /v1/models/{model}`. Raises NotFoundError."""
     model = models.find(name, None)
     return {**_summary(model), "manifest": model.bundle.manifest.model_dump(mode="json")}
+
+
+def describe_drift(models: Models) -> dict[str, object]:
+    """`GET /v1/drift`."""
+    return {"models": [{"model": model.name, "version": model.version, **model.judge.verdict()} for model in models]}
 
 
 def _summary(model: Model) -> dict[str, object]:

@@ -19,12 +19,12 @@ from service.errors import (
     UnsupportedMediaError,
 )
 from service.http.body import SamplesBody, parse_body
-from service.http.catalogue import describe_model, list_models
+from service.http.catalogue import describe_drift, describe_model, list_models
 from service.http.problems import problem
 from service.http.samples import Samples
 from service.watching import metrics
 
-_SAMPLES, _MODELS, _METRICS = "/v1/samples", "/v1/models", "/metrics"
+_SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
 _JSON = b"application/json"
 # BentoML's page would load a tracker from elsewhere.
 _ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
@@ -49,6 +49,8 @@ class Routes:
             response = await self._samples.respond(_SAMPLES, self._body(headers, receive), accept, receive)
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)
+        elif path == _DRIFT:
+            response = await self._guarded(_DRIFT, scope, self._drift)
         elif path == _MODELS:
             response = await self._guarded(_MODELS, scope, self._list)
         elif path.startswith(f"{_MODELS}/"):
@@ -112,6 +114,9 @@ class Routes:
             response = problem(error)
         metrics.count_unrouted(route, response.status_code)
         return response
+
+    async def _drift(self, _scope: Scope) -> Response:
+        return _as_json(describe_drift(self._samples.models))
 
     async def _list(self, _scope: Scope) -> Response:
         return _as_json(list_models(self._samples.models))

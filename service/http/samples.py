@@ -29,6 +29,7 @@ from service.watching import metrics
 SHEET_LIMIT = 4096  # images on one contact sheet
 
 _PULSE_SECONDS = 0.25
+_CONTROL_SECONDS = 60.0
 _CLIENT_GONE = 499  # nobody reads it; it is counted
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
@@ -45,11 +46,17 @@ class Samples:
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
 
     async def pulse(self) -> None:
-        """Keep the metrics up to date and look at who waits, until cancelled."""
+        """Keep the metrics up to date, look at who waits, and draw control samples, until cancelled."""
+        due = time.monotonic() + _CONTROL_SECONDS
+        drawing: set[asyncio.Task[None]] = set()
         while True:
+            if time.monotonic() > due:
+                due = time.monotonic() + _CONTROL_SECONDS
+                drawing = {asyncio.create_task(model.draw_control()) for model in self.models if model.fault is None}
             self.update_metrics()
             self._waiting.look()
             await asyncio.sleep(_PULSE_SECONDS)
+            drawing = {task for task in drawing if not task.done()}
 
     def update_metrics(self) -> None:
         """Say how much is under way in this worker, and what was done."""

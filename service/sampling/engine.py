@@ -122,14 +122,22 @@ class Engine:
 
     def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
         """The critic's scores float32 [n] of samples float32 [n, *sample.shape]."""
-        if self._critic is None:
+        return self.criticise(sample, label)[0]
+
+    def criticise(
+        self, sample: NDArray[np.float32], label: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """The critic's scores float32 [n], and its features float32 [n, ...] if it gives any."""
+        described = self.bundle.manifest.onnx.critic
+        if self._critic is None or described is None:
             raise BundleError("the bundle has no critic")
         feed: dict[str, NDArray[np.generic]] = {"sample": sample}
-        if label is not None and self._critic_takes_label:
+        if label is not None and any(tensor.name == "label" for tensor in described.inputs):
             feed["label"] = label
-        if self.provider == CPU:
-            return self._critic.run(["score"], feed)[0]
-        return on_device(self._critic.run, ["score"], feed)[0]
+        names = [name for name in ("score", "features") if any(name == tensor.name for tensor in described.outputs)]
+        run = self._critic.run
+        outputs = run(names, feed) if self.provider == CPU else on_device(run, names, feed)
+        return outputs[0], outputs[1] if len(outputs) > 1 else None
 
     def warm_up(self) -> None:
         """Run batches of many sizes up to `max_batch`, and see whether a row depends on its batch.
@@ -155,15 +163,16 @@ class Engine:
         sizes = {1 << power for power in range(self.max_batch.bit_length())} | {3, 5, 7}
         return sorted(size for size in sizes | {self.max_batch - 1, self.max_batch} if 0 < size <= self.max_batch)
 
-    def probe(self) -> float:
-        """Replay the golden probes: the largest absolute difference from what was recorded (inf if not finite)."""
+    def probe(self) -> NDArray[np.float64]:
+        """Replay the golden probes: of each, the largest absolute difference from what was recorded, float64 [P];
+        infinite where it is not finite."""
         golden = self.bundle.golden
-        worst = 0.0
+        found = np.full(len(golden.z), np.inf)
         for start in range(0, len(golden.z), self.max_batch):
             rows = np.arange(start, min(start + self.max_batch, len(golden.z)))
-            difference = np.abs(self._replay(rows) - golden.sample[rows])
-            worst = max(worst, float(np.max(difference)) if np.isfinite(difference).all() else float("inf"))
-        return worst
+            difference = np.abs(self._replay(rows) - golden.sample[rows]).reshape(len(rows), -1).max(axis=1)
+            found[rows] = np.where(np.isfinite(difference), difference, np.inf)
+        return found
 
     def _replay(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Samples of golden probes. Raises BundleError: graphs can have the right signature and still not run."""
@@ -176,10 +185,6 @@ class Engine:
         if samples.shape != expected:
             raise BundleError(f"generator.onnx: gives samples of shape {samples.shape}, not {expected}")
         return samples
-
-    @property
-    def _critic_takes_label(self) -> bool:
-        return any(entry.name == "label" for entry in self._critic.get_inputs())  # type: ignore[union-attr]
 
     def _open(
         self, served: ServedGraph, device: Device, max_batch: int, *, tensorrt: bool

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from service.bundle import Bundle
 from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
 from service.sampling.heads import Output
-from service.sampling.request import ARMS, RowsRequest, draw_inputs
+from service.sampling.request import Part, RowsRequest, draw_inputs
 from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ _SLICE_ROWS = 256  # a large request enters the queue in slices of this many row
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
-_ARM = {arm: index for index, arm in enumerate(ARMS)}
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -42,14 +41,27 @@ class Rows:
     queue_seconds: float
 
 
+class Wanted(NamedTuple):
+    """What a watcher wants of a batch, asked before it is run: `outputs`, and a mark of its own."""
+
+    outputs: tuple[Output, ...] = ()
+    chosen: bool = False
+
+
 @dataclass(slots=True)
 class BatchDone:
-    """What watchers are told of a batch: samples, labels, the engine's time, and (index into ARMS, rows) in order."""
+    """What watchers are told of a batch: the parts of requests in it, in order, and their rows together.
 
-    samples: NDArray[np.float32]
+    `z` float32 [n, dim], `labels` int64 [n] or None, `made` [n, ...] by output: what the watcher wanted, and perhaps
+    more; `seconds` of the engine; `chosen` as the watcher had it.
+    """
+
+    parts: list[Part]
+    z: NDArray[np.float32]
     labels: NDArray[np.int64] | None
-    arms: list[tuple[int, int]]
+    made: dict[Output, NDArray[Any]]
     seconds: float
+    chosen: bool
 
 
 class Slice:
@@ -73,7 +85,8 @@ class Sampler:
         engine: loaded and warmed.
         max_queue_rows: rows that may wait; more raise QueueFullError.
         max_unsent_bytes: bytes of samples that may be asked for or made and not yet released.
-        on_batch: told of every batch, on the scheduler's thread; must return at once.
+        on_batch: told of every batch, on the thread that ran it; must return at once.
+        wanted: asked before every batch what `on_batch` needs of it, which the engine must have.
     """
 
     def __init__(
@@ -82,10 +95,12 @@ class Sampler:
         max_queue_rows: int,
         max_unsent_bytes: int = 1 << 28,
         on_batch: Callable[[BatchDone], None] = lambda _batch: None,
+        wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
         self.bundle: Bundle = engine.bundle
         self.engine = engine
         self._on_batch = on_batch
+        self._wanted = wanted
         self._max_unsent_bytes = max_unsent_bytes
         self._unsent_bytes = 0
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
@@ -203,9 +218,12 @@ class Sampler:
 
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         """Draw a batch's latents, run the engine, give each piece its rows."""
-        parts = [(piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces]
+        parts: list[Part] = [
+            (piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces
+        ]
         z, labels = draw_inputs(self.bundle.manifest, parts)
-        asked: list[Output] = ["sample", *{request.output for request, _, _ in parts} - {"sample"}]
+        wanted = self._wanted()
+        asked: list[Output] = list({*wanted.outputs, *(request.output for request, _, _ in parts)})
         began = time.perf_counter()
         if pieces[0].job.alone:
             request, start, _ = parts[0]
@@ -221,11 +239,8 @@ class Sampler:
             if labels is not None:
                 payload.labels.append(labels[position:stop])
             position = stop
-        samples: NDArray[np.float32] = made["sample"]
         try:
-            self._on_batch(
-                BatchDone(samples, labels, [(_ARM[request.arm], rows) for request, _, rows in parts], seconds)
-            )
+            self._on_batch(BatchDone(parts, z, labels, made, seconds, wanted.chosen))
         except Exception:
             log.exception("a watcher failed; the batch is served")
 

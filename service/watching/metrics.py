@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter as Tally
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,10 @@ from prometheus_client import REGISTRY as IN_PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from service.sampling.request import ARMS
+from service.watching.features import COMPONENT_LIMIT
+from service.watching.inputs import INPUTS
 from service.watching.reference import BINS
+from service.watching.verdict import CAUSES
 
 _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -69,7 +73,10 @@ READY = Gauge(
     "latentserve_model_ready", "1 when verified, warmed and its golden probes pass, in every worker.", _MODEL,
     multiprocess_mode="livemin",
 )  # fmt: skip
-PROBE_RUNS = Counter("latentserve_probe_runs_total", "Replays of the golden probes.", (*_MODEL, "outcome"))
+PROBE_RUNS = Counter(
+    "latentserve_probe_runs_total", "Replays of the golden probes, of which there is one a label at least.",
+    (*_MODEL, "probe", "outcome"),
+)  # fmt: skip
 PROBE_ERROR = Gauge(
     "latentserve_probe_abs_error", "Largest absolute difference of the last replay from the recorded samples.", _MODEL,
     multiprocess_mode="livemax",
@@ -89,6 +96,32 @@ NONFINITE = Counter("latentserve_output_nonfinite_total", "Values that were not 
 REFERENCE_SAMPLES = Gauge(
     "latentserve_reference_samples", "Samples the reference was made from.", _MODEL, multiprocess_mode="max"
 )
+FEATURE_SUM = Counter(
+    "latentserve_output_feature_sum_total",
+    f"Sum of the whitened feature components, of each row {COMPONENT_LIMIT:g} added: a counter may only grow.",
+    (*_MODEL, "arm", "component"),
+)
+FEATURE_ROWS = Counter("latentserve_output_feature_rows_total", "Rows in the feature sums.", (*_MODEL, "arm"))
+INPUT_BINS = Counter(
+    "latentserve_input_signal_bin_total",
+    "Latents that clients sent, by signal and by twentieth of what the prior would give.",
+    (*_MODEL, "signal", "bin"),
+)
+INPUT_REPEATED = Counter(
+    "latentserve_input_repeated_total", "Rows of latents that clients had sent before; they are not monitored.", _MODEL
+)
+LABELS = Counter("latentserve_labels_total", "Rows by the label they were asked for with.", (*_MODEL, "label"))
+EVIDENCE = Gauge(
+    "latentserve_drift_log_evidence", "Evidence of a drift, by detector; an alarm is raised at the threshold.",
+    (*_MODEL, "detector"), multiprocess_mode="livemax",
+)  # fmt: skip
+THRESHOLD = Gauge(
+    "latentserve_drift_log_threshold", "Evidence at which an alarm is raised.", _MODEL, multiprocess_mode="max"
+)
+CAUSE = Gauge(
+    "latentserve_drift_cause", "1 for the cause that the verdict names, 0 for the others.", (*_MODEL, "cause"),
+    multiprocess_mode="livemax",
+)  # fmt: skip
 MONITOR_DROPPED = Counter(
     "latentserve_monitor_dropped_batches_total", "Batches not monitored because the monitor was behind.", _MODEL
 )
@@ -120,14 +153,26 @@ class Observations:
             self._series.observe_many(values)
 
 
+@dataclass(frozen=True)
+class Watched:
+    """What there is to count of a model: signals, those of them that have a reference and so bins, golden probes,
+    feature components, the names of labels (none where they would be too many series) and of detectors."""
+
+    signals: Sequence[str] = ()
+    binned: Collection[str] = ()
+    probes: int = 0
+    components: int = 0
+    labels: Sequence[str] = ()
+    detectors: Sequence[str] = ()
+
+
 class ModelMetrics:
     """The series of one model, bound once (looking labels up costs as much as counting) and present from the start.
 
     What is counted for each request or batch is kept until `flush`.
     """
 
-    def __init__(self, model: str, version: str, signals: Sequence[str], binned: Collection[str]) -> None:
-        """`signals` have sums; those that are also `binned` have a reference, and bins."""
+    def __init__(self, model: str, version: str, watched: Watched) -> None:
         of = {"model": model, "version": version}
         self._of = of
         self._request_seconds = {route: Observations(REQUEST_SECONDS.labels(**of, route=route)) for route in ROUTES}
@@ -148,7 +193,10 @@ class ModelMetrics:
         self.queue_rows = QUEUE_ROWS.labels(**of)
         self.ready = READY.labels(**of)
         self.probe_error = PROBE_ERROR.labels(**of)
-        self.probe_runs = {outcome: PROBE_RUNS.labels(**of, outcome=outcome) for outcome in OUTCOMES}
+        self._probe_runs = [
+            {outcome: PROBE_RUNS.labels(**of, probe=str(probe), outcome=outcome) for outcome in OUTCOMES}
+            for probe in range(watched.probes)
+        ]
         self.nonfinite = NONFINITE.labels(**of)
         self.monitor_dropped = MONITOR_DROPPED.labels(**of)
         self.monitor_failures = MONITOR_FAILURES.labels(**of)
@@ -157,12 +205,22 @@ class ModelMetrics:
         self._monitored = [MONITORED.labels(**of, arm=arm) for arm in ARMS]
         self._bins = {
             name: [[SIGNAL_BINS.labels(**of, arm=arm, signal=name, bin=f"{b:02}") for b in range(BINS)] for arm in ARMS]
-            for name in binned
+            for name in watched.binned
         }
         self._sums = {
             name: [[SIGNAL_SUM.labels(**of, arm=arm, signal=name, sign=sign) for sign in SIGNS] for arm in ARMS]
-            for name in signals
+            for name in watched.signals
         }
+        self._features = [
+            [FEATURE_SUM.labels(**of, arm=arm, component=str(k)) for k in range(watched.components)] for arm in ARMS
+        ]
+        self._feature_rows = [FEATURE_ROWS.labels(**of, arm=arm) for arm in ARMS] if watched.components else []
+        self._inputs = [[INPUT_BINS.labels(**of, signal=name, bin=f"{b:02}") for b in range(BINS)] for name in INPUTS]
+        self.input_repeated = INPUT_REPEATED.labels(**of)
+        self._labels = [LABELS.labels(**of, label=name) for name in watched.labels]
+        self._evidence = {name: EVIDENCE.labels(**of, detector=name) for name in watched.detectors}
+        self.threshold = THRESHOLD.labels(**of)
+        self._causes = {cause: CAUSE.labels(**of, cause=cause) for cause in CAUSES}
 
     def describe(
         self, *, provider: str, precision: str, device: str, runtime_version: str, reference_samples: int
@@ -185,6 +243,36 @@ class ModelMetrics:
         self._requests.clear()
         for observations in self._observations:
             observations.flush()
+
+    def count_probes(self, matches: Sequence[bool]) -> None:
+        """Count one replay of every golden probe."""
+        for runs, match in zip(self._probe_runs, matches, strict=True):
+            runs["match" if match else "mismatch"].inc()
+
+    def count_features(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+        """Add sums of components float64 [arms, k], and the rows int64 [arms] they are of."""
+        for series, arm, n in zip(self._features, sums, rows.tolist(), strict=True):
+            _add(series, arm + COMPONENT_LIMIT * n)
+        if self._feature_rows:
+            _add(self._feature_rows, rows)
+
+    def count_inputs(self, bins: NDArray[np.int64], repeated: int) -> None:
+        """Add latents that clients sent, int64 [inputs, BINS], and how many had been sent before."""
+        for series, row in zip(self._inputs, bins, strict=True):
+            _add(series, row)
+        self.input_repeated.inc(repeated)
+
+    def count_labels(self, rows: NDArray[np.int64]) -> None:
+        """Add rows by label, int64 [labels]."""
+        if self._labels:
+            _add(self._labels, rows)
+
+    def show_verdict(self, cause: str, log_evidence: Mapping[str, float]) -> None:
+        """Show what was judged."""
+        for known, gauge in self._causes.items():
+            gauge.set(int(known == cause))
+        for name, value in log_evidence.items():
+            self._evidence[name].set(value)
 
     def count_samples(self, rows: NDArray[np.int64]) -> None:
         """Add rows made, int64 [arms]."""

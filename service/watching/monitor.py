@@ -1,4 +1,4 @@
-"""The monitor: a thread that turns served batches into signal counts, at a bounded cost, and never holds one up."""
+"""The monitor: a thread that turns served batches into counts, at a bounded cost, and never holds one up."""
 
 from __future__ import annotations
 
@@ -10,37 +10,65 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundle import Bundle
 from service.sampling.engine import Engine
+from service.sampling.heads import NONFINITE
 from service.sampling.request import ARMS
-from service.sampling.sampler import BatchDone
+from service.sampling.sampler import BatchDone, Wanted
+from service.watching.inputs import INPUTS, Repeats, implausible, input_signals
+from service.watching.ledger import Ledger
 from service.watching.metrics import SIGNS, ModelMetrics
 from service.watching.reference import BINS, Reference
-from service.watching.signals import CRITIC_SCORE, sample_signals, signal_names
+from service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
 
 log = logging.getLogger(__name__)
 
-CRITIC_SHARE = 0.02  # of the engine's time, spent on the critic
+LOOK_SHARE = 0.02  # of the engine's time, spent on what only some batches are looked at for
 _ROUND_SECONDS = 0.1  # batches are counted together, at most this long after they were served
-_ROUND_BYTES = 8 << 20  # or as soon as so many bytes of samples wait
-_BACKLOG_BYTES = 64 << 20  # beyond it whole batches go unmonitored, and are counted
+_ROUND_BYTES = 4 << 20  # or as soon as so many bytes wait
+_BACKLOG_BYTES = 16 << 20  # beyond it whole batches go unmonitored, and are counted
 _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
-_TRUNCATION = 1.0  # of every row: batches do not say
+
+_ARM = {arm: index for index, arm in enumerate(ARMS)}
+_CLIENT = _ARM["client"]
+_CONTROL = _ARM["control"]
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+def counted_signals(bundle: Bundle, reference: Reference) -> list[str]:
+    """The signals of a bundle that are counted."""
+    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic is not None)
+    return [*names, LABEL_MARGIN] if LABEL_MARGIN in reference.signals else names
 
 
 class Monitor:
-    """Counts of one model's output, from the batches it is offered to the metrics.
+    """Counts of one model, from the batches it is offered to the metrics and the ledger.
 
-    Every row's own signals are counted. The critic runs on whole batches chosen at random, by a coin that knows
-    nothing of their content, at a rate that keeps its time at CRITIC_SHARE of the engine's.
+    Every row's own signals are counted, and the latents and labels that were asked for. Critic, features and classifier
+    look at whole batches chosen at random, by a coin that is tossed before the batch is run and knows nothing of it, at
+    a rate that keeps their time at LOOK_SHARE of the engine's. A latent that a client asks for again is not counted
+    again: the same sample is no new evidence.
     """
 
-    def __init__(self, engine: Engine, reference: Reference, metrics: ModelMetrics) -> None:
+    def __init__(self, engine: Engine, reference: Reference, metrics: ModelMetrics, ledger: Ledger) -> None:
         self._engine = engine
-        self._spec = engine.bundle.manifest.sample
+        self._manifest = engine.bundle.manifest
+        self._spec = self._manifest.sample
         self._reference = reference
-        self._names = signal_names(self._spec, has_critic=engine.has_critic)
         self._metrics = metrics
+        self._ledger = ledger
         self._random = np.random.default_rng()
+        self._repeats = Repeats()
+        self._features = reference.features
+        self._map = None if self._features is None else self._features.space.mapper(self._spec)
+        self._looks = engine.has_critic or self._features is not None
+        usual = signal_outputs(self._spec, engine.outputs)
+        self._usual = Wanted(usual)
+        self._looked_at = Wanted(tuple({*usual, "sample"}), chosen=True)
+        self._names = counted_signals(engine.bundle, reference)
         self._batches: list[BatchDone] = []
         self._bytes = 0
         self._waiting = threading.Condition()
@@ -48,7 +76,7 @@ class Monitor:
         self._made = np.zeros(len(ARMS), np.int64)
         self._dropped = 0
         self._engine_seconds = 0.0
-        self._critic_seconds = 0.0
+        self._look_seconds = 0.0
         self._reset()
         self._thread = threading.Thread(target=self._loop, name="monitor", daemon=True)
 
@@ -64,27 +92,44 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
 
+    def wanted(self) -> Wanted:
+        """What is needed of the next batch."""
+        return self._looked_at if self._looks and self._toss() else self._usual
+
     def offer(self, batch: BatchDone) -> None:
         """Take a batch; returns at once. Where the monitor is behind, the batch is given up, whole."""
+        rows = len(batch.z)
         self._metrics.inference_seconds.observe(batch.seconds)
-        self._metrics.batch_rows.observe(len(batch.samples))
+        self._metrics.batch_rows.observe(rows)
+        size = batch.z.nbytes + sum(output.nbytes for output in batch.made.values())
         with self._waiting:
-            for arm, rows in batch.arms:
-                self._made[arm] += rows
+            for request, _, count in batch.parts:
+                self._made[_ARM[request.arm]] += count
             self._engine_seconds += batch.seconds
             if self._bytes > _BACKLOG_BYTES:
                 self._dropped += 1
                 return
             self._batches.append(batch)
-            self._bytes += batch.samples.nbytes
+            self._bytes += size
             if self._bytes > _ROUND_BYTES:
                 self._waiting.notify()
 
+    def _toss(self) -> bool:
+        """True for a random share of the batches, less the more of its time looking has already used."""
+        budget = LOOK_SHARE * self._engine_seconds
+        return self._look_seconds == 0 or self._random.random() < 1 - self._look_seconds / budget
+
     def _reset(self) -> None:
-        self._monitored = np.zeros(len(ARMS), np.int64)
-        self._bins = {name: np.zeros((len(ARMS), BINS), np.int64) for name in self._reference.signals}
-        self._sums = {name: np.zeros((len(ARMS), len(SIGNS))) for name in self._names}
-        self._nonfinite = 0
+        arms = len(ARMS)
+        self._monitored = np.zeros(arms, np.int64)
+        self._bins = {name: np.zeros((arms, BINS), np.int64) for name in self._reference.signals}
+        self._sums = {name: np.zeros((arms, len(SIGNS))) for name in self._names}
+        self._feature_sums = np.zeros((arms, 0 if self._features is None else self._features.size))
+        self._feature_rows = np.zeros(arms, np.int64)
+        self._inputs = np.zeros((len(INPUTS), BINS), np.int64)
+        self._sent = self._repeated = 0
+        self._labels = np.zeros(len(self._manifest.labels or ()), np.int64)
+        self._nonfinite_values = self._nonfinite_rows = 0
 
     def _loop(self) -> None:
         flushed = time.monotonic()
@@ -103,39 +148,88 @@ class Monitor:
                     self._metrics.monitor_failures.inc(len(batches))
                 self._metrics.monitor_seconds.inc(time.perf_counter() - began)
             if done or time.monotonic() - flushed >= _FLUSH_SECONDS:
-                self._flush()
+                try:
+                    self._flush()
+                except Exception:
+                    log.exception("counts of a second were lost")
+                    self._metrics.monitor_failures.inc()
+                    self._reset()
                 flushed = time.monotonic()
             if done:
                 return
 
     def _count(self, batches: list[BatchDone]) -> None:
         """Count batches as if they were one: small ones cost little more together than one of them alone."""
-        samples = np.concatenate([batch.samples for batch in batches])
-        arms = np.concatenate([_row_arms(batch) for batch in batches])
-        cells = np.concatenate([self._row_cells(batch) for batch in batches])
-        self._count_signals(sample_signals(samples, self._spec), arms, cells)
-        self._monitored += np.bincount(arms, minlength=len(ARMS))
-        self._nonfinite += int(np.count_nonzero(~np.isfinite(samples)))
+        signals = batch_signals(batches, self._spec)
+        parts = [part for batch in batches for part in batch.parts]
+        counts = [rows for _, _, rows in parts]
+        arms = np.repeat([_ARM[request.arm] for request, _, _ in parts], counts)
+        sent = np.repeat([request.latents is not None for request, _, _ in parts], counts)
+        truncations = np.repeat([request.truncation for request, _, _ in parts], counts)
+        z = np.concatenate([batch.z for batch in batches])
+        labels = None
+        if self._manifest.labels is not None:
+            labels = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+            self._labels += np.bincount(labels[arms != _CONTROL], minlength=len(self._labels))
+        first = self._first(z, labels, arms)
+        plausible = self._count_inputs(z, sent, first)
+        cells = np.where(first, self._reference.cells_of(labels, len(z), truncations), -1)
+        nonfinite = signals.pop(NONFINITE)
+        self._nonfinite_values += int(nonfinite.sum())
+        self._nonfinite_rows += int(np.count_nonzero(nonfinite[plausible]))
+        self._monitored += np.bincount(arms[first], minlength=len(ARMS))
+        self._count_signals(signals, arms, cells)
+        start = 0
+        for batch in batches:
+            stop = start + len(batch.z)
+            if batch.chosen:
+                self._look(batch, arms[start:stop], cells[start:stop])
+            start = stop
+
+    def _first(self, z: NDArray[np.float32], labels: Integers | None, arms: Integers) -> Flags:
+        """Which rows are there for the first time: only clients ask for the same one twice."""
+        first = np.ones(len(z), np.bool_)
+        if (asked := arms == _CLIENT).any():
+            first[asked] = self._repeats.first(z[asked], None if labels is None else labels[asked])
+        return first
+
+    def _count_inputs(self, z: NDArray[np.float32], sent: Flags, first: Flags) -> Flags:
+        """Count latents that clients sent; which rows' latents the prior could have given."""
+        plausible = np.ones(len(z), np.bool_)
+        if sent.any():
+            found = input_signals(z, self._manifest.latent)
+            new = sent & first
+            for index, name in enumerate(INPUTS):
+                places = np.minimum((found[name][new] * BINS).astype(np.int64), BINS - 1)
+                self._inputs[index] += np.bincount(places, minlength=BINS)
+            self._sent += int(new.sum())
+            self._repeated += int((sent & ~first).sum())
+            plausible = ~(sent & implausible(found[INPUTS[0]]))
+        return plausible
+
+    def _look(self, batch: BatchDone, arms: Integers, cells: Integers) -> None:
+        """Critic, features and classifier on one batch."""
+        began = time.perf_counter()
+        samples = batch.made["sample"]
+        found: dict[str, Floats] = {}
+        of_critic = None
         if self._engine.has_critic:
-            for batch in batches:
-                if self._critic_may_run():
-                    began = time.perf_counter()
-                    scores = self._engine.score(batch.samples, batch.labels).astype(np.float64)
-                    self._critic_seconds += time.perf_counter() - began
-                    self._count_signals({CRITIC_SCORE: scores}, _row_arms(batch), self._row_cells(batch))
+            score, of_critic = self._engine.criticise(samples, batch.labels)
+            found[CRITIC_SCORE] = score.astype(np.float64)
+        if self._features is not None and self._map is not None:
+            features = self._map.features(samples, of_critic)
+            components = self._features.components(features, cells)
+            known = np.isfinite(components).all(axis=1)
+            for component, sums in zip(components[known].T, self._feature_sums.T, strict=True):
+                sums += np.bincount(arms[known], weights=component, minlength=len(ARMS))
+            self._feature_rows += np.bincount(arms[known], minlength=len(ARMS))
+            classifier = self._reference.classifier
+            if LABEL_MARGIN in self._names and classifier is not None and batch.labels is not None:
+                found[LABEL_MARGIN] = classifier.margin(self._features.standardised(features), batch.labels)
+        self._count_signals(found, arms, cells)
+        self._look_seconds += time.perf_counter() - began
 
-    def _critic_may_run(self) -> bool:
-        """True for a random share of the batches, less the more of its time the critic has already used."""
-        budget = CRITIC_SHARE * self._engine_seconds
-        return self._critic_seconds == 0 or self._random.random() < max(0.0, 1 - self._critic_seconds / budget)
-
-    def _row_cells(self, batch: BatchDone) -> NDArray[np.int64]:
-        """The reference's cell of each row, int64 [n]; -1: none."""
-        return self._reference.cells_of(batch.labels, len(batch.samples), _TRUNCATION)
-
-    def _count_signals(
-        self, signals: Mapping[str, NDArray[np.float64]], arms: NDArray[np.int64], cells: NDArray[np.int64]
-    ) -> None:
+    def _count_signals(self, signals: Mapping[str, Floats], arms: Integers, cells: Integers) -> None:
         for name, bins in self._reference.bins(signals, cells, self._random).items():
             counted = bins >= 0
             places = arms[counted] * BINS + bins[counted]
@@ -153,11 +247,23 @@ class Monitor:
         self._metrics.monitor_dropped.inc(dropped)
         self._metrics.count_monitored(self._monitored)
         self._metrics.count_signals(self._bins, self._sums)
-        self._metrics.nonfinite.inc(self._nonfinite)
+        self._metrics.count_features(self._feature_sums, self._feature_rows)
+        self._metrics.count_inputs(self._inputs, self._repeated)
+        self._metrics.count_labels(self._labels)
+        self._metrics.nonfinite.inc(self._nonfinite_values)
+        self._ledger.add(
+            {
+                "rows": self._monitored,
+                "bins": np.stack([self._bins[name] for name in self._reference.signals], axis=1)
+                if self._bins
+                else np.zeros((len(ARMS), 0, BINS)),
+                "features": self._feature_sums,
+                "feature_rows": self._feature_rows,
+                "sent": np.array([self._sent]),
+                "inputs": self._inputs,
+                "repeated": np.array([self._repeated]),
+                "labels": self._labels,
+                "nonfinite": np.array([self._nonfinite_rows]),
+            }
+        )
         self._reset()
-
-
-def _row_arms(batch: BatchDone) -> NDArray[np.int64]:
-    """The arm of each row, int64 [n], as an index into ARMS."""
-    arms, rows = zip(*batch.arms, strict=True)
-    return np.repeat(np.array(arms, np.int64), rows)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import SampleSpec
-from service.sampling.heads import HIGH_FREQUENCY, MEAN, NONFINITE, SATURATED_SHARE, STD, signal_columns
+from service.sampling.heads import HIGH_FREQUENCY, MEAN, NONFINITE, SATURATED_SHARE, STD, Output, signal_columns
+from service.sampling.sampler import BatchDone
 
 CRITIC_SCORE, LABEL_MARGIN = "critic_score", "label_margin"
 COLUMN = "column:"  # before a table's column, which may be called anything
@@ -16,10 +19,11 @@ _GREY_LEVELS = 255
 
 
 def sample_signals(
-    samples: NDArray[np.float32], spec: SampleSpec, columns: NDArray[np.float32] | None = None
+    samples: NDArray[np.float32] | None, spec: SampleSpec, columns: NDArray[np.float32] | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """Signals of samples float32 [n, *shape], each float64 [n], NaN where the sample is not finite. What the engine
-    computed of them already, its output `signals`, is taken from `columns` float32 [n, S].
+    computed of them already, its output `signals`, is taken from `columns` float32 [n, S]; with these only a table's
+    samples are needed.
 
     mean, std: over the values of the sample.
     saturated_share: share of values that an 8-bit image would show as pure black or white; images only.
@@ -27,15 +31,40 @@ def sample_signals(
     span of values squared; images only.
     column:NAME: the value of one of a table's first MOST_COLUMNS columns.
     """
-    flat = samples.reshape(len(samples), -1)
     if columns is None:
-        signals = _computed(samples, flat, spec)
+        assert samples is not None  # noqa: S101, one of the two is given
+        signals = _computed(samples, spec)
     else:
         named = zip(signal_columns(spec), columns.T.astype(np.float64), strict=True)
         signals = {name: values for name, values in named if name != NONFINITE}
-    finite = np.isfinite(signals[MEAN])
-    for index, name in enumerate(_column_names(spec)):
-        signals[name] = np.where(finite, flat[:, index].astype(np.float64), np.nan)
+    if samples is not None:
+        flat, finite = samples.reshape(len(samples), -1), np.isfinite(signals[MEAN])
+        for index, name in enumerate(_column_names(spec)):
+            signals[name] = np.where(finite, flat[:, index].astype(np.float64), np.nan)
+    return signals
+
+
+def signal_outputs(spec: SampleSpec, outputs: Sequence[Output]) -> tuple[Output, ...]:
+    """What `batch_signals` needs of an engine that has these outputs."""
+    if "signals" not in outputs:
+        return ("sample",)
+    return ("signals", "sample") if spec.columns else ("signals",)
+
+
+def batch_signals(batches: Sequence[BatchDone], spec: SampleSpec) -> dict[str, NDArray[np.float64]]:
+    """The signals of every row of batches, as `sample_signals`, and `nonfinite`: how many of its values are not finite.
+    From what the engine computed beside the samples, where it did."""
+    computed = all("signals" in batch.made for batch in batches)
+    columns = samples = None
+    if computed:
+        columns = np.concatenate([batch.made["signals"] for batch in batches])
+    if not computed or spec.columns:
+        samples = np.concatenate([batch.made["sample"] for batch in batches])
+    signals = sample_signals(samples, spec, columns)
+    if columns is not None:
+        signals[NONFINITE] = columns[:, signal_columns(spec).index(NONFINITE)].astype(np.float64)
+    elif samples is not None:
+        signals[NONFINITE] = (~np.isfinite(samples.reshape(len(samples), -1))).sum(axis=1).astype(np.float64)
     return signals
 
 
@@ -47,10 +76,9 @@ def signal_names(spec: SampleSpec, *, has_critic: bool) -> list[str]:
     return names
 
 
-def _computed(
-    samples: NDArray[np.float32], flat: NDArray[np.float32], spec: SampleSpec
-) -> dict[str, NDArray[np.float64]]:
+def _computed(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, NDArray[np.float64]]:
     """What the engine would have computed."""
+    flat = samples.reshape(len(samples), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         signals = {MEAN: flat.mean(axis=1, dtype=np.float64), STD: flat.std(axis=1, dtype=np.float64)}
         finite = np.isfinite(signals[MEAN])

@@ -359,7 +359,7 @@ class Here:
         self._seconds = seconds
         self.threads: list[int] = []
         self._done = threading.Semaphore(0)
-        self.scheduler: Scheduler[str] = Scheduler(self._run, lambda _: self._done.release(), 8, 100)
+        self.scheduler: Scheduler[str] = Scheduler(self._run, lambda done: self._done.release(len(done)), 8, 100)
         self.scheduler.start()
 
     def _run(self, pieces: Sequence[Piece[str]]) -> None:
@@ -371,16 +371,19 @@ class Here:
         for job in jobs:
             self.scheduler.submit(job, wake=False)
         self.scheduler.run_short()
-        assert self._done.acquire(timeout=30)
+        for _ in jobs:
+            assert self._done.acquire(timeout=30)
 
 
 def test_a_short_batch_runs_where_it_was_offered_to() -> None:
     here = Here(0)
     here.offer(Job(1, "the first: nobody knows how long it takes"))
+    assert here.threads == [here.scheduler._thread.ident]
+    while here.scheduler.rate < 10 / SHORT_SECONDS:  # a busy machine may have held one up
+        here.offer(Job(7, "more"))
     here.offer(Job(1, "a"), Job(2, "b"))
     here.scheduler.stop()
-    assert len(here.threads) == 2
-    assert here.threads[0] != threading.get_ident() == here.threads[1]
+    assert here.threads[-1] == threading.get_ident()
 
 
 @pytest.mark.parametrize("job", [Job(1, "slow"), Job(8, "as many as a batch holds")], ids=lambda job: job.payload)

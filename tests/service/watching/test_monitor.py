@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
 from service.bundle import Bundle, read_bundle
+from service.models import watched as watched_of
 from service.sampling.engine import Engine
-from service.sampling.request import ARMS, RowsRequest
+from service.sampling.heads import signal_columns
+from service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
 from service.sampling.sampler import BatchDone
 from service.watching import monitor as monitor_module
+from service.watching.ledger import Ledger
 from service.watching.metrics import ModelMetrics
 from service.watching.monitor import Monitor
 from service.watching.reference import Reference
+from service.watching.scales import layout
 from service.watching.signals import sample_signals, signal_names
 
 _NUMBERS = itertools.count()
@@ -34,8 +41,10 @@ class Watched:
         names = signal_names(self.spec, has_critic=True)
         assert bundle.reference is not None
         reference = Reference.from_bytes(bundle.reference, names)
-        self.metrics = ModelMetrics(self.name, "v", names, reference.signals)
-        self.monitor = Monitor(self.engine, reference, self.metrics)
+        self.metrics = ModelMetrics(self.name, "v", watched_of(bundle, reference))
+        self.folder = tempfile.TemporaryDirectory()
+        self.ledger = Ledger(Path(self.folder.name), layout(bundle.manifest, reference))
+        self.monitor = Monitor(self.engine, reference, self.metrics, self.ledger)
 
     def value(self, metric: str, **labels: str) -> float:
         found = [
@@ -62,30 +71,34 @@ def watched(bundle: Path) -> Watched:
 
 
 def made(watched: Watched, n: int = 200, seed: int = 1) -> list[BatchDone]:
-    """Batches of 50 rows whose arms take turns."""
-    request = RowsRequest(n=n, seed=seed)
-    z, labels = request.inputs(watched.engine.bundle.manifest, 0, n)
-    assert labels is not None
-    samples = watched.engine.generate(z, labels)
-    # A little time for the engine, so that the critic has next to none after its first batch.
-    return [BatchDone(samples[i : i + 50], labels[i : i + 50], arms_from(i), 1e-3) for i in range(0, n, 50)]
+    """Batches of 50 rows whose arms take turns, in pieces of one to four rows."""
+    manifest = watched.engine.bundle.manifest
+    batches = []
+    for start in range(0, n, 50):
+        wanted = watched.monitor.wanted()
+        parts: list[Part] = []
+        at = start
+        while at < start + 50:
+            rows = min(start + 50 - at, 1 + at % 4)
+            parts.append((RowsRequest(n=n, seed=seed, arm=ARMS[len(parts) % len(ARMS)]), at, rows))
+            at += rows
+        z, labels = draw_inputs(manifest, parts)
+        outputs = dict(zip(wanted.outputs, watched.engine.run(z, labels, wanted.outputs), strict=True))
+        # A little time for the engine, so that looking has next to none after the first batch.
+        batches.append(BatchDone(parts, z, labels, outputs, 1e-3, wanted.chosen))
+    return batches
 
 
-def arms_from(row: int) -> list[tuple[int, int]]:
-    """Of 50 rows from this one on, in pieces of one to four rows."""
-    pieces, left = [], 50
-    while left:
-        rows = min(left, 1 + (row + left) % 4)
-        pieces.append((len(pieces) % len(ARMS), rows))
-        left -= rows
-    return pieces
+def arms_of(batches: list[BatchDone]) -> NDArray[np.int64]:
+    parts = [part for batch in batches for part in batch.parts]
+    return np.repeat([ARMS.index(request.arm) for request, _, _ in parts], [rows for _, _, rows in parts])
 
 
 def test_counts_and_sums_are_those_of_numpy(watched: Watched) -> None:
     batches = made(watched)
     watched.run(batches)
-    samples = np.concatenate([batch.samples for batch in batches])
-    arms = np.array([arm for batch in batches for arm, rows in batch.arms for _ in range(rows)])
+    samples = np.concatenate([watched.engine.generate(batch.z, batch.labels) for batch in batches])
+    arms = arms_of(batches)
     for index, arm in enumerate(ARMS):
         rows = int((arms == index).sum())
         assert watched.value("samples_total", arm=arm) == watched.value("monitored_samples_total", arm=arm) == rows
@@ -94,8 +107,8 @@ def test_counts_and_sums_are_those_of_numpy(watched: Watched) -> None:
             assert watched.value("output_signal_bin_total", arm=arm, signal=name) == rows
             positive = watched.value("output_signal_sum_total", arm=arm, signal=name, sign="positive")
             negative = watched.value("output_signal_sum_total", arm=arm, signal=name, sign="negative")
-            assert positive == pytest.approx(own[own > 0].sum())
-            assert negative == pytest.approx(-own[own < 0].sum())
+            assert positive == pytest.approx(own[own > 0].sum(), rel=1e-5)
+            assert negative == pytest.approx(-own[own < 0].sum(), rel=1e-5)
     assert watched.value("batch_rows_sum") == 200
     assert watched.value("inference_duration_seconds_sum") == pytest.approx(4e-3)
     assert watched.value("monitor_failures_total") == watched.value("monitor_dropped_batches_total") == 0
@@ -119,8 +132,9 @@ def test_the_bins_are_those_of_the_reference(watched: Watched) -> None:
 
 def test_what_is_not_finite_is_counted_and_not_binned(watched: Watched) -> None:
     batches = made(watched)
-    batches[1].samples[3] = np.nan
-    batches[2].samples[4, 0, 0, :2] = np.inf
+    columns = signal_columns(watched.spec)
+    batches[1].made["signals"][3] = [np.nan if name != "nonfinite" else 64 for name in columns]
+    batches[2].made["signals"][4] = [np.inf if name == "mean" else np.nan for name in columns[:-1]] + [2]
     watched.run(batches)
     assert watched.value("output_nonfinite_total") == 64 + 2
     assert watched.value("monitored_samples_total") == 200
@@ -132,7 +146,7 @@ def test_what_is_not_finite_is_counted_and_not_binned(watched: Watched) -> None:
 
 def test_failing_it_goes_on(watched: Watched) -> None:
     batches = made(watched)
-    broken = BatchDone(batches[1].samples, batches[1].labels, [(0, 10)], 1e-3)  # 10 arms for 50 rows
+    broken = replace(batches[1], parts=batches[1].parts[:3])  # arms for some of its rows
     watched.monitor.start()
     watched.monitor.offer(broken)
     deadline = time.monotonic() + 20
@@ -148,25 +162,32 @@ def test_failing_it_goes_on(watched: Watched) -> None:
 
 def test_behind_it_gives_up_whole_batches_and_says_so(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = made(watched, 50)[0]
-    monkeypatch.setattr(monitor_module, "_BACKLOG_BYTES", 20 * batch.samples.nbytes)
+    monkeypatch.setattr(
+        monitor_module, "_BACKLOG_BYTES", 20 * (batch.z.nbytes + sum(made.nbytes for made in batch.made.values()))
+    )
     watched.run([batch] * 31)
     assert watched.value("monitor_dropped_batches_total") == 10
-    assert watched.value("monitored_samples_total") == 50 * 21
+    rows = np.bincount(arms_of([batch]))
+    assert watched.value("monitored_samples_total", arm="server") == rows[0] * 21
+    assert watched.value("monitored_samples_total", arm="client") == rows[1]  # the same ones again are no news
     # They were made all the same.
     assert watched.value("samples_total") == 50 * 31
 
 
-def test_an_unconditional_model_without_a_critic(plain_bundle: Path) -> None:
+def test_an_unconditional_model_without_a_critic(plain_bundle: Path, tmp_path: Path) -> None:
     read = read_bundle(plain_bundle)
     engine = Engine(read, "cpu")
     names = signal_names(read.manifest.sample, has_critic=False)
     assert read.reference is not None
     reference = Reference.from_bytes(read.reference, names)
-    metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", names, reference.signals)
-    monitor = Monitor(engine, reference, metrics)
-    z, _ = RowsRequest(n=30, seed=1).inputs(read.manifest, 0, 30)
+    metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", watched_of(read, reference))
+    monitor = Monitor(engine, reference, metrics, Ledger(tmp_path, layout(read.manifest, reference)))
+    request = RowsRequest(n=30, seed=1, arm="server")
+    z, _ = request.inputs(read.manifest, 0, 30)
+    wanted = monitor.wanted()
+    outputs = dict(zip(wanted.outputs, engine.run(z, None, wanted.outputs), strict=True))
     monitor.start()
-    monitor.offer(BatchDone(engine.generate(z, None), None, [(0, 30)], 1e-3))
+    monitor.offer(BatchDone([(request, 0, 30)], z, None, outputs, 1e-3, wanted.chosen))
     monitor.stop()
     assert metrics.monitor_failures._value.get() == 0
     assert metrics._monitored[0]._value.get() == 30

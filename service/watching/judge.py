@@ -1,0 +1,140 @@
+"""The judge: one worker adds up what all of them counted, weighs it, and writes the verdict down for all.
+
+Which worker that is, a lock on a file decides. The lock ends with its process; another worker then goes on from the
+state that was written down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from service.bundle import Manifest
+from service.sampling.request import ARMS
+from service.watching.alarm import CALM
+from service.watching.ledger import Counts, Ledger
+from service.watching.reference import Reference
+from service.watching.scales import ASKED, DETECTORS, GENERATED, LABELS, LATENTS, Scales, layout
+from service.watching.verdict import Facts, judge
+
+ROUND_SECONDS = 2.0
+
+_MOST_LABELS = 100  # whose counts are shown
+_STATE, _VERDICT, _LOCK, _CHANGED = "state.json", "verdict.json", "lock", "changed"
+
+
+class Judge:
+    """The verdict on one model. Each worker calls `hold` every ROUND_SECONDS; one of them does the work."""
+
+    def __init__(self, folder: Path, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
+        """`folder` is shared by the workers of a server, and this model's own."""
+        self.ledger = Ledger(folder, layout(manifest, reference))
+        self._folder = folder
+        self._labels = manifest.labels or []
+        self._scales = Scales(manifest, reference, rows_per_second)
+        self._fault = folder / f"probes-{os.getpid()}"
+        self._lock: int | None = None
+
+    def hold(self) -> bool:
+        """Judge if no other worker does; whether this one did."""
+        if self._lock is None and not self._take_lock():
+            return False
+        total = self.ledger.total()
+        self._scales.weigh(total)
+        _write(self._folder / _STATE, self._scales.to_json())
+        _write(self._folder / _VERDICT, json.dumps(asdict(judge(self._facts(total)))))
+        return True
+
+    def verdict(self) -> dict[str, Any]:
+        """What was written down last, by whichever worker: cause, sentence, evidence."""
+        try:
+            read: dict[str, Any] = json.loads((self._folder / _VERDICT).read_text())
+        except (OSError, ValueError):  # not yet
+            read = asdict(judge(self._facts(self.ledger.total())))
+        return read
+
+    def log_evidence(self) -> dict[str, float]:
+        """By detector, as far as this worker judges."""
+        return self._scales.log_evidence()
+
+    def report_probes(self, fault: str | None) -> None:
+        """Say how this worker's golden probes fare: None, or what is wrong, in words."""
+        if fault is None:
+            self._fault.unlink(missing_ok=True)
+        else:
+            _write(self._fault, fault)
+
+    def report_changed_files(self) -> None:
+        """Say that the bundle's files on disk are no longer those that were loaded."""
+        (self._folder / _CHANGED).touch()
+
+    def stop(self) -> None:
+        """Let another worker judge."""
+        self.report_probes(None)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> bool:
+        handle = os.open(self._folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return False
+        self._lock = handle
+        state = self._folder / _STATE
+        if state.exists():
+            self._scales.restore(state.read_text())
+        return True
+
+    def _facts(self, total: Counts) -> Facts:
+        found = {name: suspicion for name in DETECTORS if (suspicion := self._scales.suspicion(name)) is not None}
+        faults = list(self._probe_faults())
+        sent, repeated = int(total["sent"][0]), int(total["repeated"][0])
+        numbers: dict[str, Any] = {
+            "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
+            "log_evidence": self._scales.log_evidence(),
+            "log_threshold": round(self._scales.log_threshold, 3),
+            "alarms": {
+                name: {**asdict(suspicion), "clears_at_row": suspicion.rows + CALM * (suspicion.rows - suspicion.began)}
+                for name, suspicion in found.items()
+            },
+            "workers_whose_probes_fail": len(faults),
+            "rows_not_finite": int(total["nonfinite"][0]),
+            "latents_sent": sent + repeated,
+            "latents_repeated": repeated,
+        }
+        if 0 < len(self._labels) <= _MOST_LABELS:
+            numbers["labels"] = {name: int(rows) for name, rows in zip(self._labels, total["labels"], strict=True)}
+        return Facts(
+            rows=int(total["rows"].sum()),
+            probe_fault=faults[0] if faults else None,
+            files_changed=(self._folder / _CHANGED).exists(),
+            nonfinite=numbers["rows_not_finite"],
+            generated=found.get(GENERATED),
+            asked=found.get(ASKED),
+            latents=found.get(LATENTS),
+            labels=found.get(LABELS),
+            sent=sent + repeated,
+            repeated=repeated,
+            numbers=numbers,
+        )
+
+    def _probe_faults(self) -> Iterator[str]:
+        """Of the workers that live; a killed one leaves its own behind."""
+        for file in sorted(self._folder.glob("probes-*")):
+            if not file.suffix and Path("/proc", file.name.removeprefix("probes-")).exists():
+                yield file.read_text()
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: others read it at any time."""
+    part = path.with_suffix(f".{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)

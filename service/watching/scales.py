@@ -1,0 +1,103 @@
+"""The scales: everything the workers counted of one model goes in, suspicions come out."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+
+from service.bundle import Manifest
+from service.sampling.request import ARMS
+from service.watching.alarm import Alarm
+from service.watching.evidence import Evidence, run_length
+from service.watching.inputs import INPUTS
+from service.watching.ledger import Counts, Layout
+from service.watching.mix import MixEvidence
+from service.watching.reference import BINS, Reference
+from service.watching.verdict import Suspicion
+
+GENERATED, ASKED, LATENTS, LABELS = "generated", "asked", "latents", "labels"
+DETECTORS = (GENERATED, ASKED, LATENTS, LABELS)  # each takes its share of the promised run length
+
+_CLIENT = ARMS.index("client")
+_OWN = [arm for arm in range(len(ARMS)) if arm != _CLIENT]  # the server drew the latents
+_EXACT = 1e15  # rows: the distribution of latents is known, not measured
+
+
+def layout(manifest: Manifest, reference: Reference) -> Layout:
+    """What is counted of a model, by name and shape.
+
+    rows [arms] and bins [arms, signals, BINS]: signals of the output, over rows that were not there before.
+    features [arms, components] and feature_rows [arms]: sums of the whitened components, over looked-at rows.
+    sent [1] and inputs [INPUTS, BINS]: latents that clients sent, the first time; repeated [1]: the other times.
+    labels [labels]: rows asked for, the server's own not counted. nonfinite [1]: rows, of plausible latents.
+    """
+    return {
+        "rows": (len(ARMS),),
+        "bins": (len(ARMS), len(reference.signals), BINS),
+        "features": (len(ARMS), 0 if reference.features is None else reference.features.size),
+        "feature_rows": (len(ARMS),),
+        "sent": (1,),
+        "inputs": (len(INPUTS), BINS),
+        "repeated": (1,),
+        "labels": (len(manifest.labels or ()),),
+        "nonfinite": (1,),
+    }
+
+
+class Scales:
+    """The detectors of one model, with one false alarm in 30 days at most together, at `rows_per_second`."""
+
+    def __init__(self, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
+        threshold = run_length(rows_per_second, detectors=len(DETECTORS))
+        self.log_threshold = math.log(threshold)
+        self._names = {GENERATED: list(reference.signals), ASKED: list(reference.signals), LATENTS: list(INPUTS)}
+        self._detectors: dict[str, Evidence | MixEvidence] = {LATENTS: Evidence([_EXACT] * len(INPUTS), 1, threshold)}
+        self._arms = {GENERATED: _OWN, ASKED: [_CLIENT], LATENTS: [_CLIENT]}
+        if reference.signals:
+            smallest = [min(each.samples for each in cells) for cells in reference.signals.values()]
+            for name in (GENERATED, ASKED):
+                arms = len(self._arms[name])
+                self._detectors[name] = Evidence(np.maximum(smallest, 1), arms, threshold, len(reference.cells))
+        labels = manifest.labels or []
+        if len(labels) > 1:
+            shares = np.array(manifest.label_prior or np.full(len(labels), 1 / len(labels)))
+            self._detectors[LABELS] = MixEvidence(shares, threshold)
+            self._names[LABELS] = labels
+
+    def weigh(self, total: Counts) -> None:
+        """Take the counts as they stand, of all workers together."""
+        for name, detector in self._detectors.items():
+            if isinstance(detector, MixEvidence):
+                detector.observe(total["labels"])
+            elif name == LATENTS:
+                detector.observe(total["inputs"][None], total["sent"])
+            else:
+                detector.observe(total["bins"][self._arms[name]], total["rows"][self._arms[name]])
+
+    def log_evidence(self) -> dict[str, float]:
+        """By detector, to compare with `log_threshold`; at least 0."""
+        return {name: round(max(0.0, detector.log_value), 3) for name, detector in self._detectors.items()}
+
+    def suspicion(self, name: str) -> Suspicion | None:
+        """What a detector's alarm says, while it stands."""
+        detector = self._detectors.get(name)
+        alarm: Alarm | None = None if detector is None else detector.alarm
+        if alarm is None:
+            return None
+        arm = ARMS[self._arms[name][alarm.arm]] if name in (GENERATED, ASKED) else ""
+        return Suspicion(alarm.rows, alarm.began, arm, self._names[name][alarm.signal], alarm.again)
+
+    def to_json(self) -> str:
+        """The state as text, for `restore`."""
+        return json.dumps({name: detector.to_json() for name, detector in self._detectors.items()})
+
+    def restore(self, text: str) -> bool:
+        """Go on from a saved state; a detector whose part does not fit begins anew. Whether all of them fitted."""
+        try:
+            state = dict(json.loads(text))
+        except (ValueError, TypeError):
+            return False
+        restored = [detector.restore(str(state.get(name))) for name, detector in self._detectors.items()]
+        return all(restored)

@@ -1,0 +1,121 @@
+"""The verdict: whether the samples changed, and whose doing it is. Facts in, one cause and one sentence out.
+
+Probes tell the weights from everything else, for a generator is a pure function. Rows whose latents the server drew
+tell the generator from its clients. What clients choose (latents, labels) is measured by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Cause = Literal[
+    "none",
+    "weights_or_hardware",
+    "client_latents",
+    "label_mix",
+    "stale_reference",
+    "unknown",
+    "not_enough_samples",
+]
+CAUSES: tuple[Cause, ...] = (
+    "none",
+    "weights_or_hardware",
+    "client_latents",
+    "label_mix",
+    "stale_reference",
+    "unknown",
+    "not_enough_samples",
+)
+LEAST_ROWS = 5_000  # for a verdict from samples
+
+_REPEATED = 0.5  # of the latents that clients sent: a share that says something
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """An alarm that stands, of whichever `signal` (and `arm`) spoke loudest: raised or renewed at `rows`, the likeliest
+    start of the drift at row `began`, `again` times renewed."""
+
+    rows: int
+    began: int
+    arm: str
+    signal: str
+    again: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one model, over all workers.
+
+    Attributes:
+        rows: whose signals were computed, repeated latents counted once.
+        probe_fault: how far the golden probes are off, in words, where two replays in a row did not match.
+        files_changed: the bundle's files on disk are no longer those that were loaded.
+        nonfinite: rows with values that are not finite, from latents that are plausible draws.
+        generated: the output's distribution changed, in rows whose latents the server drew.
+        asked: the same in rows whose latents or seeds clients chose.
+        latents: those that clients sent are not drawn from the prior.
+        sent, repeated: rows whose latents clients sent, and how many of them were there before.
+        labels: the mix of labels asked for is not the reference's.
+        numbers: whatever else stands behind the verdict.
+    """
+
+    rows: int
+    probe_fault: str | None = None
+    files_changed: bool = False
+    nonfinite: int = 0
+    generated: Suspicion | None = None
+    asked: Suspicion | None = None
+    latents: Suspicion | None = None
+    sent: int = 0
+    repeated: int = 0
+    labels: Suspicion | None = None
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A cause, a sentence on it, and the numbers behind it."""
+
+    cause: Cause
+    sentence: str
+    evidence: Mapping[str, Any]
+
+
+def judge(facts: Facts) -> Verdict:
+    """The verdict on these facts."""
+    cause, sentence = _cause(facts)
+    return Verdict(cause, sentence, facts.numbers)
+
+
+def _cause(facts: Facts) -> tuple[Cause, str]:
+    if facts.probe_fault is not None:
+        return "weights_or_hardware", f"The {facts.probe_fault}: the model computes something else than at export."
+    if facts.nonfinite:
+        return "weights_or_hardware", f"{facts.nonfinite} rows hold values that are not finite."
+    if facts.files_changed:
+        return "weights_or_hardware", "The bundle's files on disk are no longer those that were loaded and verified."
+    if facts.rows < LEAST_ROWS:
+        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {LEAST_ROWS}."
+    if facts.generated is not None:
+        return "unknown", (
+            f"{_seen(facts.generated)}, in latents that the server drew, while the golden probes pass: "
+            "the generator changed where the probes do not reach, or the reference is another's."
+        )
+    if facts.latents is not None:
+        return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(facts.latents)}."
+    if facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent:
+        share = facts.repeated / facts.sent
+        return "client_latents", f"{share:.0%} of the {facts.sent} latents that clients sent had been sent before."
+    if facts.labels is not None:
+        return "label_mix", f"The labels asked for are not mixed as in the reference: {_seen(facts.labels)}."
+    if facts.asked is not None:
+        return "unknown", f"{_seen(facts.asked)}, while probes, latents and labels are as they should be."
+    return "none", "The samples are as the reference has them."
+
+
+def _seen(suspicion: Suspicion) -> str:
+    arm = f" (arm {suspicion.arm})" if suspicion.arm else ""
+    return f"{suspicion.signal}{arm} differs from the reference since about row {suspicion.began} of {suspicion.rows}"
