@@ -125,11 +125,13 @@ def test_an_engine_that_hangs_makes_the_worker_not_alive(
     for seed in range(before):
         assert server.samples(n=1, seed=seed).status_code == 200
     assert server.http.get("/livez").status_code == 200
+    workers = server.worker_pids()
     hanging = request_bytes(latents=[[5.0] * 8], label=0)
     with connect(server) as line:
         line.sendall(hanging)
         server.wait_for(lambda: not alive(server))
-    os.killpg(server.process.pid, signal.SIGKILL)  # it would wait for the answer
+    for pid in (server.process.pid, *workers):  # they would wait for the answer
+        os.kill(pid, signal.SIGKILL)
 
 
 def alive(server: Server) -> bool:
