@@ -44,6 +44,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     os.environ |= {
         "BENTOML_HOME": own_home or os.environ["BENTOML_HOME"],
         "BENTOML_DO_NOT_TRACK": "True",
+        # The matrices of the watch are small; threads of its own would only spin beside the engine's.
+        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
         # Nobody's X-Forwarded-For is read: nothing here depends on the client's address.
         "FORWARDED_ALLOW_IPS": os.environ.get("FORWARDED_ALLOW_IPS", ""),
         "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, settings.bundles)),
