@@ -29,6 +29,10 @@ _SLICE_ROWS = 256  # a large request enters the queue in slices of this many row
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
+# Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
+# a tenth of one when they did not. While several requests are under way, the loop has others to read.
+_LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
+_CROWD_SECONDS = 0.05  # since there were several
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -107,6 +111,7 @@ class Sampler:
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
         self._offer_due = False
+        self._crowded = -math.inf
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
 
@@ -207,6 +212,8 @@ class Sampler:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._unsent_bytes += size
+        if self._unsent_bytes > size:
+            self._crowded = job.enqueued
         if self._may_run_here and not self._offer_due:
             self._offer_due = True
             job.payload.loop.call_soon(self._offer)  # after all requests that have arrived by now
@@ -214,7 +221,8 @@ class Sampler:
 
     def _offer(self) -> None:
         self._offer_due = False
-        self._scheduler.run_short()
+        alone = time.perf_counter() - self._crowded > _CROWD_SECONDS
+        self._scheduler.run_short(_LONE_SECONDS if alone else _SHORT_SECONDS)
 
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         """Draw a batch's latents, run the engine, give each piece its rows."""

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 Payload = TypeVar("Payload")
 
 BULK_BATCH_SECONDS = 0.010  # predicted time of a batch with bulk rows, while interactive rows come
-SHORT_SECONDS = 0.002  # predicted time of a batch that may run on the thread that asks for it
 _BULK_RESERVE = 16  # one in so many rows of a batch
 _RECENT_SECONDS = 1.0  # since the last interactive row, for which they count as coming
 _RATE_MEMORY = 0.9  # of the measured rate; a batch replaces the rest
@@ -154,13 +153,14 @@ class Scheduler(Generic[Payload]):
             if wake:
                 self._waiting.notify()
 
-    def run_short(self) -> None:
-        """Run all that is queued, here and now, if nothing runs and it will probably be short; else wake the thread."""
+    def run_short(self, seconds: float) -> None:
+        """Run all that is queued, here and now, if nothing runs and it will probably take no longer than this; else
+        wake the thread."""
         with self._waiting:
             if self._running or not (self._interactive or self._bulk):
                 return
             jobs = (*self._interactive, *self._bulk) if self._rows < self._max_batch else ()
-            if self._rows > SHORT_SECONDS * self._rate or not jobs or any(job.alone for job in jobs):
+            if self._rows > seconds * self._rate or not jobs or any(job.alone for job in jobs):
                 self._waiting.notify()
                 return
             pieces = self._assemble()

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sampling.scheduler import BULK_BATCH_SECONDS, SHORT_SECONDS, Finished, Full, Job, Piece, Scheduler
+from service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
+
+SHORT_SECONDS = 0.002
 
 Batches = list[list[tuple[str, int, int]]]
 
@@ -334,7 +336,7 @@ def test_many_threads_submit_and_give_up(offers: bool) -> None:
             except Full:
                 continue
             if offers:
-                bench.scheduler.run_short()
+                bench.scheduler.run_short(SHORT_SECONDS)
             if index % 3 == 0:
                 bench.scheduler.cancel(job)
             assert 0 <= bench.scheduler.queued_rows <= 300
@@ -370,7 +372,7 @@ class Here:
         """Submit, offer this thread, and wait for all of it."""
         for job in jobs:
             self.scheduler.submit(job, wake=False)
-        self.scheduler.run_short()
+        self.scheduler.run_short(SHORT_SECONDS)
         for _ in jobs:
             assert self._done.acquire(timeout=30)
 
@@ -399,9 +401,9 @@ def test_an_offer_while_a_batch_runs_changes_nothing(benches: Callable[..., Benc
     bench = benches()
     bench.hold()
     bench.scheduler.submit(Job(1, "a"), wake=False)
-    bench.scheduler.run_short()
+    bench.scheduler.run_short(SHORT_SECONDS)
     assert bench.end() == [[("a", 0, 1)]]
 
 
 def test_an_offer_of_nothing_returns(benches: Callable[..., Bench]) -> None:
-    benches().scheduler.run_short()
+    benches().scheduler.run_short(SHORT_SECONDS)
