@@ -31,7 +31,7 @@ _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to kee
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
 # Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
-_LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
+_LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.001
 _CROWD_SECONDS = 0.05  # since there were several
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
