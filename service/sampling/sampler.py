@@ -31,7 +31,7 @@ _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to kee
 _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
 # Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
-_LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.001
+_LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
@@ -206,23 +206,29 @@ class Sampler:
             bulk=bulk,
             alone=request.deterministic and not self.engine.batch_invariant,
         )
+        here = self._may_run_here and self._is_short(job)
         try:
-            self._scheduler.submit(job, wake=not self._may_run_here)
+            self._scheduler.submit(job, wake=not here)
         except Full as full:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._unsent_bytes += size
         if self._unsent_bytes > size:
             self._crowded = job.enqueued
-        if self._may_run_here and not self._offer_due:
+        if here and not self._offer_due:
             self._offer_due = True
             job.payload.loop.call_soon(self._offer)  # after all requests that have arrived by now
         return job
 
+    def _is_short(self, job: Job[Slice]) -> bool:
+        """Whether a batch of all that is queued with this job may run on the event loop."""
+        alone = job.enqueued - self._crowded > _CROWD_SECONDS
+        limit = _LONE_SECONDS if alone else _SHORT_SECONDS
+        return self._scheduler.queued_rows + job.rows <= limit * self._scheduler.rate
+
     def _offer(self) -> None:
         self._offer_due = False
-        alone = time.perf_counter() - self._crowded > _CROWD_SECONDS
-        self._scheduler.run_short(_LONE_SECONDS if alone else _SHORT_SECONDS)
+        self._scheduler.run_short(_LONE_SECONDS)
 
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         """Draw a batch's latents, run the engine, give each piece its rows."""
