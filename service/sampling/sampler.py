@@ -18,7 +18,7 @@ from service.bundle import Bundle
 from service.errors import EngineError, LatentserveError, QueueFullError
 from service.sampling.engine import Engine
 from service.sampling.heads import Output
-from service.sampling.request import Part, RowsRequest, draw_inputs
+from service.sampling.request import Inputs, Part, RowsRequest, draw_inputs
 from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ _FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
 _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
+_FEW_ROWS = 16  # of a request that is prepared on the event loop
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -71,10 +72,11 @@ class BatchDone:
 class Slice:
     """Rows on their way through the queue: the payload of a scheduler's job, and what its asker waits for."""
 
-    __slots__ = ("future", "labels", "loop", "request", "samples", "start")
+    __slots__ = ("future", "inputs", "labels", "loop", "request", "samples", "start")
 
     def __init__(self, request: RowsRequest, start: int) -> None:
         self.request = request
+        self.inputs: Inputs | None = None  # drawn ahead of the batch, or not
         self.start = start  # the request's row that is the slice's first
         self.samples: list[NDArray[Any]] = []
         self.labels: list[NDArray[np.int64]] = []  # stays empty for an unconditional model
@@ -110,7 +112,7 @@ class Sampler:
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
-        self._offer_due = False
+        self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
@@ -206,36 +208,63 @@ class Sampler:
             bulk=bulk,
             alone=request.deterministic and not self.engine.batch_invariant,
         )
-        here = self._may_run_here and self._is_short(job)
+        # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
+        short = self._scheduler.queued_rows + rows <= self._short_seconds() * self._scheduler.rate
         try:
-            self._scheduler.submit(job, wake=not here)
+            self._scheduler.submit(job, wake=rows > _FEW_ROWS or not short)
         except Full as full:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._unsent_bytes += size
         if self._unsent_bytes > size:
             self._crowded = job.enqueued
-        if here and not self._offer_due:
-            self._offer_due = True
-            job.payload.loop.call_soon(self._offer)  # after all requests that have arrived by now
+        if rows <= _FEW_ROWS:
+            self._arrived.append(job)
+            if len(self._arrived) == 1:
+                job.payload.loop.call_soon(self._prepare)  # after all requests that have arrived by now
         return job
 
-    def _is_short(self, job: Job[Slice]) -> bool:
-        """Whether a batch of all that is queued with this job may run on the event loop."""
-        alone = job.enqueued - self._crowded > _CROWD_SECONDS
-        limit = _LONE_SECONDS if alone else _SHORT_SECONDS
-        return self._scheduler.queued_rows + job.rows <= limit * self._scheduler.rate
+    def _prepare(self) -> None:
+        """Draw what small requests need together, here: the engine's thread would wait for the interpreter between its
+        batches. Then run them here, if they are short."""
+        jobs, self._arrived = [job for job in self._arrived if job.taken == 0], []
+        parts: list[Part] = [(job.payload.request, job.payload.start, job.rows) for job in jobs]
+        if parts:
+            z, labels = draw_inputs(self.bundle.manifest, parts)
+            start = 0
+            for job in jobs:
+                stop = start + job.rows
+                job.payload.inputs = z[start:stop], None if labels is None else labels[start:stop]
+                start = stop
+            self._scheduler.run_short(self._short_seconds())
 
-    def _offer(self) -> None:
-        self._offer_due = False
-        self._scheduler.run_short(_LONE_SECONDS)
+    def _inputs(self, pieces: Sequence[Piece[Slice]], parts: Sequence[Part]) -> Inputs:
+        """Latents and labels of a batch: those that were drawn ahead, or all of them now."""
+        drawn = [piece.job.payload.inputs for piece in pieces]
+        if any(inputs is None for inputs in drawn):
+            return draw_inputs(self.bundle.manifest, parts)
+        z = [inputs[0][piece.start : piece.stop] for piece, inputs in zip(pieces, drawn, strict=True) if inputs]
+        if self.bundle.manifest.labels is None:
+            return _join(z), None
+        labels = [
+            inputs[1][piece.start : piece.stop]
+            for piece, inputs in zip(pieces, drawn, strict=True)
+            if inputs and inputs[1] is not None
+        ]
+        return _join(z), _join(labels)
+
+    def _short_seconds(self) -> float:
+        """How long a batch may take on the event loop, by prediction."""
+        if not self._may_run_here:
+            return 0.0
+        return _LONE_SECONDS if time.perf_counter() - self._crowded > _CROWD_SECONDS else _SHORT_SECONDS
 
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         """Draw a batch's latents, run the engine, give each piece its rows."""
         parts: list[Part] = [
             (piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces
         ]
-        z, labels = draw_inputs(self.bundle.manifest, parts)
+        z, labels = self._inputs(pieces, parts)
         wanted = self._wanted()
         asked: list[Output] = list({*wanted.outputs, *(request.output for request, _, _ in parts)})
         began = time.perf_counter()
