@@ -66,7 +66,7 @@ _SMALL = (OURS, OURS_INT8, *_PEERS, MOSEC_JSON)
 
 FULL = Plan(
     repetitions=3,
-    seconds=2.0,
+    seconds=1.5,
     one_row=(1, 8, 32, 128),
     many_rows=(1, 8, 32),
     servers={CONVOLUTIONAL_28: _SMALL, ONE_LAYER: (OURS, UVICORN, *_PEERS), CONVOLUTIONAL_64: (OURS, *_PEERS)},
