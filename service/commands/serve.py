@@ -77,10 +77,10 @@ def _check(settings: Settings) -> None:
     """Refuse to start where no worker could: a worker that fails at load is only started again and again."""
     read_bundles(settings.bundles)
     require_runtime()
-    if settings.device == "cuda":
+    if settings.device == "cuda" or settings.tensorrt:
         # In a process of its own: a CUDA context, once made, holds device memory until its process ends.
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(require_cuda).result()
+            pool.submit(require_cuda, tensorrt=settings.tensorrt).result()
 
 
 def _check_port(host: str, port: int) -> None:

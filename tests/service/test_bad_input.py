@@ -246,7 +246,7 @@ def test_not_ready(start_server: Callable[..., Server], bundle: Path, tmp_path: 
     assert server.samples(model="toy", n=1).status_code == 200
     assert server.metric("model_ready", model="forged") == 0
     assert server.metric("model_ready", model="toy") == 1
-    assert server.metric("probe_runs_total", model="forged", outcome="mismatch") == 1
+    assert server.metric("probe_runs_total", model="forged", outcome="mismatch") >= 1
     server.wait_for(lambda: server.metric("rejected_total", reason="not_ready") == 2)
     assert server.stop() == 0
 

@@ -27,6 +27,7 @@ from PIL import Image
 from service.encoding import images
 from service.sampling.engine import Engine
 from service.sampling.request import RowsRequest
+from service.watching.verdict import CAUSES
 from tests.server import Server
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"
@@ -311,6 +312,9 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
         ("latentserve_output_signal_bin_total", "bin"): {f"{index:02}" for index in range(20)},
         ("latentserve_output_signal_bin_total", "signal"): {"mean", "std", "saturated_share", "critic_score"},
         ("latentserve_output_signal_sum_total", "sign"): {"positive", "negative"},
+        ("latentserve_input_signal_bin_total", "signal"): {"input_norm", "input_mean"},
+        ("latentserve_labels_total", "label"): set(engine.bundle.manifest.labels or ()),
+        ("latentserve_drift_cause", "cause"): set(CAUSES),
     }
     for (name, label), values in at_zero.items():
         assert {dict(labels)[label] for has, labels in series if has == name} >= values
@@ -329,7 +333,7 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     assert manifest.monitor is not None
     assert pair.metric("reference_samples") == manifest.monitor.reference_samples
     # Each of the two workers replayed its probes; probes and warm-up count as no samples.
-    assert pair.metric("probe_runs_total", outcome="match") == 2
+    assert pair.metric("probe_runs_total", outcome="match") == 2 * len(engine.bundle.golden.z)
 
 
 def test_counts_sum_over_the_workers(pair: Server) -> None:

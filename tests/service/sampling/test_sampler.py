@@ -21,7 +21,7 @@ from service.bundle import read_bundle
 from service.errors import EngineError, QueueFullError
 from service.sampling.engine import Engine
 from service.sampling.request import ARMS, RowsRequest
-from service.sampling.sampler import BatchDone, Rows, Sampler
+from service.sampling.sampler import BatchDone, Rows, Sampler, Wanted
 from tests.generators import dense_generator
 
 
@@ -164,7 +164,7 @@ def test_a_stream_given_up_frees_the_queue(engine: Engine) -> None:
 
     asyncio.run(give_up())
     sampler.stop()
-    assert sum(len(batch.samples) for batch in gate.batches) <= 5 * sampler.slice_rows
+    assert sum(len(batch.z) for batch in gate.batches) <= 5 * sampler.slice_rows
 
 
 def test_a_reader_cancelled_while_it_waits_frees_the_queue(engine: Engine) -> None:
@@ -252,9 +252,24 @@ def test_watchers_see_every_row_with_its_arm(engine: Engine) -> None:
     mix: list[dict[str, Any]] = [{"n": chance.randint(1, 300), "arm": chance.choice(ARMS)} for _ in range(30)]
     run(sampler, *(RowsRequest(seed=seed, **fields) for seed, fields in enumerate(mix)))
     sampler.stop()
-    for index, arm in enumerate(ARMS):
+    for arm in ARMS:
         asked = sum(fields["n"] for fields in mix if fields["arm"] == arm)
-        assert sum(rows for batch in gate.batches for arm, rows in batch.arms if arm == index) == asked
+        assert sum(rows for batch in gate.batches for request, _, rows in batch.parts if request.arm == arm) == asked
     for batch in gate.batches:
-        assert len(batch.samples) == sum(rows for _, rows in batch.arms) <= engine.max_batch
+        assert len(batch.z) == sum(rows for _, _, rows in batch.parts) <= engine.max_batch
         assert batch.seconds > 0
+        assert not batch.chosen
+
+
+def test_watchers_get_what_they_want_beside_what_clients_asked(engine: Engine) -> None:
+    gate = Gate()
+    gate.open.set()
+    sampler = Sampler(engine, 1024, on_batch=gate.watch, wanted=lambda: Wanted(("signals", "sample"), chosen=True))
+    sampler.start()
+    (rows,) = run(sampler, RowsRequest(n=5, seed=1, output="sample_uint8"))
+    sampler.stop()
+    (batch,) = gate.batches
+    assert batch.chosen
+    assert set(batch.made) == {"sample", "signals", "sample_uint8"}
+    assert np.array_equal(batch.made["sample"], alone(engine, RowsRequest(n=5, seed=1)))
+    assert np.array_equal(rows.samples, batch.made["sample_uint8"])
