@@ -10,7 +10,7 @@ from benchmarks.faults.bundles import (
     swap,
     zero_channel,
 )
-from benchmarks.faults.cases import CASES, Case, Cause
+from benchmarks.faults.cases import CASES, Case
 from benchmarks.faults.traffic import (
     Traffic,
     by_seed,
@@ -25,7 +25,6 @@ from benchmarks.faults.traffic import (
 __all__ = [
     "CASES",
     "Case",
-    "Cause",
     "Fault",
     "Traffic",
     "by_seed",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 from benchmarks.faults.bundles import Fault, drop_mode, flip_bit, nan_at_rate, precision, swap, zero_channel
 from benchmarks.faults.traffic import (
@@ -17,8 +16,7 @@ from benchmarks.faults.traffic import (
     wide_latents,
     without_seed,
 )
-
-Cause = Literal["none", "weights_or_hardware", "client_latents", "label_mix", "unknown"]
+from service.watching.verdict import Cause
 
 _TOP_OF_EXPONENT = 30  # a weight below 2 becomes one of about 1e36: never without effect, unless nothing reaches it
 
