@@ -227,6 +227,8 @@ LEAST = -1e300  # stands for the logarithm of nothing where a text cannot hold i
 def read_state(values: object, shape: tuple[int, ...]) -> Floats:
     """Finite numbers of this shape. Raises ValueError."""
     read = np.asarray(values, np.float64)
+    if read.size == 0 and 0 in shape:
+        read = read.reshape(shape)  # lists of nothing do not say how long it is
     if read.shape != shape or not np.isfinite(read).all():
         raise ValueError("malformed state")
     return read
