@@ -13,6 +13,7 @@ from service.packing.rows import Drawer, Rows
 from service.watching.classifier import Classifier
 from service.watching.distribution import Distribution
 from service.watching.features import FeatureHead
+from service.watching.joint_head import JointHead
 from service.watching.kernel import kernel_distance
 from service.watching.reference import Cell, NullTable, RealSide, Reference
 from service.watching.signals import LABEL_MARGIN
@@ -25,6 +26,7 @@ _SECONDS = 120.0  # for truncation 1; a slow generator gets a smaller reference,
 _TRUNCATION_SHARE = 1 / 4  # of that, for all truncations
 _LESSON_ROWS = 12_500  # for the small classifier: what it learns from is no reference for its margin
 _LESSON_SHARE = 1 / 8  # of the reference, at the most
+_PART = 4096  # rows whose features are turned into numbers of 8 bytes at a time
 _LESSON, _TRUNCATED = 1 << 40, 1 << 41  # rows of the seed, out of the reference's way
 
 
@@ -57,13 +59,9 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
     groups = [plain, *truncated.values()]
     which = [np.zeros(len(plain), np.int64) if plain.labels is None or not by_label else plain.labels]
     which += [np.full(len(rows), axes + place) for place, rows in enumerate(truncated.values())]
-    head = FeatureHead.of(
-        drawer.space,
-        np.concatenate([rows.features for rows in groups]),
-        np.concatenate([own[: len(rows.features)] for own, rows in zip(which, groups, strict=True)]),
-        len(cells),
-        axes,
-    )
+    features = np.concatenate([rows.features for rows in groups])
+    of_features = np.concatenate([own[: len(rows.features)] for own, rows in zip(which, groups, strict=True)])
+    head = FeatureHead.of(drawer.space, features, of_features, len(cells), axes)
     classifier = None
     if lesson.labels is not None:
         known = lesson.labels[: len(lesson.features)]
@@ -79,6 +77,7 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
         cells=tuple(Cell(*cell, size) for cell, size in zip(cells, sizes, strict=True)),
         pooled=labels > 1 and not by_label,
         features=head,
+        joint=_joint(head, features, of_features, axes),
         classifier=classifier,
         null=NullTable.of([_rounded(min(sizes[:axes])), _rounded(len(plain))], head.size),
         real=None if real is None else _real_side(drawer, head, plain, real, manifest if by_label else None),
@@ -115,10 +114,20 @@ def _distributions(
 def _margins(head: FeatureHead, classifier: Classifier, rows: Rows) -> NDArray[np.float64]:
     """Of the rows whose features are there, float64 [m]."""
     assert rows.labels is not None  # noqa: S101, a classifier is of labels
-    parts = np.array_split(np.arange(len(rows.features)), -(-len(rows.features) // 4096))
+    parts = np.array_split(np.arange(len(rows.features)), -(-len(rows.features) // _PART))
     return np.concatenate(
         [classifier.margin(head.standardised(rows.features[part]), rows.labels[part]) for part in parts]
     )
+
+
+def _joint(head: FeatureHead, features: NDArray[np.float32], cells: NDArray[np.int64], axes: int) -> JointHead | None:
+    """Of the same features; None where they do not vary, or a cell has next to none."""
+    if not head.size or head.samples.min() <= head.size:
+        return None
+    components = np.empty((len(features), head.size))
+    for part in np.array_split(np.arange(len(features)), -(-len(features) // _PART)):
+        components[part] = head.components(features[part], cells[part])
+    return JointHead.of(components, cells, len(head.samples), axes)
 
 
 def _as_prior(rows: Rows, manifest: Manifest) -> NDArray[np.intp]:

@@ -7,8 +7,9 @@ exactly 0), u is drawn uniformly from the jump, which keeps the shares exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ _SLOTS = 32  # of a row of the table: a power of two over BINS, for a search of 
 _STEPS = (16, 8, 4, 2, 1)
 _ROUNDING = 1e-6  # of the largest edge: what two machines, or float32 and float64, make of the same atom
 _LEAST_GAP = 1e-3  # of the gap between edges, which rounding may not blur
+_PARTS = ("edges", "below", "at_most")
 
 Floats = NDArray[np.float64]
 Bins = NDArray[np.int64]
@@ -52,6 +54,33 @@ class Distribution:
     def bins(self, values: Floats, generator: np.random.Generator) -> Bins:
         """The bin of each value, int64 [n] in 0 .. BINS - 1; -1 where it is not finite."""
         return BinTable([self]).bins(values, np.zeros(len(values), np.int64), generator)
+
+
+def distributions_to_arrays(distributions: Sequence[Distribution]) -> dict[str, Any]:
+    """What `distributions_from_arrays` takes."""
+    arrays = {"samples": np.array([each.samples for each in distributions], np.int64)}
+    for part in _PARTS:  # NaN fills up what a distribution with atoms has fewer of
+        filled = np.full((len(distributions), BINS - 1), np.nan)
+        for row, each in zip(filled, distributions, strict=True):
+            row[: len(each.edges)] = getattr(each, part)
+        arrays[part] = filled
+    return arrays
+
+
+def distributions_from_arrays(arrays: Mapping[str, NDArray[Any]], count: int) -> list[Distribution]:
+    """Raises KeyError and ValueError where the arrays are not those of so many distributions."""
+    parts = [arrays[part].astype(np.float64) for part in _PARTS]
+    samples = arrays["samples"]
+    if any(part.shape != (count, BINS - 1) for part in parts) or samples.shape != (count,):
+        raise ValueError(f"{count} distributions of shape {parts[0].shape}")
+    found = []
+    for *rows, n in zip(*parts, samples.tolist(), strict=True):
+        known = np.isfinite(rows[0])
+        if not known[0] or any((np.isfinite(row) != known).any() for row in rows) or not known[: known.sum()].all():
+            raise ValueError("a distribution without edges")
+        edges, below, at_most = (row[known] for row in rows)
+        found.append(Distribution(edges, below, at_most, n))
+    return found
 
 
 class BinTable:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.watching.reference import BINS, Distribution
+from service.watching.distribution import (
+    BINS,
+    BinTable,
+    Distribution,
+    distributions_from_arrays,
+    distributions_to_arrays,
+)
 
 CLUSTERS = 20
 
@@ -28,8 +37,9 @@ class JointHead:
         radius: to which components are clipped.
         offsets, roots: float64 [cells, k] and [cells, k, k], the mean of the clipped, and what makes them white again.
         norms: [cells], the distribution of the norm before clipping.
-        centroids: float64 [CLUSTERS, k]; [0, k] where there are several cells: their mix would move the clusters.
-        shares: float64 [clusters], of the reference.
+        centroids: float64 [CLUSTERS, k], of rows of the first cell, at truncation 1; [0, k] where each label has a cell
+            there: their mix would move the clusters.
+        shares: float64 [clusters], of the first cell's rows.
         unions: bool [u, clusters], of close ones.
         rows: reference samples of the smallest cell.
     """
@@ -54,18 +64,19 @@ class JointHead:
         return self.size + BINS + len(self.centroids)
 
     @classmethod
-    def of(cls, components: Floats, cells: NDArray[np.int64], count: int) -> JointHead:
+    def of(cls, components: Floats, cells: NDArray[np.int64], count: int, axes: int | None = None) -> JointHead:
         """Fit to a reference: finite components float64 [n, k], centred by cell, and the cell of each row, int64 [n],
-        of `count`, each with more than k rows."""
+        of `count`, each with more than k rows; the first `axes` of them (None: all) are those at truncation 1."""
         norms = np.linalg.norm(components, axis=1)
         radius = _radius(norms, components.shape[1])
         clipped = _clip(components, norms, radius)
         own = [clipped[cells == cell] for cell in range(count)]
         offsets = np.stack([rows.mean(axis=0) for rows in own])
         centroids, shares = np.empty((0, components.shape[1])), np.empty(0)
-        if count == 1:
-            centroids = _centroids(components, np.random.default_rng(0))
-            shares = np.bincount(_nearest(components, centroids), minlength=CLUSTERS) / len(components)
+        if (axes or count) == 1:
+            first = components[cells == 0]
+            centroids = _centroids(first, np.random.default_rng(0))
+            shares = np.bincount(_nearest(first, centroids), minlength=CLUSTERS) / len(first)
         return cls(
             radius,
             offsets,
@@ -78,20 +89,53 @@ class JointHead:
         )
 
     def vectors(self, components: Floats, cells: NDArray[np.int64], generator: np.random.Generator) -> Floats:
-        """The vector of each row, float64 [n, width], to be summed; NaN where the components are not finite."""
+        """The vector of each row, float64 [n, width], to be summed; NaN where the components are not finite. Rows of
+        other cells than the first are in no cluster, and so no evidence on them."""
         vectors = np.full((len(components), self.width), np.nan)
-        for cell in range(len(self.norms)):
-            rows = np.flatnonzero((cells == cell) & np.isfinite(components).all(axis=1))
-            own = components[rows]
-            norms = np.linalg.norm(own, axis=1)
-            parts = [
-                (_clip(own, norms, self.radius) - self.offsets[cell]) @ self.roots[cell],
-                np.eye(BINS)[self.norms[cell].bins(norms, generator)],
-            ]
-            if len(self.centroids):
-                parts.append(np.eye(CLUSTERS)[_nearest(own, self.centroids)])
-            vectors[rows] = np.concatenate(parts, axis=1)
+        rows = np.flatnonzero((cells >= 0) & np.isfinite(components).all(axis=1))
+        own, where = components[rows], cells[rows]
+        norms = np.linalg.norm(own, axis=1)
+        white = _clip(own, norms, self.radius) - self.offsets[where]
+        for cell in np.unique(where):
+            white[where == cell] @= self.roots[cell]
+        parts = [white, np.eye(BINS)[self._table.bins(norms, where, generator)]]
+        if len(self.centroids):
+            parts.append(np.eye(CLUSTERS)[_nearest(own, self.centroids)] * (where == 0)[:, None])
+        vectors[rows] = np.concatenate(parts, axis=1)
         return vectors
+
+    @cached_property
+    def _table(self) -> BinTable:
+        return BinTable(self.norms)
+
+    def to_arrays(self) -> dict[str, Any]:
+        """What `from_arrays` takes."""
+        return {
+            "radius": np.float64(self.radius),
+            "offsets": self.offsets,
+            "roots": self.roots.astype(np.float32),
+            "centroids": self.centroids,
+            "shares": self.shares,
+            "unions": self.unions,
+            "rows": np.int64(self.rows),
+            **{f"norms.{name}": array for name, array in distributions_to_arrays(self.norms).items()},
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], cells: int, components: int) -> JointHead:
+        """Raises KeyError and ValueError where the arrays are not such a head's, for so many cells and components."""
+        offsets, roots, centroids, shares = (
+            arrays[name].astype(np.float64) for name in ("offsets", "roots", "centroids", "shares")
+        )
+        unions, rows, radius = arrays["unions"].astype(np.bool_), int(arrays["rows"]), float(arrays["radius"])
+        clusters = len(shares)
+        fits = offsets.shape == (cells, components) and roots.shape == (cells, components, components)
+        fits = fits and shares.shape in ((0,), (CLUSTERS,)) and centroids.shape == (clusters, components)
+        if not fits or unions.shape != (len(unions), clusters) or rows < 1 or not 0 <= radius < np.inf:
+            raise ValueError(f"joint features of shapes {offsets.shape}, {roots.shape}, {centroids.shape}")
+        norms = {name.removeprefix("norms."): array for name, array in arrays.items() if name.startswith("norms.")}
+        norm_bins = tuple(distributions_from_arrays(norms, cells))
+        return cls(radius, offsets, roots, norm_bins, centroids, shares, unions, rows)
 
 
 def _inverse_root(centred: Floats) -> Floats:

@@ -49,11 +49,18 @@ class Monitor:
 
     Every row's own signals are counted, and the latents and labels that were asked for. Critic, features and classifier
     look at whole batches chosen at random, by a coin that is tossed before the batch is run and knows nothing of it, at
-    a rate that keeps their time at LOOK_SHARE of the engine's. A latent that a client asks for again is not counted
+    a rate that keeps their time at `look_share` of the engine's. A latent that a client asks for again is not counted
     again: the same sample is no new evidence.
     """
 
-    def __init__(self, engine: Engine, reference: Reference, metrics: ModelMetrics, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        reference: Reference,
+        metrics: ModelMetrics,
+        ledger: Ledger,
+        look_share: float = LOOK_SHARE,
+    ) -> None:
         self._engine = engine
         self._manifest = engine.bundle.manifest
         self._spec = self._manifest.sample
@@ -62,8 +69,9 @@ class Monitor:
         self._ledger = ledger
         self._random = np.random.default_rng()
         self._repeats = Repeats()
-        self._features = reference.features
+        self._features, self._joint = reference.features, reference.joint
         self._map = None if self._features is None else self._features.space.mapper(self._spec)
+        self._look_share = look_share
         self._looks = engine.has_critic or self._features is not None
         usual = signal_outputs(self._spec, engine.outputs)
         self._usual = Wanted(usual)
@@ -92,6 +100,12 @@ class Monitor:
         if self._thread.is_alive():
             self._thread.join()
 
+    def settle(self) -> None:
+        """Count what was offered, on this thread, and flush; for a monitor that is not started."""
+        if batches := self._take():
+            self._count(batches)
+        self._flush()
+
     def wanted(self) -> Wanted:
         """What is needed of the next batch."""
         return self._looked_at if self._looks and self._toss() else self._usual
@@ -116,7 +130,7 @@ class Monitor:
 
     def _toss(self) -> bool:
         """True for a random share of the batches, less the more of its time looking has already used."""
-        budget = LOOK_SHARE * self._engine_seconds
+        budget = self._look_share * self._engine_seconds
         return self._look_seconds == 0 or self._random.random() < 1 - self._look_seconds / budget
 
     def _reset(self) -> None:
@@ -126,6 +140,7 @@ class Monitor:
         self._sums = {name: np.zeros((arms, len(SIGNS))) for name in self._names}
         self._feature_sums = np.zeros((arms, 0 if self._features is None else self._features.size))
         self._feature_rows = np.zeros(arms, np.int64)
+        self._joint_sums = np.zeros((arms, 0 if self._joint is None else self._joint.width))
         self._inputs = np.zeros((len(INPUTS), BINS), np.int64)
         self._sent = self._repeated = 0
         self._labels = np.zeros(len(self._manifest.labels or ()), np.int64)
@@ -137,7 +152,7 @@ class Monitor:
             with self._waiting:
                 if self._bytes <= _ROUND_BYTES and not self._stopping:
                     self._waiting.wait(_ROUND_SECONDS)
-                batches, self._batches, self._bytes = self._batches, [], 0
+                batches = self._take()
                 done = self._stopping and not batches
             if batches:
                 began = time.perf_counter()
@@ -158,6 +173,11 @@ class Monitor:
             if done:
                 return
 
+    def _take(self) -> list[BatchDone]:
+        with self._waiting:
+            batches, self._batches, self._bytes = self._batches, [], 0
+        return batches
+
     def _count(self, batches: list[BatchDone]) -> None:
         """Count batches as if they were one: small ones cost little more together than one of them alone."""
         signals = batch_signals(batches, self._spec)
@@ -167,13 +187,15 @@ class Monitor:
         sent = np.repeat([request.latents is not None for request, _, _ in parts], counts)
         truncations = np.repeat([request.truncation for request, _, _ in parts], counts)
         z = np.concatenate([batch.z for batch in batches])
-        labels = None
+        labels = chosen = None
         if self._manifest.labels is not None:
+            if len(self._labels) > 1:
+                chosen = np.repeat([request.labels is not None for request, _, _ in parts], counts)
             labels = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
             self._labels += np.bincount(labels[arms != _CONTROL], minlength=len(self._labels))
         first = self._first(z, labels, arms)
         plausible = self._count_inputs(z, sent, first)
-        cells = np.where(first, self._reference.cells_of(labels, len(z), truncations), -1)
+        cells = np.where(first, self._reference.cells_of(labels, len(z), truncations, chosen), -1)
         nonfinite = signals.pop(NONFINITE)
         self._nonfinite_values += int(nonfinite.sum())
         self._nonfinite_rows += int(np.count_nonzero(nonfinite[plausible]))
@@ -220,9 +242,11 @@ class Monitor:
             features = self._map.features(samples, of_critic)
             components = self._features.components(features, cells)
             known = np.isfinite(components).all(axis=1)
-            for component, sums in zip(components[known].T, self._feature_sums.T, strict=True):
-                sums += np.bincount(arms[known], weights=component, minlength=len(ARMS))
+            by_arm = np.eye(len(ARMS))[:, arms[known]]
+            self._feature_sums += by_arm @ components[known]
             self._feature_rows += np.bincount(arms[known], minlength=len(ARMS))
+            if self._joint is not None:
+                self._joint_sums += by_arm @ self._joint.vectors(components[known], cells[known], self._random)
             classifier = self._reference.classifier
             if LABEL_MARGIN in self._names and classifier is not None and batch.labels is not None:
                 found[LABEL_MARGIN] = classifier.margin(self._features.standardised(features), batch.labels)
@@ -257,8 +281,8 @@ class Monitor:
                 "bins": np.stack([self._bins[name] for name in self._reference.signals], axis=1)
                 if self._bins
                 else np.zeros((len(ARMS), 0, BINS)),
-                "features": self._feature_sums,
-                "feature_rows": self._feature_rows,
+                "joint": self._joint_sums,
+                "joint_rows": self._feature_rows,
                 "sent": np.array([self._sent]),
                 "inputs": self._inputs,
                 "repeated": np.array([self._repeated]),

@@ -113,6 +113,7 @@ class MultivariateEvidence:
         self._log_threshold = float(np.log(threshold))
         self._layout: dict[str, Any] = {"reference_rows": head.rows, "arms": arms, "width": head.width}
         self._per_arm: Floats
+        self._totals = np.zeros((arms, head.width)), np.zeros(arms)
         self.rows = 0
         self._restart()
         self.alarm: Alarm | None = None
@@ -121,6 +122,16 @@ class MultivariateEvidence:
     def log_value(self) -> float:
         """log of the model's M, to compare with the logarithm of the threshold; -inf before the first row."""
         return float(np.logaddexp.reduce(self._per_arm))
+
+    def observe(self, totals: ArrayLike, rows: ArrayLike) -> None:
+        """Take the state of sums [arms, width] and counters [arms] over all rows, of all workers; an arm whose counter
+        fell, or that is not finite, is only noted."""
+        sums_now, rows_now = np.asarray(totals, np.float64), np.asarray(rows, np.float64)
+        sums_then, rows_then = self._totals
+        valid = np.isfinite(sums_now).all(axis=1) & np.isfinite(rows_now)
+        self._totals = np.where(valid[:, None], sums_now, sums_then), np.where(valid, rows_now, rows_then)
+        new = self._totals[1] - rows_then
+        self.update(self._totals[0] - sums_then, np.maximum(new, 0))
 
     def update(self, sums: ArrayLike, rows: ArrayLike) -> None:
         """Take a block: the sum of new rows' vectors, float64 [arms, width], and their number, int64 [arms]. Arms whose
@@ -147,8 +158,8 @@ class MultivariateEvidence:
         joint = self._joint
         arrays = {name: np.maximum(getattr(joint, name), LEAST).tolist() for name in _STATE}
         counts = {"rows_seen": self.rows, "half": self._half, "blocks": joint.blocks}
-        alarm = asdict(self.alarm) if self.alarm else None
-        return json.dumps({"layout": self._layout, **counts, **arrays, "alarm": alarm}, allow_nan=False)
+        rest = {"totals": [part.tolist() for part in self._totals], "alarm": asdict(self.alarm) if self.alarm else None}
+        return json.dumps({"layout": self._layout, **counts, **arrays, **rest}, allow_nan=False)
 
     def restore(self, text: str) -> bool:
         """Go on from a saved state. False, with nothing changed, if it is damaged or of another head or layout."""
@@ -164,12 +175,15 @@ class MultivariateEvidence:
             for name in ("sums", "rows", "log_starts"):
                 shapes[name] = (shapes[name][0], starts, *shapes[name][2:])
             arrays = {name: read_state(state[name], shape) for name, shape in shapes.items()}
+            sums, counted = (
+                read_state(part, old.shape) for part, old in zip(state["totals"], self._totals, strict=True)
+            )
         except (ValueError, KeyError, TypeError):
             return False
         for name, array in arrays.items():
             setattr(joint, name, np.where(array > LEAST, array, -np.inf))
         joint.ends, joint.blocks = arrays["ends"].astype(np.int64), blocks
-        self.rows, self._half, self.alarm = rows, half, alarm
+        self.rows, self._half, self.alarm, self._totals = rows, half, alarm, (sums, counted)
         self._per_arm = np.full(joint.unspent.shape, -np.inf)
         return True
 

@@ -18,19 +18,26 @@ from service.bundle.files import REFERENCE
 from service.bundle.golden import pack_arrays, unpack_arrays
 from service.errors import BundleError
 from service.watching.classifier import Classifier
-from service.watching.distribution import BINS, BinTable, Distribution
+from service.watching.distribution import (
+    BINS,
+    BinTable,
+    Distribution,
+    distributions_from_arrays,
+    distributions_to_arrays,
+)
 from service.watching.features import FeatureHead
+from service.watching.joint_head import JointHead
 from service.watching.kernel import Distance
 from service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
 
 __all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference"]
 
-_FORMAT = 2
+_FORMAT = 3
 _POOLED = -1  # the label of a pooled cell, in the file
-_PARTS = ("edges", "below", "at_most")
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 class Cell(NamedTuple):
@@ -82,8 +89,8 @@ class Reference:
         signals: one distribution a cell, by signal.
         cells: those at truncation 1 first.
         pooled: whether labels share a cell for want of samples.
-        features, classifier, null, real: None where there are none. A classifier is kept with its accuracy where it is
-            too poor for the signal `label_margin` too.
+        features, joint, classifier, null, real: None where there are none. A classifier is kept with its accuracy where
+            it is too poor for the signal `label_margin` too.
     """
 
     samples: int
@@ -91,6 +98,7 @@ class Reference:
     cells: tuple[Cell, ...] = ()
     pooled: bool = False
     features: FeatureHead | None = None
+    joint: JointHead | None = None
     classifier: Classifier | None = None
     null: NullTable | None = None
     real: RealSide | None = None
@@ -101,14 +109,22 @@ class Reference:
         cell = int(self.cells_of(labels, 1, truncation)[0])
         return None if cell < 0 else cell
 
-    def cells_of(self, labels: Integers | None, rows: int, truncations: Floats | float) -> Integers:
-        """The cell of each of `rows` rows, int64 [rows]; -1: none. Labels int64 [rows] or None, truncations [rows] or
-        the same for all."""
+    def cells_of(
+        self, labels: Integers | None, rows: int, truncations: Floats | float, chosen: Flags | None = None
+    ) -> Integers:
+        """The cell of each of `rows` rows, int64 [rows]; -1: none.
+
+        Labels int64 [rows] or None, truncations [rows] or the same for all. `chosen` bool [rows]: whose label was asked
+        for; None: all were drawn from the prior, whose mix a cell of all labels is of, and of no other.
+        """
         cells = np.full(rows, -1, np.int64)
         asked = np.broadcast_to(np.asarray(truncations, np.float64), (rows,))
         for truncation, by_label in self._by_truncation.items():
             own = by_label[-1] if labels is None else by_label[np.minimum(labels, len(by_label) - 1)]
             cells = np.where(asked == truncation, own, cells)
+        if chosen is not None and self.cells:
+            of_all = np.array([cell.label is None for cell in self.cells])
+            cells = np.where(chosen & of_all[cells], -1, cells)
         return cells
 
     def bins(self, values: Mapping[str, Floats], cells: Integers, generator: np.random.Generator) -> Mapping[str, Any]:
@@ -153,13 +169,8 @@ class Reference:
             "pooled": np.int64(self.pooled),
         }
         every = [each for cells in self.signals.values() for each in cells]
-        arrays["distributions.samples"] = np.array([each.samples for each in every], np.int64)
-        for part in _PARTS:  # NaN fills up what a distribution with atoms has fewer of
-            filled = np.full((len(every), BINS - 1), np.nan)
-            for row, each in zip(filled, every, strict=True):
-                row[: len(each.edges)] = getattr(each, part)
-            arrays[f"distributions.{part}"] = filled
-        for name, holder in (("features", self.features), ("classifier", self.classifier)):
+        arrays |= {f"distributions.{key}": array for key, array in distributions_to_arrays(every).items()}
+        for name, holder in (("features", self.features), ("joint", self.joint), ("classifier", self.classifier)):
             if holder is not None:
                 arrays |= {f"{name}.{key}": array for key, array in holder.to_arrays().items()}
         if self.null is not None:
@@ -196,21 +207,13 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
     )
     cells = tuple(Cell(None if label == _POOLED else label, truncation, n) for label, truncation, n in described)
     names = [str(name) for name in arrays["signals"]]
-    parts = [arrays[f"distributions.{part}"].astype(np.float64) for part in _PARTS]
-    samples = arrays["distributions.samples"]
-    if any(part.shape != (len(names) * len(cells), BINS - 1) for part in parts) or samples.shape != parts[0].shape[:1]:
-        raise ValueError(f"{len(names)} signals and {len(cells)} cells with distributions of shape {parts[0].shape}")
-    every = []
-    for *rows, n in zip(*parts, samples.tolist(), strict=True):
-        known = np.isfinite(rows[0])
-        if not known[0] or any((np.isfinite(row) != known).any() for row in rows) or not known[: known.sum()].all():
-            raise ValueError("a distribution without edges")
-        edges, below, at_most = (row[known] for row in rows)
-        every.append(Distribution(edges, below, at_most, n))
     count = len(cells)
-    features = classifier = real = null = None
+    every = distributions_from_arrays(_within(arrays, "distributions."), len(names) * count)
+    features = joint = classifier = real = null = None
     if "features.source" in arrays:
         features = FeatureHead.from_arrays(_within(arrays, "features."), count)
+    if features is not None and "joint.offsets" in arrays:
+        joint = JointHead.from_arrays(_within(arrays, "joint."), count, features.size)
     if features is not None and "classifier.weights" in arrays:
         classifier = Classifier.from_arrays(_within(arrays, "classifier."), len(features.center))
     if "null.sizes" in arrays:
@@ -228,6 +231,7 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         cells,
         bool(arrays["pooled"]),
         features,
+        joint,
         classifier,
         null,
         real,

@@ -14,11 +14,12 @@ from service.watching.evidence import Evidence, run_length
 from service.watching.inputs import INPUTS
 from service.watching.ledger import Counts, Layout
 from service.watching.mix import MixEvidence
+from service.watching.multivariate import MultivariateEvidence
 from service.watching.reference import BINS, Reference
 from service.watching.verdict import Suspicion
 
-GENERATED, ASKED, LATENTS, LABELS = "generated", "asked", "latents", "labels"
-DETECTORS = (GENERATED, ASKED, LATENTS, LABELS)  # each takes its share of the promised run length
+GENERATED, JOINT, ASKED, LATENTS, LABELS = "generated", "joint", "asked", "latents", "labels"
+DETECTORS = (GENERATED, JOINT, ASKED, LATENTS, LABELS)  # each takes its share of the promised run length
 
 _CLIENT = ARMS.index("client")
 _OWN = [arm for arm in range(len(ARMS)) if arm != _CLIENT]  # the server drew the latents
@@ -29,15 +30,15 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
     """What is counted of a model, by name and shape.
 
     rows [arms] and bins [arms, signals, BINS]: signals of the output, over rows that were not there before.
-    features [arms, components] and feature_rows [arms]: sums of the whitened components, over looked-at rows.
+    joint [arms, width] and joint_rows [arms]: sums of the feature components' vectors, over looked-at rows.
     sent [1] and inputs [INPUTS, BINS]: latents that clients sent, the first time; repeated [1]: the other times.
     labels [labels]: rows asked for, the server's own not counted. nonfinite [1]: rows, of plausible latents.
     """
     return {
         "rows": (len(ARMS),),
         "bins": (len(ARMS), len(reference.signals), BINS),
-        "features": (len(ARMS), 0 if reference.features is None else reference.features.size),
-        "feature_rows": (len(ARMS),),
+        "joint": (len(ARMS), 0 if reference.joint is None else reference.joint.width),
+        "joint_rows": (len(ARMS),),
         "sent": (1,),
         "inputs": (len(INPUTS), BINS),
         "repeated": (1,),
@@ -53,13 +54,18 @@ class Scales:
         threshold = run_length(rows_per_second, detectors=len(DETECTORS))
         self.log_threshold = math.log(threshold)
         self._names = {GENERATED: list(reference.signals), ASKED: list(reference.signals), LATENTS: list(INPUTS)}
-        self._detectors: dict[str, Evidence | MixEvidence] = {LATENTS: Evidence([_EXACT] * len(INPUTS), 1, threshold)}
-        self._arms = {GENERATED: _OWN, ASKED: [_CLIENT], LATENTS: [_CLIENT]}
+        self._names[JOINT] = ["features"]
+        self._detectors: dict[str, Evidence | MixEvidence | MultivariateEvidence] = {
+            LATENTS: Evidence([_EXACT] * len(INPUTS), 1, threshold)
+        }
+        self._arms = {GENERATED: _OWN, JOINT: _OWN, ASKED: [_CLIENT], LATENTS: [_CLIENT]}
         if reference.signals:
             smallest = [min(each.samples for each in cells) for cells in reference.signals.values()]
             for name in (GENERATED, ASKED):
                 arms = len(self._arms[name])
                 self._detectors[name] = Evidence(np.maximum(smallest, 1), arms, threshold, len(reference.cells))
+        if reference.joint is not None:
+            self._detectors[JOINT] = MultivariateEvidence(reference.joint, len(_OWN), threshold)
         labels = manifest.labels or []
         if len(labels) > 1:
             shares = np.array(manifest.label_prior or np.full(len(labels), 1 / len(labels)))
@@ -71,6 +77,8 @@ class Scales:
         for name, detector in self._detectors.items():
             if isinstance(detector, MixEvidence):
                 detector.observe(total["labels"])
+            elif isinstance(detector, MultivariateEvidence):
+                detector.observe(total["joint"][_OWN], total["joint_rows"][_OWN])
             elif name == LATENTS:
                 detector.observe(total["inputs"][None], total["sent"])
             else:
@@ -86,7 +94,7 @@ class Scales:
         alarm: Alarm | None = None if detector is None else detector.alarm
         if alarm is None:
             return None
-        arm = ARMS[self._arms[name][alarm.arm]] if name in (GENERATED, ASKED) else ""
+        arm = ARMS[self._arms[name][alarm.arm]] if name in (GENERATED, JOINT, ASKED) else ""
         return Suspicion(alarm.rows, alarm.began, arm, self._names[name][alarm.signal], alarm.again)
 
     def to_json(self) -> str:

@@ -47,14 +47,23 @@ def assert_flat(reference: Reference, rows: Rows, cells: np.ndarray) -> None:
     for name, bins in reference.bins(signals, cells, np.random.default_rng(0)).items():
         counts = np.bincount(bins, minlength=BINS)
         assert chi_square(counts, known) < stats.chi2(BINS - 1).ppf(1 - 1e-5), name
-    sums = head.components(rows.features, cells).sum(axis=0)
-    assert t_squared(sums, np.array(len(rows)), known) < stats.chi2(head.size).ppf(1 - 1e-5)
+    components = head.components(rows.features, cells)
+    assert t_squared(components.sum(axis=0), np.array(len(rows)), known) < stats.chi2(head.size).ppf(1 - 1e-5)
+    joint = reference.joint
+    assert joint is not None
+    sums = joint.vectors(components, cells, np.random.default_rng(0)).sum(axis=0)
+    assert t_squared(sums[: head.size], np.array(len(rows)), known) < stats.chi2(head.size).ppf(1 - 1e-5)
+    assert chi_square(sums[head.size : head.size + BINS], known) < stats.chi2(BINS - 1).ppf(1 - 1e-5)
+    in_clusters = len(rows) if len(joint.centroids) and cells.max() == 0 else 0
+    assert sums[head.size + BINS :].sum() == in_clusters
 
 
 @pytest.mark.usefixtures("small_cells")
 def test_labels_have_cells_of_their_own_and_no_mix_of_them_is_a_drift(bundle: Path) -> None:
     reference = make_reference(read_bundle(bundle), 8000)
     assert not reference.pooled
+    assert reference.joint is not None
+    assert not len(reference.joint.centroids)  # the mix of labels would move them
     assert [cell.label for cell in reference.cells] == [*range(10), None, None, None]
     assert [cell.truncation for cell in reference.cells[10:]] == [0.9, 0.7, 0.5]
     assert {cell.samples for cell in reference.cells} == {800}
@@ -72,6 +81,8 @@ def test_labels_with_too_few_samples_are_pooled_and_the_card_says_so(bundle: Pat
     assert read.reference is not None
     reference = Reference.from_bytes(read.reference, [])
     assert reference.pooled
+    assert reference.joint is not None
+    assert len(reference.joint.centroids)
     assert [cell.label for cell in reference.cells] == [None] * 4
     assert_flat(reference, *fresh(bundle, 2000, reference))
     monitor = read.manifest.monitor

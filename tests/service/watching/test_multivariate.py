@@ -168,6 +168,36 @@ def test_the_state_survives_a_restart(head: JointHead) -> None:
         assert fresh.to_json() == MultivariateEvidence(head, ARMS, 1e4).to_json()
 
 
+def test_sums_that_grow_are_their_increments(head: JointHead) -> None:
+    rng = np.random.default_rng(11)
+    told, seen = MultivariateEvidence(head, ARMS, 1e6), MultivariateEvidence(head, ARMS, 1e6)
+    sums, rows = np.zeros((ARMS, head.width)), np.zeros(ARMS)
+    for _ in range(20):
+        new = block(head, rng, 5)
+        sums, rows = sums + new, rows + 5
+        told.update(new, np.full(ARMS, 5))
+        seen.observe(sums, rows)
+    assert seen.log_value == pytest.approx(told.log_value, abs=1e-6)
+    again = MultivariateEvidence(head, ARMS, 1e6)
+    assert again.restore(seen.to_json())
+    again.observe(sums, rows)  # nothing is counted twice
+    assert again.rows == seen.rows == 20 * 5 * ARMS
+    again.observe(sums * 0, rows * 0)  # counters that began again are only noted
+    assert again.rows == seen.rows
+    again.observe(block(head, rng, 5), np.full(ARMS, 5))
+    assert again.rows == seen.rows + 5 * ARMS
+
+
+def test_rows_of_other_cells_are_no_evidence_on_clusters() -> None:
+    rng = np.random.default_rng(12)
+    cells = rng.integers(0, 2, 20_000)
+    reference = np.where((cells == 0)[:, None], features(rng, 20_000), 0.5 * features(rng, 20_000))
+    head = JointHead.of(reference, cells, 2, 1)
+    assert len(head.centroids) == CLUSTERS
+    vectors = head.vectors(reference, cells, rng)
+    assert np.array_equal(vectors[:, SIZE + BINS :].sum(axis=1), (cells == 0).astype(float))
+
+
 def test_what_is_not_finite_or_empty_changes_nothing(head: JointHead) -> None:
     watched = MultivariateEvidence(head, ARMS, 1e4)
     watched.update(np.full((ARMS, head.width), np.nan), np.full(ARMS, 5))

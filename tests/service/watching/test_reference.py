@@ -14,6 +14,7 @@ from service.errors import BundleError
 from service.watching.classifier import Classifier
 from service.watching.feature_space import FeatureSpace
 from service.watching.features import FeatureHead
+from service.watching.joint_head import JointHead
 from service.watching.kernel import Distance
 from service.watching.reference import BINS, Cell, Distribution, NullTable, RealSide, Reference
 
@@ -28,7 +29,8 @@ def known(seed: int = 0) -> Reference:
     samples = rng.normal(size=(3000, 12)).astype(np.float32)
     space = FeatureSpace.of_samples(samples[:100], SPEC)
     features = space.mapper(SPEC).features(samples, None)
-    head = FeatureHead.of(space, features, np.repeat([0, 1, 2], 1000), 3, 2)
+    cells = np.repeat([0, 1, 2], 1000)
+    head = FeatureHead.of(space, features, cells, 3, 2)
     labels = rng.integers(0, 2, 400)
     return Reference(
         samples=2000,
@@ -38,6 +40,7 @@ def known(seed: int = 0) -> Reference:
         },
         cells=CELLS,
         features=head,
+        joint=JointHead.of(head.components(features, cells), cells, 3, 2),
         classifier=Classifier.fit(head.standardised(features[:400]), labels, 2),
         null=NullTable.of([1000, 2000], head.size),
         real=RealSide(features[:50], 70, Distance(0.1, 0.05, 0.2)),
@@ -58,6 +61,13 @@ def test_pooled_labels_share_a_cell() -> None:
     reference = Reference(10, {}, (Cell(None, 1.0, 10), Cell(None, 0.5, 10)), pooled=True)
     assert reference.cells_of(np.array([0, 7, 900]), 3, 1.0).tolist() == [0, 0, 0]
     assert reference.cells_of(None, 2, 0.5).tolist() == [1, 1]
+
+
+def test_a_cell_of_all_labels_knows_the_priors_mix_alone() -> None:
+    reference = known()
+    labels, truncations = np.array([0, 0, 1, 1]), np.array([1.0, 0.7, 1.0, 0.7])
+    chosen = np.array([True, True, False, False])
+    assert reference.cells_of(labels, 4, truncations, chosen).tolist() == [0, -1, 1, 2]
 
 
 def test_without_cells_nothing_is_binned() -> None:
@@ -113,6 +123,15 @@ def test_it_comes_back_from_its_file() -> None:
     np.testing.assert_allclose(
         read.features.components(features, cells), reference.features.components(features, cells), atol=1e-5
     )
+    assert reference.joint is not None
+    assert read.joint is not None
+    vectors = [
+        each.joint.vectors(each.features.components(features, cells), cells, np.random.default_rng(4))
+        for each in (reference, read)
+        if each.joint is not None and each.features is not None
+    ]
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-4)
+    assert read.joint.rows == 1000
     assert read.classifier is not None
     assert read.real is not None
     assert read.real.distance == Distance(0.1, 0.05, 0.2)
@@ -132,12 +151,15 @@ def test_a_reference_of_an_older_release_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("format", np.int64(3)),
+        ("format", np.int64(2)),
         ("cells.label", np.zeros(2, np.int64)),
         ("distributions.edges", np.zeros((6, 7))),
         ("distributions.below", np.full((6, 19), np.nan)),
         ("features.whitening", np.zeros((3, 2))),
         ("features.source", np.array("inception")),
+        ("joint.offsets", np.zeros((3, 2))),
+        ("joint.norms.edges", np.full((3, 19), np.nan)),
+        ("joint.unions", np.zeros((4, 7), np.bool_)),
         ("classifier.weights", np.zeros((2, 2))),
         ("null.quantiles", np.zeros((1, 2))),
         ("real.features", np.zeros(4)),
