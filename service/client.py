@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO
 
 import httpx
 
 from service.errors import LatentserveError
+
+_JUDGED = ("model", "version", "cause", "sentence", "evidence")
 
 
 class ServerError(LatentserveError):
@@ -26,18 +30,33 @@ class Client:
         Raises ServerError.
         """
         body = {name: value for name, value in fields.items() if value is not None}
+        with (
+            self._connected() as client,
+            client.stream("POST", f"{self._url}/v1/samples", json=body, headers={"Accept": media}) as answer,
+        ):
+            if answer.status_code != 200:
+                answer.read()
+                raise ServerError(f"{self._url}: {answer.status_code} {_detail(answer)}")
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+            seed: str | None = answer.headers.get("Latentserve-Seed")
+        return seed
+
+    def drift(self) -> list[dict[str, Any]]:
+        """What `GET /v1/drift` says of each model: model, version, cause, sentence and evidence. Raises ServerError."""
+        with self._connected() as client:
+            answer = client.get(f"{self._url}/v1/drift")
+        with suppress(ValueError, KeyError, TypeError):
+            if answer.status_code == 200:
+                return [{**model, **{name: model[name] for name in _JUDGED}} for model in answer.json()["models"]]
+        raise ServerError(f"{self._url}: no latentserve server ({answer.status_code} to GET /v1/drift)")
+
+    @contextmanager
+    def _connected(self) -> Iterator[httpx.Client]:
         try:
-            with (
-                httpx.Client(timeout=self._timeout) as client,
-                client.stream("POST", f"{self._url}/v1/samples", json=body, headers={"Accept": media}) as answer,
-            ):
-                if answer.status_code != 200:
-                    answer.read()
-                    raise ServerError(f"{self._url}: {answer.status_code} {_detail(answer)}")
-                for chunk in answer.iter_bytes():
-                    file.write(chunk)
-                return answer.headers.get("Latentserve-Seed")
-        except httpx.HTTPError as error:
+            with httpx.Client(timeout=self._timeout) as client:
+                yield client
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ServerError(f"{self._url}: {str(error) or type(error).__name__}") from None
 
 

@@ -23,6 +23,7 @@ from service.watching.monitor import Monitor, counted_signals
 from service.watching.reference import Reference
 from service.watching.scales import DETECTORS
 from service.watching.signals import signal_names
+from service.watching.verdict import probe_fault
 from service.watching.watch import FILE_SECONDS, PROBE_SECONDS, Watch
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Model:
         self._watch = Watch(
             [(ROUND_SECONDS, self._judge), (PROBE_SECONDS, self.probe), (FILE_SECONDS, self._read_again)]
         )
+        self._pooled = reference.pooled
         self._mismatches = 0
         self.fault: str | None = "is being warmed up"
         self.headers = [
@@ -113,17 +115,17 @@ class Model:
             return difference
         self.fault = None
         if self._mismatches:
-            self.fault = f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
+            self.fault = probe_fault(difference, tolerance)
             log.error("model %s %s is not ready: its %s", self.name, self.version, self.fault)
         self.metrics.ready.set(int(self.fault is None))
         self.judge.report_probes(self.fault)
         return difference
 
     async def draw_control(self) -> None:
-        """Draw samples for nobody, every label alike, so that there is something to judge without traffic, and by seeds
-        that no client chose."""
+        """Draw samples for nobody, so that there is something to judge without traffic, and by seeds that no client
+        chose: every label alike, or as the prior has them where the reference knows them only together."""
         labels = None
-        if self.bundle.manifest.labels is not None:
+        if self.bundle.manifest.labels is not None and not self._pooled:
             labels = np.arange(CONTROL_ROWS, dtype=np.int64) % len(self.bundle.manifest.labels)
         seed = secrets.randbelow(SEED_LIMIT)
         with suppress(LatentserveError):  # a full queue is traffic enough

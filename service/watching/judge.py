@@ -19,7 +19,8 @@ from service.sampling.request import ARMS
 from service.watching.alarm import CALM
 from service.watching.ledger import Counts, Ledger
 from service.watching.reference import Reference
-from service.watching.scales import ASKED, DETECTORS, GENERATED, LABELS, LATENTS, Scales, layout
+from service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
+from service.watching.staleness import Staleness
 from service.watching.verdict import Facts, judge
 
 ROUND_SECONDS = 2.0
@@ -36,6 +37,8 @@ class Judge:
         self.ledger = Ledger(folder, layout(manifest, reference))
         self._folder = folder
         self._labels = manifest.labels or []
+        self._compared = bool(reference.cells)
+        self._real: Staleness | None = None
         self._scales = Scales(manifest, reference, rows_per_second)
         self._fault = folder / f"probes-{os.getpid()}"
         self._lock: int | None = None
@@ -68,6 +71,10 @@ class Judge:
             self._fault.unlink(missing_ok=True)
         else:
             _write(self._fault, fault)
+
+    def report_real(self, found: Staleness) -> None:
+        """Say how far the real data of today is from that of the export."""
+        self._real = found
 
     def report_changed_files(self) -> None:
         """Say that the bundle's files on disk are no longer those that were loaded."""
@@ -110,6 +117,8 @@ class Judge:
             "latents_sent": sent + repeated,
             "latents_repeated": repeated,
         }
+        if self._real is not None:
+            numbers["real"] = self._real.numbers()
         if 0 < len(self._labels) <= _MOST_LABELS:
             numbers["labels"] = {name: int(rows) for name, rows in zip(self._labels, total["labels"], strict=True)}
         return Facts(
@@ -117,12 +126,14 @@ class Judge:
             probe_fault=faults[0] if faults else None,
             files_changed=(self._folder / _CHANGED).exists(),
             nonfinite=numbers["rows_not_finite"],
-            generated=found.get(GENERATED),
+            compared=self._compared,
+            generated=found.get(GENERATED) or found.get(JOINT),
             asked=found.get(ASKED),
             latents=found.get(LATENTS),
             labels=found.get(LABELS),
             sent=sent + repeated,
             repeated=repeated,
+            real=str(self._real) if self._real is not None and self._real.moved else None,
             numbers=numbers,
         )
 

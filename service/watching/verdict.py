@@ -54,11 +54,13 @@ class Facts:
         probe_fault: how far the golden probes are off, in words, where two replays in a row did not match.
         files_changed: the bundle's files on disk are no longer those that were loaded.
         nonfinite: rows with values that are not finite, from latents that are plausible draws.
+        compared: there is a reference.
         generated: the output's distribution changed, in rows whose latents the server drew.
         asked: the same in rows whose latents or seeds clients chose.
         latents: those that clients sent are not drawn from the prior.
         sent, repeated: rows whose latents clients sent, and how many of them were there before.
         labels: the mix of labels asked for is not the reference's.
+        real: how far the real data of today is from that of the export, in words, where it is another.
         numbers: whatever else stands behind the verdict.
     """
 
@@ -66,12 +68,14 @@ class Facts:
     probe_fault: str | None = None
     files_changed: bool = False
     nonfinite: int = 0
+    compared: bool = True
     generated: Suspicion | None = None
     asked: Suspicion | None = None
     latents: Suspicion | None = None
     sent: int = 0
     repeated: int = 0
     labels: Suspicion | None = None
+    real: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -82,6 +86,13 @@ class Verdict:
     cause: Cause
     sentence: str
     evidence: Mapping[str, Any]
+
+
+def probe_fault(difference: float, tolerance: float) -> str | None:
+    """How far the golden probes are off, in words; None where they match."""
+    if difference <= tolerance:
+        return None
+    return f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
 
 
 def judge(facts: Facts) -> Verdict:
@@ -97,13 +108,15 @@ def _cause(facts: Facts) -> tuple[Cause, str]:
         return "weights_or_hardware", f"{facts.nonfinite} rows hold values that are not finite."
     if facts.files_changed:
         return "weights_or_hardware", "The bundle's files on disk are no longer those that were loaded and verified."
-    if facts.rows < LEAST_ROWS:
-        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {LEAST_ROWS}."
-    if facts.generated is not None:
+    if facts.rows >= LEAST_ROWS and facts.generated is not None:
         return "unknown", (
             f"{_seen(facts.generated)}, in latents that the server drew, while the golden probes pass: "
             "the generator changed where the probes do not reach, or the reference is another's."
         )
+    if facts.real is not None:
+        return "stale_reference", f"The real data of today is {facts.real}: the generator was trained on another."
+    if facts.rows < LEAST_ROWS:
+        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {LEAST_ROWS}."
     if facts.latents is not None:
         return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(facts.latents)}."
     if facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent:
@@ -113,6 +126,8 @@ def _cause(facts: Facts) -> tuple[Cause, str]:
         return "label_mix", f"The labels asked for are not mixed as in the reference: {_seen(facts.labels)}."
     if facts.asked is not None:
         return "unknown", f"{_seen(facts.asked)}, while probes, latents and labels are as they should be."
+    if not facts.compared:
+        return "not_enough_samples", "The bundle has no reference to compare its samples with; its golden probes match."
     return "none", "The samples are as the reference has them."
 
 

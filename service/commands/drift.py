@@ -1,0 +1,93 @@
+"""`latentserve drift`: did the samples change, and whose doing is it?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.bundle import read_bundle
+from service.client import Client
+from service.errors import InvalidError
+from service.settings import load_settings
+from service.trial import try_bundle
+
+_QUIET = ("none", "not_enough_samples")
+_SECONDS = 10.0  # for the server's answer
+
+
+@click.command()
+@click.argument("source", metavar="BUNDLE|URL")
+@click.option(
+    "--real",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Real samples of today, pictures or an .npy file: how far are they from those of the export, and from the "
+    "generator's? Needs a BUNDLE that has kept real samples.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as GET /v1/drift answers.")
+def drift(source: str, real: Path | None, as_json: bool) -> None:
+    """Say whether the samples changed, and whose doing it is.
+
+    The server at a URL is asked what it has seen. From a BUNDLE 20,000 samples are drawn here, or as many as 30 seconds
+    allow, and judged as the server would after replaying its golden probes.
+
+    The exit status is 0 where no change was found (the causes none and not_enough_samples) and 1 otherwise.
+
+    \b
+    Example: latentserve drift demo/bundle
+    """
+    if not source.startswith(("http://", "https://")):
+        path = Path(source)
+        models = [try_bundle(read_bundle(path), load_settings(bundles=(path,)), real)]
+    elif real is None:
+        models = Client(source, _SECONDS).drift()
+    else:
+        raise InvalidError("--real", "needs the bundle's folder: a server does not hand out what real data is like")
+    if as_json:
+        click.echo(json.dumps({"models": models}, indent=1))
+    else:
+        click.echo("\n\n".join("\n".join(_described(model)) for model in models))
+    sys.exit(int(any(model["cause"] not in _QUIET for model in models)))
+
+
+def _described(model: Mapping[str, Any]) -> Iterator[str]:
+    """A model's verdict for a reader."""
+    yield f"{model['model']} {model['version']}: {model['cause']}"
+    yield str(model["sentence"])
+    numbers = list(_numbers(model["evidence"]))
+    width = max((len(name) for name, _ in numbers), default=0)
+    yield from (f"  {name:<{width}}  {value}" for name, value in numbers)
+
+
+def _numbers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The numbers of most interest, as far as they are there: servers may be of another release."""
+    if rows := evidence.get("rows"):
+        arms = ", ".join(f"{arm} {count:,}" for arm, count in rows.items())
+        yield "rows looked at", f"{sum(rows.values()):,} ({arms})"
+    if weighed := evidence.get("log_evidence"):
+        values = ", ".join(f"{name} {value:.1f}" for name, value in weighed.items())
+        yield "log evidence", f"{values}; an alarm at {evidence['log_threshold']:.1f}"
+    for name, alarm in evidence.get("alarms", {}).items():
+        yield f"alarm of {name}", f"{alarm['signal']}, rows {alarm['began']:,} to {alarm['rows']:,}"
+    if failing := evidence.get("workers_whose_probes_fail"):
+        yield "workers whose probes fail", str(failing)
+    if lost := evidence.get("rows_not_finite"):
+        yield "rows not finite", f"{lost:,}"
+    if sent := evidence.get("latents_sent"):
+        yield "latents sent", f"{sent:,} ({evidence['latents_repeated']:,} of them again)"
+    if real := evidence.get("real"):
+        yield "real samples of today", f"{real['samples']:,}"
+        yield "  from the export's", f"{_interval(real['from_reference'])}, by chance {real['chance']:.2g}"
+        if made := real["from_generator"]:
+            yield "  from the generator's", _interval(made)
+        yield "halves of the export's", _interval(real["halves"])
+
+
+def _interval(distance: tuple[float, float, float]) -> str:
+    value, low, high = distance
+    return f"{value:.4f} ({low:.4f} to {high:.4f})"

@@ -1,0 +1,131 @@
+"""A bundle on trial: its generator draws for nobody, and the server's own monitor and judge say what they see."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Bundle
+from service.errors import BundleError
+from service.models import watched
+from service.packing.real import KEPT, Real, read_real
+from service.sampling.engine import Engine
+from service.sampling.latents import SEED_LIMIT
+from service.sampling.request import RowsRequest
+from service.sampling.sampler import BatchDone
+from service.settings import Settings
+from service.watching.judge import Judge
+from service.watching.metrics import ModelMetrics
+from service.watching.monitor import Monitor
+from service.watching.reference import Reference
+from service.watching.signals import signal_names
+from service.watching.staleness import Staleness
+from service.watching.verdict import probe_fault
+
+ROWS = 20_000
+SECONDS = 30.0
+
+_BATCH = 256
+_BATCH_BYTES = 16 << 20
+
+
+def try_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -> dict[str, Any]:
+    """The verdict on a bundle, as `GET /v1/drift` would give it.
+
+    Its golden probes are replayed; if they match, ROWS are drawn, or as many as SECONDS allow, labels by the prior,
+    and every one of them is looked at. `real` holds real samples of today. The evidence has the server's threshold, so
+    that a false alarm comes in one of 100,000 trials.
+
+    Raises BundleError: the reference, the graphs or the real samples cannot be used, or no real ones are kept.
+    """
+    manifest = bundle.manifest
+    reference = Reference(0, {})
+    if bundle.reference is not None:
+        names = signal_names(manifest.sample, has_critic=bundle.critic is not None)
+        reference = Reference.from_bytes(bundle.reference, names)
+    today = None if real is None else _read(real, bundle, reference)
+    engine = Engine(bundle, settings.device, len(os.sched_getaffinity(0)), _BATCH, tensorrt=settings.tensorrt)
+    engine.warm_up()
+    fault = probe_fault(float(engine.probe().max()), bundle.golden.tolerance)
+    with tempfile.TemporaryDirectory(prefix="latentserve-drift-") as folder:
+        judge = Judge(Path(folder), manifest, reference, settings.watched_rows_per_second)
+        judge.report_probes(fault)
+        if today is not None:
+            judge.report_real(_compare(engine, reference, today))
+        if fault is None:
+            _draw(engine, reference, judge)
+        judge.hold()
+        verdict = judge.verdict()
+        judge.stop()
+    return {"model": manifest.name, "version": manifest.version, **verdict}
+
+
+def _draw(engine: Engine, reference: Reference, judge: Judge) -> None:
+    """Show the judge rows that the generator makes now."""
+    manifest = engine.bundle.manifest
+    metrics = ModelMetrics(manifest.name, manifest.version, watched(engine.bundle, reference))
+    monitor = Monitor(engine, reference, metrics, judge.ledger, look_share=math.inf)
+    request = _request(ROWS)
+    for start, rows in _batches(engine, ROWS, SECONDS):
+        z, labels = request.inputs(manifest, start, rows)
+        wanted = monitor.wanted()
+        began = time.perf_counter()
+        made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
+        seconds = time.perf_counter() - began
+        monitor.offer(BatchDone([(request, start, rows)], z, labels, made, seconds, wanted.chosen))
+        monitor.settle()
+        judge.hold()
+
+
+def _read(real: Path, bundle: Bundle, reference: Reference) -> Real:
+    if reference.real is None or reference.features is None:
+        raise BundleError(
+            f"{bundle.path}: keeps no real samples to compare with: give some at `export --data` or `pack --real`"
+        )
+    return read_real(real, bundle.manifest.sample)
+
+
+def _compare(engine: Engine, reference: Reference, today: Real) -> Staleness:
+    """Features of today's real samples beside those of the export's, and of the generator's."""
+    manifest, head, stored = engine.bundle.manifest, reference.features, reference.real
+    assert head is not None and stored is not None  # noqa: S101, PT018, `_read` has seen them
+    space = head.space.mapper(manifest.sample)
+
+    def features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Whatever the label: the features do not speak of it."""
+        label = None if manifest.labels is None else np.zeros(len(samples), np.int64)
+        of_critic = engine.criticise(samples, label)[1] if head.space.source == "critic" else None
+        return space.features(samples, of_critic)
+
+    request = _request(KEPT)
+    generated = [
+        features(engine.generate(*request.inputs(manifest, start, rows)))
+        for start, rows in _batches(engine, KEPT, SECONDS / 3)
+    ]
+    samples = today[0]
+    seen = [features(samples[start : start + rows]) for start, rows in _batches(engine, len(samples), math.inf)]
+    return Staleness.of(head, np.concatenate(seen), stored.features, np.concatenate(generated))
+
+
+def _request(rows: int) -> RowsRequest:
+    return RowsRequest(n=rows, seed=secrets.randbelow(SEED_LIMIT), arm="control")
+
+
+def _batches(engine: Engine, rows: int, seconds: float) -> Iterator[tuple[int, int]]:
+    """The first row and the number of rows of each batch, one at least, until the time is over."""
+    size = 4 * math.prod(engine.bundle.manifest.sample.shape)
+    batch = min(engine.max_batch, max(4, _BATCH_BYTES // size))
+    end = time.monotonic() + seconds
+    for start in range(0, rows, batch):
+        if start and time.monotonic() > end:
+            return
+        yield start, min(batch, rows - start)
