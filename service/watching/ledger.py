@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -44,7 +45,8 @@ class Ledger:
         self._length = sum(math.prod(shape) for shape in layout.values())
         mark = sha256(repr(sorted(layout.items())).encode()).hexdigest()[:8]  # another layout is another ledger
         self._suffix = f"-{mark}{_SUFFIX}"
-        path = folder / f"{os.getpid()}{self._suffix}"
+        # A process's number alone may have been another worker's, whose counts would be lost.
+        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{self._suffix}"
         self._own: NDArray[np.float64] = np.memmap(path, np.float64, "w+", shape=(self._length,))
 
     def add(self, counts: Counts) -> None:
