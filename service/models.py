@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from service.bundle import Bundle, read_bundle
 from service.errors import BundleError, InvalidError, LatentserveError, NotFoundError, NotReadyError
@@ -61,8 +62,11 @@ class Model:
             self.monitor.offer,
             self.monitor.wanted,
         )
-        self._watch = Watch(
-            [(ROUND_SECONDS, self._judge), (PROBE_SECONDS, self.probe), (FILE_SECONDS, self._read_again)]
+        # Rounds of the judge are on a thread of their own: reading a large bundle again takes longer than a verdict
+        # may be old.
+        self._watches = (
+            Watch([(ROUND_SECONDS, self._judge)]),
+            Watch([(PROBE_SECONDS, self.probe), (FILE_SECONDS, self._read_again)]),
         )
         self._pooled = reference.pooled
         self._mismatches = 0
@@ -72,6 +76,7 @@ class Model:
             (b"latentserve-version", self.version.encode()),
         ]
         self.metrics.ready.set(0)
+        self.metrics.threshold.set(self.judge.log_threshold)
         self.metrics.describe(
             provider=self.engine.provider,
             precision=self.engine.precision,
@@ -84,28 +89,37 @@ class Model:
         """Warm up, replay the golden probes, and take requests if they pass."""
         self.engine.warm_up()
         self._mismatches = 1  # the first replay decides by itself
-        difference = self.probe()
+        difference = self._compare(self.engine.probe())
         log.info(
             "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
             self.name, difference, self.bundle.golden.tolerance, self.engine.provider,
         )  # fmt: skip
         self.monitor.start()
         self.sampler.start()
-        self._watch.start()
+        for watch in self._watches:
+            watch.start()
 
     def stop(self) -> None:
         """Finish what is queued, flush the counts."""
         self.fault = _DRAINING
         self.sampler.stop()
         self.monitor.stop()
-        self._watch.stop()
+        for watch in self._watches:
+            watch.stop()
         self.judge.stop()
         self.metrics.flush()
 
     def probe(self) -> float:
         """Replay the golden probes: how far they are off at most. Two mismatches in a row make the model not ready, at
-        load one; a match makes it ready again."""
-        differences = self.engine.probe()
+        load one; a match makes it ready again. An engine that cannot run them does not match."""
+        try:
+            differences = self.engine.probe()
+        except BundleError as error:
+            log.error("model %s %s: %s", self.name, self.version, error)
+            differences = np.full(len(self.bundle.golden.z), np.inf)
+        return self._compare(differences)
+
+    def _compare(self, differences: NDArray[np.float64]) -> float:
         difference = float(differences.max())
         tolerance = self.bundle.golden.tolerance
         self.metrics.count_probes((differences <= tolerance).tolist())
@@ -125,9 +139,9 @@ class Model:
         """Draw samples for nobody, so that there is something to judge without traffic, and by seeds that no client
         chose: every label alike, or as the prior has them where the reference knows them only together."""
         labels = None
-        if self.bundle.manifest.labels is not None and not self._pooled:
-            labels = np.arange(CONTROL_ROWS, dtype=np.int64) % len(self.bundle.manifest.labels)
         seed = secrets.randbelow(SEED_LIMIT)
+        if self.bundle.manifest.labels is not None and not self._pooled:
+            labels = (seed + np.arange(CONTROL_ROWS, dtype=np.int64)) % len(self.bundle.manifest.labels)
         with suppress(LatentserveError):  # a full queue is traffic enough
             await self.sampler.rows(RowsRequest(CONTROL_ROWS, seed, labels=labels, arm="control"))
 
@@ -137,13 +151,14 @@ class Model:
 
     def _read_again(self) -> None:
         """Are the bundle's files still those that were loaded? What runs is in memory, but would not start again."""
+        fault = "the manifest is another"
         try:
             same = read_bundle(self.bundle.path).manifest == self.bundle.manifest
         except BundleError as error:
-            same = False
-            log.error("model %s %s: its files changed on disk: %s", self.name, self.version, error)
+            same, fault = False, str(error)
         if not same:
-            self.judge.report_changed_files()
+            log.error("model %s %s: its files changed on disk: %s", self.name, self.version, fault)
+        self.judge.report_files(same=same)
 
     def require_ready(self) -> None:
         """Raise NotReadyError unless the model may serve."""

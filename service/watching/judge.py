@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from typing import Any
 from service.bundle import Manifest
 from service.sampling.request import ARMS
 from service.watching.alarm import CALM
+from service.watching.inputs import Lately
 from service.watching.ledger import Counts, Ledger
 from service.watching.reference import Reference
 from service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
 from service.watching.staleness import Staleness
-from service.watching.verdict import Facts, judge
+from service.watching.verdict import LEAST_ROWS, Facts, judge
 
 ROUND_SECONDS = 2.0
 
@@ -40,6 +42,7 @@ class Judge:
         self._compared = bool(reference.cells)
         self._real: Staleness | None = None
         self._scales = Scales(manifest, reference, rows_per_second)
+        self._lately = Lately(LEAST_ROWS)
         self._fault = folder / f"probes-{os.getpid()}"
         self._lock: int | None = None
 
@@ -49,7 +52,9 @@ class Judge:
             return False
         total = self.ledger.total()
         self._scales.weigh(total)
-        _write(self._folder / _STATE, self._scales.to_json())
+        self._lately.note(*_sent(total))
+        state = {"scales": self._scales.to_json(), "lately": self._lately.to_json()}
+        _write(self._folder / _STATE, json.dumps(state))
         _write(self._folder / _VERDICT, json.dumps(asdict(judge(self._facts(total)))))
         return True
 
@@ -65,6 +70,11 @@ class Judge:
         """By detector, as far as this worker judges."""
         return self._scales.log_evidence()
 
+    @property
+    def log_threshold(self) -> float:
+        """Evidence at which an alarm is raised."""
+        return self._scales.log_threshold
+
     def report_probes(self, fault: str | None) -> None:
         """Say how this worker's golden probes fare: None, or what is wrong, in words."""
         if fault is None:
@@ -76,9 +86,12 @@ class Judge:
         """Say how far the real data of today is from that of the export."""
         self._real = found
 
-    def report_changed_files(self) -> None:
-        """Say that the bundle's files on disk are no longer those that were loaded."""
-        (self._folder / _CHANGED).touch()
+    def report_files(self, *, same: bool) -> None:
+        """Say whether the bundle's files on disk are those that were loaded."""
+        if same:
+            (self._folder / _CHANGED).unlink(missing_ok=True)
+        else:
+            (self._folder / _CHANGED).touch()
 
     def stop(self) -> None:
         """Let another worker judge."""
@@ -95,15 +108,23 @@ class Judge:
             os.close(handle)
             return False
         self._lock = handle
-        state = self._folder / _STATE
-        if state.exists():
-            self._scales.restore(state.read_text())
+        self._restore()
         return True
+
+    def _restore(self) -> None:
+        """Go on from what the last judge wrote down, as far as it can be read."""
+        try:
+            state = json.loads((self._folder / _STATE).read_text())
+            self._scales.restore(state["scales"])
+            self._lately.restore(state["lately"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return
 
     def _facts(self, total: Counts) -> Facts:
         found = {name: suspicion for name in DETECTORS if (suspicion := self._scales.suspicion(name)) is not None}
         faults = list(self._probe_faults())
-        sent, repeated = int(total["sent"][0]), int(total["repeated"][0])
+        sent, repeated = _sent(total)
+        sent_lately, repeated_lately = self._lately.since(sent, repeated)
         numbers: dict[str, Any] = {
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
             "log_evidence": self._scales.log_evidence(),
@@ -114,8 +135,10 @@ class Judge:
             },
             "workers_whose_probes_fail": len(faults),
             "rows_not_finite": int(total["nonfinite"][0]),
-            "latents_sent": sent + repeated,
+            "latents_sent": sent,
             "latents_repeated": repeated,
+            "latents_sent_lately": sent_lately,
+            "latents_repeated_lately": repeated_lately,
         }
         if self._real is not None:
             numbers["real"] = self._real.numbers()
@@ -131,8 +154,8 @@ class Judge:
             asked=found.get(ASKED),
             latents=found.get(LATENTS),
             labels=found.get(LABELS),
-            sent=sent + repeated,
-            repeated=repeated,
+            sent=sent_lately,
+            repeated=repeated_lately,
             real=str(self._real) if self._real is not None and self._real.moved else None,
             numbers=numbers,
         )
@@ -141,7 +164,14 @@ class Judge:
         """Of the workers that live; a killed one leaves its own behind."""
         for file in sorted(self._folder.glob("probes-*")):
             if not file.suffix and Path("/proc", file.name.removeprefix("probes-")).exists():
-                yield file.read_text()
+                with suppress(FileNotFoundError):  # they pass again, since a moment ago
+                    yield file.read_text()
+
+
+def _sent(total: Counts) -> tuple[int, int]:
+    """Rows of latents that clients sent, and how many of them were there before."""
+    repeated = int(total["repeated"][0])
+    return int(total["sent"][0]) + repeated, repeated
 
 
 def _write(path: Path, text: str) -> None:

@@ -58,7 +58,7 @@ class Facts:
         generated: the output's distribution changed, in rows whose latents the server drew.
         asked: the same in rows whose latents or seeds clients chose.
         latents: those that clients sent are not drawn from the prior.
-        sent, repeated: rows whose latents clients sent, and how many of them were there before.
+        sent, repeated: rows whose latents clients sent of late, and how many of them were there before.
         labels: the mix of labels asked for is not the reference's.
         real: how far the real data of today is from that of the export, in words, where it is another.
         numbers: whatever else stands behind the verdict.
@@ -115,11 +115,12 @@ def _cause(facts: Facts) -> tuple[Cause, str]:
         )
     if facts.real is not None:
         return "stale_reference", f"The real data of today is {facts.real}: the generator was trained on another."
-    if facts.rows < LEAST_ROWS:
+    repeats = facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent
+    if facts.rows < LEAST_ROWS and not repeats:
         return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {LEAST_ROWS}."
     if facts.latents is not None:
         return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(facts.latents)}."
-    if facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent:
+    if repeats:
         share = facts.repeated / facts.sent
         return "client_latents", f"{share:.0%} of the {facts.sent} latents that clients sent had been sent before."
     if facts.labels is not None:

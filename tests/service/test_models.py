@@ -1,0 +1,182 @@
+"""A served model: one bad replay of its probes is nothing, two are; its files and its own samples are looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+
+from benchmarks.faults import flip_bit
+from service import models
+from service.bundle import read_bundle
+from service.bundle.files import GENERATOR, MANIFEST
+from service.errors import NotReadyError
+from service.models import CONTROL_ROWS, Model
+from service.sampling.engine import Engine
+from service.settings import Settings
+
+_NUMBERS = itertools.count()
+_TOP_OF_EXPONENT = 30
+PATIENCE = 20.0
+
+Serve = Callable[..., Model]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Serve]:
+    """Start models of copies of bundles, under names that no other test counts under, and stop them at the end."""
+    started: list[Model] = []
+    monkeypatch.setattr(models, "state_folder", lambda: tmp_path / "evidence")
+
+    def start(bundle: Path) -> Model:
+        name = f"served-{next(_NUMBERS)}"
+        copy = tmp_path / name
+        shutil.copytree(bundle, copy)
+        manifest = json.loads((copy / MANIFEST).read_bytes())
+        (copy / MANIFEST).write_text(json.dumps({**manifest, "name": name}))
+        model = Model(read_bundle(copy), Settings(device="cpu"))
+        model.start()
+        started.append(model)
+        return model
+
+    yield start
+    for model in started:
+        model.stop()
+
+
+@pytest.fixture(scope="module")
+def faulty(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with a bit of one weight flipped; its hashes fit."""
+    out = tmp_path_factory.mktemp("bundles") / "faulty"
+    flip_bit(bundle, out, np.random.default_rng(1), _TOP_OF_EXPONENT)
+    return out
+
+
+def metric(model: Model, name: str, **labels: str) -> float:
+    """Of this process."""
+    value = REGISTRY.get_sample_value(f"latentserve_{name}", {"model": model.name, "version": model.version, **labels})
+    assert value is not None, name
+    return value
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def cause(model: Model) -> str:
+    return str(model.judge.verdict()["cause"])
+
+
+def test_two_mismatches_in_a_row_and_a_match(serve: Serve, bundle: Path, faulty: Path) -> None:
+    model = serve(bundle)
+    sound, broken = model.engine._runner, Engine(read_bundle(faulty), "cpu")._runner
+    tolerance = model.bundle.golden.tolerance
+    assert model.fault is None
+    assert metric(model, "model_ready") == 1
+
+    model.engine._runner = broken
+    assert model.probe() > tolerance
+    model.require_ready()
+    assert metric(model, "model_ready") == 1
+    model.engine._runner = sound
+    assert model.probe() <= tolerance
+    model.engine._runner = broken
+    model.probe()  # the first again: a match lies between them
+    model.require_ready()
+
+    difference = model.probe()
+    assert model.fault == f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
+    with pytest.raises(NotReadyError, match="golden probes are off by"):
+        model.require_ready()
+    assert metric(model, "model_ready") == 0
+    assert metric(model, "probe_abs_error") == difference
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    assert f"{difference:.3g}" in model.judge.verdict()["sentence"]
+
+    model.engine._runner = sound
+    assert model.probe() <= tolerance
+    model.require_ready()
+    assert metric(model, "model_ready") == 1
+    wait_for(lambda: cause(model) == "not_enough_samples")
+
+
+def test_an_engine_that_fails_its_probes_by_raising(serve: Serve, bundle: Path) -> None:
+    """A device that was lost answers nothing from then on."""
+
+    class Lost:
+        max_batch = 64
+
+        def run(self, *_: object) -> None:
+            raise RuntimeError("the device was lost")
+
+    model = serve(bundle)
+    sound, model.engine._runner = model.engine._runner, Lost()  # type: ignore[assignment]
+    assert model.probe() == np.inf
+    assert model.fault is None
+    model.probe()
+    assert "off by inf" in (model.fault or "")
+    model.engine._runner = sound
+    model.probe()
+    assert model.fault is None
+
+
+def test_at_load_one_mismatch_is_enough(serve: Serve, faulty: Path) -> None:
+    model = serve(faulty)
+    assert "golden probes are off" in (model.fault or "")
+    assert metric(model, "model_ready") == 0
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+
+
+def test_what_is_stopped_does_not_come_back(serve: Serve, bundle: Path) -> None:
+    model = serve(bundle)
+    model.stop()
+    model.probe()
+    assert model.fault == "is draining"
+
+
+def test_probes_and_files_have_their_rounds(
+    serve: Serve, bundle: Path, faulty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ROUND_SECONDS", "PROBE_SECONDS", "FILE_SECONDS"):
+        monkeypatch.setattr(models, name, 0.02)
+    model = serve(bundle)
+    generator = model.bundle.path / GENERATOR
+    wait_for(lambda: cause(model) == "not_enough_samples")
+    before = metric(model, "probe_runs_total", probe="0", outcome="match")
+    wait_for(lambda: metric(model, "probe_runs_total", probe="0", outcome="match") > before + 2)
+
+    content = generator.read_bytes()
+    generator.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    assert "files on disk" in model.judge.verdict()["sentence"]
+    model.require_ready()  # what runs is in memory
+    generator.write_bytes(content)
+    wait_for(lambda: cause(model) == "not_enough_samples")
+
+    model.engine._runner = Engine(read_bundle(faulty), "cpu")._runner
+    wait_for(lambda: model.fault is not None)
+    wait_for(lambda: "golden probes" in model.judge.verdict()["sentence"])
+
+
+def test_control_samples_are_drawn_for_nobody(serve: Serve, bundle: Path, plain_bundle: Path) -> None:
+    for path in (bundle, plain_bundle):
+        model = serve(path)
+        for _ in range(3):
+            asyncio.run(model.draw_control())
+        wait_for(partial(lambda of: metric(of, "samples_total", arm="control") == 3 * CONTROL_ROWS, model))
+        wait_for(partial(lambda of: metric(of, "monitored_samples_total", arm="control") == 3 * CONTROL_ROWS, model))
+        assert metric(model, "samples_total", arm="server") == metric(model, "samples_total", arm="client") == 0
+        if model.bundle.manifest.labels is not None:
+            assert metric(model, "labels_total", label=model.bundle.manifest.labels[0]) == 0

@@ -1,0 +1,97 @@
+"""The verdict: every cause, which of two goes first, and the numbers in its sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from typing import get_args
+
+import pytest
+
+from service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge
+
+SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2)
+OF_LATENTS = replace(SEEN, arm="", signal="input_norm")
+OF_LABELS = replace(SEEN, arm="", signal="digit 3")
+CALM = Facts(rows=LEAST_ROWS)
+
+# One fault each, by falling priority: what there is to see, the cause, and what its sentence must hold.
+FAULTS: list[tuple[dict[str, object], Cause, list[str]]] = [
+    (
+        {"probe_fault": "golden probes are off by 0.25, more than 1e-05"},
+        "weights_or_hardware",
+        ["golden probes", "0.25", "1e-05"],
+    ),
+    ({"nonfinite": 17}, "weights_or_hardware", ["17 rows", "not finite"]),
+    ({"files_changed": True}, "weights_or_hardware", ["files on disk"]),
+    ({"generated": SEEN}, "unknown", ["critic_score", "arm server", "4000", "9000", "golden probes pass"]),
+    ({"latents": OF_LATENTS}, "client_latents", ["input_norm", "4000", "9000"]),
+    ({"sent": 20_000, "repeated": 15_000}, "client_latents", ["75%", "20000"]),
+    ({"labels": OF_LABELS}, "label_mix", ["digit 3", "4000", "9000"]),
+    ({"asked": replace(SEEN, arm="client")}, "unknown", ["critic_score", "arm client", "4000", "9000"]),
+]
+IDS = [next(iter(fault)) for fault, _, _ in FAULTS]
+
+
+def facts(*faults: dict[str, object], rows: int = LEAST_ROWS) -> Facts:
+    """These faults at once."""
+    return replace(CALM, rows=rows, **{name: value for fault in faults for name, value in fault.items()})  # type: ignore[arg-type]
+
+
+def test_the_causes_are_the_contracts() -> None:
+    assert get_args(Cause) == CAUSES
+    assert set(CAUSES) == {
+        "none",
+        "weights_or_hardware",
+        "client_latents",
+        "label_mix",
+        "stale_reference",
+        "unknown",
+        "not_enough_samples",
+    }
+
+
+@pytest.mark.parametrize(("fault", "cause", "words"), FAULTS, ids=IDS)
+def test_a_fault_has_its_cause_and_its_numbers(fault: dict[str, object], cause: str, words: list[str]) -> None:
+    verdict = judge(facts(fault))
+    assert verdict.cause == cause
+    for word in words:
+        assert word in verdict.sentence
+    assert "\n" not in verdict.sentence
+
+
+def test_of_two_faults_the_graver_is_named() -> None:
+    for (first, _, _), (second, _, _) in combinations(FAULTS, 2):
+        assert judge(facts(second, first)).sentence == judge(facts(first)).sentence
+
+
+def test_nothing_wrong() -> None:
+    assert judge(CALM).cause == "none"
+    assert judge(facts({"sent": 20_000, "repeated": 10_000})).cause == "none"
+    assert judge(facts({"sent": LEAST_ROWS - 1, "repeated": LEAST_ROWS - 1})).cause == "none"
+
+
+@pytest.mark.parametrize("rows", [0, 1, LEAST_ROWS - 1])
+def test_few_rows_are_no_verdict_from_samples(rows: int) -> None:
+    verdict = judge(facts(rows=rows))
+    assert verdict.cause == "not_enough_samples"
+    assert str(rows) in verdict.sentence
+    assert str(LEAST_ROWS) in verdict.sentence
+    for fault in ({"generated": SEEN}, {"latents": OF_LATENTS}, {"labels": OF_LABELS}, {"asked": SEEN}):
+        assert judge(facts(fault, rows=rows)).cause == "not_enough_samples"
+
+
+@pytest.mark.parametrize("fault", [fault for fault, cause, _ in FAULTS if cause == "weights_or_hardware"], ids=IDS[:3])
+def test_weights_and_hardware_need_no_rows(fault: dict[str, object]) -> None:
+    assert judge(facts(fault, rows=0)).cause == "weights_or_hardware"
+
+
+def test_repeats_are_rows_too() -> None:
+    """One latent again and again: what is looked at is one row, and the cause is plain all the same."""
+    assert judge(facts({"sent": LEAST_ROWS, "repeated": LEAST_ROWS - 1}, rows=1)).cause == "client_latents"
+    assert judge(facts({"sent": LEAST_ROWS - 1, "repeated": LEAST_ROWS - 2}, rows=1)).cause == "not_enough_samples"
+
+
+def test_the_numbers_go_with_it() -> None:
+    numbers = {"rows": {"server": 3}}
+    assert judge(replace(CALM, numbers=numbers)).evidence == numbers
