@@ -21,9 +21,8 @@ from service.watching.judge import ROUND_SECONDS, Judge
 from service.watching.ledger import state_folder
 from service.watching.metrics import ModelMetrics, Watched
 from service.watching.monitor import Monitor, counted_signals
-from service.watching.reference import Reference
+from service.watching.reference import Reference, read_reference
 from service.watching.scales import DETECTORS
-from service.watching.signals import signal_names
 from service.watching.verdict import probe_fault
 from service.watching.watch import FILE_SECONDS, PROBE_SECONDS, Watch
 
@@ -46,10 +45,7 @@ class Model:
         self.engine = Engine(
             bundle, settings.device, settings.engine_threads, settings.max_batch, tensorrt=settings.tensorrt
         )
-        names = signal_names(manifest.sample, has_critic=bundle.critic is not None)
-        reference = Reference(0, {})
-        if bundle.reference is not None:
-            reference = Reference.from_bytes(bundle.reference, names)
+        reference = read_reference(bundle)
         self.judge = Judge(
             state_folder() / f"{self.name}-{self.version}", manifest, reference, settings.watched_rows_per_second
         )

@@ -26,8 +26,7 @@ from service.settings import Settings
 from service.watching.judge import Judge
 from service.watching.metrics import ModelMetrics
 from service.watching.monitor import Monitor
-from service.watching.reference import Reference
-from service.watching.signals import signal_names
+from service.watching.reference import Reference, read_reference
 from service.watching.staleness import Staleness
 from service.watching.verdict import probe_fault
 
@@ -48,10 +47,7 @@ def try_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -> 
     Raises BundleError: the reference, the graphs or the real samples cannot be used, or no real ones are kept.
     """
     manifest = bundle.manifest
-    reference = Reference(0, {})
-    if bundle.reference is not None:
-        names = signal_names(manifest.sample, has_critic=bundle.critic is not None)
-        reference = Reference.from_bytes(bundle.reference, names)
+    reference = read_reference(bundle)
     today = None if real is None else _read(real, bundle, reference)
     engine = Engine(bundle, settings.device, len(os.sched_getaffinity(0)), _BATCH, tensorrt=settings.tensorrt)
     engine.warm_up()

@@ -9,8 +9,7 @@ import click
 from service.bundle import read_bundle
 from service.errors import BundleError
 from service.sampling.engine import Engine
-from service.watching.reference import Reference
-from service.watching.signals import signal_names
+from service.watching.reference import read_reference
 
 
 @click.command()
@@ -24,8 +23,7 @@ def check(bundle: Path, device: str) -> None:
     """
     read = read_bundle(bundle)
     manifest = read.manifest
-    if read.reference is not None:
-        Reference.from_bytes(read.reference, signal_names(manifest.sample, has_critic=read.critic is not None))
+    read_reference(read)
     engine = Engine(read, device)  # type: ignore[arg-type]
     engine.warm_up()
     difference = float(engine.probe().max())

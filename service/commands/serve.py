@@ -16,6 +16,7 @@ import click
 from service.bundle import read_bundles
 from service.sampling.engine import require_cuda, require_runtime
 from service.settings import Settings, SettingsError, is_loopback, load_settings
+from service.watching.reference import read_reference
 
 
 @click.command()
@@ -75,7 +76,8 @@ def _address(settings: Settings) -> str:
 
 def _check(settings: Settings) -> None:
     """Refuse to start where no worker could: a worker that fails at load is only started again and again."""
-    read_bundles(settings.bundles)
+    for bundle in read_bundles(settings.bundles):
+        read_reference(bundle)
     require_runtime()
     if settings.device == "cuda" or settings.tensorrt:
         # In a process of its own: a CUDA context, once made, holds device memory until its process ends.

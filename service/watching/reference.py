@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.bundle import Bundle
 from service.bundle.files import REFERENCE
 from service.bundle.golden import pack_arrays, unpack_arrays
 from service.errors import BundleError
@@ -28,9 +29,10 @@ from service.watching.distribution import (
 from service.watching.features import FeatureHead
 from service.watching.joint_head import JointHead
 from service.watching.kernel import Distance
+from service.watching.signals import signal_names
 from service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
 
-__all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference"]
+__all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference", "read_reference"]
 
 _FORMAT = 3
 _POOLED = -1  # the label of a pooled cell, in the file
@@ -196,6 +198,17 @@ class Reference:
         if missing:
             raise BundleError(f"{REFERENCE}: has no distribution of the signal {missing[0]}")
         return read
+
+
+def read_reference(bundle: Bundle) -> Reference:
+    """A bundle's reference; of a bundle that has none, one without cells. Raises BundleError naming the folder."""
+    if bundle.reference is None:
+        return Reference(0, {})
+    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic is not None)
+    try:
+        return Reference.from_bytes(bundle.reference, names)
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {error}") from None
 
 
 def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
