@@ -73,7 +73,8 @@ def _numbers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         values = ", ".join(f"{name} {value:.1f}" for name, value in weighed.items())
         yield "log evidence", f"{values}; an alarm at {evidence['log_threshold']:.1f}"
     for name, alarm in evidence.get("alarms", {}).items():
-        yield f"alarm of {name}", f"{alarm['signal']}, rows {alarm['began']:,} to {alarm['rows']:,}"
+        renewed = f", renewed {alarm['again']} times" if alarm["again"] else ""
+        yield f"alarm of {name}", f"{alarm['signal']}, rows {alarm['began']:,} to {alarm['rows']:,}{renewed}"
     if failing := evidence.get("workers_whose_probes_fail"):
         yield "workers whose probes fail", str(failing)
     if lost := evidence.get("rows_not_finite"):

@@ -91,9 +91,9 @@ class FeatureHead:
         """Components float64 [n, k] of features float32 [n, d] of rows in `cells` [n], within +-COMPONENT_LIMIT; NaN
         where the row has no cell (-1) or its features are not finite."""
         with np.errstate(invalid="ignore", over="ignore"):
-            components = self.standardised(features) @ self.whitening - self.offsets[cells]
-            for cell in np.unique(cells):
-                components[cells == cell] @= self.roots[cell]
+            components = multiplied(
+                self.standardised(features) @ self.whitening - self.offsets[cells], cells, self.roots
+            )
         components[(cells < 0) | ~np.isfinite(components).all(axis=1)] = np.nan
         return components.clip(-COMPONENT_LIMIT, COMPONENT_LIMIT)
 
@@ -137,6 +137,17 @@ class FeatureHead:
         if not fits:
             raise ValueError(f"features of shapes {center.shape}, {whitening.shape}, {offsets.shape}, {roots.shape}")
         return cls(space, center, scale, whitening, offsets, roots, arrays["samples"].astype(np.int64))
+
+
+def multiplied(rows: Floats, cells: NDArray[np.int64], roots: Floats) -> Floats:
+    """Rows float64 [n, k], each times the matrix of its cell, of roots float64 [cells, k, k]; NaN without one (-1)."""
+    order = np.argsort(cells, kind="stable")
+    ends = np.searchsorted(cells[order], np.arange(len(roots) + 1))
+    found = np.full(rows.shape, np.nan)
+    for cell in np.flatnonzero(np.diff(ends)):
+        own = order[ends[cell] : ends[cell + 1]]
+        found[own] = rows[own] @ roots[cell]
+    return found
 
 
 def _inverse_root(components: Floats) -> Floats:

@@ -17,6 +17,7 @@ from service.watching.distribution import (
     distributions_from_arrays,
     distributions_to_arrays,
 )
+from service.watching.features import multiplied
 
 CLUSTERS = 20
 
@@ -95,10 +96,8 @@ class JointHead:
         rows = np.flatnonzero((cells >= 0) & np.isfinite(components).all(axis=1))
         own, where = components[rows], cells[rows]
         norms = np.linalg.norm(own, axis=1)
-        white = _clip(own, norms, self.radius) - self.offsets[where]
-        for cell in np.unique(where):
-            white[where == cell] @= self.roots[cell]
-        parts = [white, np.eye(BINS)[self._table.bins(norms, where, generator)]]
+        centred = _clip(own, norms, self.radius) - self.offsets[where]
+        parts = [multiplied(centred, where, self.roots), np.eye(BINS)[self._table.bins(norms, where, generator)]]
         if len(self.centroids):
             parts.append(np.eye(CLUSTERS)[_nearest(own, self.centroids)] * (where == 0)[:, None])
         vectors[rows] = np.concatenate(parts, axis=1)

@@ -25,6 +25,11 @@ FAULTS: list[tuple[dict[str, object], Cause, list[str]]] = [
     ({"nonfinite": 17}, "weights_or_hardware", ["17 rows", "not finite"]),
     ({"files_changed": True}, "weights_or_hardware", ["files on disk"]),
     ({"generated": SEEN}, "unknown", ["critic_score", "arm server", "4000", "9000", "golden probes pass"]),
+    (
+        {"real": "at a kernel distance of 0.2 from it"},
+        "stale_reference",
+        ["real data of today", "kernel distance of 0.2"],
+    ),
     ({"latents": OF_LATENTS}, "client_latents", ["input_norm", "4000", "9000"]),
     ({"sent": 20_000, "repeated": 15_000}, "client_latents", ["75%", "20000"]),
     ({"labels": OF_LABELS}, "label_mix", ["digit 3", "4000", "9000"]),
@@ -69,6 +74,14 @@ def test_nothing_wrong() -> None:
     assert judge(CALM).cause == "none"
     assert judge(facts({"sent": 20_000, "repeated": 10_000})).cause == "none"
     assert judge(facts({"sent": LEAST_ROWS - 1, "repeated": LEAST_ROWS - 1})).cause == "none"
+
+
+def test_without_a_reference_nothing_wrong_is_nothing_known() -> None:
+    bare = replace(CALM, compared=False)
+    assert judge(bare).cause == "not_enough_samples"
+    assert "no reference" in judge(bare).sentence
+    assert judge(replace(bare, labels=OF_LABELS)).cause == "label_mix"
+    assert judge(replace(bare, nonfinite=1)).cause == "weights_or_hardware"
 
 
 @pytest.mark.parametrize("rows", [0, 1, LEAST_ROWS - 1])
