@@ -333,7 +333,8 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     assert manifest.monitor is not None
     assert pair.metric("reference_samples") == manifest.monitor.reference_samples
     # Each of the two workers replayed its probes; probes and warm-up count as no samples.
-    assert pair.metric("probe_runs_total", outcome="match") == 2 * len(engine.bundle.golden.z)
+    probes = 2 * len(engine.bundle.golden.z)
+    pair.wait_for(lambda: pair.metric("probe_runs_total", outcome="match") == probes)
 
 
 def test_counts_sum_over_the_workers(pair: Server) -> None:
