@@ -18,21 +18,45 @@ def process_group(
     command: list[str], log: Path, variables: Mapping[str, str], folder: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of a group of its own, its output in `log`. At the end it is stopped, and whatever it left behind."""
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    process = None
     try:
+        with log.open("wb") as output, _deferred_signals():
+            process = subprocess.Popen(
+                command, cwd=folder, env=variables, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         yield process
     finally:
-        try:
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_SECONDS)
-        finally:  # a second ^C, too
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if process is not None:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    finally:  # a second ^C, too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def _deferred_signals() -> Iterator[None]:
+    """What would end this process within the block ends it after: a process that was started, and is not known yet,
+    would be left behind."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 def last_line(log: Path) -> str:

@@ -161,13 +161,18 @@ def test_interrupted_under_load(server: Server, number: signal.Signals) -> None:
 
 def interrupted(number: signal.Signals, when: Callable[[], bool], *arguments: object, **environment: str) -> None:
     """`latentserve bench ARGUMENTS`, interrupted in time: it ends, and says nothing but that."""
-    running = subprocess.Popen(
-        [sys.executable, "-m", "service", "bench", *map(str, arguments)],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # What is ignored here (a shell does that for what it runs in the background) would be ignored there.
+    usual = signal.signal(number, signal.default_int_handler)
+    try:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "service", "bench", *map(str, arguments)],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(number, usual)
     try:
         deadline = time.monotonic() + 60
         while not when():
