@@ -128,6 +128,7 @@ def test_train_your_own(demo: Demo, mnist_folder: Path):
     script = block("train mnist").replace("MNIST_FOLDER", str(mnist_folder))
     *commands, serve = script.strip().splitlines()
     commands[0] = commands[0].split("#")[0] + " --set images=1280 --set tick=640 --set snapshot=640"
+    commands[1] += " --reference-samples 500"
     demo.run("\n".join(commands))
     with Image.open(demo.folder / "mnist.png") as picture:
         assert picture.size == (298, 298)
