@@ -12,7 +12,7 @@ signal-to-noise ratio of the faulty samples against the healthy engine's, in dB,
 
 with the span of the value range as the peak. A value that is not finite counts as off by the span. So defined it is
 never above the mean of the samples' own ratios, and a fault that shows in few samples counts. The latents come in
-blocks of 100. The rest are not run where those so far make it certain that all 1,000 stay below 60 dB, nor where a
+blocks of 50. The rest are not run where those so far make it certain that all 1,000 stay below 60 dB, nor where a
 fault is above 70 dB that the probes found: it belongs to the curve, not to the faults that must be found.
 """
 
@@ -51,12 +51,12 @@ SEED = 0  # of the faults
 FRESH_SEED = 1_000  # of the latents
 MOST_DB = 160.0  # stands for equal samples too
 
-_BLOCK = 100  # latents
+_BLOCK = 50  # latents
 _CLEAR_DB = 70.0  # well above what must be found
 _LARGEST_BATCH = 64
 _THREADS = (1, 2)
 _LOW_BITS = 16  # of the mantissa, which rarely show
-_NOISE = (1e-6, 0.3)  # of a weight's root mean square
+_NOISE = (1e-5, 0.3)  # of a weight's root mean square
 
 Change = Callable[[onnx.ModelProto, np.random.Generator], str]
 Record = dict[str, Any]
@@ -67,11 +67,11 @@ class Plan:
     """How much is measured: flips of each bit of the lower mantissa and of each other bit, other faults, latents that
     each is measured on, replays of single probes of the healthy generator."""
 
-    low_flips: int = 2
-    flips: int = 24
-    zeroed: int = 240
-    noisy: int = 280
-    shuffled: int = 80
+    low_flips: int = 1
+    flips: int = 16
+    zeroed: int = 320
+    noisy: int = 320
+    shuffled: int = 100
     precisions: tuple[Precision, ...] = ("fp16", "int8")
     latents: int = 1_000
     replays: int = 100_000
@@ -170,7 +170,7 @@ class _Fresh:
             "difference": None if math.isinf(difference) else float(f"{difference:.3g}"),
             "psnr": round(_decibels(total / values), 2),
             "latents": latents,
-            "seen": seen / latents,
+            "seen": round(seen / latents, 4),
         }
 
 
@@ -254,11 +254,13 @@ def main() -> None:
 
 
 def _json(results: Record) -> str:
-    """Indented, but for a fault, which has a line."""
-    generators = [{**found, "faults": []} for found in results["generators"]]
-    text = json.dumps({**results, "generators": generators}, indent=1)
-    for found in results["generators"]:
-        lines = ",\n".join(f"    {json.dumps(fault)}" for fault in found["faults"])
+    """Indented, but for a fault, which has a line: its values, in the order of `fault_fields`."""
+    generators = results["generators"]
+    fields = list(generators[0]["faults"][0])
+    bare = {**results, "fault_fields": fields, "generators": [{**found, "faults": []} for found in generators]}
+    text = json.dumps(bare, indent=1)
+    for found in generators:
+        lines = ",\n".join(f"    {json.dumps(list(fault.values()))}" for fault in found["faults"])
         text = text.replace('"faults": []', f'"faults": [\n{lines}\n   ]', 1)
     return text + "\n"
 
