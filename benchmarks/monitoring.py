@@ -109,12 +109,13 @@ def compare(bundle: Path, rounds: int, seconds: float) -> dict[str, object]:
 
 def report(results: dict[str, object]) -> str:
     """The table."""
-    records = results["records"]
+    records, machine = results["records"], results["machine"]
     assert isinstance(records, list)
+    assert isinstance(machine, dict)
     lines = [
         "# What watching costs",
         "",
-        f"{results['machine']}. {results['rounds']} rounds of {results['seconds']} s, watched and not in turn; medians "
+        f"{machine['processor']}, {machine['cores']} cores. {results['rounds']} rounds of {results['seconds']} s, watched and not in turn; medians "
         "with the least and the greatest, ratios within a round.",
         "",
         "| load | rows/s watched | rows/s not | ratio (aim 0.98) | more memory, MB (aim < 50) |",
