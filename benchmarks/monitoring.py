@@ -115,8 +115,8 @@ def report(results: dict[str, object]) -> str:
     lines = [
         "# What watching costs",
         "",
-        f"{machine['processor']}, {machine['cores']} cores. {results['rounds']} rounds of {results['seconds']} s, watched and not in turn; medians "
-        "with the least and the greatest, ratios within a round.",
+        f"{machine['processor']}, {machine['cores']} cores. {results['rounds']} rounds of {results['seconds']} s, "
+        "watched and not in turn; medians with the least and the greatest, ratios within a round.",
         "",
         "| load | rows/s watched | rows/s not | ratio (aim 0.98) | more memory, MB (aim < 50) |",
         "|---|---|---|---|---|",
