@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Cause = Literal[
     "none",
@@ -19,15 +19,7 @@ Cause = Literal[
     "unknown",
     "not_enough_samples",
 ]
-CAUSES: tuple[Cause, ...] = (
-    "none",
-    "weights_or_hardware",
-    "client_latents",
-    "label_mix",
-    "stale_reference",
-    "unknown",
-    "not_enough_samples",
-)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
 LEAST_ROWS = 5_000  # for a verdict from samples
 
 _REPEATED = 0.5  # of the latents that clients sent: a share that says something
