@@ -13,18 +13,20 @@ _AIM_CUSUM = {1e4: 1.5, 1e6: 1.3}
 
 def report(results: dict[str, Any]) -> str:
     """The Markdown report of a run."""
-    machine, plan, records = results["machine"], results["plan"], results["records"]
+    machine, plan, parts = results["machine"], results["plan"], results["parts"]
+    records = [record for part in parts.values() for record in part["records"]]
+    minutes = sum(part["minutes"] for part in parts.values())
     by_part = {part: [record for record in records if record["part"] == part] for part in _TABLES}
     lines = [
         "# Detection benchmark",
         "",
-        f"{machine['processor']}, {machine['kernel']}, Python {machine['python']}; {results['minutes']} minutes. "
+        f"{machine['processor']}, {machine['kernel']}, Python {machine['python']}; {minutes:.0f} minutes. "
         f"{plan['streams']} streams a cell, {plan['beside']} beside the peers and where a run length is a million. "
         "Delays are medians of rows from the change to the alarm, inf where half of the streams missed it; streams "
         "that alarmed before are left out. In brackets: 95 % limits, of medians and ratios by bootstrap over streams, "
         "of run lengths of an exponential's mean, each one-sided. Ours has a reference of its own for each stream "
         "of a signal (100,000 rows where nothing else is said), and is not calibrated on anything else. "
-        f"Peers: {_versions(results['versions'])}.",
+        f"Peers: {_versions(parts)}.",
         "",
         "## How well",
         "",
@@ -32,7 +34,7 @@ def report(results: dict[str, Any]) -> str:
         "|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in how_well(records)),
         "",
-        *(f"Absent: {name} ({reason})." for name, reason in results["absent"].items()),
+        *(f"Absent: {name} ({part['absent']})." for name, part in parts.items() if "absent" in part),
     ]
     for part, (title, columns, row) in _TABLES.items():
         lines += ["", f"## {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
@@ -143,6 +145,6 @@ def _ratio(figure: dict[str, float]) -> str:
     return f"{figure['value']:.2f} [{figure['low']:.2f}-{figure['high']:.2f}]"
 
 
-def _versions(found: dict[str, Any]) -> str:
-    packages = {name: version for part in ("river", "alibi") for name, version in found.get(part, {}).items()}
+def _versions(parts: dict[str, Any]) -> str:
+    packages = {name: version for part in parts.values() for name, version in part.get("versions", {}).items()}
     return ", ".join(f"{name} {packages[name]}" for name in ("river", "alibi-detect") if name in packages) or "none"

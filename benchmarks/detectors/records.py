@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 REFERENCE_ROWS = 100_000
 
-_PEER_SECONDS = 3600
+_PEER_SECONDS = 7200
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,10 @@ def answer(python: Path, script: str, given: Mapping[str, Any], scratch: Path) -
     streams, alarms = scratch / f"{script}.npz", scratch / f"{script}-alarms.npz"
     np.savez(streams, **given)
     command = [str(python), str(Path(__file__).with_name(f"{script}.py")), str(streams), str(alarms)]
-    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=_PEER_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=_PEER_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise AbsentError(f"{script}: not done within {_PEER_SECONDS} s") from None
     if done.returncode:
         raise AbsentError((done.stderr.strip() or "no message").splitlines()[-1])
     with np.load(alarms) as found:
