@@ -1,19 +1,18 @@
-"""A fleet as processes: Prometheus and what it needs, on the loopback address."""
+"""Prometheus's programs for tests."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-_UNPACKED = Path(__file__).parents[1] / ".tools" / "usr" / "bin"
+from benchmarks.environments import AbsentError
+from benchmarks.fleet.programs import program
 
 
-def tool(name: str) -> str:
-    """The path of an executable (`promtool`, `prometheus`, ...), from PATH or from where `.ci/prometheus` unpacks it;
-    skips the test where there is none."""
-    found = shutil.which(name) or shutil.which(name, path=str(_UNPACKED))
-    if found is None:
-        pytest.skip(f"{name} is not installed; .ci/prometheus brings it")
-    return found
+def tool(name: str) -> Path:
+    """The path of `prometheus`, `promtool`, `alertmanager` or `amtool`; without it the test is skipped."""
+    try:
+        return program(name)
+    except AbsentError as error:
+        pytest.skip(str(error))
