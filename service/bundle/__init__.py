@@ -2,10 +2,11 @@
 
 from service.bundle.files import Bundle, content_version, read_bundle, read_bundles, write_bundle
 from service.bundle.golden import Golden
-from service.bundle.manifest import Graph, Latent, Lineage, Manifest, Monitor, OnnxSpec, SampleSpec, Tensor
+from service.bundle.manifest import Column, Graph, Latent, Lineage, Manifest, Monitor, OnnxSpec, SampleSpec, Tensor
 
 __all__ = [
     "Bundle",
+    "Column",
     "Golden",
     "Graph",
     "Latent",

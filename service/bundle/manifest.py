@@ -6,7 +6,16 @@ import math
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA_VERSION: Final = 1
 
@@ -27,6 +36,63 @@ class Latent(_Part):
     prior: Literal["normal", "uniform"] = "normal"
 
 
+Category = Annotated[str, Field(max_length=256)] | int | Finite | bool | None
+ColumnType = Literal[
+    "bool", "string", "float32", "float64",
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+]  # fmt: skip
+
+
+class Column(_Part):
+    """One column of a table. A sample holds one number for it: the value itself, or a place in `categories`. In JSON a
+    column of which only the name is known is that name.
+
+    Attributes:
+        name: what the column is called.
+        type: of its values where rows are written out, as numpy and Arrow call it; null: float32.
+        categories: the values that places from 0 on stand for, null among them for a missing one.
+        decimals: that its values are rounded to.
+        missing: the number that stands for a missing value.
+    """
+
+    name: str
+    type: ColumnType | None = None
+    categories: Annotated[list[Category], Field(min_length=1)] | None = None
+    decimals: Annotated[int, Field(ge=0, le=12)] | None = None
+    missing: Finite | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: object) -> object:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.categories is None:
+            if self.type in ("bool", "string"):
+                raise ValueError(f"a column of type {self.type} needs categories")
+            return self
+        if self.decimals is not None or self.missing is not None:
+            raise ValueError("a column with categories has neither decimals nor a number for missing values")
+        if any(value is not None and type(value) not in _held_as(self.type) for value in self.categories):
+            raise ValueError(f"categories must be values of type {self.type}")
+        if len({(type(value), value) for value in self.categories}) != len(self.categories):
+            raise ValueError("categories must be different values")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _to_name(self, serialize: SerializerFunctionWrapHandler) -> object:
+        told = {key: value for key, value in serialize(self).items() if value is not None}
+        return self.name if len(told) == 1 else told
+
+
+def _held_as(column: ColumnType | None) -> tuple[type, ...]:
+    """What the values of a column may be in Python."""
+    if column in ("bool", "string"):
+        return (bool,) if column == "bool" else (str,)
+    return (int,) if column is not None and "int" in column else (int, float)
+
+
 class SampleSpec(_Part):
     """One sample, without the batch axis. Images are CHW; `value_range` is what black and white are."""
 
@@ -34,7 +100,7 @@ class SampleSpec(_Part):
     shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(max_length=8)]
     value_range: tuple[Finite, Finite] | None = None
     channels: Literal["L", "RGB", "RGBA"] | None = None
-    columns: list[str] | None = None
+    columns: list[Column] | None = None
     sample_rate: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")

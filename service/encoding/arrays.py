@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.bundle import SampleSpec
-from service.encoding import images
+from service.encoding import images, tables
 from service.encoding.provenance import Provenance
 
 Dtype = Literal["float32", "uint8"]
@@ -33,7 +33,10 @@ def raw(samples: Samples, spec: SampleSpec, dtype: Dtype) -> bytes:
 
 
 def json_values(samples: Samples, spec: SampleSpec, provenance: Provenance) -> list[Any]:
-    """Samples [n, *shape] as JSON values: images as base64 of a PNG file, everything else as nested numbers."""
+    """Samples [n, *shape] as JSON values: images as base64 of a PNG file, tables as rows of their columns' values,
+    everything else as nested numbers."""
+    if spec.kind == "table":
+        return list(tables.rows(cast("NDArray[np.float32]", samples), spec))
     if spec.kind != "image" or spec.value_range is None:
         return samples.tolist()
     pictures = images.pixels(samples, spec)

@@ -5,25 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from importlib.util import find_spec
+from typing import Protocol, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from service.bundle import SampleSpec
-from service.encoding import arrays, images
+from service.encoding import arrays, images, tables
 from service.encoding.provenance import Provenance
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
+CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"
 
 Labels = NDArray[np.int64]
+
+_ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 
 
 def media_types(spec: SampleSpec) -> Sequence[str]:
     """What samples can be answered as, best first."""
-    return (JSON, PNG, WEBP, NPY, RAW) if spec.kind == "image" else (JSON, NPY, RAW)
+    if spec.kind == "image":
+        return (JSON, PNG, WEBP, NPY, RAW)
+    if spec.kind == "table":
+        return (JSON, CSV, ARROW, NPY, RAW) if _ARROW_IS_THERE else (JSON, CSV, NPY, RAW)
+    return (JSON, NPY, RAW)
 
 
 class Document(Protocol):
@@ -102,7 +110,7 @@ class Json:
         if self._spec.kind == "image":
             fields["media_type"] = PNG
         if self._spec.columns is not None:
-            fields["columns"] = self._spec.columns
+            fields["columns"] = [column.name for column in self._spec.columns]
         return orjson.dumps(fields)[:-1] + b',"samples":['
 
     def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
@@ -116,6 +124,54 @@ class Json:
     def closing(self) -> bytes:
         """The end of the array, and the labels."""
         return b"]}" if self._labels is None else b'],"labels":' + orjson.dumps(self._labels) + b"}"
+
+
+class Csv:
+    """A line of the columns' names, then a line for each row of a table."""
+
+    cheap = False
+    dtype: arrays.Dtype = "float32"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
+
+    def __init__(self, spec: SampleSpec) -> None:
+        self._spec = spec
+
+    def opening(self) -> bytes:
+        """The names."""
+        return tables.csv_lines([[column.name for column in self._spec.columns or []]])
+
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+        """The lines."""
+        return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
+
+    def closing(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+class Arrow:
+    """A table as an Arrow stream, a record batch for each slice of rows."""
+
+    cheap = False
+    dtype: arrays.Dtype = "float32"
+    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", ARROW.encode()),)
+
+    def __init__(self, spec: SampleSpec) -> None:
+        from service.encoding.arrow import Batches  # its package is an extra
+
+        self._batches = Batches(spec)
+
+    def opening(self) -> bytes:
+        """Nothing yet: the schema comes with the first batch."""
+        return b""
+
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+        """The batch."""
+        return self._batches.rows(cast("NDArray[np.float32]", samples))
+
+    def closing(self) -> bytes:
+        """The end of the stream."""
+        return self._batches.closing()
 
 
 class Sheet:

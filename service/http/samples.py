@@ -11,7 +11,21 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from service.encoding.documents import NPY, PNG, RAW, WEBP, Document, Json, Sheet, Values, media_types
+from service.encoding.documents import (
+    ARROW,
+    CSV,
+    NPY,
+    PNG,
+    RAW,
+    WEBP,
+    Arrow,
+    Csv,
+    Document,
+    Json,
+    Sheet,
+    Values,
+    media_types,
+)
 from service.encoding.provenance import Provenance
 from service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
 from service.http.answer import Answer, Stream
@@ -194,6 +208,8 @@ def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) 
     spec = model.bundle.manifest.sample
     if media in (RAW, NPY):
         return Values(media, wanted.n, spec, body.dtype)
+    if media in (CSV, ARROW):
+        return Csv(spec) if media == CSV else Arrow(spec)
     seed = wanted.seed if wanted.latents is None else None
     provenance = Provenance(model.name, model.version, seed, wanted.offset)
     if media in (PNG, WEBP):

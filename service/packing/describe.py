@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
+from service.bundle import Column, SampleSpec
 from service.errors import BundleError
 
 Kind = Literal["image", "table", "audio", "array"]
@@ -24,7 +25,7 @@ class SampleHints:
 
     kind: Kind | None = None
     value_range: tuple[float, float] | None = None
-    columns: list[str] | None = None
+    columns: Sequence[str | Column] | None = None
     sample_rate: int | None = None
 
 

@@ -92,7 +92,7 @@ def _computed(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, NDArr
 
 
 def _column_names(spec: SampleSpec) -> list[str]:
-    return [f"{COLUMN}{name}" for name in (spec.columns or [])[:MOST_COLUMNS]]
+    return [f"{COLUMN}{column.name}" for column in (spec.columns or [])[:MOST_COLUMNS]]
 
 
 def _neighbour_difference(images: NDArray[np.float32]) -> NDArray[np.float64]:

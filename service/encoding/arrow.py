@@ -1,0 +1,41 @@
+"""Table samples as an Arrow stream. Importing this needs the extra `tables`."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from service.bundle import SampleSpec
+from service.encoding.tables import typed
+
+
+class Batches:
+    """Record batches with the columns' own names and types, in Arrow's streaming format."""
+
+    def __init__(self, spec: SampleSpec) -> None:
+        self._columns = spec.columns or []
+        fields = [(column.name, pa.type_for_alias(column.type or "float32")) for column in self._columns]
+        self._schema = pa.schema(fields)
+        self._buffer = io.BytesIO()
+        self._writer = pa.ipc.new_stream(self._buffer, self._schema)
+
+    def rows(self, samples: NDArray[np.float32]) -> bytes:
+        """The bytes of the next batch, float32 [n, columns]; before the first, the schema's."""
+        values = [typed(samples[:, at], column) for at, column in enumerate(self._columns)]
+        arrays = [pa.array(array, type=kind) for array, kind in zip(values, self._schema.types, strict=True)]
+        self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
+        return self._taken()
+
+    def closing(self) -> bytes:
+        """The end of the stream."""
+        self._writer.close()
+        return self._taken()
+
+    def _taken(self) -> bytes:
+        content = self._buffer.getvalue()
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return content

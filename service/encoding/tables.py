@@ -1,0 +1,62 @@
+"""Table samples as rows: values of the columns' own types, as JSON and CSV have them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import Column, SampleSpec
+
+
+def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
+    """The numbers of one column, float32 [n], as its values [n]: of the column's own type, or objects with None among
+    them where values are missing. A number that is not finite is missing; a place outside the categories is the
+    nearest of them."""
+    absent = ~np.isfinite(values)
+    if column.missing is not None:
+        absent |= values == np.float32(column.missing)
+    known = np.where(absent, np.float32(0), values)
+    if column.categories is not None:
+        names = np.array([*column.categories, None], dtype=object)
+        places = np.rint(known).clip(0, len(column.categories) - 1).astype(np.int64)
+        return names[np.where(absent, len(column.categories), places)]
+    dtype = np.dtype(column.type or "float32")
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        exact = np.rint(known.astype(np.float64))
+        # The largest int64 is no double; the one below it is.
+        whole = exact.clip(limits.min, np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max)
+        result: NDArray[Any] = whole.astype(dtype)
+    elif column.decimals is not None:
+        result = np.round(known.astype(np.float64), column.decimals).astype(dtype)
+    else:
+        # The shortest decimal that is this float32: 0.1, where its double would be 0.10000000149011612.
+        result = known.astype(np.str_).astype(dtype)
+    if absent.any():
+        result = result.astype(object)
+        result[absent] = None
+    return result
+
+
+def rows(samples: NDArray[np.float32], spec: SampleSpec) -> Iterable[tuple[Any, ...]]:
+    """Rows of Python values, missing ones None, from samples float32 [n, columns]."""
+    columns = spec.columns or []
+    return zip(*(_plain(typed(samples[:, at], column)) for at, column in enumerate(columns)), strict=True)
+
+
+def csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
+    """Lines of a CSV file (RFC 4180, UTF-8); a missing value is an empty field."""
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(lines)
+    return buffer.getvalue().encode()
+
+
+def _plain(values: NDArray[Any]) -> list[Any]:
+    if values.dtype == np.float32:  # its own digits, not its double's
+        values = values.astype(np.str_).astype(np.float64)
+    return values.tolist()
