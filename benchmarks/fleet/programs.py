@@ -12,7 +12,7 @@ _ALSO = {"alertmanager": "prometheus-alertmanager"}  # Debian's name
 
 
 def program(name: str) -> Path:
-    """The path of `prometheus`, `promtool`, `alertmanager` or `amtool`. Raises AbsentError, which says how to get it."""
+    """The path of `prometheus`, `promtool`, `alertmanager` or `amtool`. Raises AbsentError."""
     here = _TOP / ".tools" / name
     found = shutil.which(name) or shutil.which(_ALSO.get(name, name)) or (here if here.is_file() else None)
     if found is None:
