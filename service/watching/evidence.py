@@ -47,6 +47,26 @@ def run_length(rows_per_second: float, days: float = 30.0, detectors: int = 1) -
     return rows_per_second * _SECONDS_A_DAY * days * detectors
 
 
+def tolerance(reference_rows: ArrayLike, claims: int) -> Floats:
+    """z / sqrt(N) of references of N rows: what a bet loses of its mean, for each standard deviation it has.
+
+    z is the normal quantile at 1 - DOUBT / claims, by the union bound over `claims` bets.
+    """
+    z = NormalDist().inv_cdf(1 - DOUBT / claims)
+    return np.asarray(z / np.sqrt(np.asarray(reference_rows, np.float64)), np.float64)
+
+
+def signal_tolerance(reference_rows: ArrayLike, cells: int) -> Floats:
+    """The tolerance of the bets on each signal, float64 [signals], as `Evidence` has it of the same arguments."""
+    rows = np.asarray(reference_rows, np.float64)
+    return tolerance(rows, _claims(rows.size, cells))
+
+
+def _claims(signals: int, cells: int) -> int:
+    """Every bet on every signal in every cell."""
+    return len(bin_bets()[1]) * signals * cells
+
+
 def tolerant(ratios: Floats, masses: Floats, reference_rows: float, claims: int) -> Floats:
     """The logarithm of likelihood ratios [bets, bins], made safe against the error of a reference of so many rows.
 
@@ -54,12 +74,11 @@ def tolerant(ratios: Floats, masses: Floats, reference_rows: float, claims: int)
     around 1 with variance Var_m(L) / N. Dividing L by 1 + z sd_m(L) / sqrt(N) keeps its mean at 1 at most for every p
     in the chi-square ball N sum_b (p_b - m_b)^2 / m_b <= z^2, of which the worst point is p = m (1 + z (L - 1) / (sd
     sqrt(N))); bounds on single bins would allow worse ones. What is needed is that the bets hold, not that p lies in
-    a ball: by the union bound over `claims` bets (signals, cells), z = the normal quantile at 1 - DOUBT / claims is
-    enough, near 4, where a ball that holds p itself has a radius of 6.
+    a ball: the z of `tolerance`, over `claims` bets (signals, cells), is enough, near 4, where a ball that holds p
+    itself has a radius of 6.
     """
     spread = np.sqrt(np.sum(masses * (ratios - 1) ** 2, axis=1, keepdims=True))
-    z = NormalDist().inv_cdf(1 - DOUBT / claims)
-    safe: Floats = np.log(ratios) - np.log1p(z * spread / np.sqrt(reference_rows))
+    safe: Floats = np.log(ratios) - np.log1p(tolerance(reference_rows, claims) * spread)
     return safe
 
 
@@ -104,7 +123,7 @@ class Evidence:
             )
         ratios, weights = bin_bets()
         masses = np.full(BINS, 1 / BINS)
-        self._bets = np.stack([tolerant(ratios, masses, n, len(ratios) * rows.size * cells) for n in rows])
+        self._bets = np.stack([tolerant(ratios, masses, n, _claims(rows.size, cells)) for n in rows])
         self._log_weights = np.log(weights)
         self._log_threshold = float(np.log(threshold))
         self._layout: dict[str, Any] = {"reference_rows": rows.tolist(), "arms": arms, "cells": cells}

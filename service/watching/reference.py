@@ -105,6 +105,12 @@ class Reference:
     null: NullTable | None = None
     real: RealSide | None = None
 
+    @property
+    def signal_rows(self) -> Integers:
+        """The samples behind each signal's distribution, of its smallest cell: int64 [signals], 1 at least."""
+        smallest = [min(each.samples for each in cells) for cells in self.signals.values()]
+        return np.maximum(np.array(smallest, np.int64), 1)
+
     def cell_of(self, label: int | None, truncation: float) -> int | None:
         """The cell of a row, or None: it was asked for in a way the reference does not know."""
         labels = None if label is None else np.array([label])

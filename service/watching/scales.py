@@ -60,10 +60,9 @@ class Scales:
         }
         self._arms = {GENERATED: _OWN, JOINT: _OWN, ASKED: [_CLIENT], LATENTS: [_CLIENT]}
         if reference.signals:
-            smallest = [min(each.samples for each in cells) for cells in reference.signals.values()]
             for name in (GENERATED, ASKED):
                 arms = len(self._arms[name])
-                self._detectors[name] = Evidence(np.maximum(smallest, 1), arms, threshold, len(reference.cells))
+                self._detectors[name] = Evidence(reference.signal_rows, arms, threshold, len(reference.cells))
         if reference.joint is not None:
             self._detectors[JOINT] = MultivariateEvidence(reference.joint, len(_OWN), threshold)
         labels = manifest.labels or []

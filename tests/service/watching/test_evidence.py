@@ -19,6 +19,8 @@ from service.watching.evidence import (
     bin_bets,
     log_mean,
     run_length,
+    signal_tolerance,
+    tolerance,
     tolerant,
 )
 from service.watching.reference import BINS, Distribution
@@ -78,6 +80,18 @@ def test_within_the_tolerance_no_bet_has_a_mean_above_one(reference_rows: int) -
     directions -= directions.mean(axis=1, keepdims=True)
     directions /= np.sqrt((directions**2).mean(axis=1, keepdims=True))
     assert (safe @ (UNIFORM * (1 + radius * directions)).T <= 1 + 1e-12).all()
+
+
+def test_the_tolerance_is_what_is_taken_off_every_bet() -> None:
+    ratios, _ = bin_bets()
+    rows, cells = np.array([100_000, 2_000, 20_000]), 4
+    found = signal_tolerance(rows, cells)
+    z = stats.norm.ppf(1 - DOUBT / (len(ratios) * len(rows) * cells))
+    assert found == pytest.approx(z / np.sqrt(rows))
+    taken = np.log(ratios) - Evidence(rows, ARMS, 1e4, cells)._bets
+    deviation = ratios.std(axis=1, keepdims=True)  # all bins are equally likely
+    assert np.allclose(taken, np.log1p(found[:, None, None] * deviation))
+    assert tolerance(2_000, len(ratios) * len(rows) * cells) == found[1] == found.max()
 
 
 def test_references_beyond_the_tolerance_are_as_rare_as_said() -> None:
