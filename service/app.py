@@ -21,6 +21,9 @@ from service.http.routes import Routes
 from service.http.samples import Samples
 from service.models import Models
 from service.settings import load_settings
+from service.watching.ledger import state_folder
+from service.watching.metrics import describe_worker
+from service.watching.workers import count_start
 
 _SETTINGS = load_settings()
 _SAMPLES = Samples(_SETTINGS)
@@ -42,6 +45,10 @@ class Latentserve:
     """Samples of a trained generator, by seed."""
 
     def __init__(self) -> None:
+        describe_worker(
+            replaces=count_start(state_folder()) > _SETTINGS.workers,
+            watched_rows_per_second=_SETTINGS.watched_rows_per_second,
+        )
         self._models = Models(read_bundles(_SETTINGS.bundles), _SETTINGS)
         self._models.start()
         _SAMPLES.models = self._models

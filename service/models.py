@@ -17,12 +17,14 @@ from service.sampling.latents import SEED_LIMIT
 from service.sampling.request import RowsRequest
 from service.sampling.sampler import Sampler
 from service.settings import Settings
+from service.watching.evidence import signal_tolerance
 from service.watching.judge import ROUND_SECONDS, Judge
 from service.watching.ledger import state_folder
 from service.watching.metrics import ModelMetrics, Watched
 from service.watching.monitor import Monitor, counted_signals
 from service.watching.reference import Reference, read_reference
 from service.watching.scales import DETECTORS
+from service.watching.signals import LABEL_MARGIN
 from service.watching.verdict import probe_fault
 from service.watching.watch import FILE_SECONDS, PROBE_SECONDS, Watch
 
@@ -33,6 +35,7 @@ log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a lin
 _DRAINING = "is draining"
 CONTROL_ROWS = 64
 _MOST_LABELS = 100  # that have a series of their own
+_MOST_CLASSIFIED = 64  # that have two more
 
 
 class Model:
@@ -78,8 +81,9 @@ class Model:
             precision=self.engine.precision,
             device="cpu" if self.engine.provider.startswith("CPU") else "cuda",
             runtime_version=self.engine.runtime_version,
-            reference_samples=reference.samples,
+            queue_limit_rows=settings.max_queue_rows,
         )
+        self.metrics.describe_reference(reference.samples, manifest.created.timestamp(), worst_tolerance(reference))
 
     def start(self) -> None:
         """Warm up, replay the golden probes, and take requests if they pass."""
@@ -165,14 +169,26 @@ class Model:
 def watched(bundle: Bundle, reference: Reference) -> Watched:
     """What there is to count of a bundle."""
     labels = bundle.manifest.labels or []
+    signals = counted_signals(bundle, reference)
     return Watched(
-        signals=counted_signals(bundle, reference),
+        signals=signals,
         binned=reference.signals,
         probes=len(bundle.golden.z),
         components=0 if reference.features is None else reference.features.size,
         labels=labels if len(labels) <= _MOST_LABELS else (),
+        classified=labels if LABEL_MARGIN in signals and len(labels) <= _MOST_CLASSIFIED else (),
         detectors=DETECTORS,
     )
+
+
+def worst_tolerance(reference: Reference) -> float | None:
+    """Of the evidence on generated samples, that of the signal with the smallest reference; None without a reference.
+
+    A bet of standard deviation s under the reference loses ln(1 + tolerance * s) a row.
+    """
+    if not reference.signals:
+        return None
+    return float(signal_tolerance(reference.signal_rows, len(reference.cells)).max())
 
 
 class Models:

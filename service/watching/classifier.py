@@ -87,11 +87,18 @@ class Classifier:
 
     def margin(self, features: Floats, labels: Labels) -> Floats:
         """The logit of each row's asked label less the largest other, float64 [n]."""
-        logits = features @ self.weights + self.bias
+        logits = self._logits(features)
         row = np.arange(len(labels))
         asked = logits[row, labels]
         logits[row, labels] = -np.inf
         return asked - logits.max(axis=1)
+
+    def label(self, features: Floats) -> Labels:
+        """The label that each row looks like, int64 [n]: the one with the largest logit."""
+        return self._logits(features).argmax(axis=1).astype(np.int64, copy=False)
+
+    def _logits(self, features: Floats) -> Floats:
+        return features @ self.weights + self.bias
 
     def to_arrays(self) -> dict[str, Any]:
         """What `from_arrays` takes."""

@@ -62,6 +62,9 @@ ENCODE_SECONDS = BatchHistogram(
 )
 BATCH_ROWS = BatchHistogram("latentserve_batch_rows", "Rows of one call of the engine.", _MODEL, buckets=_ROWS)
 QUEUE_ROWS = Gauge("latentserve_queue_rows", "Rows that wait for the engine.", _MODEL, multiprocess_mode="livesum")
+QUEUE_LIMIT = Gauge(
+    "latentserve_queue_limit_rows", "Rows that may wait for the engine.", _MODEL, multiprocess_mode="livesum"
+)
 INFLIGHT = Gauge("latentserve_inflight_requests", "Sampling requests being answered.", multiprocess_mode="livesum")
 SAMPLES = Counter("latentserve_samples_total", "Samples made, by who chose the latent.", (*_MODEL, "arm"))
 REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
@@ -96,6 +99,15 @@ NONFINITE = Counter("latentserve_output_nonfinite_total", "Values that were not 
 REFERENCE_SAMPLES = Gauge(
     "latentserve_reference_samples", "Samples the reference was made from.", _MODEL, multiprocess_mode="max"
 )
+REFERENCE_CREATED = Gauge(
+    "latentserve_reference_created_timestamp_seconds", "When the bundle and its reference were made.", _MODEL,
+    multiprocess_mode="max",
+)  # fmt: skip
+REFERENCE_TOLERANCE = Gauge(
+    "latentserve_reference_tolerance",
+    "What the error of a reference of finite size takes of a bet's mean, for each standard deviation the bet has.",
+    _MODEL, multiprocess_mode="max",
+)  # fmt: skip
 FEATURE_SUM = Counter(
     "latentserve_output_feature_sum_total",
     f"Sum of the whitened feature components, of each row {COMPONENT_LIMIT:g} added: a counter may only grow.",
@@ -111,6 +123,13 @@ INPUT_REPEATED = Counter(
     "latentserve_input_repeated_total", "Rows of latents that clients had sent before; they are not monitored.", _MODEL
 )
 LABELS = Counter("latentserve_labels_total", "Rows by the label they were asked for with.", (*_MODEL, "label"))
+LOOKED_AT_LABELS = Counter(
+    "latentserve_looked_at_labels_total", "Looked-at rows by the label they were asked for with.", (*_MODEL, "label")
+)
+OUTPUT_LABELS = Counter(
+    "latentserve_output_labels_total", "The same rows by the label that the small classifier gives them.",
+    (*_MODEL, "label"),
+)  # fmt: skip
 EVIDENCE = Gauge(
     "latentserve_drift_log_evidence", "Evidence of a drift, by detector; an alarm is raised at the threshold.",
     (*_MODEL, "detector"), multiprocess_mode="livemax",
@@ -129,6 +148,16 @@ MONITOR_FAILURES = Counter(
     "latentserve_monitor_failures_total", "Batches whose monitoring failed; they were served.", _MODEL
 )
 MONITOR_SECONDS = Counter("latentserve_monitor_seconds_total", "Time spent on monitoring.", _MODEL)
+
+
+WORKERS = Gauge("latentserve_workers", "Processes that serve.", multiprocess_mode="livesum")
+WORKER_RESTARTS = Counter(
+    "latentserve_worker_restarts_total", "Workers that started in the place of one that had ended."
+)
+WATCHED_RATE = Gauge(
+    "latentserve_watched_rows_per_second", "Rate up to which the promise on false alarms of drift holds.",
+    multiprocess_mode="max",
+)  # fmt: skip
 
 
 ROUTES = ("/v1/samples", "/sample")
@@ -156,13 +185,15 @@ class Observations:
 @dataclass(frozen=True)
 class Watched:
     """What there is to count of a model: signals, those of them that have a reference and so bins, golden probes,
-    feature components, the names of labels (none where they would be too many series) and of detectors."""
+    feature components, the names of labels (none where they would be too many series), of those that the small
+    classifier tells apart, and of detectors."""
 
     signals: Sequence[str] = ()
     binned: Collection[str] = ()
     probes: int = 0
     components: int = 0
     labels: Sequence[str] = ()
+    classified: Sequence[str] = ()
     detectors: Sequence[str] = ()
 
 
@@ -218,18 +249,28 @@ class ModelMetrics:
         self._inputs = [[INPUT_BINS.labels(**of, signal=name, bin=f"{b:02}") for b in range(BINS)] for name in INPUTS]
         self.input_repeated = INPUT_REPEATED.labels(**of)
         self._labels = [LABELS.labels(**of, label=name) for name in watched.labels]
+        self._looked_at = [LOOKED_AT_LABELS.labels(**of, label=name) for name in watched.classified]
+        self._output_labels = [OUTPUT_LABELS.labels(**of, label=name) for name in watched.classified]
         self._evidence = {name: EVIDENCE.labels(**of, detector=name) for name in watched.detectors}
         self.threshold = THRESHOLD.labels(**of)
         self._causes = {cause: CAUSE.labels(**of, cause=cause) for cause in CAUSES}
 
     def describe(
-        self, *, provider: str, precision: str, device: str, runtime_version: str, reference_samples: int
+        self, *, provider: str, precision: str, device: str, runtime_version: str, queue_limit_rows: int
     ) -> None:
-        """Say what runs the model and how large its reference is."""
+        """Say what runs the model, and how many rows may wait for it."""
         RUNTIME.labels(
             **self._of, provider=provider, precision=precision, device=device, runtime_version=runtime_version
         ).set(1)
-        REFERENCE_SAMPLES.labels(**self._of).set(reference_samples)
+        QUEUE_LIMIT.labels(**self._of).set(queue_limit_rows)
+
+    def describe_reference(self, samples: int, created: float, tolerance: float | None) -> None:
+        """Say how large the reference is, when (seconds of Unix time) it was made and what its error costs; of a model
+        that has none, tolerance None, only that it has no samples."""
+        REFERENCE_SAMPLES.labels(**self._of).set(samples)
+        if tolerance is not None:
+            REFERENCE_CREATED.labels(**self._of).set(created)
+            REFERENCE_TOLERANCE.labels(**self._of).set(tolerance)
 
     def count_request(self, route: str, code: int, seconds: float) -> None:
         """Count one answer; like `flush`, on the event loop."""
@@ -266,6 +307,12 @@ class ModelMetrics:
         """Add rows by label, int64 [labels]."""
         if self._labels:
             _add(self._labels, rows)
+
+    def count_looked_at(self, asked: NDArray[np.int64], given: NDArray[np.int64]) -> None:
+        """Add looked-at rows by the label asked for, and by the label that the classifier gives, int64 [labels]."""
+        if self._looked_at:
+            _add(self._looked_at, asked)
+            _add(self._output_labels, given)
 
     def show_verdict(self, cause: str, log_evidence: Mapping[str, float]) -> None:
         """Show what was judged."""
@@ -304,6 +351,14 @@ def precreate() -> None:
     INFLIGHT.set(0)
 
 
+def describe_worker(*, replaces: bool, watched_rows_per_second: float) -> None:
+    """Say that this worker is there, and whether it replaces one that ended."""
+    WORKERS.set(1)
+    WATCHED_RATE.set(watched_rows_per_second)
+    if replaces:
+        WORKER_RESTARTS.inc()
+
+
 def exposition() -> bytes:
     """The text of `/metrics`, summed over all worker processes."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
@@ -320,7 +375,7 @@ def _forget_dead_workers(folder: Path) -> None:
     for file in folder.glob("gauge_live*_*.db"):
         pid = int(file.stem.rsplit("_", 1)[1])
         if not Path(f"/proc/{pid}").exists():
-            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+            file.unlink(missing_ok=True)  # another worker may be answering the same question
 
 
 def _add(counters: list[Counter], amounts: NDArray[np.generic]) -> None:

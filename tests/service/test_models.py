@@ -8,8 +8,10 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -17,12 +19,15 @@ from prometheus_client import REGISTRY
 
 from benchmarks.faults import flip_bit
 from service import models
-from service.bundle import read_bundle
-from service.bundle.files import GENERATOR, MANIFEST
+from service.bundle import read_bundle, write_bundle
+from service.bundle.files import GENERATOR, MANIFEST, REFERENCE
 from service.errors import NotReadyError
-from service.models import CONTROL_ROWS, Model
+from service.models import CONTROL_ROWS, Model, watched
 from service.sampling.engine import Engine
 from service.settings import Settings
+from service.watching.evidence import DOUBT
+from service.watching.reference import read_reference
+from service.watching.signals import LABEL_MARGIN
 
 _NUMBERS = itertools.count()
 _TOP_OF_EXPONENT = 30
@@ -73,6 +78,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def shown(model: Model, name: str) -> bool:
+    """Whether there is such a series at all."""
+    return REGISTRY.get_sample_value(f"latentserve_{name}", {"model": model.name, "version": model.version}) is not None
 
 
 def cause(model: Model) -> str:
@@ -168,6 +178,41 @@ def test_probes_and_files_have_their_rounds(
     model.engine._runner = Engine(read_bundle(faulty), "cpu")._runner
     wait_for(lambda: model.fault is not None)
     wait_for(lambda: "golden probes" in model.judge.verdict()["sentence"])
+
+
+def test_what_stands_beside_the_counts(serve: Serve, bundle: Path, plain_bundle: Path) -> None:
+    """The reference's age and what its size costs, and the limit of the queue."""
+    for path in (bundle, plain_bundle):
+        model = serve(path)
+        assert model.bundle.manifest.monitor is not None
+        reference = read_reference(model.bundle)
+        assert metric(model, "reference_samples") == 2000
+        assert metric(model, "reference_created_timestamp_seconds") == model.bundle.manifest.created.timestamp()
+        bets = 10 * len(reference.signals) * len(reference.cells)
+        smallest = min(each.samples for cells in reference.signals.values() for each in cells)
+        expected = NormalDist().inv_cdf(1 - DOUBT / bets) / np.sqrt(smallest)
+        assert metric(model, "reference_tolerance") == pytest.approx(expected)
+        assert metric(model, "queue_limit_rows") == Settings().max_queue_rows
+
+
+def test_a_model_without_a_reference_claims_nothing_of_one(serve: Serve, plain_bundle: Path, tmp_path: Path) -> None:
+    read = read_bundle(plain_bundle)
+    files = {file: (read.path / file).read_bytes() for file in read.manifest.sha256 if file != REFERENCE}
+    write_bundle(tmp_path / "bare", read.manifest.model_copy(update={"monitor": None}), files)
+    model = serve(tmp_path / "bare")
+    assert metric(model, "reference_samples") == 0
+    assert not shown(model, "reference_created_timestamp_seconds")
+    assert not shown(model, "reference_tolerance")
+
+
+@pytest.mark.parametrize("labels", [64, 65])
+def test_labels_that_are_too_many_have_no_series_of_what_came_out(bundle: Path, labels: int) -> None:
+    read = read_bundle(bundle)
+    named = read.manifest.model_copy(update={"labels": [str(label) for label in range(labels)]})
+    reference = read_reference(read)
+    assert len(watched(replace(read, manifest=named), reference).classified) == (64 if labels == 64 else 0)
+    untold = replace(reference, signals={k: v for k, v in reference.signals.items() if k != LABEL_MARGIN})
+    assert not watched(read, untold).classified
 
 
 def test_control_samples_are_drawn_for_nobody(serve: Serve, bundle: Path, plain_bundle: Path) -> None:

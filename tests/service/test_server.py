@@ -27,6 +27,7 @@ from PIL import Image
 from service.encoding import images
 from service.sampling.engine import Engine
 from service.sampling.request import RowsRequest
+from service.settings import Settings
 from service.watching.verdict import CAUSES
 from tests.server import Server
 
@@ -314,6 +315,8 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
         ("latentserve_output_signal_sum_total", "sign"): {"positive", "negative"},
         ("latentserve_input_signal_bin_total", "signal"): {"input_norm", "input_mean"},
         ("latentserve_labels_total", "label"): set(engine.bundle.manifest.labels or ()),
+        ("latentserve_looked_at_labels_total", "label"): set(engine.bundle.manifest.labels or ()),
+        ("latentserve_output_labels_total", "label"): set(engine.bundle.manifest.labels or ()),
         ("latentserve_drift_cause", "cause"): set(CAUSES),
     }
     for (name, label), values in at_zero.items():
@@ -332,9 +335,15 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     assert pair.metric("runtime_info", provider="CPUExecutionProvider", device="cpu", precision="fp32") == 1
     assert manifest.monitor is not None
     assert pair.metric("reference_samples") == manifest.monitor.reference_samples
+    assert pair.metric("reference_created_timestamp_seconds") == manifest.created.timestamp()
+    assert pair.metric("reference_tolerance") > 0
+    assert pair.metric("watched_rows_per_second") == Settings().watched_rows_per_second
+    assert pair.metric("worker_restarts_total") == 0
     # Each of the two workers replayed its probes; probes and warm-up count as no samples.
     probes = 2 * len(engine.bundle.golden.z)
     pair.wait_for(lambda: pair.metric("probe_runs_total", outcome="match") == probes)
+    assert pair.metric("workers") == 2
+    assert pair.metric("queue_limit_rows", model="toy") == 2 * Settings().max_queue_rows
 
 
 def test_counts_sum_over_the_workers(pair: Server) -> None:
@@ -366,13 +375,15 @@ def test_counts_sum_over_the_workers(pair: Server) -> None:
     pair.wait_for(lambda: grown("monitored_samples_total") == 500)
     for signal_name in ("mean", "std", "saturated_share"):
         pair.wait_for(lambda name=signal_name: grown("output_signal_bin_total", signal=name) == 500)  # type: ignore[misc]
+    pair.wait_for(lambda: 0 < pair.metric("looked_at_labels_total") == pair.metric("output_labels_total"))
     assert grown("output_signal_sum_total", signal="std", sign="negative") == 0
     assert grown("output_signal_sum_total", signal="std", sign="positive") > 0
     assert pair.metric("inflight_requests") == 0
 
 
-def test_a_killed_worker_is_replaced(pair: Server) -> None:
-    """And what it had counted stays counted."""
+def test_a_killed_worker_is_replaced(pair: Server, engine: Engine) -> None:
+    """What it had counted stays counted, and that it was replaced is."""
+    probes = len(engine.bundle.golden.z)
     before = pair.metric("samples_total", arm="client")
     for seed in range(20):
         assert post_alone(pair, {"n": 1, "seed": seed}) == 200
@@ -390,7 +401,8 @@ def test_a_killed_worker_is_replaced(pair: Server) -> None:
     def both_serve() -> bool:
         """`ready` is the worst of the workers, and a worker that has not loaded yet has not said."""
         try:
-            return pair.metric("probe_runs_total", outcome="match") >= 3 and pair.http.get("/readyz").status_code == 200
+            matches = pair.metric("probe_runs_total", outcome="match")
+            return matches >= 3 * probes and pair.http.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
 
@@ -399,6 +411,8 @@ def test_a_killed_worker_is_replaced(pair: Server) -> None:
         assert client.post("/v1/samples", json={"n": 1, "seed": 1}).status_code == 200
     assert pair.metric("samples_total", arm="client") >= before + 20
     assert pair.metric("model_ready", model="toy") == 1
+    assert pair.metric("worker_restarts_total") == 1
+    assert pair.metric("workers") == 2
 
 
 def test_values_that_are_not_finite_are_counted_and_served(tight_server: Server) -> None:

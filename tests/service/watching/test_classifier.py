@@ -29,6 +29,8 @@ def test_labels_that_can_be_told_are() -> None:
     # Asked for another label, the margin is the other way round.
     assert (found.margin(fresh, (own + 1) % 5) > 0).mean() < 0.05
     logits = fresh @ found.weights + found.bias
+    assert np.array_equal(found.label(fresh), logits.argmax(axis=1))
+    assert np.array_equal(found.label(fresh) == own, margin > 0)
     ordered = np.sort(logits, axis=1)
     right = logits.argmax(axis=1) == own
     np.testing.assert_allclose(margin[right], (ordered[:, -1] - ordered[:, -2])[right])

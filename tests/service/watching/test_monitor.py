@@ -40,7 +40,7 @@ class Watched:
         self.spec = bundle.manifest.sample
         names = signal_names(self.spec, has_critic=True)
         assert bundle.reference is not None
-        reference = Reference.from_bytes(bundle.reference, names)
+        self.reference = reference = Reference.from_bytes(bundle.reference, names)
         self.metrics = ModelMetrics(self.name, "v", watched_of(bundle, reference))
         self.folder = tempfile.TemporaryDirectory()
         self.ledger = Ledger(Path(self.folder.name), layout(bundle.manifest, reference))
@@ -121,6 +121,31 @@ def test_the_critic_scores_whole_batches(watched: Watched) -> None:
     assert scored % 50 == 0
 
 
+def test_looked_at_rows_are_counted_by_what_was_asked_for_and_what_came(watched: Watched) -> None:
+    """But for rows that a client asks for again, and rows that are not finite."""
+    batches = made(watched)
+    assert all(batch.chosen for batch in batches)
+    batches[1].made["sample"][7] = np.nan
+    watched.run([*batches, batches[0]])
+    again = batches[0].labels[arms_of(batches[:1]) != ARMS.index("client")]  # type: ignore[index]
+    samples = np.concatenate([batch.made["sample"] for batch in batches])
+    asked = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+    head, classifier = watched.reference.features, watched.reference.classifier
+    assert head is not None
+    assert classifier is not None
+    _, of_critic = watched.engine.criticise(samples, asked)
+    logits = head.standardised(head.space.mapper(watched.spec).features(samples, of_critic)) @ classifier.weights
+    given = (logits + classifier.bias).argmax(axis=1)
+    repeated = np.flatnonzero(arms_of(batches[:1]) != ARMS.index("client"))
+    finite = np.arange(200) != 57
+    for index, name in enumerate(watched.engine.bundle.manifest.labels or ()):
+        expected = (asked[finite] == index).sum() + (again == index).sum()
+        assert watched.value("looked_at_labels_total", label=name) == expected
+        expected = (given[finite] == index).sum() + (given[repeated] == index).sum()
+        assert watched.value("output_labels_total", label=name) == expected
+    assert watched.value("monitor_failures_total") == 0
+
+
 def test_the_bins_are_those_of_the_reference(watched: Watched) -> None:
     """Samples of the prior fill every bin alike; others do not."""
     watched.run(made(watched, 3000))
@@ -191,3 +216,4 @@ def test_an_unconditional_model_without_a_critic(plain_bundle: Path, tmp_path: P
     monitor.stop()
     assert metrics.monitor_failures._value.get() == 0
     assert metrics._monitored[0]._value.get() == 30
+    assert not metrics._looked_at
