@@ -19,9 +19,9 @@ STATISTICS = ("psi", "chi_square", "ks", "w1", "t_squared")
 WINDOWS = (200, 1_000, 10_000, 100_000)
 LEVELS = (0.5, 0.99, 0.9999)
 
-_SMOOTHING = 0.5  # of a row, added to every bin: an empty one has a logarithm too
+SMOOTHING = 0.5  # of a row, added to every bin: an empty one has a logarithm too
 _REPETITIONS = 40_000  # of a simulated window: four beyond the highest level
-_DEVIATIONS = 4.0  # by which `effect_lower` stays below what was seen
+DEVIATIONS = 4.0  # by which `effect_lower` stays below what was seen
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64] | NDArray[np.float64]
@@ -30,7 +30,7 @@ Counts = NDArray[np.int64] | NDArray[np.float64]
 def shares(counts: Counts) -> Floats:
     """Smoothed shares (c + 1/2) / (n + K/2) of the bins."""
     rows = counts.sum(axis=-1, keepdims=True)
-    return (counts + _SMOOTHING) / (rows + _SMOOTHING * counts.shape[-1])
+    return (counts + SMOOTHING) / (rows + SMOOTHING * counts.shape[-1])
 
 
 def psi(counts: Counts) -> Floats:
@@ -57,7 +57,7 @@ def effect_lower(chi_squared: Floats, rows: Counts, bins: int = BINS) -> Floats:
     freedom = bins - 1
     excess = chi_squared - freedom
     deviation = np.sqrt(2 * freedom + 4 * np.maximum(excess, 0))
-    return (excess - _DEVIATIONS * deviation) / np.maximum(rows, 1)
+    return (excess - DEVIATIONS * deviation) / np.maximum(rows, 1)
 
 
 def ks(counts: Counts) -> Floats:
