@@ -16,6 +16,7 @@ from service.bundle.files import CRITIC, GENERATOR
 from service.errors import BundleError, RuntimeMissingError
 from service.sampling.cuda import CudaRunner, on_device
 from service.sampling.heads import Output, ServedGraph, served_graph
+from service.sampling.padding import Padded, Padding, differences
 from service.sampling.sessions import (
     CPU,
     CUDA,
@@ -94,6 +95,7 @@ class Engine:
         if bundle.critic is not None:
             self._critic = open_session(onnxruntime, bundle.critic, CRITIC, device, threads)
         self.batch_invariant = False
+        self._padding: Padding | None = None
 
     @property
     def runtime_version(self) -> str:
@@ -143,6 +145,7 @@ class Engine:
         """Run batches of many sizes up to `max_batch`, and see whether a row depends on its batch.
 
         `batch_invariant` is set when the golden rows came out bit for bit the same in every batch, at every position.
+        Where the runner pads batches, golden probes ride in the padding from now on, if no row changes by that.
         """
         golden = self.bundle.golden
         seen: dict[int, NDArray[np.float32]] = {}
@@ -152,6 +155,10 @@ class Engine:
             for row, sample in zip(rows.tolist(), self._replay(rows), strict=True):
                 if not np.array_equal(sample, seen.setdefault(row, sample)):
                     self.batch_invariant = False
+        if isinstance(self._runner, CudaRunner):
+            self._padding = Padding(golden)
+            if not self._runner.carry(self._padding):
+                log.warning("model %s: rows depend on each other; padding stays zeros", self.bundle.manifest.name)
         if self._critic is not None:
             try:
                 self.score(golden.sample[:1], None if golden.label is None else golden.label[:1])
@@ -163,16 +170,22 @@ class Engine:
         sizes = {1 << power for power in range(self.max_batch.bit_length())} | {3, 5, 7}
         return sorted(size for size in sizes | {self.max_batch - 1, self.max_batch} if 0 < size <= self.max_batch)
 
-    def probe(self) -> NDArray[np.float64]:
-        """Replay the golden probes: of each, the largest absolute difference from what was recorded, float64 [P];
-        infinite where it is not finite."""
+    def probe(self, batch: int = 0) -> NDArray[np.float64]:
+        """Replay the golden probes, in batches of `batch` rows (0: as many as there are probes, or as fit): of each,
+        the largest absolute difference from what was recorded, float64 [P]; infinite where it is not finite."""
         golden = self.bundle.golden
-        found = np.full(len(golden.z), np.inf)
-        for start in range(0, len(golden.z), self.max_batch):
-            rows = np.arange(start, min(start + self.max_batch, len(golden.z)))
-            difference = np.abs(self._replay(rows) - golden.sample[rows]).reshape(len(rows), -1).max(axis=1)
-            found[rows] = np.where(np.isfinite(difference), difference, np.inf)
+        probes = len(golden.z)
+        size = batch or min(probes, self.max_batch)
+        found = np.zeros(probes)
+        for start in range(0, probes, size):
+            rows = np.arange(start, start + size) % probes
+            np.maximum.at(found, rows, differences(self._replay(rows), golden.sample[rows]))
         return found
+
+    def probed_in_padding(self) -> Padded | None:
+        """Golden probes that rode in a batch's padding, compared with what was recorded; None where none did since the
+        last call, which is at most once a second. For one thread, which need not be that of `run`."""
+        return None if self._padding is None else self._padding.collect()
 
     def _replay(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Samples of golden probes. Raises BundleError: graphs can have the right signature and still not run."""

@@ -293,6 +293,9 @@ class Sampler:
         """Outputs so that each row is bit for bit the same whatever else is served: row i of a seed (`row` is the
         first) always sits at position i mod K of a batch of K rows, and the other positions hold zeros or its
         neighbours, which it never sees.
+
+        No golden probes ride here, as they do in a GPU's padding: only rows that depend on their batch come here, and a
+        request that is asked again must find the same beside it, however little its rows should see of that.
         """
         runs: list[list[NDArray[Any]]] = []
         start = 0

@@ -17,21 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from service.bundle import SampleSpec
 from service.errors import BundleError
-from service.sampling.cuda import CudaRunner, bucket_sizes
+from service.sampling.cuda import bucket_sizes
 from service.sampling.heads import Output, served_graph
 from tests.generators import dense_generator
 from tests.generators import model as make_model
+from tests.service.sampling.runners import open_runner
 
 IMAGE = SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L")
 ALL: tuple[Output, ...] = ("sample", "sample_uint8", "signals")
-
-
-def open_runner(model: onnx.ModelProto, spec: SampleSpec, max_batch: int) -> CudaRunner:
-    served = served_graph(model, spec)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(served.content, options, providers=["CPUExecutionProvider"])
-    return CudaRunner(onnxruntime, session, served.outputs, max_batch, "toy", device="cpu")
 
 
 def limited(rows: int) -> onnx.ModelProto:

@@ -10,17 +10,20 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 
 from service.bundle import Bundle, Lineage, read_bundle
 from service.encoding.images import to_uint8
 from service.errors import BundleError, RuntimeMissingError
 from service.sampling import engine as engine_module
 from service.sampling.engine import Engine, require_cuda
+from service.sampling.request import RowsRequest
 from service.sampling.sessions import tensorrt_options
 from service.settings import SettingsError, load_settings
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
+from tests.service.sampling.runners import open_runner
 
 no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA"
@@ -75,6 +78,54 @@ def test_probe_notices_changed_weights(good: Bundle, change: float) -> None:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1 + change), "w2"))
     engine = Engine(replace(good, generator=model.SerializeToString()), "cpu")
     assert engine.probe().max() > good.golden.tolerance
+
+
+@pytest.mark.parametrize("batch", [1, 5, 16, 40, 64])
+def test_probes_in_batches_of_a_size(good: Bundle, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole ones: every probe is in one, those of the beginning again where the last one has room."""
+    engine = Engine(good, "cpu")
+    sizes: list[int] = []
+    replay = engine._replay
+
+    def noted(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        sizes.append(len(rows))
+        return replay(rows)
+
+    monkeypatch.setattr(engine, "_replay", noted)
+    found = engine.probe(batch)
+    assert found.shape == (len(good.golden.z),)
+    assert found.max() <= good.golden.tolerance
+    assert sizes == [batch] * -(-len(good.golden.z) // batch)
+    sample = good.golden.sample.copy()
+    sample[13] += 1
+    engine.bundle = replace(good, golden=replace(good.golden, sample=sample))
+    assert np.flatnonzero(engine.probe(batch) > good.golden.tolerance).tolist() == [13]
+
+
+@pytest.mark.parametrize(("generator", "rides"), [("", True), ("places", True), ("batch_mean", False)])
+def test_probes_ride_in_the_padding_where_no_row_sees_them(good: Bundle, generator: str, rides: bool) -> None:
+    model = dense_generator(**({generator: True} if generator else {}))  # type: ignore[arg-type]
+    engine = Engine(replace(good, generator=model.SerializeToString()), "cpu")
+    engine._runner = open_runner(model, good.manifest.sample, 64)
+    engine.warm_up()
+    assert engine.batch_invariant == (not generator)
+    assert engine.probed_in_padding() is None
+    z, label = RowsRequest(n=40).inputs(good.manifest, 0, 40)
+    engine.run(z, label, ("sample_uint8",))
+    padded = engine.probed_in_padding()
+    assert (padded is not None) == rides
+    if padded is not None:
+        assert padded.batch == 64
+        assert padded.probes.tolist() == [number % 16 for number in range(24)]
+        assert (padded.differences.max() <= good.golden.tolerance) == (not generator)
+    assert engine.probed_in_padding() is None
+
+
+def test_nothing_rides_where_nothing_is_padded(good: Bundle) -> None:
+    engine = Engine(good, "cpu")
+    engine.warm_up()
+    engine.run(*RowsRequest(n=40).inputs(good.manifest, 0, 40), ("sample",))
+    assert engine.probed_in_padding() is None
 
 
 def test_probe_is_infinite_where_samples_are_not_finite(good: Bundle) -> None:

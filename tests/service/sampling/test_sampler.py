@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from service.bundle import read_bundle
 from service.errors import EngineError, QueueFullError
+from service.sampling import padding
 from service.sampling.engine import Engine
 from service.sampling.request import ARMS, RowsRequest
 from service.sampling.sampler import BatchDone, Rows, Sampler, Wanted
 from tests.generators import dense_generator
+from tests.service.sampling.runners import open_runner
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +124,30 @@ def test_the_fixed_bucket_gives_the_same_bits_for_any_split(
     (whole,) = run(fixed_sampler, ask(0, n))
     *parts, _ = run(fixed_sampler, *(ask(start, stop - start) for start, stop in pairwise(edges)), noise)
     assert np.array_equal(np.concatenate([part.samples for part in parts]), whole.samples)
+
+
+def test_deterministic_bytes_are_the_same_whether_or_not_probes_ride(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket has 16 rows; a device that takes 10 at once runs the last 6 padded to 8."""
+    monkeypatch.setattr(padding, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(padding, "_SHARE", np.inf)
+    read, generator = read_bundle(bundle), dense_generator(places=True)
+    engine = Engine(replace(read, generator=generator.SerializeToString()), "cpu", max_batch=10)
+    engine._runner = open_runner(generator, read.manifest.sample, 10)
+    sampler = Sampler(engine, 65_536)
+    sampler.start()
+    request = RowsRequest(n=23, seed=9, deterministic=True)
+    (without,) = run(sampler, request)  # not warmed yet: zeros
+    engine.warm_up()
+    assert not engine.batch_invariant
+    for _ in range(3):
+        (found,) = run(sampler, request)
+        assert found.samples.tobytes() == without.samples.tobytes()
+        padded = engine.probed_in_padding()
+        assert padded is not None
+        assert (padded.batch, len(padded.probes)) == (8, 2)
+    sampler.stop()
 
 
 def test_without_the_fixed_bucket_such_a_generator_varies(fixed_sampler: Sampler) -> None:
