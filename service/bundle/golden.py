@@ -32,6 +32,11 @@ class Measured(NamedTuple):
 class Golden:
     """P golden probes.
 
+    One tolerance holds wherever they are replayed. The rows of `table` would be no better: a provider's name, precision
+    and batch size do not say which kernels run, for another generation of processor, or another number of threads, has
+    others; and at a batch size below P, `table` knows the first probes alone. Of an int8 generator's probes most can be
+    exact and one be off by 0.02, where a value lies between two levels.
+
     Attributes:
         z: float32 [P, dim].
         label: int64 [P], or None for an unconditional generator.
@@ -53,16 +58,6 @@ class Golden:
     score_tolerance: float = 0.0
     floor: float = 0.0
     table: tuple[Measured, ...] = ()
-
-    def tolerance_at(self, provider: str, precision: str, batch: int) -> float:
-        """What still counts as a match there: four times what was measured for this combination, or else for the
-        provider and precision at any batch size; `tolerance`, the widest, where neither was tried."""
-        known = [row for row in self.table if (row.provider, row.precision) == (provider, precision)]
-        exact = [row for row in known if row.batch == batch]
-        differences = [row.difference for row in exact or known]
-        if not differences:
-            return self.tolerance
-        return min(self.tolerance, max(self.floor, TOLERANCE_FACTOR * max(differences)))
 
     def to_bytes(self) -> bytes:
         """The content of `golden.npz`."""

@@ -1,4 +1,4 @@
-"""Golden probes: one a label, measured at every batch size, with a tolerance for what was not tried."""
+"""Golden probes: one a label, measured at every batch size."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from service.bundle import Golden, Latent, read_bundle
-from service.bundle.golden import Measured
 from service.packing.probes import golden_inputs
 
 CPU = "CPUExecutionProvider"
@@ -33,14 +32,3 @@ def test_every_batch_size_is_measured(bundle: Path) -> None:
     assert max(row.difference for row in golden.table) == golden.measured
     assert golden.floor == pytest.approx(5e-5 * 2)
     assert Golden.from_bytes(golden.to_bytes()).table == golden.table
-
-
-def test_what_was_not_tried_is_given_the_widest_tolerance() -> None:
-    nothing = np.zeros((1, 1), np.float32)
-    table = (Measured(CPU, "fp32", 1, 0.1), Measured(CPU, "fp32", 8, 0.2), Measured("Other", "fp32", 1, 0.5))
-    golden = Golden(nothing, None, nothing, None, 0.5, 2.0, floor=0.5, table=table)
-    assert golden.tolerance_at(CPU, "fp32", 8) == pytest.approx(0.8)
-    assert golden.tolerance_at(CPU, "fp32", 1) == 0.5
-    assert golden.tolerance_at(CPU, "fp32", 5) == pytest.approx(0.8)
-    assert golden.tolerance_at("Other", "fp32", 1) == 2
-    assert golden.tolerance_at(CPU, "int8", 8) == golden.tolerance_at("New", "fp32", 8) == 2
