@@ -1,7 +1,8 @@
-"""The fleet: replicas under load, and everything that watches them."""
+"""The fleet: replicas under load, whatever is done to one of them, and who watches them."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults import CASES
-from benchmarks.fleet.load import Load
-from benchmarks.fleet.prometheus import Prometheus, watching, write_rules
+from benchmarks.fleet.load import Load, mixed
+from benchmarks.fleet.prometheus import Prometheus, Rules, watching
 from benchmarks.fleet.replicas import Replica
-from benchmarks.fleet.webhook import Webhook, webhook
+from benchmarks.fleet.webhook import Notice, Webhook, webhook
 from service.bundle import read_bundle
+
+CAUSE_NAMED = "LatentserveCauseNamed"
 
 
 @dataclass(frozen=True)
@@ -25,35 +28,54 @@ class Fleet:
     bundle: Path
     replicas: list[Replica]
     loads: list[Load]
-    prometheus: Prometheus
-    webhook: Webhook
 
     def inject(self, name: str, index: int, seed: int = 1) -> None:
         """A case of the injector, on one replica: another bundle, other traffic, or both."""
         case = CASES[name]
         if case.fault is not None:
-            made = self.folder / f"faulty-{index}-{seed}-{name.replace(' ', '-')}"
-            if not made.exists():
-                case.fault(self.bundle, made, np.random.default_rng(seed))
-            self.replicas[index].restart(made, ready=False)
+            self.replicas[index].restart(self.faulty(name, seed), ready=False)
         self.loads[index].send(case.traffic)
+
+    def faulty(self, name: str, seed: int = 1) -> Path:
+        """The bundle of a case that has one of its own."""
+        fault = CASES[name].fault
+        assert fault is not None
+        made = self.folder / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+        if not made.exists():
+            fault(self.bundle, made, np.random.default_rng(seed))
+        return made
+
+    def heal(self, index: int) -> None:
+        """Start a replica again, as at first; what it remembers of its faults is gone."""
+        self.loads[index].send(mixed)
+        self.replicas[index].restart(self.bundle)
+
+    def names(self, notice: Notice, name: str, index: int) -> bool:
+        """Whether an alert says that this case befell this replica."""
+        wanted = {"alertname": CAUSE_NAMED, "instance": self.replicas[index].instance, "cause": CASES[name].cause}
+        return wanted.items() <= notice.labels.items()
+
+    @contextmanager
+    def watched(self, rules: Rules, replicas: slice = slice(None)) -> Iterator[tuple[Prometheus, Webhook]]:
+        """Prometheus and Alertmanager that know nothing yet, and the webhook that is told."""
+        instances = [replica.instance for replica in self.replicas[replicas]]
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder) as folder,
+            webhook() as receiver,
+            watching(Path(folder) / "watching", rules, instances, receiver.port) as prometheus,
+        ):
+            yield prometheus, receiver
 
 
 @contextmanager
-def fleet(
-    folder: Path, bundle: Path, *, replicas: int, workers: int, faster: float, rate: float, rows: int
-) -> Iterator[Fleet]:
+def fleet(folder: Path, bundle: Path, *, replicas: int, workers: int, rate: float, rows: int) -> Iterator[Fleet]:
     """Replicas of this bundle, `rate` requests of `rows` rows a second to each. Everything is stopped at the end."""
     manifest = read_bundle(bundle).manifest
     with ExitStack() as stack:
-        receiver = stack.enter_context(webhook())
         servers = [stack.enter_context(Replica(folder / f"replica-{index}", workers)) for index in range(replicas)]
         for server in servers:
             server.start(bundle)
-        rules = write_rules(folder / "deploy", faster)
         for server in servers:
             server.wait()
-        instances = [server.instance for server in servers]
-        prometheus = stack.enter_context(watching(folder / "watching", rules, instances, receiver.port))
         loads = [stack.enter_context(Load(server.port, manifest, rate, rows)) for server in servers]
-        yield Fleet(folder, bundle, servers, loads, prometheus, receiver)
+        yield Fleet(folder, bundle, servers, loads)

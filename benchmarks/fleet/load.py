@@ -25,6 +25,7 @@ from service.bundle import Manifest
 from service.sampling.latents import draw_latents
 
 _ANSWER_SECONDS = 30.0
+_IDLE_SECONDS = 0.1
 _SEEDS_APART = 10**9  # no two streams of traffic ask for the same sample: it would be no new evidence
 _streams = itertools.count(1)
 
@@ -43,7 +44,7 @@ def mixed(manifest: Manifest, rows: int, seed: int) -> Iterator[Body]:
 
 
 class Load:
-    """`rate` requests a second of `rows` rows each; both the rate and the traffic may be changed at any time."""
+    """`rate` requests a second of `rows` rows each, 0: none; rate and traffic may be changed at any time."""
 
     def __init__(self, port: int, manifest: Manifest, rate: float, rows: int) -> None:
         self.rate = rate
@@ -63,6 +64,10 @@ class Load:
     def _loop(self) -> None:
         due = time.monotonic()
         while True:
+            if self.rate == 0:
+                if self._stopping.wait(_IDLE_SECONDS):
+                    return
+                continue
             due = max(due + self._random.exponential(1 / self.rate), time.monotonic() - 1.0)
             if self._stopping.wait(max(0.0, due - time.monotonic())):
                 return

@@ -9,21 +9,29 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks.fleet.programs import program
+from deploy.windows import SCRAPE
 from service.benching.process import free_port, last_line, process_group
-
-SCRAPE_SECONDS = 1.0
 
 _TOP = Path(__file__).parents[2]
 _START_SECONDS = 60.0
 _ASK_SECONDS = 30.0
 
 Series = tuple[dict[str, str], float]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Rule files, and the seconds between two scrapes that they are made for."""
+
+    files: list[Path]
+    scrape: float
 
 
 class Prometheus:
@@ -53,16 +61,16 @@ class Prometheus:
         return answer.json()["data"]
 
 
-def write_rules(folder: Path, faster: float) -> list[Path]:
+def write_rules(folder: Path, faster: float) -> Rules:
     """Every rule file of `deploy`, written to the folder with all times divided by `faster`."""
     command = [sys.executable, "-m", "deploy", "--out", str(folder), "--faster", f"{faster:g}"]
     subprocess.run(command, cwd=_TOP, check=True, capture_output=True, text=True)
-    return sorted(folder.rglob("*.rules.yml"))
+    return Rules(sorted(folder.rglob("*.rules.yml")), SCRAPE / faster)
 
 
 @contextmanager
 def watching(
-    folder: Path, rules: Sequence[Path], instances: Sequence[str], webhook_port: int, job: str = "latentserve"
+    folder: Path, rules: Rules, instances: Sequence[str], webhook_port: int, job: str = "latentserve"
 ) -> Iterator[Prometheus]:
     """Both, with nothing remembered, scraping the instances and telling the webhook. Raises TimeoutError."""
     folder.mkdir(parents=True)
@@ -75,7 +83,7 @@ def watching(
             f"--config.file={configuration}",
             f"--storage.tsdb.path={folder / 'series'}",
             f"--web.listen-address=127.0.0.1:{ports[0]}",
-            f"--rules.alert.resend-delay={SCRAPE_SECONDS:g}s",
+            "--rules.alert.resend-delay=1s",
             "--log.level=warn",
         ],
         [
@@ -95,13 +103,11 @@ def watching(
             yield Prometheus(ports[0])
 
 
-def _prometheus_file(
-    folder: Path, rules: Sequence[Path], instances: Sequence[str], alertmanager: int, job: str
-) -> Path:
-    every = f"{SCRAPE_SECONDS:g}s"
+def _prometheus_file(folder: Path, rules: Rules, instances: Sequence[str], alertmanager: int, job: str) -> Path:
+    every = f"{round(rules.scrape * 1000)}ms"
     content = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
-        "rule_files": [str(file) for file in rules],
+        "rule_files": [str(file) for file in rules.files],
         "scrape_configs": [{"job_name": job, "static_configs": [{"targets": list(instances)}]}],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}]},
     }
