@@ -74,7 +74,7 @@ def rule_file(groups: Sequence[Group], runbooks: str) -> str:
         {"name": group.name, "interval": group.interval, "rules": [rule.content(runbooks) for rule in group.rules]}
         for group in groups
     ]
-    return _NOTE + yaml.dump({"groups": content}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return _NOTE + yaml.dump({"groups": content}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=10_000)
 
 
 class _Text(str):
