@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, 
 log = logging.getLogger(__name__)
 
 LOOK_SHARE = 0.01  # of the engine's time, spent on what only some batches are looked at for: half of what all may cost
+_LOOK_ROWS = 256  # looked at together, or what is there after a second: a look costs by the call as well as by the row
+_LOOK_EVERY = 30.0  # seconds, at least one look: an idle server has hardly any engine time to take a share of
 _ROUND_SECONDS = 0.1  # batches are counted together, at most this long after they were served
 _ROUND_BYTES = 4 << 20  # or as soon as so many bytes wait
 _BACKLOG_BYTES = 16 << 20  # beyond it whole batches go unmonitored, and are counted
@@ -36,6 +39,7 @@ _CONTROL = _ARM["control"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
+Chosen = tuple[NDArray[np.float32], Integers | None, Integers, Integers]  # samples, labels, arms, cells of a batch
 
 
 def counted_signals(bundle: Bundle, reference: Reference) -> list[str]:
@@ -85,6 +89,8 @@ class Monitor:
         self._dropped = 0
         self._engine_seconds = 0.0
         self._look_seconds = 0.0
+        self._looked = time.monotonic()
+        self._chosen: list[Chosen] = []
         self._reset()
         self._thread = threading.Thread(target=self._loop, name="monitor", daemon=True)
 
@@ -104,6 +110,8 @@ class Monitor:
         """Count what was offered, on this thread, and flush; for a monitor that is not started."""
         if batches := self._take():
             self._count(batches)
+        if self._chosen:
+            self._look()
         self._flush()
 
     def wanted(self) -> Wanted:
@@ -131,7 +139,8 @@ class Monitor:
     def _toss(self) -> bool:
         """True for a random share of the batches, less the more of its time looking has already used."""
         budget = self._look_share * self._engine_seconds
-        return self._look_seconds == 0 or self._random.random() < 1 - self._look_seconds / budget
+        late = time.monotonic() - self._looked > _LOOK_EVERY
+        return late or self._look_seconds == 0 or self._random.random() < 1 - self._look_seconds / budget
 
     def _reset(self) -> None:
         arms = len(ARMS)
@@ -158,14 +167,11 @@ class Monitor:
                 batches = self._take()
                 done = self._stopping and not batches
             if batches:
-                began = time.perf_counter()
-                try:
-                    self._count(batches)
-                except Exception:
-                    log.exception("monitoring %d batches failed; they were served", len(batches))
-                    self._metrics.monitor_failures.inc(len(batches))
-                self._metrics.monitor_seconds.inc(time.perf_counter() - began)
-            if done or time.monotonic() - flushed >= _FLUSH_SECONDS:
+                self._attempt(partial(self._count, batches), len(batches))
+            due = done or time.monotonic() - flushed >= _FLUSH_SECONDS
+            if self._chosen and (due or sum(len(samples) for samples, *_ in self._chosen) >= _LOOK_ROWS):
+                self._attempt(self._look, len(self._chosen))
+            if due:
                 try:
                     self._flush()
                 except Exception:
@@ -175,6 +181,16 @@ class Monitor:
                 flushed = time.monotonic()
             if done:
                 return
+
+    def _attempt(self, work: Callable[[], None], batches: int) -> None:
+        """Work on so many batches; where it fails, go on."""
+        began = time.perf_counter()
+        try:
+            work()
+        except Exception:
+            log.exception("monitoring %d batches failed; they were served", batches)
+            self._metrics.monitor_failures.inc(batches)
+        self._metrics.monitor_seconds.inc(time.perf_counter() - began)
 
     def _take(self) -> list[BatchDone]:
         with self._waiting:
@@ -208,7 +224,7 @@ class Monitor:
         for batch in batches:
             stop = start + len(batch.z)
             if batch.chosen:
-                self._look(batch, arms[start:stop], cells[start:stop])
+                self._chosen.append((batch.made["sample"], batch.labels, arms[start:stop], cells[start:stop]))
             start = stop
 
     def _first(self, z: NDArray[np.float32], labels: Integers | None, arms: Integers) -> Flags:
@@ -232,14 +248,23 @@ class Monitor:
             plausible = ~(sent & implausible(found[INPUTS[0]]))
         return plausible
 
-    def _look(self, batch: BatchDone, arms: Integers, cells: Integers) -> None:
-        """Critic, features and classifier on one batch."""
-        began = time.perf_counter()
-        samples = batch.made["sample"]
+    def _look(self) -> None:
+        """Look at the batches chosen for it, of which there is one at least."""
+        began = self._looked = time.monotonic()
+        samples, arms, cells = (np.concatenate([batch[k] for batch in self._chosen]) for k in (0, 2, 3))
+        labels = np.concatenate([batch[1] for batch in self._chosen]) if self._chosen[0][1] is not None else None
+        self._chosen = []
+        try:
+            self._look_at(samples, labels, arms, cells)
+        finally:
+            self._look_seconds += time.monotonic() - began
+
+    def _look_at(self, samples: NDArray[np.float32], labels: Integers | None, arms: Integers, cells: Integers) -> None:
+        """Critic, features and classifier on samples."""
         found: dict[str, Floats] = {}
         of_critic = None
         if self._engine.has_critic:
-            score, of_critic = self._engine.criticise(samples, batch.labels)
+            score, of_critic = self._engine.criticise(samples, labels)
             found[CRITIC_SCORE] = score.astype(np.float64)
         if self._features is not None and self._map is not None:
             features = self._map.features(samples, of_critic)
@@ -251,14 +276,13 @@ class Monitor:
             if self._joint is not None:
                 self._joint_sums += by_arm @ self._joint.vectors(components[known], cells[known], self._random)
             classifier = self._reference.classifier
-            if LABEL_MARGIN in self._names and classifier is not None and batch.labels is not None:
+            if LABEL_MARGIN in self._names and classifier is not None and labels is not None:
                 standardised = self._features.standardised(features)
-                found[LABEL_MARGIN] = classifier.margin(standardised, batch.labels)
+                found[LABEL_MARGIN] = classifier.margin(standardised, labels)
                 count = len(self._labels)
-                self._looked_at_labels += np.bincount(batch.labels[known], minlength=count)
+                self._looked_at_labels += np.bincount(labels[known], minlength=count)
                 self._output_labels += np.bincount(classifier.label(standardised[known]), minlength=count)
         self._count_signals(found, arms, cells)
-        self._look_seconds += time.perf_counter() - began
 
     def _count_signals(self, signals: Mapping[str, Floats], arms: Integers, cells: Integers) -> None:
         for name, bins in self._reference.bins(signals, cells, self._random).items():

@@ -121,6 +121,37 @@ def test_the_critic_scores_whole_batches(watched: Watched) -> None:
     assert scored % 50 == 0
 
 
+def test_chosen_batches_are_looked_at_together(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = made(watched)
+    looked: list[int] = []
+    criticise = watched.engine.criticise
+    monkeypatch.setattr(watched.engine, "criticise", lambda x, y: looked.append(len(x)) or criticise(x, y))
+    watched.run(batches)
+    assert looked == [200]
+    assert watched.value("output_signal_bin_total", signal="critic_score") == 200
+
+
+def test_an_idle_model_is_looked_at_now_and_then(watched: Watched) -> None:
+    watched.run(made(watched))
+    assert not watched.monitor.wanted().chosen  # its time is used up
+    watched.monitor._looked -= 31
+    assert watched.monitor.wanted().chosen
+
+
+def test_looking_that_fails_is_counted_and_used_up_its_time(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        time.sleep(0.01)
+        raise RuntimeError("no critic today")
+
+    batches = made(watched)
+    monkeypatch.setattr(watched.engine, "criticise", fail)
+    watched.run(batches)
+    assert watched.value("monitor_failures_total") == 4
+    assert watched.value("monitored_samples_total") == 200
+    assert watched.value("output_signal_bin_total", signal="mean") == 200
+    assert not watched.monitor.wanted().chosen
+
+
 def test_looked_at_rows_are_counted_by_what_was_asked_for_and_what_came(watched: Watched) -> None:
     """But for rows that a client asks for again, and rows that are not finite."""
     batches = made(watched)
