@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SHARE = 0.01  # of the engine's time, spent on what only some batches are looked at for: half of what all may cost
 _LOOK_ROWS = 256  # looked at together, or what is there after a second: a look costs by the call as well as by the row
-_LOOK_EVERY = 30.0  # seconds, at least one look: an idle server has hardly any engine time to take a share of
+_IDLE_SHARE = 0.002  # of all time beside that: the engine of a small generator is hardly ever busy
 _ROUND_SECONDS = 0.1  # batches are counted together, at most this long after they were served
 _ROUND_BYTES = 4 << 20  # or as soon as so many bytes wait
 _BACKLOG_BYTES = 16 << 20  # beyond it whole batches go unmonitored, and are counted
@@ -64,6 +64,7 @@ class Monitor:
         metrics: ModelMetrics,
         ledger: Ledger,
         look_share: float = LOOK_SHARE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
         self._manifest = engine.bundle.manifest
@@ -89,7 +90,8 @@ class Monitor:
         self._dropped = 0
         self._engine_seconds = 0.0
         self._look_seconds = 0.0
-        self._looked = time.monotonic()
+        self._clock = clock
+        self._began = clock()
         self._chosen: list[Chosen] = []
         self._reset()
         self._thread = threading.Thread(target=self._loop, name="monitor", daemon=True)
@@ -138,9 +140,8 @@ class Monitor:
 
     def _toss(self) -> bool:
         """True for a random share of the batches, less the more of its time looking has already used."""
-        budget = self._look_share * self._engine_seconds
-        late = time.monotonic() - self._looked > _LOOK_EVERY
-        return late or self._look_seconds == 0 or self._random.random() < 1 - self._look_seconds / budget
+        budget = self._look_share * self._engine_seconds + _IDLE_SHARE * (self._clock() - self._began)
+        return self._look_seconds == 0 or self._random.random() * budget < budget - self._look_seconds
 
     def _reset(self) -> None:
         arms = len(ARMS)
@@ -250,14 +251,14 @@ class Monitor:
 
     def _look(self) -> None:
         """Look at the batches chosen for it, of which there is one at least."""
-        began = self._looked = time.monotonic()
+        began = time.perf_counter()
         samples, arms, cells = (np.concatenate([batch[k] for batch in self._chosen]) for k in (0, 2, 3))
         labels = np.concatenate([batch[1] for batch in self._chosen]) if self._chosen[0][1] is not None else None
         self._chosen = []
         try:
             self._look_at(samples, labels, arms, cells)
         finally:
-            self._look_seconds += time.monotonic() - began
+            self._look_seconds += time.perf_counter() - began
 
     def _look_at(self, samples: NDArray[np.float32], labels: Integers | None, arms: Integers, cells: Integers) -> None:
         """Critic, features and classifier on samples."""
