@@ -26,7 +26,7 @@ from service.watching.reference import Reference, read_reference
 from service.watching.scales import DETECTORS
 from service.watching.signals import LABEL_MARGIN
 from service.watching.verdict import probe_fault
-from service.watching.watch import FILE_SECONDS, PROBE_SECONDS, Watch
+from service.watching.watch import FILE_SECONDS, PADDING_SECONDS, PROBE_SECONDS, Watch
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log
@@ -65,10 +65,17 @@ class Model:
         # may be old.
         self._watches = (
             Watch([(ROUND_SECONDS, self._judge)]),
-            Watch([(PROBE_SECONDS, self.probe), (FILE_SECONDS, self._read_again)]),
+            Watch(
+                [
+                    (PROBE_SECONDS, self.probe),
+                    (PADDING_SECONDS, self.probe_padding),
+                    (FILE_SECONDS, self._read_again),
+                ]
+            ),
         )
         self._pooled = reference.pooled
         self._mismatches = 0
+        self._suspect_sizes: set[int] = set()  # batch sizes at which golden probes did not match, as padding
         self.fault: str | None = "is being warmed up"
         self.headers = [
             (b"latentserve-model", self.name.encode()),
@@ -89,7 +96,7 @@ class Model:
         """Warm up, replay the golden probes, and take requests if they pass."""
         self.engine.warm_up()
         self._mismatches = 1  # the first replay decides by itself
-        difference = self._compare(self.engine.probe())
+        difference = self._compare(np.arange(len(self.bundle.golden.z)), self.engine.probe())
         log.info(
             "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
             self.name, difference, self.bundle.golden.tolerance, self.engine.provider,
@@ -110,21 +117,49 @@ class Model:
         self.metrics.flush()
 
     def probe(self) -> float:
-        """Replay the golden probes: how far they are off at most. Two mismatches in a row make the model not ready, at
-        load one; a match makes it ready again. An engine that cannot run them does not match."""
+        """Replay the golden probes, also in the batch sizes at which they did not match in padding: how far they are
+        off at most. Two mismatches in a row make the model not ready, at load one; a match makes it ready again. An
+        engine that cannot run them does not match."""
+        probes = np.arange(len(self.bundle.golden.z))
+        differences = np.zeros(len(probes))
         try:
-            differences = self.engine.probe()
+            for batch in (0, *sorted(self._suspect_sizes)):
+                differences = np.maximum(differences, self.engine.probe(batch))
         except BundleError as error:
             log.error("model %s %s: %s", self.name, self.version, error)
-            differences = np.full(len(self.bundle.golden.z), np.inf)
-        return self._compare(differences)
+            differences = np.full(len(probes), np.inf)
+        return self._compare(probes, differences)
 
-    def _compare(self, differences: NDArray[np.float64]) -> float:
+    def probe_padding(self) -> None:
+        """Look at the golden probes that rode in a batch's padding, if some did since the last time.
+
+        A mismatch counts as a replay's, and a replay follows at once. A match is counted too, but it says nothing of
+        the other probes and batch sizes, so it does not interrupt a row of mismatches.
+        """
+        padded = self.engine.probed_in_padding()
+        if padded is None:
+            return
+        if (padded.differences <= self.bundle.golden.tolerance).all():
+            self.metrics.count_probes(padded.probes.tolist(), [True] * len(padded.probes))
+            return
+        log.error(
+            "model %s %s: golden probes are off by %.3g in the padding of a batch of %d",
+            self.name, self.version, padded.differences.max(), padded.batch,
+        )  # fmt: skip
+        self._suspect_sizes.add(padded.batch)
+        self._compare(padded.probes, padded.differences)
+        self.probe()
+
+    def _compare(self, probes: NDArray[np.int64], differences: NDArray[np.float64]) -> float:
         difference = float(differences.max())
         tolerance = self.bundle.golden.tolerance
-        self.metrics.count_probes((differences <= tolerance).tolist())
+        self.metrics.count_probes(probes.tolist(), (differences <= tolerance).tolist())
         self.metrics.probe_error.set(difference)
-        self._mismatches = 0 if difference <= tolerance else self._mismatches + 1
+        if difference <= tolerance:
+            self._mismatches = 0
+            self._suspect_sizes.clear()
+        else:
+            self._mismatches += 1
         if self._mismatches == 1 or self.fault == _DRAINING:
             return difference
         self.fault = None

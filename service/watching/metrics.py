@@ -285,10 +285,10 @@ class ModelMetrics:
         for observations in self._observations:
             observations.flush()
 
-    def count_probes(self, matches: Sequence[bool]) -> None:
-        """Count one replay of every golden probe."""
-        for runs, match in zip(self._probe_runs, matches, strict=True):
-            runs["match" if match else "mismatch"].inc()
+    def count_probes(self, probes: Sequence[int], matches: Sequence[bool]) -> None:
+        """Count replays of golden probes, one of each that is named, as often as it is."""
+        for probe, match in zip(probes, matches, strict=True):
+            self._probe_runs[probe]["match" if match else "mismatch"].inc()
 
     def count_features(self, sums: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Add sums of components float64 [arms, k], and the rows int64 [arms] they are of."""

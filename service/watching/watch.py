@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 60.0
+PADDING_SECONDS = 1.0
 FILE_SECONDS = 3600.0
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import onnx
 import pytest
 from prometheus_client import REGISTRY
 
@@ -23,11 +24,16 @@ from service.bundle import read_bundle, write_bundle
 from service.bundle.files import GENERATOR, MANIFEST, REFERENCE
 from service.errors import NotReadyError
 from service.models import CONTROL_ROWS, Model, watched
+from service.sampling import padding
+from service.sampling.cuda import CudaRunner
 from service.sampling.engine import Engine
+from service.sampling.request import RowsRequest
 from service.settings import Settings
 from service.watching.evidence import DOUBT
 from service.watching.reference import read_reference
 from service.watching.signals import LABEL_MARGIN
+from tests.generators import dense_generator
+from tests.service.sampling.runners import corrupt, open_runner
 
 _NUMBERS = itertools.count()
 _TOP_OF_EXPONENT = 30
@@ -147,6 +153,96 @@ def test_at_load_one_mismatch_is_enough(serve: Serve, faulty: Path) -> None:
     assert "golden probes are off" in (model.fault or "")
     assert metric(model, "model_ready") == 0
     wait_for(lambda: cause(model) == "weights_or_hardware")
+
+
+def padded(model: Model, max_batch: int = 64) -> CudaRunner:
+    """Give a model the runner that CUDA has, which pads batches."""
+    generator, spec = onnx.load_model_from_string(model.bundle.generator), model.bundle.manifest.sample
+    runner = model.engine._runner = open_runner(generator, spec, max_batch)
+    model.engine.warm_up()
+    return runner
+
+
+def sample(model: Model, rows: int) -> None:
+    asyncio.run(model.sampler.rows(RowsRequest(rows)))
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No round of the watch comes by itself, and probes ride in every batch that has room for them."""
+    for name in ("PROBE_SECONDS", "PADDING_SECONDS"):
+        monkeypatch.setattr(models, name, 3600.0)
+    monkeypatch.setattr(padding, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(padding, "_SHARE", np.inf)
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_padding_finds_what_is_off_in_larger_batches_alone(serve: Serve, bundle: Path) -> None:
+    model = serve(bundle)
+    undo = corrupt(padded(model), 64, dense_generator(seed=1), model.bundle.manifest.sample)
+    tolerance = model.bundle.golden.tolerance
+    for _ in range(3):
+        assert model.probe() <= tolerance  # in batches of 16
+    sample(model, 20)
+    model.probe_padding()
+    model.require_ready()
+
+    sample(model, 40)
+    model.probe_padding()  # one mismatch, and the replay that follows is the second
+    difference = metric(model, "probe_abs_error")
+    assert model.fault == f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
+    assert metric(model, "model_ready") == 0
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+
+    model.probe()  # of that size too, as long as it does not match
+    sample(model, 20)
+    model.probe_padding()  # a match of another size
+    assert model.fault is not None
+    undo()
+    assert model.probe() <= tolerance
+    model.require_ready()
+    wait_for(lambda: cause(model) == "not_enough_samples")
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_padding_that_is_off_once_is_nothing(serve: Serve, bundle: Path) -> None:
+    model = serve(bundle)
+    undo = corrupt(padded(model), 64, dense_generator(seed=1), model.bundle.manifest.sample)
+    before = metric(model, "probe_runs_total", probe="3", outcome="mismatch")
+    for _ in range(2):
+        sample(model, 40)
+        undo()
+        model.probe_padding()
+        assert metric(model, "probe_abs_error") <= model.bundle.golden.tolerance  # of the replay
+        model.require_ready()
+        undo = corrupt(model.engine._runner, 64, dense_generator(seed=1), model.bundle.manifest.sample)
+    # Of 48 rows of padding, in which 16 probes take turns.
+    assert metric(model, "probe_runs_total", probe="3", outcome="mismatch") == before + 3
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_matches_in_padding_do_not_interrupt_mismatches(serve: Serve, bundle: Path) -> None:
+    """Or a fault at the size of a replay would never be seen twice in a row."""
+    model = serve(bundle)
+    corrupt(padded(model), 16, dense_generator(seed=1), model.bundle.manifest.sample)
+    model.probe()
+    matches = metric(model, "probe_runs_total", probe="0", outcome="match")
+    sample(model, 40)
+    model.probe_padding()
+    assert metric(model, "probe_runs_total", probe="0", outcome="match") > matches
+    model.require_ready()
+    model.probe()
+    assert "golden probes are off" in (model.fault or "")
+
+
+def test_what_rides_in_padding_is_looked_at_by_itself(
+    serve: Serve, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "PADDING_SECONDS", 0.02)
+    model = serve(bundle)
+    corrupt(padded(model), 64, dense_generator(seed=1), model.bundle.manifest.sample)
+    sample(model, 40)
+    wait_for(lambda: model.fault is not None)
 
 
 def test_what_is_stopped_does_not_come_back(serve: Serve, bundle: Path) -> None:
