@@ -13,7 +13,7 @@ from service.sampling.sampler import BatchDone
 
 CRITIC_SCORE, LABEL_MARGIN = "critic_score", "label_margin"
 COLUMN = "column:"  # before a table's column, which may be called anything
-MOST_COLUMNS = 16  # of a table that are signals: the first
+MOST_COLUMNS = 15  # of a table that are signals: the first; each is sixty series
 
 _GREY_LEVELS = 255
 
@@ -25,7 +25,7 @@ def sample_signals(
     computed of them already, its output `signals`, is taken from `columns` float32 [n, S]; with these only a table's
     samples are needed.
 
-    mean, std: over the values of the sample.
+    mean, std: over the values of the sample; not of a table, whose columns have nothing to do with each other.
     saturated_share: share of values that an 8-bit image would show as pure black or white; images only.
     high_frequency: mean squared difference of neighbouring pixels along H and W, over all channels, as a share of the
     span of values squared; images only.
@@ -41,6 +41,8 @@ def sample_signals(
         flat, finite = samples.reshape(len(samples), -1), np.isfinite(signals[MEAN])
         for index, name in enumerate(_column_names(spec)):
             signals[name] = np.where(finite, flat[:, index].astype(np.float64), np.nan)
+    if spec.columns:
+        del signals[MEAN], signals[STD]
     return signals
 
 
@@ -70,7 +72,7 @@ def batch_signals(batches: Sequence[BatchDone], spec: SampleSpec) -> dict[str, N
 
 def signal_names(spec: SampleSpec, *, has_critic: bool) -> list[str]:
     """The signals that need no more than a sample and its critic's score, in order."""
-    names = [name for name in signal_columns(spec) if name != NONFINITE] + _column_names(spec)
+    names = _column_names(spec) or [name for name in signal_columns(spec) if name != NONFINITE]
     if has_critic:
         names.append(CRITIC_SCORE)
     return names

@@ -69,7 +69,7 @@ def test_columns_of_a_table() -> None:
     spec = SampleSpec(kind="table", shape=[20], columns=[f"c{index}" for index in range(20)])
     samples = np.random.default_rng(0).normal(size=(6, 20)).astype(np.float32)
     signals = sample_signals(samples, spec)
-    assert [name for name in signals if name.startswith("column:")] == [f"column:c{index}" for index in range(16)]
+    assert list(signals) == [f"column:c{index}" for index in range(15)]
     assert np.array_equal(signals["column:c3"], samples[:, 3].astype(np.float64))
 
 
