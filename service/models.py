@@ -34,8 +34,8 @@ log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a lin
 
 _DRAINING = "is draining"
 CONTROL_ROWS = 64
-_MOST_LABELS = 100  # that have a series of their own
-_MOST_CLASSIFIED = 64  # that have two more
+_MOST_LABELS = 64  # that have three series each
+_MOST_LABELS_OF_A_TABLE = 8  # whose columns take the room
 
 
 class Model:
@@ -204,14 +204,16 @@ class Model:
 def watched(bundle: Bundle, reference: Reference) -> Watched:
     """What there is to count of a bundle."""
     labels = bundle.manifest.labels or []
+    if len(labels) > (_MOST_LABELS_OF_A_TABLE if bundle.manifest.sample.columns else _MOST_LABELS):
+        labels = []
     signals = counted_signals(bundle, reference)
     return Watched(
         signals=signals,
         binned=reference.signals,
         probes=len(bundle.golden.z),
         components=0 if reference.features is None else reference.features.size,
-        labels=labels if len(labels) <= _MOST_LABELS else (),
-        classified=labels if LABEL_MARGIN in signals and len(labels) <= _MOST_CLASSIFIED else (),
+        labels=labels,
+        classified=labels if LABEL_MARGIN in signals else (),
         detectors=DETECTORS,
     )
 

@@ -1,0 +1,47 @@
+"""How many series a model has at the most."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import REGISTRY
+
+from service import models
+from service.watching.metrics import ModelMetrics, Watched
+from service.watching.scales import DETECTORS
+from service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
+
+MOST = 1500
+OF_NO_MODEL = 30  # what belongs to the server, with room for refusals by route and code
+
+
+@pytest.mark.parametrize(
+    ("kind", "signals", "labels"),
+    [
+        ("image", ["mean", "std", "saturated_share", "high_frequency"], models._MOST_LABELS),
+        ("table", [f"column:c{index}" for index in range(MOST_COLUMNS)], models._MOST_LABELS_OF_A_TABLE),
+    ],
+)
+def test_the_largest_model_stays_within_the_bound(kind: str, signals: list[str], labels: int) -> None:
+    names = [f"label {index}" for index in range(labels)]
+    all_signals = [*signals, CRITIC_SCORE, LABEL_MARGIN]
+    watched = Watched(
+        signals=all_signals,
+        binned=all_signals,
+        probes=max(16, labels),
+        components=32,
+        labels=names,
+        classified=names,
+        detectors=DETECTORS,
+    )
+    metrics = ModelMetrics(f"largest {kind}", "v", watched)
+    metrics.describe(
+        provider="CUDAExecutionProvider", precision="fp16", device="GPU", runtime_version="1", queue_limit_rows=1
+    )
+    metrics.describe_reference(100_000, 1.7e9, 0.01)
+    series = [
+        sample
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.labels.get("model") == f"largest {kind}" and not sample.name.endswith("_created")
+    ]
+    assert len(series) <= MOST - OF_NO_MODEL
