@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--parts", nargs="+", choices=_PARTS, default=_PARTS)
     parser.add_argument("--faster", type=float, default=60.0, help="of the healthy day")
-    parser.add_argument("--faults-faster", type=float, default=30.0, help="of faults and the split")
+    parser.add_argument("--faults-faster", type=float, default=15.0, help="of faults and the split")
     parser.add_argument("--days", type=float, default=1.0)
     parser.add_argument("--repetitions", type=int, default=4, help="of each fault; twice as many of the split")
     parser.add_argument("--out", type=Path, default=_RESULTS / "fleet")

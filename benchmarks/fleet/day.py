@@ -22,7 +22,7 @@ _CHANGES = 100.0  # of one replica's kind of traffic, a day
 
 
 def healthy_day(fleet: Fleet, rules: Rules, faster: float, rate: float, days: float = 1.0) -> dict[str, Any]:
-    """Every alert of the day. Each replica is restarted once, one after another, at noon."""
+    """Every alert of the day. From noon on each replica is replaced by another, one at a time."""
     rng = np.random.default_rng(0)
     seconds = days * _DAY_SECONDS / faster
     restarted = 0
@@ -36,7 +36,7 @@ def healthy_day(fleet: Fleet, rules: Rules, faster: float, rate: float, days: fl
                     load.send(_TRAFFIC[rng.integers(len(_TRAFFIC))])
             due = 0.5 + 0.1 * restarted / len(fleet.replicas)
             if restarted < len(fleet.replicas) and share > due:
-                fleet.replicas[restarted].restart(fleet.bundle)
+                fleet.replace(restarted, prometheus)
                 restarted += 1
             time.sleep(_STEP_SECONDS)
         minutes = f"[{int(seconds)}s]"
@@ -51,7 +51,7 @@ def healthy_day(fleet: Fleet, rules: Rules, faster: float, rate: float, days: fl
         "days": days,
         "restarts": restarted,
         "requests": answers.total(),
-        "requests_not_answered": answers.total() - answers[200],  # of replicas that were being restarted
+        "requests_not_answered": answers.total() - answers[200],
         "scrapes": scrapes,
         "scrapes_missed": missed,
         "failing_rules": failed,

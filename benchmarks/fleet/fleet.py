@@ -28,6 +28,7 @@ class Fleet:
     bundle: Path
     replicas: list[Replica]
     loads: list[Load]
+    stack: ExitStack  # of what runs
 
     def inject(self, name: str, index: int, seed: int = 1) -> None:
         """A case of the injector, on one replica: another bundle, other traffic, or both."""
@@ -49,6 +50,17 @@ class Fleet:
         """Start a replica again, as at first; what it remembers of its faults is gone."""
         self.loads[index].send(mixed)
         self.replicas[index].restart(self.bundle)
+
+    def replace(self, index: int, prometheus: Prometheus) -> None:
+        """Start another replica; when it is ready it takes the place of this one, which is stopped."""
+        old = self.replicas[index]
+        new = self.stack.enter_context(old.successor())
+        new.start(self.bundle)
+        new.wait()
+        self.replicas[index] = new
+        self.loads[index].port = new.port
+        prometheus.scrape([replica.instance for replica in self.replicas])
+        old.stop()
 
     def names(self, notice: Notice, name: str, index: int) -> bool:
         """Whether an alert says that this case befell this replica."""
@@ -78,4 +90,4 @@ def fleet(folder: Path, bundle: Path, *, replicas: int, workers: int, rate: floa
         for server in servers:
             server.wait()
         loads = [stack.enter_context(Load(server.port, manifest, rate, rows)) for server in servers]
-        yield Fleet(folder, bundle, servers, loads)
+        yield Fleet(folder, bundle, servers, loads, stack)

@@ -44,12 +44,12 @@ def mixed(manifest: Manifest, rows: int, seed: int) -> Iterator[Body]:
 
 
 class Load:
-    """`rate` requests a second of `rows` rows each, 0: none; rate and traffic may be changed at any time."""
+    """`rate` requests a second of `rows` rows each, 0: none; rate, port and traffic may change at any time."""
 
     def __init__(self, port: int, manifest: Manifest, rate: float, rows: int) -> None:
         self.rate = rate
         self.statuses: Counter[int] = Counter()  # of the answers; 0: no answer
-        self._address = Address(port)
+        self.port = port
         self._manifest = manifest
         self._rows = rows
         self._random = np.random.default_rng(port)
@@ -74,7 +74,7 @@ class Load:
             request = post(SAMPLES, json.dumps(next(self._bodies)).encode(), RAW)
             status = 0
             with suppress(OSError, http.client.HTTPException):
-                status = ask(self._address, request, _ANSWER_SECONDS)[0]
+                status = ask(Address(self.port), request, _ANSWER_SECONDS)[0]
             self.statuses[status] += 1
 
     def __enter__(self) -> Self:

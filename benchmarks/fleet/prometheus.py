@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from benchmarks.fleet.programs import program
+from deploy.names import JOB
 from deploy.windows import SCRAPE
 from service.benching.process import free_port, last_line, process_group
 
@@ -35,10 +36,20 @@ class Rules:
 
 
 class Prometheus:
-    """A running one, asked over its API."""
+    """A running one, asked over its API. `targets` is the file that says what it scrapes."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, targets: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._targets = targets
+
+    def scrape(self, instances: Sequence[str]) -> None:
+        """Scrape these from now on, and no others. Raises TimeoutError."""
+        _write_targets(self._targets, instances)
+        end = time.monotonic() + _START_SECONDS
+        while {labels["instance"] for labels, _ in self.query("up")} != set(instances):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self._targets}: not read")
+            time.sleep(0.2)
 
     def query(self, expression: str) -> list[Series]:
         """An instant query's series: labels, and the value now."""
@@ -64,19 +75,19 @@ class Prometheus:
 def write_rules(folder: Path, faster: float) -> Rules:
     """Every rule file of `deploy`, written to the folder with all times divided by `faster`."""
     command = [sys.executable, "-m", "deploy", "--out", str(folder), "--faster", f"{faster:g}"]
-    subprocess.run(command, cwd=_TOP, check=True, capture_output=True, text=True)
+    subprocess.run(command, cwd=_TOP, check=True)
     return Rules(sorted(folder.rglob("*.rules.yml")), SCRAPE / faster)
 
 
 @contextmanager
-def watching(
-    folder: Path, rules: Rules, instances: Sequence[str], webhook_port: int, job: str = "latentserve"
-) -> Iterator[Prometheus]:
+def watching(folder: Path, rules: Rules, instances: Sequence[str], webhook_port: int) -> Iterator[Prometheus]:
     """Both, with nothing remembered, scraping the instances and telling the webhook. Raises TimeoutError."""
     folder.mkdir(parents=True)
     alertmanager = _alertmanager_file(folder, webhook_port)
     ports = free_port(), free_port()
-    configuration = _prometheus_file(folder, rules, instances, ports[1], job)
+    targets = folder / "targets.json"
+    _write_targets(targets, instances)
+    configuration = _prometheus_file(folder, rules, targets, ports[1])
     commands = (
         [
             str(program("prometheus")),
@@ -100,15 +111,15 @@ def watching(
         _wait(ports[1], second, logs[1])
         with process_group(commands[0], logs[0], os.environ) as first:
             _wait(ports[0], first, logs[0])
-            yield Prometheus(ports[0])
+            yield Prometheus(ports[0], targets)
 
 
-def _prometheus_file(folder: Path, rules: Rules, instances: Sequence[str], alertmanager: int, job: str) -> Path:
+def _prometheus_file(folder: Path, rules: Rules, targets: Path, alertmanager: int) -> Path:
     every = f"{round(rules.scrape * 1000)}ms"
     content = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(file) for file in rules.files],
-        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": list(instances)}]}],
+        "scrape_configs": [{"job_name": JOB, "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "1s"}]}],
         "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{alertmanager}"]}]}]},
     }
     return _write(folder / "prometheus.yml", content)
@@ -127,6 +138,11 @@ def _alertmanager_file(folder: Path, webhook: int) -> Path:
         "receivers": [{"name": "webhook", "webhook_configs": [{"url": f"http://127.0.0.1:{webhook}/"}]}],
     }
     return _write(folder / "alertmanager.yml", content)
+
+
+def _write_targets(file: Path, instances: Sequence[str]) -> None:
+    """Whole or not at all: it is read at any time."""
+    _write(file.with_suffix(".part"), [{"targets": list(instances)}]).replace(file)
 
 
 def _write(file: Path, content: object) -> Path:

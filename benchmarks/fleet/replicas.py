@@ -24,6 +24,7 @@ class Replica:
         self.port = free_port()
         self.instance = f"127.0.0.1:{self.port}"
         self._folder = folder
+        self._workers = workers
         self._variables = os.environ | {
             "BENTOML_HOME": str(folder),
             "LATENTSERVE_WORKERS": str(workers),
@@ -52,6 +53,11 @@ class Replica:
             time.sleep(0.1)
         raise TimeoutError(f"a replica did not answer: {last_line(self._folder / 'log')}")
 
+    @property
+    def pid(self) -> int:
+        """Of the server, which leads a process group."""
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it, as an orchestrator would."""
         self._running.close()
@@ -61,6 +67,10 @@ class Replica:
         self.stop()
         self.start(bundle)
         self.wait(ready=ready)
+
+    def successor(self) -> Replica:
+        """Another one like it, on a port of its own."""
+        return Replica(self._folder.with_name(f"{self._folder.name}-{self.port}"), self._workers)
 
     def __enter__(self) -> Self:
         return self

@@ -37,9 +37,8 @@ def _day(measured: dict[str, Any]) -> list[str]:
         "|---|---|",
         f"| days | {found['days']:g}, in {found['seconds']:,} s |",
         f"| alerts (aim 0) | {len(found['alerts'])}: {alerts} |",
-        f"| requests; not answered, while replicas were restarted | {found['requests']:,}; "
-        f"{found['requests_not_answered']} |",
-        f"| restarts | {found['restarts']} |",
+        f"| requests; not answered | {found['requests']:,}; {found['requests_not_answered']} |",
+        f"| replicas that were replaced by another, one at a time | {found['restarts']} |",
         f"| scrapes; missed | {found['scrapes']:,.0f}; {found['scrapes_missed']:,.0f} |",
         f"| rules that failed | {len(found['failing_rules'])} |",
     ]

@@ -1,0 +1,200 @@
+"""Servers, Prometheus and Alertmanager as processes: without a fault no alert; with one the alert, replica and cause.
+
+The rules are those of `deploy`, fifteen times as fast, so that scrapes are a second apart. Waits are bounds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.faults import CASES, without_seed
+from benchmarks.fleet.fleet import CAUSE_NAMED, Fleet, fleet
+from benchmarks.fleet.load import mixed
+from benchmarks.fleet.prometheus import Prometheus, Rules, write_rules
+from benchmarks.fleet.trials import FAULTY
+from benchmarks.fleet.webhook import Notice, Webhook
+from tests.conftest import make_bundle
+from tests.deploy.panels import empty, read
+from tests.fleet import tool
+from tests.generators import dense_critic, dense_generator
+
+FASTER = 15.0
+LABELS = ['north "N"', "süd", "öst\\", "west's {1}"]  # names that PromQL and templates must not trip over
+RATE, ROWS = 6.0, 100  # requests a second to a replica, rows of one
+HEALTHY = 15.0  # seconds
+PATIENCE = 120.0
+SETTLED = 90.0  # seconds within which nothing fires any more
+
+NAN, WIDE = "NaN at rate 0.01", "latents N(0, 1.1^2)"
+
+# A minute where two cores have nothing else to do.
+pytestmark = pytest.mark.timeout(900)
+
+Watched = tuple[Fleet, Prometheus, Webhook]
+
+
+def bundle_of(folder: Path, name: str = "healthy", **options: object) -> Path:
+    """With a reference that has a cell for each label."""
+    given = {
+        "generator": dense_generator(labels=len(LABELS), depth=2).SerializeToString(),
+        "critic": dense_critic(labels=len(LABELS)).SerializeToString(),
+        "labels": LABELS,
+        "reference_samples": 80_000,
+    }
+    return make_bundle(folder / name, "toy", **{**given, **options})
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
+    for name in ("prometheus", "alertmanager"):
+        tool(name)
+    return write_rules(tmp_path_factory.mktemp("rules"), FASTER)
+
+
+def quiet(webhook: Webhook, seconds: float) -> None:
+    """Nothing comes for so long."""
+    began = time.monotonic()
+    time.sleep(seconds)
+    assert [str(notice) for notice in webhook.since(began) if notice.firing] == []
+
+
+def silent_panels(prometheus: Prometheus, rules: Rules) -> list[str]:
+    """Panels that show nothing of these servers."""
+    return [
+        f"{name}: {panel}"
+        for name in ("service", "samples")
+        for panel in empty(prometheus.url, read(name), seconds=HEALTHY, scrape=rules.scrape)
+    ]
+
+
+def named(watched: Watched, case: str, index: int, began: float) -> Notice:
+    """The alert that says what befell this replica."""
+    running, prometheus, webhook = watched
+    found = webhook.wait(lambda notice: running.names(notice, case, index), PATIENCE, began)
+    assert found is not None, ([str(notice) for notice in webhook.since(began)], prometheus.alerts())
+    return found
+
+
+def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
+    """The short form: healthy, faulty, healthy again."""
+    bundle = bundle_of(tmp_path)
+    with (
+        fleet(tmp_path / "fleet", bundle, replicas=2, workers=2, rate=RATE, rows=ROWS) as running,
+        running.watched(rules) as (prometheus, webhook),
+    ):
+        quiet(webhook, HEALTHY)
+        assert silent_panels(prometheus, rules) == []
+        began = time.monotonic()
+        for index, case in enumerate((WIDE, NAN)):
+            running.inject(case, index)
+        watched = running, prometheus, webhook
+        wide, nan = (named(watched, case, index, began) for index, case in enumerate((WIDE, NAN)))
+        assert (wide.labels["severity"], nan.labels["severity"]) == ("ticket", "page")
+        assert nan.annotations["runbook_url"].endswith(f"/{CAUSE_NAMED}.md")
+        broken = webhook.wait(lambda notice: notice.name == "LatentserveNonFiniteOutput", PATIENCE, began)
+        assert broken is not None
+        assert broken.labels["instance"] == running.replicas[1].instance
+        by_replica = {notice.labels["instance"]: notice.labels["cause"] for notice in causes(webhook, began)}
+        assert by_replica == {running.replicas[0].instance: "client_latents", running.replicas[1].instance: NAN_CAUSE}
+        assert prometheus.failing_rules() == []
+        for index in range(2):
+            running.heal(index)
+        assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
+
+
+NAN_CAUSE = CASES[NAN].cause
+
+
+def causes(webhook: Webhook, began: float) -> list[Notice]:
+    """What replicas were said to suffer from."""
+    return [notice for notice in webhook.since(began) if notice.firing and notice.name == CAUSE_NAMED]
+
+
+# The full form: four replicas of two workers each.
+
+
+@pytest.fixture(scope="module")
+def watched(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with (
+        fleet(folder / "fleet", bundle_of(folder), replicas=4, workers=2, rate=RATE, rows=ROWS) as running,
+        running.watched(rules) as (prometheus, webhook),
+    ):
+        yield running, prometheus, webhook
+
+
+@pytest.fixture
+def calm(watched: Watched) -> Watched:
+    """Healthy, and nothing fires from before."""
+    running, _, webhook = watched
+    for load in running.loads:
+        load.rate = RATE
+    assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
+    return watched
+
+
+@pytest.mark.full
+def test_no_alert_while_load_changes_and_replicas_are_replaced(calm: Watched) -> None:
+    running, prometheus, webhook = calm
+    began = time.monotonic()
+    for index, load in enumerate(running.loads):
+        load.rate = RATE * (0.2, 0.5, 1.5, 2.0)[index]
+        load.send(without_seed if index % 2 else mixed)
+        running.replace(index, prometheus)
+        time.sleep(HEALTHY / 2)
+    quiet(webhook, HEALTHY)
+    assert [str(notice) for notice in webhook.since(began) if notice.firing] == []
+    assert prometheus.failing_rules() == []
+
+
+@pytest.mark.full
+def test_no_alert_without_traffic(calm: Watched) -> None:
+    running, prometheus, webhook = calm
+    for load in running.loads:
+        load.rate = 0.0
+    quiet(webhook, 2 * HEALTHY)
+    assert prometheus.failing_rules() == []
+
+
+@pytest.mark.full
+def test_no_alert_of_scrapes_that_come_late(calm: Watched, rules: Rules) -> None:
+    running, _, webhook = calm
+    replica = running.replicas[2]
+    for stop_or_go in (signal.SIGSTOP, signal.SIGCONT):
+        os.killpg(replica.pid, stop_or_go)
+        time.sleep(4 * rules.scrape)
+    quiet(webhook, HEALTHY)
+
+
+@pytest.mark.full
+def test_no_alert_of_one_replica_on_another_version(calm: Watched, tmp_path: Path) -> None:
+    """Healthy by its own reference. Restarted in its place, within all windows."""
+    running, prometheus, webhook = calm
+    other = dense_generator(labels=len(LABELS), depth=2, seed=7).SerializeToString()
+    running.replicas[1].restart(bundle_of(tmp_path, "other", generator=other))
+    quiet(webhook, 2 * HEALTHY)
+    versions = prometheus.query("count by (version) (latentserve_model_ready == 1)")
+    assert sorted(count for _, count in versions) == [1, 3]
+    running.heal(1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_fault_on_one_replica(calm: Watched, rules: Rules, case: str) -> None:
+    running, prometheus, webhook = calm
+    index = sorted(FAULTY).index(case) % len(running.replicas)
+    began = time.monotonic()
+    running.inject(case, index)
+    named(calm, case, index, began)
+    of_replicas = {notice.labels["instance"] for notice in causes(webhook, began)}
+    assert of_replicas == {running.replicas[index].instance}
+    assert silent_panels(prometheus, rules) == []
+    assert prometheus.failing_rules() == []
+    running.heal(index)
+    assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
