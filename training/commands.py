@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -31,23 +31,38 @@ def training_extra() -> Iterator[None]:
 @click.option(
     "--out", "run", required=True, type=click.Path(path_type=Path), help="Run folder; an existing one resumes."
 )
-def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path) -> None:
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Serve the last line of stats.jsonl to Prometheus on 127.0.0.1 while training; 0 takes a free port.",
+)
+def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path, metrics_port: int | None) -> None:
     """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
-    goes on exactly where it stopped.
+    goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
+    gradient norms, the diversity of the samples and the steps that were left out because they were not finite;
+    --metrics-port shows the same numbers to Prometheus and changes nothing in the run.
 
     \b
     Examples:
       latentserve train digits --out runs/digits
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
+      latentserve train digits --metrics-port 9101 --out runs/digits
     """
-    with training_extra():
+    with training_extra(), ExitStack() as stack:
+        from training import metrics
         from training.config import load_config
         from training.data import load
 
         config = load_config(recipe, overrides)
         dataset = load(config.data, data)
+        sinks = []
+        if metrics_port is not None:
+            sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
+            port = stack.enter_context(metrics.served(metrics_port))
+            click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
         from training import loop
@@ -58,13 +73,14 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path)
         if images_seen(run) >= config.images:
             click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
-        with interruptible() as interrupt:
-            seen = loop.train(config, dataset, run, lambda: interrupt.requested)
+        interrupt = stack.enter_context(interruptible())
+        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks)
     if seen >= config.images:
         click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
         return
     words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
-    words += [word for override in overrides for word in ("--set", override)] + ["--out", str(run)]
+    words += [word for override in overrides for word in ("--set", override)]
+    words += [*(["--metrics-port", str(metrics_port)] if metrics_port is not None else []), "--out", str(run)]
     click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {shlex.join(words)}")
 
 

@@ -19,8 +19,12 @@ class RunError(TrainingError):
     """A run folder that cannot be started, resumed or exported."""
 
 
+class MetricsPortError(TrainingError):
+    """A port that the metrics of a run cannot be served at."""
+
+
 class DivergedError(TrainingError):
-    """A loss that is no longer a finite number."""
+    """Losses or gradients that are no longer finite numbers."""
 
 
 class ExportError(TrainingError):

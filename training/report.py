@@ -1,59 +1,113 @@
 """What a run tells while it goes on: a progress bar, one JSON line a tick, sample grids and a loss curve."""
 
 import json
+import math
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from service.encoding.images import contact_sheet, to_uint8
 
 CELL = 56  # least height of one image in a grid, in pixels
 
 
+Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
+
+
 class Means:
-    """Means of named numbers, collected once a tick."""
+    """Means of named scalars, collected once a tick. Until then they stay on their device, and nobody waits for it."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        # Names that come together are summed together: a call of torch costs more than a few additions.
+        self._sums: dict[tuple[str, ...], Tensor] = {}
+        self._counts: Counter[tuple[str, ...]] = Counter()
 
-    def add(self, **values: float) -> None:
-        for name, value in values.items():
-            sums = self._sums[name]
-            sums[0] += value
-            sums[1] += 1
+    @torch.no_grad()
+    def add(self, **values: Tensor) -> None:
+        """Add scalars [], all of one floating dtype and on one device."""
+        names = tuple(values)
+        row = torch.stack(list(values.values())).double()
+        self._sums[names] = self._sums[names] + row if names in self._sums else row
+        self._counts[names] += 1
 
     def collect(self) -> dict[str, float]:
         """The means since the last call, which are then forgotten."""
-        means = {name: total / count for name, (total, count) in self._sums.items()}
+        sums: dict[str, float] = defaultdict(float)
+        counts: Counter[str] = Counter()
+        for names, row in self._sums.items():
+            for name, value in zip(names, row.tolist(), strict=True):
+                sums[name] += value
+                counts[name] += self._counts[names]
         self._sums.clear()
-        return means
+        self._counts.clear()
+        return {name: sums[name] / count for name, count in counts.items()}
 
 
 class Stats:
-    """`stats.jsonl`: one line a tick, each a flat JSON object that begins with `images`."""
+    """`stats.jsonl`: one line a tick, each a flat JSON object that begins with `images`; whatever else shows a run,
+    a sink, is told the same lines.
 
-    def __init__(self, path: Path, images_seen: int) -> None:
+    images                    real images shown to the critic, over all sittings
+    seconds                   spent training, over all sittings
+    timestamp                 end of the tick's last step, in whole seconds since 1970
+    images_per_second         over the tick
+    gamma lr beta2 ema_half_life    what the schedules said at the end of the tick
+    nonfinite_steps           steps of the tick that were left out because a loss or a gradient was not finite
+    diversity                 of samples of the averaged generator: `training.statistics.diversity`
+
+    and means over the tick's other steps:
+
+    critic_loss generator_loss    without penalties
+    real_score fake_score     the critic's, in its own unit
+    real_accuracy fake_accuracy    shares that the critic took for what they are: `training.losses.Loss.accuracy`
+    critic_gradient_norm generator_gradient_norm    Euclidean, over all of a player's parameters, penalties included
+    r1 r2                     zero-centred gradient penalties of reals and of fakes, without their weight gamma / 2
+
+    A field that has no finite value is left out of its line.
+    """
+
+    def __init__(self, path: Path, images_seen: int, sinks: Sequence[Sink] = ()) -> None:
         """Open for appending after `images_seen`; later lines, left by a sitting that was not saved, are dropped."""
         self.path = path
+        self._sinks = sinks
         kept = [line for line in self.read() if line["images"] <= images_seen]
         path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        for line in kept:
+            self._tell(line)
 
     def append(self, images: int, **values: float) -> None:
-        line = {"images": images} | {name: float(f"{value:.6g}") for name, value in values.items()}
+        """Write a line; whole numbers stay as they are, others are kept to six digits."""
+        finite = {name: value for name, value in values.items() if math.isfinite(value)}
+        rounded = {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in finite.items()}
+        line = {"images": images} | rounded
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self._tell(line)
 
     def read(self) -> list[dict[str, Any]]:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        for sink in self._sinks:
+            sink(line)
+
+
+def note(means: Mapping[str, float], nonfinite_steps: int) -> str:
+    """What the progress says of a tick."""
+    losses = " ".join(f"{player} {means.get(f'{player}_loss', math.nan):.3f}" for player in ("critic", "generator"))
+    return f"{losses} · {nonfinite_steps} steps not finite" if nonfinite_steps else losses
 
 
 class Bar:
@@ -110,7 +164,7 @@ def save_curves(lines: list[dict[str, Any]], path: Path) -> None:
     images = [line["images"] for line in lines]
     for axis, names in ((losses, ("critic_loss", "generator_loss")), (scores, ("real_score", "fake_score"))):
         for name in names:
-            axis.plot(images, [line[name] for line in lines], label=name.replace("_", " "))
+            axis.plot(images, [line.get(name, math.nan) for line in lines], label=name.replace("_", " "))
         axis.legend()
         axis.grid(alpha=0.3)
     losses.set_ylabel("loss")

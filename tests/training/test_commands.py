@@ -1,10 +1,12 @@
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 from safetensors import safe_open
 
@@ -37,6 +39,35 @@ def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) ->
     code, out, _ = latentserve("train", tiny_file, "--out", run)
     assert code == 0
     assert "finished after 1,024 images; nothing left to train" in out
+
+
+def test_a_port_of_the_systems_choice_is_named_and_scraped_while_it_trains(tiny_file: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["train", str(tiny_file), "--set", "images=50000000", "--metrics-port", "0", "--out", str(run)]
+    process = subprocess.Popen([*LATENTSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = process.stderr.readline().removeprefix("metrics: ").strip()
+    images, deadline = 0, time.monotonic() + 60
+    while images == 0:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        text = httpx.get(url, timeout=10).text
+        images = float(text.split('latentserve_training_images_total{recipe="tiny",run="run"} ')[1].split()[0])
+    process.terminate()
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert f"--set images=50000000 --metrics-port 0 --out {run}" in out
+
+
+def test_a_taken_port_stops_it_before_anything_is_made(latentserve, tiny_file: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = latentserve("train", tiny_file, "--metrics-port", port, "--out", tmp_path / "run")
+    assert code != 0
+    assert f"--metrics-port {port}: 127.0.0.1:{port}: Address already in use" in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])

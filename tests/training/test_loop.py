@@ -1,16 +1,18 @@
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
 from training.config import Config
 from training.data import Dataset
 from training.errors import DivergedError
-from training.loop import batch_rows, train, update_average
+from training.loop import NONFINITE_LIMIT, batch_rows, gradient_norm, train, update_average
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -83,7 +85,14 @@ def test_what_a_run_leaves_behind(tiny: Config, digits: Dataset, tmp_path: Path)
     train(tiny, digits, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [224, 416, 608, 800, 1024]
-    assert {"critic_loss", "generator_loss", "real_score", "fake_score", "r1", "r2", "lr", "gamma"} <= lines[0].keys()
+    fields = {"images", "seconds", "timestamp", "images_per_second", "gamma", "lr", "beta2", "ema_half_life"}
+    fields |= {"nonfinite_steps", "diversity", "r1", "r2"}
+    fields |= {f"{player}_{what}" for player in ("critic", "generator") for what in ("loss", "gradient_norm")}
+    fields |= {f"{of}_{what}" for of in ("real", "fake") for what in ("score", "accuracy")}
+    assert all(line.keys() == fields for line in lines)
+    assert abs(lines[-1]["timestamp"] - time.time()) < 60
+    assert all(0 <= line[name] <= 1 for line in lines for name in ("real_accuracy", "fake_accuracy"))
+    assert all(line["nonfinite_steps"] == 0 for line in lines)
     assert all(np.isfinite(value) for line in lines for value in line.values())
     names = {path.name for path in tmp_path.iterdir()}
     assert {"curves.png", "reals.png", "samples-000000416.png", "samples-000001024.png", CHECKPOINT} <= names
@@ -104,18 +113,64 @@ def test_minutes_bound_a_sitting_and_the_rest_can_be_resumed(tiny: Config, digit
     assert train(tiny, digits, tmp_path) == 1024
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+def gone_bad(digits: Dataset, rows: NDArray[np.int64] | slice) -> Dataset:
+    """The same data, of which some was lost in memory."""
+    images = digits.images.copy()
+    images[rows] = np.nan
+    broken = Dataset(digits.name, images, digits.labels, digits.label_names)
+    broken.__dict__["description"] = digits.description
+    return broken
+
+
+def test_losses_that_stay_not_finite_stop_the_run_and_keep_the_checkpoint(
     tiny: Config, digits: Dataset, tmp_path: Path
 ) -> None:
     train(tiny, digits, tmp_path, stop_after(3))
     before = (tmp_path / CHECKPOINT).read_bytes()
-    images = digits.images.copy()
-    images[:] = np.nan
-    broken = Dataset(digits.name, images, digits.labels, digits.label_names)
-    broken.__dict__["description"] = digits.description  # the same data, gone bad in memory
-    with pytest.raises(DivergedError, match="a loss is not finite"):
-        train(tiny, broken, tmp_path)
+    long = tiny.model_copy(update={"tick": 100_000, "snapshot": 100_000})
+    with pytest.raises(DivergedError, match=rf"diverged before 448 images: .* {NONFINITE_LIMIT} steps on end"):
+        train(long, gone_bad(digits, slice(None)), tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+    last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
+    assert (last["images"], last["nonfinite_steps"]) == (448, NONFINITE_LIMIT)
+    assert "critic_loss" not in last
+
+
+def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
+    config: Config, digits: Dataset, tmp_path: Path
+) -> None:
+    train(config, digits, tmp_path, stop_after(3))
+    before = weights(tmp_path)
+    bad = gone_bad(digits, batch_rows(len(digits.images), 32, config.seed, 128).numpy())
+    assert train(config, bad, tmp_path, lambda: True) == 160
+    after = weights(tmp_path)
+    # The generator's batch normalisation has seen healthy fakes, and torch another latent; no parameter has moved.
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before.keys() - same if not name.startswith("generator.")} == {"rng"}
+    assert all(".running_" in name or ".num_batches" in name for name in before.keys() - same - {"rng"})
+
+    train(config, bad, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    assert lines[-1]["images"] == 1024
+    assert all(np.isfinite(value) for line in lines for value in line.values())
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
+
+
+def test_left_out_steps_are_reported_in_their_tick(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
+    bad = gone_bad(digits, batch_rows(len(digits.images), 32, tiny.seed, 256).numpy())
+    train(tiny, bad, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
+    # Another epoch begins with the 898th image, in another order.
+    assert [line["nonfinite_steps"] for line in lines[:4]] == [0, 1, 0, 0]
+
+
+def test_a_gradient_norm_is_over_all_parameters() -> None:
+    network = torch.nn.Linear(2, 1)
+    network.weight.grad, network.bias.grad = torch.tensor([[2.0, 3.0]]), torch.tensor([6.0])
+    optimizer = torch.optim.SGD(network.parameters())
+    assert gradient_norm(optimizer).item() == 7
+    network.bias.grad.fill_(torch.inf)
+    assert not torch.isfinite(gradient_norm(optimizer))
 
 
 def test_an_epoch_shows_every_image_once_whatever_the_batch() -> None:

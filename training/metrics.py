@@ -1,0 +1,156 @@
+"""The Prometheus metrics of a run: what its lines of `stats.jsonl` say, and nothing else. This file needs no torch.
+
+All carry the labels `recipe` and `run`, the name of the run's folder. Gauges appear with the first line that has them.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from training.errors import MetricsPortError
+
+ADDRESS = "127.0.0.1"
+REGISTRY = CollectorRegistry()
+_RUN = ("recipe", "run")
+
+INFO = Gauge("latentserve_training_info", "The run; always 1.", _RUN, registry=REGISTRY)
+IMAGES_PLANNED = Gauge(
+    "latentserve_training_images_planned", "Real images after which the run is finished.", _RUN, registry=REGISTRY
+)
+IMAGES = Counter(
+    "latentserve_training_images_total", "Real images shown to the critic, in all sittings.", _RUN, registry=REGISTRY
+)
+SECONDS = Counter(
+    "latentserve_training_seconds_total", "Time spent training, in all sittings.", _RUN, registry=REGISTRY
+)
+NONFINITE_STEPS = Counter(
+    "latentserve_training_nonfinite_steps_total",
+    "Steps left out because a loss or a gradient was not finite.",
+    _RUN,
+    registry=REGISTRY,
+)
+LAST_STEP = Gauge(
+    "latentserve_training_last_step_timestamp_seconds",
+    "When the last reported step ended, or when this sitting began if that is later.",
+    _RUN,
+    registry=REGISTRY,
+)
+IMAGES_PER_SECOND = Gauge(
+    "latentserve_training_images_per_second", "Real images a second over the last tick.", _RUN, registry=REGISTRY
+)
+LOSS = Gauge(
+    "latentserve_training_loss",
+    "Mean loss of a player over the last tick, without penalties.",
+    (*_RUN, "player"),
+    registry=REGISTRY,
+)
+SCORE = Gauge(
+    "latentserve_training_score",
+    "Mean score that the critic gave over the last tick.",
+    (*_RUN, "of"),
+    registry=REGISTRY,
+)
+ACCURACY = Gauge(
+    "latentserve_training_accuracy",
+    "Share of reals, and of fakes, that the critic took for what they are over the last tick.",
+    (*_RUN, "of"),
+    registry=REGISTRY,
+)
+GRADIENT_NORM = Gauge(
+    "latentserve_training_gradient_norm",
+    "Mean Euclidean norm of a player's whole gradient over the last tick.",
+    (*_RUN, "player"),
+    registry=REGISTRY,
+)
+PENALTY = Gauge(
+    "latentserve_training_penalty",
+    "Mean zero-centred gradient penalty over the last tick, without its weight: R1 on reals, R2 on fakes.",
+    (*_RUN, "of"),
+    registry=REGISTRY,
+)
+DIVERSITY = Gauge(
+    "latentserve_training_diversity",
+    "Mean distance between samples of a label over that between reals of a label: 0 is collapse, about 1 is healthy.",
+    _RUN,
+    registry=REGISTRY,
+)
+
+# Field of a line -> the gauge that shows it, and its label beside those of the run.
+GAUGES: dict[str, tuple[Gauge, dict[str, str]]] = {
+    "images_per_second": (IMAGES_PER_SECOND, {}),
+    "critic_loss": (LOSS, {"player": "critic"}),
+    "generator_loss": (LOSS, {"player": "generator"}),
+    "real_score": (SCORE, {"of": "real"}),
+    "fake_score": (SCORE, {"of": "fake"}),
+    "real_accuracy": (ACCURACY, {"of": "real"}),
+    "fake_accuracy": (ACCURACY, {"of": "fake"}),
+    "critic_gradient_norm": (GRADIENT_NORM, {"player": "critic"}),
+    "generator_gradient_norm": (GRADIENT_NORM, {"player": "generator"}),
+    "r1": (PENALTY, {"of": "real"}),
+    "r2": (PENALTY, {"of": "fake"}),
+    "diversity": (DIVERSITY, {}),
+}
+
+
+class RunMetrics:
+    """The series of the one run of this process; counters are there from the start, at 0."""
+
+    def __init__(self, recipe: str, run: str, images: int) -> None:
+        """`images` is the run's budget."""
+        self._of = {"recipe": recipe, "run": run}
+        for metric in (INFO, IMAGES_PLANNED, IMAGES, SECONDS, NONFINITE_STEPS, LAST_STEP):
+            metric.clear()
+        for gauge, _ in GAUGES.values():
+            gauge.clear()
+        INFO.labels(**self._of).set(1)
+        IMAGES_PLANNED.labels(**self._of).set(images)
+        self._images, self._seconds = IMAGES.labels(**self._of), SECONDS.labels(**self._of)
+        self._nonfinite_steps = NONFINITE_STEPS.labels(**self._of)
+        self._last_step = LAST_STEP.labels(**self._of)
+        # A sitting that has only begun has not stalled, whenever the one before it ended.
+        self._began = time.time()
+        self._last_step.set(self._began)
+        self._gauges: dict[str, Gauge] = {}
+        self._shown = (0.0, 0.0)
+
+    def show(self, line: Mapping[str, float]) -> None:
+        """Show one line of `stats.jsonl`; a resumed run shows those it has first.
+
+        A gauge whose field is missing, because it had no finite value, is NaN.
+        """
+        for field in GAUGES.keys() & line.keys() - self._gauges.keys():
+            gauge, label = GAUGES[field]
+            self._gauges[field] = gauge.labels(**self._of, **label)
+        for field, series in self._gauges.items():
+            series.set(line.get(field, math.nan))
+        images, seconds = self._shown
+        self._images.inc(line["images"] - images)
+        self._seconds.inc(line["seconds"] - seconds)
+        self._shown = (line["images"], line["seconds"])
+        self._nonfinite_steps.inc(line.get("nonfinite_steps", 0))
+        self._last_step.set(max(self._began, line.get("timestamp", 0)))
+
+
+@contextmanager
+def served(port: int) -> Iterator[int]:
+    """Serve this file's metrics at `http://127.0.0.1:PORT/metrics` within the block, which is given the port.
+
+    Args:
+        port: 0 lets the system choose a free one.
+
+    Raises:
+        MetricsPortError: The port cannot be had.
+    """
+    try:
+        server, thread = start_http_server(port, ADDRESS, REGISTRY)
+    except OSError as error:
+        raise MetricsPortError(f"--metrics-port {port}: {ADDRESS}:{port}: {error.strerror}") from None
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
