@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.dashboards.panels import GREEN, RED, Panel, lines, shares, states
-from deploy.dashboards.queries import FLEET, REPLICA, increase, of, one_of, rate, total
+from deploy.dashboards.queries import FLEET, REPLICA, at_least, of, one_of, rate, total
 from deploy.rules.statistics import TOLERATED
 from deploy.windows import SHOWN
 from service.watching import metrics as m
@@ -11,7 +11,7 @@ from service.watching.inputs import INPUTS
 from service.watching.reference import BINS
 
 _MODEL, _OF = "model, version", "{{model}} {{version}}"
-_WINDOW = "${window}"
+_WINDOW, _LABELS = "${window}", SHOWN[1]
 _ARMS, _SIGNALS = one_of("model", "version", "arm"), one_of("model", "version", "arm", "signal")
 _DRIFT = ("LatentserveOutputDrift", "LatentserveDriftEvidence")
 
@@ -22,10 +22,10 @@ def signals() -> list[Panel]:
     features, arm = "model_arm:latentserve_output_feature", f"{{{{arm}}}} {_OF}"
     return [
         lines(
-            "Effect at the least", "short", "Lower bound of the chi-square distance from the reference, a row: above 0 "
-            "it is no chance, above the tolerated it is worth a look.",
-            (of(f"{signal}_effect_lower:{_WINDOW}", _SIGNALS), each), (of(TOLERATED, FLEET), f"tolerated {_OF}"),
-            width=12, runbooks=_DRIFT, signed=True,
+            "Effect at the least", "short", "Lower bound of the chi-square distance from the reference: 0 may be "
+            "chance, above the tolerated it is worth a look.",
+            (at_least(of(f"{signal}_effect_lower:{_WINDOW}", _SIGNALS)), each),
+            (of(TOLERATED, FLEET), f"tolerated {_OF}"), width=12, runbooks=_DRIFT,
         ),
         lines(
             "PSI", "short", "Population stability index. Without drift about 19 over the rows: compare with *Rows*.",
@@ -50,10 +50,10 @@ def signals() -> list[Panel]:
         lines(
             "All features together: effect at the least", "short", "Lower bound of the squared distance of the means, "
             "in standard deviations. Finds what moves several features a little.",
-            (of(f"{features}_effect_lower:{_WINDOW}", _ARMS), arm), signed=True, runbooks=["LatentserveFeatureDrift"],
+            (at_least(of(f"{features}_effect_lower:{_WINDOW}", _ARMS)), arm), runbooks=["LatentserveFeatureDrift"],
         ),
         lines(
-            "Evidence by signal", "short", "Logarithm, of all replicas together: where the evidence comes from.",
+            "Evidence by signal", "short", "Logarithm, of all replicas together: where the evidence is from.",
             (of("model_arm_signal:latentserve_drift_evidence:log", _SIGNALS), each),
             runbooks=["LatentserveDriftEvidence"],
         ),
@@ -63,12 +63,9 @@ def signals() -> list[Panel]:
 def bins() -> list[Panel]:
     """One signal after the other."""
     counts = of(f"model_arm_signal_bin:latentserve_output_signal_bin:increase{_WINDOW}", _SIGNALS)
-    by_sign = (
-        total(f"{_MODEL}, arm, signal", rate(m.SIGNAL_SUM, f"{REPLICA}, {one_of('arm', 'signal')}", f'sign="{sign}"'))
-        for sign in m.SIGNS
-    )
-    positive, negative = by_sign
-    rows = total(f"{_MODEL}, arm", rate(m.MONITORED, f"{REPLICA}, {one_of('arm')}"))
+    chosen, sums = f"{REPLICA}, {one_of('arm', 'signal')}", f"{_MODEL}, arm, signal"
+    positive, negative = (total(sums, rate(m.SIGNAL_SUM, chosen, f'sign="{sign}"')) for sign in m.SIGNS)
+    rows = total(sums, rate(m.SIGNAL_BINS, chosen))  # not every signal is of every sample
     return [
         shares(
             "$signal: bins", "Share of samples in each twentieth of the reference, over a twentieth: 100 % without "
@@ -77,7 +74,7 @@ def bins() -> list[Panel]:
         ),
         lines(
             "$signal: mean", "short", "In the signal's own unit, of the arms chosen.",
-            (f"({positive} - {negative}) / on ({_MODEL}, arm) group_left () ({rows} > 0)", f"{{{{arm}}}} {_OF}"),
+            (f"({positive} - {negative}) / ({rows} > 0)", f"{{{{arm}}}} {_OF}"),
             width=24, signed=True, repeat="signal",
         ),
     ]  # fmt: skip
@@ -86,9 +83,11 @@ def bins() -> list[Panel]:
 def classes() -> list[Panel]:
     """What is asked for, and what comes."""
     label, all_of = f"{_MODEL}, label", f"on ({_MODEL}) group_left ()"
-    asked, came = (total(label, increase(metric, REPLICA)) for metric in (m.LOOKED_AT_LABELS, m.OUTPUT_LABELS))
-    rows = f"{all_of} ({total(_MODEL, increase(m.LOOKED_AT_LABELS, REPLICA))} > 0)"
     every = f"{all_of} ({total(_MODEL, rate(m.LABELS, REPLICA))} > 0)"
+    came, asked = (
+        of(f"model_label:latentserve_{of_what}_labels:increase{_LABELS}", FLEET) for of_what in ("output", "looked_at")
+    )
+    rows = f"{all_of} ({total(_MODEL, asked)} > 0)"
     return [
         lines(
             "Asked for", "percentunit", "Share of rows by the label they were asked for with.",
@@ -96,14 +95,14 @@ def classes() -> list[Panel]:
             runbooks=["LatentserveCauseNamed"],
         ),
         lines(
-            "Given less asked for", "percentunit", "Of the rows that were looked at: share that a small classifier "
+            "Given less asked for", "percentunit", f"Of the rows looked at in {_LABELS}: share that a small classifier "
             "takes for a label, less the share asked for. It errs a little, always alike: look for what changes.",
             (f"({came} - {asked}) / {rows}", f"{{{{label}}}} {_OF}"), signed=True,
             runbooks=["LatentserveClassSilent"],
         ),
         states(
-            "Silent classes", f"Asked for often enough in {SHOWN[1]}, and none of them came out.",
-            (of(f"model_label:latentserve_class_silence:{SHOWN[1]}", FLEET), f"{{{{label}}}} {_OF}"),
+            "Silent classes", f"Asked for often enough in {_LABELS}, and none of them came out.",
+            (of(f"model_label:latentserve_class_silence:{_LABELS}", FLEET), f"{{{{label}}}} {_OF}"),
             names={0: ("comes", GREEN), 1: ("silent", RED)}, width=8, runbooks=["LatentserveClassSilent"],
         ),
     ]  # fmt: skip
@@ -123,7 +122,7 @@ def arms() -> list[Panel]:
         lines(
             "Latents that clients sent: effect at the least", "short", "Lower bound of the distance from the prior, of "
             "their norm and of their mean. Drift of the client arm alone is theirs.",
-            (of(f"{stem}_effect_lower:{_WINDOW}", FLEET), signal), signed=True, runbooks=["LatentserveCauseNamed"],
+            (at_least(of(f"{stem}_effect_lower:{_WINDOW}", FLEET)), signal), runbooks=["LatentserveCauseNamed"],
         ),
         lines(
             "Latents that clients sent again", "short", "Rows a second that had been sent before; they count once.",

@@ -91,6 +91,8 @@ def dashboard(
             for panel in section.panels:
                 board.with_panel(panel)
     whole = board.build()
+    for declared in whole.templating.list_val or []:
+        declared.auto = declared.auto_min = declared.auto_count = None  # of variables of another type
     numbers = itertools.count(1)
     for placed in whole.panels or []:
         placed.id_val = next(numbers)

@@ -61,3 +61,8 @@ def mean(histogram: Histogram, by: str, matchers: str) -> str:
 def by_bucket(histogram: Histogram, matchers: str) -> str:
     """How many values a histogram saw, by `le`."""
     return total("le", increase(histogram, matchers, suffix="_bucket"))
+
+
+def at_least(lower_bound: str) -> str:
+    """An effect's lower bound, which says nothing below 0, and falls far below it when there are few rows."""
+    return f"clamp_min({lower_bound}, 0)"

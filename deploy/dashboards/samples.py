@@ -5,7 +5,7 @@ from __future__ import annotations
 from deploy.dashboards.distributions import arms, bins, classes, signals
 from deploy.dashboards.frame import Section, choice, dashboard, labels_of
 from deploy.dashboards.panels import BLUE, GREEN, GREY, PURPLE, RED, YELLOW, Panel, lines, number, states
-from deploy.dashboards.queries import FLEET, PROCESS, REPLICA, increase, of, one_of, rate, total
+from deploy.dashboards.queries import FLEET, PROCESS, REPLICA, at_least, increase, of, one_of, rate, total
 from deploy.rules.evidence import EVIDENCE, EVIDENCE_THRESHOLD
 from deploy.rules.replicas import REPLICA_WINDOWS
 from deploy.windows import SHOWN
@@ -100,8 +100,11 @@ def _replicas() -> list[Panel]:
             lines(
                 f"Effect at the least, over {window}", "short", "Of each replica's worst signal. One alone: look "
                 "at its probes, its device and its version; all alike: at the model.",
-                (f"max by ({_MODEL}, instance) ({of(f'{effect}:{window}', matching)})", f"{_OF} {{{{instance}}}}"),
-                signed=True, runbooks=["LatentserveReplicaOutlier"],
+                (
+                    at_least(f"max by ({_MODEL}, instance) ({of(f'{effect}:{window}', matching)})"),
+                    f"{_OF} {{{{instance}}}}",
+                ),
+                runbooks=["LatentserveReplicaOutlier"],
             )
             for window in REPLICA_WINDOWS
         ),

@@ -45,11 +45,11 @@ def _now() -> list[Panel]:
     return [
         number(
             "Pages", "short", "Alerts that fire and are worth waking someone for.", (_firing("page"), "pages"),
-            runbooks=["README"], colours={1: RED},
+            colours={1: RED},
         ),
         number(
             "Tickets", "short", "Alerts that fire and can wait for the morning.", (_firing("ticket"), "tickets"),
-            runbooks=["README"], colours={1: YELLOW},
+            colours={1: YELLOW},
         ),
         number(
             "Ready", "percentunit", "Share of the models on all replicas that are verified, warmed and whose golden "

@@ -27,22 +27,23 @@ def training(runbooks: str) -> str:
 
 def _progress() -> list[Panel]:
     return [
+        number("Runs", "short", "Runs that are scraped.", (f"count({of(m.INFO, _RUN)})", "runs"), width=4, first=BLUE),
         number(
             "Done", "percentunit", "Share of the run's budget of real images.",
-            (f"{of(m.IMAGES, _RUN)} / {of(m.IMAGES_PLANNED, _RUN)}", _OF), width=6, first=BLUE,
+            (f"{of(m.IMAGES, _RUN)} / {of(m.IMAGES_PLANNED, _RUN)}", _OF), width=5, first=BLUE,
         ),
         number(
             "Time left", "s", "Of the images left, at the speed of the last five minutes.",
-            (of("run:latentserve_training_left:seconds", _RUNS), _OF), width=6, first=BLUE,
+            (of("run:latentserve_training_left:seconds", _RUNS), _OF), width=5, first=BLUE,
         ),
         number(
             "Since the last step", "s", "Grows when the run has stalled, or has ended.",
-            (f"time() - {of(m.LAST_STEP, _RUN)}", _OF), width=6, runbooks=["LatentserveTrainingStalled"],
+            (f"time() - {of(m.LAST_STEP, _RUN)}", _OF), width=5, runbooks=["LatentserveTrainingStalled"],
             colours={600: RED},
         ),
         number(
             "Steps left out", "short", "Because a loss or a gradient was not finite, in this sitting.",
-            (of(m.NONFINITE_STEPS, _RUN), _OF), width=6, runbooks=["LatentserveTrainingNotFinite"], colours={1: RED},
+            (of(m.NONFINITE_STEPS, _RUN), _OF), width=5, runbooks=["LatentserveTrainingNotFinite"], colours={1: RED},
         ),
         lines(
             "Images", "short", "Real images shown to the critic, and the run's budget of them.",
@@ -53,8 +54,8 @@ def _progress() -> list[Panel]:
             (of(m.IMAGES_PER_SECOND, _RUN), _OF), runbooks=["LatentserveTrainingStalled"],
         ),
         rows(
-            "Runs", "s", "Every run that is scraped.", total("recipe, run, instance", of(m.SECONDS, _RUN)),
-            value="time spent training", width=8,
+            "Time", "s", "What each run has taken.", total("recipe, run, instance", of(m.SECONDS, _RUN)),
+            value="trained for", width=8,
         ),
     ]  # fmt: skip
 

@@ -30,7 +30,8 @@ def empty(
     folded: bool = False,
 ) -> list[str]:
     """What of a dashboard has no finite value in the last `seconds`: variables that offer nothing, and queries, each as
-    `panel: expression`. `values` chooses variables (else all of them, each fixed window in turn); `folded`: panels of folded rows are asked too."""
+    `panel: expression`. `values` chooses variables (else all of them, and each fixed window in turn); with `folded`,
+    panels of folded rows are asked too."""
     source = Source(url, Span(time.time(), seconds, scrape))
     every = choices(dashboard, values or {})
     found = [
