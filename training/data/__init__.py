@@ -1,24 +1,92 @@
-"""Data sets: labelled images, read whole into memory and named by their content."""
+"""Data sets: samples of one kind, read once and named by their content.
+
+What is in memory: of IDX, `.npz` and tables everything, as bytes or single floats; of `.npy` files what is looked at;
+of pictures and WAV files everything up to a GiB, and beyond it what is looked at.
+"""
 
 from pathlib import Path
-from typing import Literal
 
-from training.data import digits, idx
+from training.data import arrays, digits, hub, idx, pictures, sounds, tabular_files
 from training.data.dataset import Dataset, Description
+from training.data.folders import Split, comes_in_two
 from training.errors import DataError
 
-__all__ = ["Dataset", "Description", "load"]
+__all__ = ["Dataset", "Description", "Split", "load"]
+
+MNIST_CLASSES = 10
 
 
-def load(name: str, folder: Path | None, split: Literal["train", "test"] = "train") -> Dataset:
-    """Load the split of a data set by its name: `digits` needs no folder, `mnist` is a folder of IDX files.
+def load(
+    name: str, path: Path | None, split: Split = "train", *, size: int | None = None, label: str | None = None
+) -> Dataset:
+    """Load a split of a data set by its name.
 
-    Raises DataError when a folder is missing, superfluous or unreadable.
+    Args:
+        name: `digits` needs no path, `mnist` is a folder of IDX files, `files` is whatever lies at the path: a folder
+            of pictures, of WAV files, or of one folder a class; IDX files; `.npy`, `.npz`, `.csv`, `.csv.gz`,
+            `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
+        path: Where it is.
+        split: `test` is the held-out part, of data sets that have one.
+        size: Side in pixels that pictures are brought to, or frames that audio is cut into.
+        label: A table's column of labels.
+
+    Raises:
+        DataError: Names the file, folder, column or option that is missing, superfluous, or not what it should be.
     """
     if name == "digits":
-        if folder is not None:
+        if path is not None:
             raise DataError("--data: `digits` ships with scikit-learn and takes no folder")
+        _refuse(name, size=size, label=label)
         return digits.load(split)
-    if folder is None:
-        raise DataError(f"--data: `{name}` needs a folder of IDX files")
-    return idx.load(name, folder, split)
+    if path is None:
+        raise DataError(f"--data: `{name}` needs a {'folder of IDX files' if name == 'mnist' else 'file or a folder'}")
+    if name == "mnist":
+        _refuse(name, size=size, label=label)
+        return idx.load(name, path, split, MNIST_CLASSES)
+    dataset = hub.load(path, split, size, label) if hub.is_name(path) else _load_path(path, split, size, label)
+    if len(dataset) < 2:
+        raise DataError(f"{path}: one sample; there is nothing to learn from less than two")
+    return dataset
+
+
+def _load_path(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
+    suffix = ".csv.gz" if path.name.lower().endswith(".csv.gz") else path.suffix.lower()
+    stem = path.resolve().name.partition(".")[0]
+    try:
+        if path.is_dir():
+            return _load_folder(path, stem, split, size, label)
+        if not path.is_file():
+            raise DataError(f"{path}: no such file or folder")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    if suffix in arrays.SUFFIXES:
+        _refuse(f"a {suffix} file", size=size, label=label)
+        return arrays.load(stem, path, split)
+    if split == "test":
+        raise DataError(f"{path}: one file, which has no held-out part")
+    if suffix in sounds.SUFFIXES:
+        _refuse("a WAV file", label=label)
+        return sounds.load(stem, path, None, size)
+    if suffix in tabular_files.CSV or suffix in tabular_files.PARQUET:
+        _refuse("a table", size=size)
+        return tabular_files.load(stem, path, label)
+    known = [*arrays.SUFFIXES, *tabular_files.CSV, *tabular_files.PARQUET, *sounds.SUFFIXES]
+    raise DataError(f"{path}: the suffix must be one of {', '.join(known)}, or the path a folder's")
+
+
+def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: str | None) -> Dataset:
+    if idx.is_idx(path):
+        _refuse("a folder of IDX files", size=size, label=label)
+        return idx.load(stem, path, split, None)
+    _refuse("a folder", label=label)
+    part = split if comes_in_two(path) or split == "test" else None
+    if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):
+        return sounds.load(stem, path, part, size)
+    return pictures.load(stem, path, part, size)
+
+
+def _refuse(what: str, **given: object) -> None:
+    """Say which option means nothing here."""
+    for option, value in given.items():
+        if value is not None:
+            raise DataError(f"`{option}`: means nothing to {what}")

@@ -1,23 +1,41 @@
 """What every data set looks like to the rest of the code."""
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+
+from service.bundle import Column
+from training.data.transform import TableTransform
+from training.errors import DataError
+
+Kind = Literal["image", "array", "audio", "table"]
+
+IN_MEMORY = 1 << 30  # bytes; a larger decoded data set lies in a file that is mapped, and is gone with the process
+CHUNK = 16 << 20  # bytes that are looked at together
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a run must remember of its data set to be resumed and exported without it.
+    """What a run must remember of its data set to be resumed and exported without it. It survives JSON.
 
     Attributes:
         name: what the data set is called.
         sha256: hex digest of its content.
-        shape: [C, H, W] of one image.
-        label_names: one name a class.
-        label_counts: images of each class.
+        shape: of one sample: [C, H, W] of an image, [C, L] of audio, [columns] of a table.
+        label_names: one name a class; none for a data set without labels.
+        label_counts: samples of each class.
+        kind: what a sample is.
+        sample_rate: of audio, in hertz.
+        mean, std: of each entry of an array's or audio's first axis; what a network's scale starts from.
+        columns: a table's, as the manifest has them.
+        transform: a table's, as `TableTransform.to_json` gives it.
     """
 
     name: str
@@ -25,31 +43,130 @@ class Description:
     shape: list[int]
     label_names: list[str]
     label_counts: list[int]
+    kind: Kind = "image"
+    sample_rate: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    columns: list[Any] | None = None
+    transform: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled images.
+    """Samples, labelled or not.
 
     Attributes:
         name: what it is called.
-        images: float32 [N, C, H, W] in [-1, 1].
-        labels: int64 [N], each an index into `label_names`.
-        label_names: one name a class.
+        samples: [N, *shape] in the type they are stored in, possibly mapped from a file.
+        labels: int64 [N], each an index into `label_names`; zeros where there are none.
+        label_names: one name a class; none for a data set without labels.
+        kind: what a sample is: an image [C, H, W], audio [C, L], a table's row [columns], or any other array.
+        stored_range: values of `samples` that become -1 and 1; None: they are taken as they are.
+        sample_rate: of audio, in hertz.
+        columns: of a table, whose samples hold values, places in a column's categories, and its `missing`.
     """
 
     name: str
-    images: NDArray[np.float32]
+    samples: NDArray[Any]
     labels: NDArray[np.int64]
     label_names: list[str]
+    kind: Kind = "image"
+    stored_range: tuple[float, float] | None = None
+    sample_rate: int | None = None
+    columns: list[Column] | None = None
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Samples of these rows, float32 [n, *shape]: images and audio in [-1, 1]."""
+        taken = np.asarray(self.samples[rows], dtype=np.float32)
+        if self.stored_range is None:
+            return taken
+        low, high = self.stored_range
+        scaled: NDArray[np.float32] = (taken - np.float32(low)) / np.float32((high - low) / 2) - np.float32(1)
+        return scaled
+
+    @property
+    def images(self) -> NDArray[np.float32]:
+        """All samples as `take` gives them, in memory."""
+        return self.take(slice(None))
+
+    def chunks(self) -> Iterator[NDArray[np.float32]]:
+        """All samples in order, as `take` gives them, some megabytes at a time."""
+        rows = max(1, CHUNK // (4 * prod(self.samples.shape[1:]) or 1))
+        for start in range(0, len(self), rows):
+            yield self.take(slice(start, start + rows))
+
+    def subset(self, rows: NDArray[np.int64]) -> "Dataset":
+        """Only these rows, copied, of the same labels."""
+        samples = storage((len(rows), *self.samples.shape[1:]), self.samples.dtype, self.name)
+        for start in range(0, len(rows), 1024):
+            samples[start : start + 1024] = self.samples[rows[start : start + 1024]]
+        more = (self.kind, self.stored_range, self.sample_rate, self.columns)
+        return Dataset(self.name, samples, self.labels[rows], self.label_names, *more)
+
+    @cached_property
+    def transform(self) -> TableTransform | None:
+        """What makes of a table's rows what networks see, fitted to these; None for anything else."""
+        return None if self.columns is None else TableTransform.fit(self.samples, self.columns)
 
     @cached_property
     def description(self) -> Description:
-        """Its description; the digest covers shape, images and labels, as little-endian bytes in C order."""
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images, dtype="<f4").data)
+        """Its description. The digest covers shape, samples and labels, as little-endian bytes in C order, and what a
+        table's columns are: the same content has the same digest whatever the files it came in."""
+        digest = hashlib.sha256(repr(self.samples.shape).encode())
+        for chunk in self.chunks():
+            digest.update(np.ascontiguousarray(chunk, dtype="<f4").data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
-        counts = np.bincount(self.labels, minlength=len(self.label_names))
+        columns = None if self.columns is None else [column.model_dump(mode="json") for column in self.columns]
+        if columns is not None:
+            digest.update(repr(columns).encode())
+        mean, std = moments(self) if self.kind in ("array", "audio") else (None, None)
         return Description(
-            self.name, digest.hexdigest(), list(self.images.shape[1:]), self.label_names, counts.tolist()
+            name=self.name,
+            sha256=digest.hexdigest(),
+            shape=list(self.samples.shape[1:]),
+            label_names=self.label_names,
+            label_counts=np.bincount(self.labels, minlength=len(self.label_names)).tolist() if self.label_names else [],
+            kind=self.kind,
+            sample_rate=self.sample_rate,
+            mean=mean,
+            std=std,
+            columns=columns,
+            transform=None if self.transform is None else self.transform.to_json(),
         )
+
+
+def moments(dataset: Dataset) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each entry of the samples' first axis; a constant one deviates by 1."""
+    entries = dataset.samples.shape[1]
+    count, total, squares = 0, np.zeros(entries), np.zeros(entries)
+    origin = dataset.take(slice(0, 1)).astype(np.float64).reshape(entries, -1).mean(axis=1)
+    for chunk in dataset.chunks():
+        flat = chunk.astype(np.float64).reshape(len(chunk), entries, -1) - origin[:, None]
+        count += len(chunk) * flat.shape[2]
+        total += flat.sum(axis=(0, 2))
+        squares += (flat**2).sum(axis=(0, 2))
+    std = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
+    return (origin + total / count).tolist(), np.where(std > 0, std, 1.0).tolist()
+
+
+def storage(shape: tuple[int, ...], dtype: DTypeLike, source: str) -> NDArray[Any]:
+    """Room for samples that are read or decoded once: memory, or where they are many a mapped file without a name.
+
+    Raises DataError naming `source` where the disk has no room for it.
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    if size <= IN_MEMORY:
+        return np.empty(shape, dtype)
+    with tempfile.TemporaryFile() as file:
+        try:
+            # A mapped file that cannot grow would kill the process when it is written.
+            for start in range(0, size, CHUNK):
+                file.write(bytes(min(CHUNK, size - start)))
+            file.flush()
+        except OSError as error:
+            where = tempfile.gettempdir()
+            raise DataError(f"{source}: {size >> 20:,} MiB decoded do not fit {where} ({error.strerror})") from None
+        return np.memmap(file, dtype, "r+", shape=shape)

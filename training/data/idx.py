@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 from training.data.dataset import Dataset
 from training.errors import DataError
 
-CLASSES = 10
-
 
 def read(path: Path) -> NDArray[np.uint8]:
     """Read one IDX file of unsigned bytes into a uint8 array. Raises DataError naming the file."""
@@ -43,16 +41,13 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def load(name: str, folder: Path, split: Literal["train", "test"]) -> Dataset:
-    """Load `train-*` or `t10k-*` of a folder laid out like MNIST; images float32 [N, 1, H, W]. Raises DataError."""
-    prefix = {"train": "train", "test": "t10k"}[split]
-    try:
-        if not folder.is_dir():
-            raise DataError(f"{folder}: no such folder")
-        images_path = _find(folder, f"{prefix}-images-idx3-ubyte")
-        labels_path = _find(folder, f"{prefix}-labels-idx1-ubyte")
-    except OSError as error:  # a folder that may not be searched
-        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
+def load(name: str, folder: Path, split: Literal["train", "test"], classes: int | None) -> Dataset:
+    """Load `train-*` or `t10k-*` of a folder laid out like MNIST; images [N, 1, H, W].
+
+    The labels are all numbers below `classes`, each of which the training part must have; None: whichever numbers the
+    training part has. Raises DataError.
+    """
+    images_path, labels_path = _paths(folder, split)
     images, labels = read(images_path), read(labels_path)
     if images.ndim != 3:
         raise DataError(f"{images_path}: {images.ndim} dimensions; images have 3")
@@ -62,10 +57,31 @@ def load(name: str, folder: Path, split: Literal["train", "test"]) -> Dataset:
         raise DataError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}")
     if images.size == 0:
         raise DataError(f"{images_path}: no images")
-    if labels.max() >= CLASSES:
-        raise DataError(f"{labels_path}: label {labels.max()}; expected 0 to {CLASSES - 1}")
-    scaled = images[:, None].astype(np.float32) / np.float32(127.5) - 1
-    return Dataset(name, scaled, labels.astype(np.int64), [str(digit) for digit in range(CLASSES)])
+    known = np.unique(read(_paths(folder, "train")[1]) if classes is None else np.arange(classes))
+    strange = np.setdiff1d(labels, known)
+    if strange.size:
+        expected = "a label of the training part" if classes is None else f"0 to {classes - 1}"
+        raise DataError(f"{labels_path}: label {strange[0]}; expected {expected}")
+    unseen = np.setdiff1d(known, labels)
+    if split == "train" and unseen.size:
+        raise DataError(f"{labels_path}: label {unseen[0]} is never seen; with `data: files` there need not be one")
+    places = np.searchsorted(known, labels).astype(np.int64)
+    return Dataset(name, images[:, None], places, [str(value) for value in known], stored_range=(0.0, 255.0))
+
+
+def is_idx(folder: Path) -> bool:
+    """Whether a folder is laid out like MNIST."""
+    return any((folder / f"train-images-idx3-ubyte{suffix}").is_file() for suffix in ("", ".gz"))
+
+
+def _paths(folder: Path, split: Literal["train", "test"]) -> tuple[Path, Path]:
+    prefix = {"train": "train", "test": "t10k"}[split]
+    try:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder")
+        return _find(folder, f"{prefix}-images-idx3-ubyte"), _find(folder, f"{prefix}-labels-idx1-ubyte")
+    except OSError as error:  # a folder that may not be searched
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from None
 
 
 def _find(folder: Path, stem: str) -> Path:

@@ -13,6 +13,8 @@ from training.data import load
 from training.data.idx import read
 from training.errors import DataError
 
+LABELS = (np.arange(12) % 10).astype(np.uint8)
+
 
 def idx(array: np.ndarray, code: int = 8) -> bytes:
     return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
@@ -20,9 +22,9 @@ def idx(array: np.ndarray, code: int = 8) -> bytes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    images = np.arange(5 * 8 * 8, dtype=np.uint8).reshape(5, 8, 8)
+    images = np.resize(np.arange(256, dtype=np.uint8), (12, 8, 8))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(images))
-    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8))))
+    (tmp_path / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(LABELS)))
     return tmp_path
 
 
@@ -83,13 +85,26 @@ def test_a_wrong_file_is_named(tmp_path: Path, content: bytes, words: str) -> No
 
 def test_images_are_scaled_and_labelled(folder: Path) -> None:
     dataset = load("mnist", folder)
-    assert dataset.images.shape == (5, 1, 8, 8)
-    assert dataset.images.dtype == np.float32
-    assert dataset.images.min() == -1
-    assert dataset.images.max() == 1
-    assert dataset.labels.tolist() == [0, 1, 2, 3, 4]
+    images = dataset.take(slice(None))
+    assert images.shape == (12, 1, 8, 8)
+    assert images.dtype == np.float32
+    np.testing.assert_allclose(images.ravel()[:256], np.linspace(-1, 1, 256), atol=1e-6)
+    assert dataset.labels.tolist() == LABELS.tolist()
     assert dataset.labels.dtype == np.int64
-    assert dataset.description.label_counts == [1] * 5 + [0] * 5
+    assert dataset.description.label_counts == [2, 2] + [1] * 8
+
+
+def test_a_digit_that_is_never_seen_is_named_and_files_have_the_labels_they_have(folder: Path) -> None:
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx((np.arange(12) % 2 * 7).astype(np.uint8))))
+    with pytest.raises(DataError, match="label 1 is never seen"):
+        load("mnist", folder)
+    dataset = load("files", folder)
+    assert dataset.label_names == ["0", "7"]
+    assert dataset.labels.tolist() == [0, 1] * 6
+    (folder / "t10k-images-idx3-ubyte").write_bytes(idx(np.zeros((2, 8, 8), np.uint8)))
+    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.array([7, 3], np.uint8)))
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte: label 3; expected a label of the training part"):
+        load("files", folder, "test")
 
 
 def test_the_digest_is_of_the_content(folder: Path) -> None:
@@ -104,11 +119,11 @@ def test_the_digest_is_of_the_content(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "array", "words"),
     [
-        ("train-labels-idx1-ubyte", np.arange(4, dtype=np.uint8), "4 labels for the 5 images"),
-        ("train-labels-idx1-ubyte", np.full(5, 10, np.uint8), "label 10; expected 0 to 9"),
+        ("train-labels-idx1-ubyte", np.arange(4, dtype=np.uint8), "4 labels for the 12 images"),
+        ("train-labels-idx1-ubyte", np.full(12, 10, np.uint8), "label 10; expected 0 to 9"),
         ("train-labels-idx1-ubyte", np.zeros((5, 1), np.uint8), "2 dimensions; labels have 1"),
         ("train-images-idx3-ubyte", np.zeros((5, 64), np.uint8), "2 dimensions; images have 3"),
-        ("train-images-idx3-ubyte", np.zeros((5, 0, 8), np.uint8), "no images"),
+        ("train-images-idx3-ubyte", np.zeros((12, 0, 8), np.uint8), "no images"),
     ],
 )
 def test_files_that_disagree_are_named(folder: Path, file: str, array: np.ndarray, words: str) -> None:
@@ -130,6 +145,6 @@ def test_a_missing_empty_or_superfluous_folder_is_named(tmp_path: Path) -> None:
 
 def test_mnist_itself(mnist_folder: Path) -> None:
     train = load("mnist", mnist_folder)
-    assert train.images.shape == (60_000, 1, 28, 28)
+    assert train.samples.shape == (60_000, 1, 28, 28)
     assert train.description.label_counts == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    assert load("mnist", mnist_folder, "test").images.shape == (10_000, 1, 28, 28)
+    assert load("mnist", mnist_folder, "test").samples.shape == (10_000, 1, 28, 28)

@@ -1,0 +1,97 @@
+"""A table transform as torch modules, so that a generator's graph gives rows and a critic's takes them.
+
+Apart from the rest of this package it needs torch.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.data.transform import WIDTH, Coding, TableTransform
+
+
+class Encode(nn.Module):
+    """Rows [B, columns] float32 to codes [B, D] float32."""
+
+    def __init__(self, transform: TableTransform) -> None:
+        super().__init__()
+        self.codings = transform.codings
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.cat([_encode(rows[:, at], coding) for at, coding in enumerate(self.codings)], dim=1)
+
+
+class Decode(nn.Module):
+    """Codes [B, D] float32 to rows [B, columns] float32: the largest entry of a one-hot part is the one that is on."""
+
+    def __init__(self, transform: TableTransform) -> None:
+        super().__init__()
+        self.codings = transform.codings
+
+    def forward(self, codes: Tensor) -> Tensor:
+        parts = torch.split(codes, [coding.width for coding in self.codings], dim=1)
+        return torch.stack([_decode(part, coding) for part, coding in zip(parts, self.codings, strict=True)], dim=1)
+
+
+class RowGenerator(nn.Module):
+    """A generator of codes as one of rows."""
+
+    def __init__(self, generator: nn.Module, transform: TableTransform) -> None:
+        super().__init__()
+        self.generator = generator
+        self.decode = Decode(transform)
+
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        rows: Tensor = self.decode(self.generator(z) if label is None else self.generator(z, label))
+        return rows
+
+
+class RowCritic(nn.Module):
+    """A critic of codes as one of rows."""
+
+    def __init__(self, critic: nn.Module, transform: TableTransform) -> None:
+        super().__init__()
+        self.critic = critic
+        self.encode = Encode(transform)
+
+    def forward(self, rows: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        codes = self.encode(rows)
+        score, features = self.critic(codes) if label is None else self.critic(codes, label)
+        return score, features
+
+
+# Both in double precision: a value and its code are rounded to float32 once each, so that decimals come back.
+
+
+def _encode(values: Tensor, coding: Coding) -> Tensor:
+    if coding.categories:
+        return F.one_hot(values.long(), coding.categories).to(values.dtype)
+    means, stds, weights = (values.new_tensor(part, dtype=torch.float64) for part in _numbers(coding))
+    away = (values.double()[:, None] - means) / stds
+    mode = (torch.log(weights / stds) - away**2 / 2).argmax(1)
+    place = (away / WIDTH).gather(1, mode[:, None])
+    if coding.missing is not None:
+        absent = values == coding.missing
+        mode = torch.where(absent, len(coding.means), mode)
+        place = torch.where(absent[:, None], 0.0, place)
+    return torch.cat([place.to(values.dtype), F.one_hot(mode, coding.choices).to(values.dtype)], dim=1)
+
+
+def _decode(code: Tensor, coding: Coding) -> Tensor:
+    if coding.categories:
+        return code.argmax(1).to(code.dtype)
+    place, mode = code[:, 0].double(), code[:, 1:].argmax(1)
+    # A missing value needs a mean too; any will do.
+    means, stds = (code.new_tensor([*part, *part[:1]], dtype=torch.float64) for part in _numbers(coding)[:2])
+    values = means[mode] + WIDTH * stds[mode] * place
+    if coding.decimals is not None:
+        scale = float(10**coding.decimals)
+        values = torch.round(values * scale) / scale
+    values = values.clamp(coding.low, coding.high)
+    if coding.missing is not None:
+        values = torch.where(mode == len(coding.means), coding.missing, values)
+    return values.to(code.dtype)
+
+
+def _numbers(coding: Coding) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    return coding.means, coding.stds, coding.weights
