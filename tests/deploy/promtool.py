@@ -1,0 +1,126 @@
+"""Series made up for `promtool test rules`, and what must come of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deploy.rules import rule_files, rule_groups
+from deploy.windows import BLOCK, SCRAPE, Times
+from tests.fleet import tool
+
+PER_MINUTE = int(BLOCK / SCRAPE)
+FILES = ("serving", "samples", "alerts", "training")
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Grows by `a_minute`, from `start`."""
+
+    a_minute: float
+    start: float = 1e6
+
+
+Values = Counter | float | str  # a float is a gauge; a text is promtool's own notation, a value for each scrape
+Key = tuple[str, tuple[tuple[str, str], ...]]
+Series = dict[Key, Values]
+
+
+@dataclass(frozen=True)
+class Check:
+    """`expression` must give exactly these values by labels after so many minutes."""
+
+    minutes: float
+    expression: str
+    gives: Sequence[tuple[Mapping[str, str], float]] = ()
+
+
+def key(metric: str, **labels: str) -> Key:
+    """What a series is known by."""
+    return metric, tuple(sorted(labels.items()))
+
+
+def change(found: Series, metric: str, to: Values, **labels: str) -> Series:
+    """The same with other values of all series of this metric that have these labels. There must be some."""
+    changed = {one: to for one in found if one[0] == metric and labels.items() <= set(one[1])}
+    assert changed, (metric, labels)
+    return {**found, **changed}
+
+
+def growing(start: float, a_minute: float, minutes: float) -> str:
+    """A counter in promtool's notation, up to but not at the end."""
+    return f"{start!r}+{a_minute / PER_MINUTE!r}x{round(minutes * PER_MINUTE) - 1}"
+
+
+def notation(of: Values, minutes: int, restart: int | None = None, away: str = "_") -> str:
+    """Values as promtool writes them. At the minute `restart` whoever shows them goes, for a minute, in which each
+    scrape finds `away`; a counter then begins again from 0."""
+    if isinstance(of, str):
+        return of
+
+    def part(start: float, length: int) -> str:
+        steady = f"{of!r}x{length * PER_MINUTE - 1}"
+        return growing(start, of.a_minute, length) if isinstance(of, Counter) else steady
+
+    start = of.start if isinstance(of, Counter) else 0.0
+    if restart is None:
+        return part(start, minutes + 1)
+    return " ".join([part(start, restart), *[away] * PER_MINUTE, part(0.0, minutes - restart)])
+
+
+def passes(
+    folder: Path,
+    content: Mapping[Key, Values | tuple[Values, int]],
+    minutes: int,
+    checks: Iterable[Check],
+    files: Sequence[str] = FILES,
+) -> None:
+    """Assert that each check holds, of the rules in `files` as they are generated now.
+
+    Values may come with the minute at which they restart.
+    """
+    times = Times()
+    texts = rule_files(times, "runbooks")
+    for name in files:
+        (folder / f"{name}.rules.yml").write_text(texts[f"{name}.rules.yml"])
+    inputs = []
+    used = "".join(texts[f"{name}.rules.yml"] for name in files)
+    for one, of in content.items():
+        if one[0] not in used:  # promtool would take its time over it
+            continue
+        own, restart = of if isinstance(of, tuple) else (of, None)
+        away = "0" if one[0] == "up" else "_"
+        inputs.append({"series": _written(one), "values": notation(own, minutes, restart, away)})
+    groups = rule_groups(times)
+    test: dict[str, Any] = {
+        "interval": f"{SCRAPE:g}s",
+        "input_series": inputs,
+        "promql_expr_test": [
+            {
+                "eval_time": f"{check.minutes * 60:g}s",
+                "expr": check.expression,
+                "exp_samples": [{"labels": _written(key("", **labels)), "value": at} for labels, at in check.gives],
+            }
+            for check in checks
+        ],
+    }
+    # promtool evaluates all groups at one interval: that of the records, on which the others rest.
+    file = {
+        "rule_files": [f"{name}.rules.yml" for name in files],
+        "evaluation_interval": f"{BLOCK:g}s",
+        "group_eval_order": [group.name for name in files for group in groups[f"{name}.rules.yml"]],
+        "tests": [test],
+    }
+    (folder / "test.yml").write_text(json.dumps(file, ensure_ascii=False))
+    command = [tool("promtool"), "test", "rules", "test.yml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:5000]
+
+
+def _written(one: Key) -> str:
+    metric, labels = one
+    return f"{metric}{{{','.join(f'{name}={json.dumps(text, ensure_ascii=False)}' for name, text in labels)}}}"
