@@ -32,6 +32,14 @@ PATIENCE = 120.0
 SETTLED = 90.0  # seconds within which nothing fires any more
 
 NAN, WIDE = "NaN at rate 0.01", "latents N(0, 1.1^2)"
+# What a case is told by beside the cause that the replica itself names.
+ALSO = {
+    NAN: "LatentserveNonFiniteOutput",
+    WIDE: "LatentserveReplicaOutlier",
+    "swapped file": "LatentserveGoldenProbeMismatch",
+    "bit flip": "LatentserveReplicaNotReady",
+    "mode dropped, whole": "LatentserveDriftEvidence",
+}
 
 # A minute where two cores have nothing else to do.
 pytestmark = pytest.mark.timeout(900)
@@ -81,6 +89,14 @@ def named(watched: Watched, case: str, index: int, began: float) -> Notice:
     return found
 
 
+def told(watched: Watched, name: str, began: float) -> Notice:
+    """The alert of this name."""
+    _, prometheus, webhook = watched
+    found = webhook.wait(lambda notice: notice.name == name, PATIENCE, began)
+    assert found is not None, ([str(notice) for notice in webhook.since(began)], prometheus.alerts())
+    return found
+
+
 def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
     """The short form: healthy, faulty, healthy again."""
     bundle = bundle_of(tmp_path)
@@ -97,8 +113,7 @@ def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
         wide, nan = (named(watched, case, index, began) for index, case in enumerate((WIDE, NAN)))
         assert (wide.labels["severity"], nan.labels["severity"]) == ("ticket", "page")
         assert nan.annotations["runbook_url"].endswith(f"/{CAUSE_NAMED}.md")
-        broken = webhook.wait(lambda notice: notice.name == "LatentserveNonFiniteOutput", PATIENCE, began)
-        assert broken is not None
+        broken = told(watched, ALSO[NAN], began)
         assert broken.labels["instance"] == running.replicas[1].instance
         by_replica = {notice.labels["instance"]: notice.labels["cause"] for notice in causes(webhook, began)}
         assert by_replica == {running.replicas[0].instance: "client_latents", running.replicas[1].instance: NAN_CAUSE}
@@ -192,6 +207,9 @@ def test_a_fault_on_one_replica(calm: Watched, rules: Rules, case: str) -> None:
     began = time.monotonic()
     running.inject(case, index)
     named(calm, case, index, began)
+    if case in ALSO:
+        instance = told(calm, ALSO[case], began).labels.get("instance")
+        assert instance in (None, running.replicas[index].instance)
     of_replicas = {notice.labels["instance"] for notice in causes(webhook, began)}
     assert of_replicas == {running.replicas[index].instance}
     assert silent_panels(prometheus, rules) == []
