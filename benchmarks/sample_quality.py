@@ -108,7 +108,7 @@ def fit_cnn(images: Images, labels: Labels, seed: int, epochs: int = 12) -> Call
 
 def accuracies(fit: Fit, draw: Callable[[int], tuple[Images, Labels]], test: Dataset) -> list[float]:
     """Accuracy on the test set, one for each seed, of a classifier trained on what `draw` gives for the seed."""
-    return [float((fit(*draw(seed), seed)(test.images) == test.labels).mean()) for seed in SEEDS]
+    return [float((fit(*draw(seed), seed)(test.take(slice(None))) == test.labels).mean()) for seed in SEEDS]
 
 
 def summary(real: list[float], other: list[float]) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def measure_digits(sample: Sampler) -> dict[str, Any]:
     train, test = load("digits", None), load("digits", None, "test")
     results: dict[str, Any] = {"real_images": len(train.labels), "test_images": len(test.labels)}
     for name, fit in DIGITS_CLASSIFIERS.items():
-        real = accuracies(fit, lambda seed: (train.images, train.labels), test)
+        real = accuracies(fit, lambda seed: (train.take(slice(None)), train.labels), test)
         results[name] = {"real": real}
         for times in (1, 5):
             labels = np.tile(train.labels, times)
@@ -135,19 +135,22 @@ def measure_digits(sample: Sampler) -> dict[str, Any]:
 
 def random_rows(dataset: Dataset, count: int, seed: int) -> tuple[Images, Labels]:
     rows = np.random.default_rng(seed).permutation(len(dataset.labels))[:count]
-    return dataset.images[rows], dataset.labels[rows]
+    return dataset.take(rows), dataset.labels[rows]
 
 
 def measure_mnist(sample: Sampler, folder: Path) -> dict[str, Any]:
     train, test = load("mnist", folder), load("mnist", folder, "test")
-    judge = fit_cnn(train.images, train.labels, seed=0, epochs=4)
+    judge = fit_cnn(train.take(slice(None)), train.labels, seed=0, epochs=4)
     asked = np.arange(2_000) % 10
     real = accuracies(fit_cnn, lambda seed: random_rows(train, 6_000, seed), test)
     labels = np.arange(6_000) % 10
     synthetic = accuracies(fit_cnn, lambda seed: (sample(labels, LATENT_SEED + seed), labels), test)
     other = accuracies(fit_cnn, lambda seed: random_rows(train, 6_000, 1_000 + seed), test)
     return {
-        "judge": {"trained_on": len(train.labels), "accuracy": float((judge(test.images) == test.labels).mean())},
+        "judge": {
+            "trained_on": len(train.labels),
+            "accuracy": float((judge(test.take(slice(None))) == test.labels).mean()),
+        },
         "agreement": {
             "samples": len(asked),
             "shares": [float((judge(sample(asked, LATENT_SEED + 100 + seed)) == asked).mean()) for seed in SEEDS],

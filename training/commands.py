@@ -24,7 +24,7 @@ def training_extra() -> Iterator[None]:
 
 @click.command()
 @click.argument("recipe", metavar="RECIPE|CONFIG.yaml")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder of the data set (IDX files for mnist).")
+@click.option("--data", type=click.Path(path_type=Path), help="File or folder of the data set, or hf:NAME.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one field; lr.end=1e-5 for inner ones."
 )
@@ -49,15 +49,17 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path,
     Examples:
       latentserve train digits --out runs/digits
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
+      latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train digits --metrics-port 9101 --out runs/digits
     """
     with training_extra(), ExitStack() as stack:
         from training import metrics
-        from training.config import load_config
+        from training.config import load_config, require_fit
         from training.data import load
 
         config = load_config(recipe, overrides)
-        dataset = load(config.data, data)
+        dataset = load(config.data, data, size=config.size, label=config.label)
+        require_fit(config, dataset.name, dataset.kind)
         sinks = []
         if metrics_port is not None:
             sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
@@ -89,7 +91,7 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path,
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Bundle folder to write.")
 @click.option("--name", help="Name of the model; the recipe's name unless given.")
 @click.option("--license", "license_id", help="Licence of the weights, as an SPDX expression.")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder it was trained on; some of it is kept.")
+@click.option("--data", type=click.Path(path_type=Path), help="What it was trained on; some of it is kept.")
 @click.option(
     "--reference-samples",
     type=click.IntRange(min=1),

@@ -27,7 +27,11 @@ class Config(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     recipe: str = Field(description="Name of the recipe; the file's stem unless stated.")
-    data: Literal["digits", "mnist"] = Field(description="Data set to learn.")
+    data: Literal["digits", "mnist", "files"] = Field(description="Data set to learn; `files`: what --data names.")
+    size: PositiveInt | None = Field(
+        default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
+    )
+    label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
     network: Literal["dense", "convolutional"] = Field(description="Family of generator and critic.")
     width: PositiveInt = Field(description="Units (dense) or base channels (convolutional) of both networks.")
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
@@ -95,6 +99,12 @@ def write_config(config: Config, path: Path) -> None:
     import yaml
 
     path.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+
+
+def require_fit(config: Config, name: str, kind: str) -> None:
+    """See that the networks make what the data set `name` holds. Raises ConfigError."""
+    if kind != "image":
+        raise ConfigError(f"`network`: {config.network} makes images; {name} holds samples that are {kind}")
 
 
 def first_difference(old: Config, new: Config) -> str | None:

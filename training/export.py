@@ -3,7 +3,7 @@
 import logging
 import subprocess
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.bundle import Latent, Lineage, Manifest
+from service.bundle import Column, Latent, Lineage, Manifest
 from service.bundle.graph import parse
 from service.packing.assemble import assemble_bundle
 from service.packing.describe import Kind, SampleHints, describe_samples
@@ -30,6 +30,7 @@ from training.run import CHECKPOINT, open_run
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
+REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
 WITHOUT_FOLDER = {"digits"}  # data that is at hand wherever the training extra is
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
 
@@ -55,10 +56,10 @@ def export_run(
     dataset = Description(**header["dataset"])
     real = None
     if data is not None or config.data in WITHOUT_FOLDER:
-        loaded = load(config.data, data)
+        loaded = load(config.data, data, size=config.size, label=config.label)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
-        real = loaded.images
+        real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
     counts = np.array(dataset.label_counts)
@@ -67,8 +68,8 @@ def export_run(
         out,
         name=name or config.recipe,
         latent_dim=config.latent,
-        labels=dataset.label_names,
-        label_prior=(counts / counts.sum()).tolist(),
+        labels=dataset.label_names or None,
+        label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
         critic=critic,
         value_range=(-1.0, 1.0),
         license_id=license_id,
@@ -97,7 +98,7 @@ def export_bundle(
     critic: nn.Module | None = None,
     kind: Kind | None = None,
     value_range: tuple[float, float] | None = None,
-    columns: list[str] | None = None,
+    columns: Sequence[str | Column] | None = None,
     sample_rate: int | None = None,
     license_id: str | None = None,
     lineage: Lineage | None = None,
@@ -119,7 +120,7 @@ def export_bundle(
         license_id: SPDX expression of the weights' licence.
         lineage: Where the weights come from.
         value_range: Least and largest value of an image. None: judged from samples.
-        columns: Names of a table's columns.
+        columns: A table's columns, or their names.
         sample_rate: An audio sample's, in hertz.
         reference_samples: Samples that drift is measured against. None: 100,000, and 20,000 a label where two minutes
             are enough for them.

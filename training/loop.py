@@ -25,6 +25,7 @@ from training.run import CHECKPOINT
 from training.schedules import cosine, ema_decay
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
+GRID = 64  # samples of a grid at the least
 DIVERSITY_ROWS = 20  # samples a label that diversity is measured on
 
 
@@ -63,17 +64,17 @@ def train(
     generator, critic, average = state.generator, state.critic, state.average
     loss = LOSSES[config.loss]
     penalised = config.gamma.start > 0 or config.gamma.end > 0
-    images, labels = torch.from_numpy(dataset.images), torch.from_numpy(dataset.labels)
+    labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
 
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
         checkpoint.load(run / CHECKPOINT, state, dataset.description)
     else:
-        report.save_grid(dataset.images[:100], run / "reals.png")
+        report.save_grid(dataset.take(slice(0, 100)), run / "reals.png")
     stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks)
     means = report.Means()
     some = statistics.some_of_each(dataset.labels)
-    real_spread = statistics.spread(dataset.images[some], dataset.labels[some])
+    real_spread = statistics.spread(dataset.take(some), dataset.labels[some])
     nonfinite_steps = nonfinite_on_end = 0
 
     def scheduled(schedule: str) -> float:
@@ -81,8 +82,7 @@ def train(
 
     def snapshot() -> None:
         checkpoint.save(run / CHECKPOINT, state, dataset.description)
-        count = len(dataset.label_names)
-        grid, _ = fixed_samples(average, config, count, rows=count)
+        grid, _ = fixed_samples(average, config, kinds, rows=max(kinds, -(-GRID // kinds)))
         report.save_grid(grid, run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")
 
@@ -99,8 +99,8 @@ def train(
                     group["betas"] = (config.beta1, scheduled("beta2"))
 
             # Draw reals, and fakes of the same labels.
-            rows = batch_rows(len(images), config.batch, config.seed, state.images_seen)
-            real, label = images[rows].to(device), labels[rows].to(device)
+            rows = batch_rows(len(dataset), config.batch, config.seed, state.images_seen)
+            real, label = torch.from_numpy(dataset.take(rows.numpy())).to(device), labels[rows].to(device)
             z = torch.randn(config.batch, config.latent).to(device)
             fake = generator(z, label)
 
@@ -167,7 +167,7 @@ def train(
             if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
                 line = means.collect()
                 rate = (state.images_seen - tick_images) / (now - tick_started)
-                samples = fixed_samples(average, config, len(dataset.label_names), DIVERSITY_ROWS)
+                samples = fixed_samples(average, config, kinds, DIVERSITY_ROWS)
                 stats.append(
                     images=state.images_seen,
                     seconds=state.seconds,

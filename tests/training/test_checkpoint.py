@@ -37,7 +37,7 @@ def test_a_state_survives_being_saved(tiny: Config, digits: Dataset, tmp_path: P
 
 def test_other_data_is_refused(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
     path = trained(tiny.model_copy(update={"images": 32}), digits, tmp_path)
-    other = Dataset("digits", -digits.images, digits.labels, digits.label_names)
+    other = Dataset("digits", -digits.samples, digits.labels, digits.label_names)
     with pytest.raises(RunError, match="trained on other data"):
         checkpoint.load(path, loop.construct(tiny, other.description, CPU), other.description)
 

@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 from safetensors import safe_open
 
+from service.bundle import read_bundle
 from service.cli import main
 from training.config import load_config, write_config
 
@@ -39,6 +42,33 @@ def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) ->
     code, out, _ = latentserve("train", tiny_file, "--out", run)
     assert code == 0
     assert "finished after 1,024 images; nothing left to train" in out
+
+
+@pytest.mark.parametrize("classes", [("",), ("cat", "dog")], ids=["unlabelled", "labelled"])
+@pytest.mark.parametrize("network", ["dense", "convolutional"])
+def test_pictures_in_folders_become_a_bundle(
+    latentserve, tiny_file: Path, tmp_path: Path, network: str, classes: tuple[str, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+        for row in range(40):
+            pixels = rng.integers(0, 256, (10, 12, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{row}.png")
+    told = ["--data", tmp_path / "pictures", "--set", "data=files", "--set", f"network={network}", "--set", "images=64"]
+    code, _, err = latentserve("train", tiny_file, *told, "--out", tmp_path / "run")
+    assert code != 0 if network == "convolutional" else code == 0, err
+    code, _, err = latentserve("train", tiny_file, *told, "--set", "size=8", "--out", tmp_path / "run8")
+    assert code == 0, err
+    words = ["--data", tmp_path / "pictures", "--reference-samples", 500, "--out", tmp_path / "bundle"]
+    code, _, err = latentserve("export", tmp_path / "run8", *words)
+    assert code == 0, err
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    assert manifest.labels == (list(classes) if len(classes) > 1 else None)
+    assert manifest.sample.shape == [3, 8, 8]
+    assert manifest.lineage.dataset == "pictures"
+    assert manifest.monitor is not None
+    assert manifest.monitor.real_samples == 40 * len(classes)
 
 
 def test_a_port_of_the_systems_choice_is_named_and_scraped_while_it_trains(tiny_file: Path, tmp_path: Path) -> None:
@@ -100,6 +130,12 @@ def test_a_signal_saves_and_says_how_to_resume(tiny_file: Path, tmp_path: Path, 
         (["train", "mnist", "--out", "run"], "--data: `mnist` needs a folder"),
         (["train", "mnist", "--data", "absent", "--out", "run"], "absent: no such folder"),
         (["train", "mnist", "--data", "empty", "--out", "run"], "empty: no train-images-idx3-ubyte"),
+        (["train", "digits", "--set", "size=8", "--out", "run"], "`size`: means nothing to digits"),
+        (["train", "digits", "--set", "data=files", "--out", "run"], "--data: `files` needs a file or a folder"),
+        (
+            ["train", "digits", "--set", "data=files", "--data", "table.csv", "--out", "run"],
+            "`network`: dense makes images; table holds samples that are table",
+        ),
         (["train", "digits", "--out", "full"], "full: not a run, and not an empty folder"),
         (["train", "digits", "--out", "file"], "file: not a run, and not an empty folder"),
         (["train", "digits", "--out", "other"], "other: cannot resume with another configuration: `seed` is 5, not 0"),
@@ -114,6 +150,7 @@ def test_a_mistake_is_one_line_and_no_traceback(
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     (tmp_path / "file").write_text("precious")
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n3,4\n")
     write_config(load_config("digits", ("seed=5",)), tmp_path / "other" / "config.yaml")
     monkeypatch.chdir(tmp_path)
     code, _, err = latentserve(*words)

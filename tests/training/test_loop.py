@@ -115,7 +115,7 @@ def test_minutes_bound_a_sitting_and_the_rest_can_be_resumed(tiny: Config, digit
 
 def gone_bad(digits: Dataset, rows: NDArray[np.int64] | slice) -> Dataset:
     """The same data, of which some was lost in memory."""
-    images = digits.images.copy()
+    images = digits.samples.copy()
     images[rows] = np.nan
     broken = Dataset(digits.name, images, digits.labels, digits.label_names)
     broken.__dict__["description"] = digits.description
@@ -141,7 +141,7 @@ def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
 ) -> None:
     train(config, digits, tmp_path, stop_after(3))
     before = weights(tmp_path)
-    bad = gone_bad(digits, batch_rows(len(digits.images), 32, config.seed, 128).numpy())
+    bad = gone_bad(digits, batch_rows(len(digits.samples), 32, config.seed, 128).numpy())
     assert train(config, bad, tmp_path, lambda: True) == 160
     after = weights(tmp_path)
     # The generator's batch normalisation has seen healthy fakes, and torch another latent; no parameter has moved.
@@ -157,7 +157,7 @@ def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
 
 
 def test_left_out_steps_are_reported_in_their_tick(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
-    bad = gone_bad(digits, batch_rows(len(digits.images), 32, tiny.seed, 256).numpy())
+    bad = gone_bad(digits, batch_rows(len(digits.samples), 32, tiny.seed, 256).numpy())
     train(tiny, bad, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     # Another epoch begins with the 898th image, in another order.

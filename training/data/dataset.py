@@ -87,11 +87,6 @@ class Dataset:
         scaled: NDArray[np.float32] = (taken - np.float32(low)) / np.float32((high - low) / 2) - np.float32(1)
         return scaled
 
-    @property
-    def images(self) -> NDArray[np.float32]:
-        """All samples as `take` gives them, in memory."""
-        return self.take(slice(None))
-
     def chunks(self) -> Iterator[NDArray[np.float32]]:
         """All samples in order, as `take` gives them, some megabytes at a time."""
         rows = max(1, CHUNK // (4 * prod(self.samples.shape[1:]) or 1))

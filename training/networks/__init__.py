@@ -1,6 +1,6 @@
 """The networks. A generator maps (z [B, latent], label [B] int64) to a sample [B, C, H, W] in [-1, 1]; a critic maps
 (sample, label) to (score [B], features [B, d]) and looks at each row by itself, so that it can score rows in
-production whatever shares their batch."""
+production whatever shares their batch. For data without labels there is no label."""
 
 from types import ModuleType
 

@@ -21,9 +21,9 @@ class Generator(nn.Module):
         if height % 4 or side % 4:
             raise ConfigError(f"`network`: convolutional needs image sides divisible by 4, not {height}x{side}")
         start = (START, height // 4, side // 4)
-        self.embedding = nn.Embedding(labels, EMBEDDING)
+        self.embedding = nn.Embedding(labels, EMBEDDING) if labels else None
         self.layers = nn.Sequential(
-            nn.Linear(latent + EMBEDDING, start[0] * start[1] * start[2], bias=False),
+            nn.Linear(latent + (EMBEDDING if labels else 0), start[0] * start[1] * start[2], bias=False),
             nn.Unflatten(1, start),
             nn.BatchNorm2d(START),
             nn.ReLU(),
@@ -37,8 +37,8 @@ class Generator(nn.Module):
             nn.Tanh(),
         )
 
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        sample: Tensor = self.layers(torch.cat([z, self.embedding(label)], dim=1))
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        sample: Tensor = self.layers(z if self.embedding is None else torch.cat([z, self.embedding(label)], dim=1))
         return sample
 
 
@@ -61,10 +61,13 @@ class Critic(nn.Module):
             nn.LeakyReLU(0.2),
         )
         self.score = nn.Linear(8 * width, 1)
-        self.embedding = nn.Embedding(labels, 8 * width)
-        nn.init.normal_(self.embedding.weight, std=(8 * width) ** -0.5)
+        self.embedding = nn.Embedding(labels, 8 * width) if labels else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=(8 * width) ** -0.5)
 
-    def forward(self, sample: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         features: Tensor = self.layers(sample)
-        score = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(1)
+        score = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            score = score + (self.embedding(label) * features).sum(1)
         return score, features

@@ -11,9 +11,9 @@ class Generator(nn.Module):
 
     def __init__(self, latent: int, width: int, shape: list[int], labels: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(labels, latent)
+        self.embedding = nn.Embedding(labels, latent) if labels else None
         self.layers = nn.Sequential(
-            nn.Linear(2 * latent, width),
+            nn.Linear(2 * latent if labels else latent, width),
             nn.LeakyReLU(0.2),
             nn.Linear(width, width),
             nn.LeakyReLU(0.2),
@@ -22,8 +22,8 @@ class Generator(nn.Module):
             nn.Unflatten(1, shape),
         )
 
-    def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        sample: Tensor = self.layers(torch.cat([z, self.embedding(label)], dim=1))
+    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
+        sample: Tensor = self.layers(z if self.embedding is None else torch.cat([z, self.embedding(label)], dim=1))
         return sample
 
 
@@ -43,10 +43,13 @@ class Critic(nn.Module):
             nn.LeakyReLU(0.2),
         )
         self.score = nn.Linear(width, 1)
-        self.embedding = nn.Embedding(labels, width)
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.embedding = nn.Embedding(labels, width) if labels else None
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=width**-0.5)
 
-    def forward(self, sample: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
         features: Tensor = self.layers(sample)
-        score = self.score(features).squeeze(1) + (self.embedding(label) * features).sum(1)
+        score = self.score(features).squeeze(1)
+        if self.embedding is not None:
+            score = score + (self.embedding(label) * features).sum(1)
         return score, features
