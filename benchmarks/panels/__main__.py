@@ -1,35 +1,53 @@
-"""`python -m benchmarks.panels`: every dashboard of deploy/ as a picture, from a Prometheus that scrapes servers."""
+"""`python -m benchmarks.panels`: every dashboard of deploy/ as a picture.
+
+Of a Prometheus that runs, over the last so many seconds; or, given a bundle, of two replicas of it and a training run,
+all times divided by fifteen, with a fault on one replica towards the end.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import tempfile
 import time
 from pathlib import Path
 
-import click
-
+from benchmarks.faults import CASES
 from benchmarks.panels.asking import Source, Span
 from benchmarks.panels.drawing import draw
+from benchmarks.panels.scene import scene
 
 _TOP = Path(__file__).parents[2]
 _DASHBOARDS = _TOP / "deploy" / "grafana" / "dashboards"
 
 
-@click.command()
-@click.argument("names", nargs=-1)
-@click.option("--prometheus", default="http://127.0.0.1:9090", show_default=True, help="Its address.")
-@click.option("--seconds", default=3600.0, show_default=True, help="Time that the pictures show, up to now.")
-@click.option("--scrape", default=15.0, show_default=True, help="Seconds between its scrapes.")
-@click.option("--window", default="80m", show_default=True, help="Of the statistics on the dashboard of samples.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=_TOP / "docs" / "dashboards", help="Folder to write to."
-)
-def main(names: tuple[str, ...], prometheus: str, seconds: float, scrape: float, window: str, out: Path) -> None:
-    """Draw the dashboards NAMES (service, samples, training; all without any)."""
-    source = Source(prometheus, Span(time.time(), seconds, scrape))
-    for name in names or sorted(file.stem for file in _DASHBOARDS.glob("*.json")):
-        dashboard = json.loads((_DASHBOARDS / f"{name}.json").read_text())
-        draw(source, dashboard, {"window": [window]}, out / f"{name}.png")
+def main() -> None:
+    """Draw service.png, samples.png and training.png."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    shown = parser.add_mutually_exclusive_group(required=True)
+    shown.add_argument("--prometheus", metavar="URL")
+    shown.add_argument("--bundle", type=Path)
+    parser.add_argument("--seconds", type=float, default=3600.0, help="of --prometheus: what the pictures show")
+    parser.add_argument("--scrape", type=float, default=15.0, help="of --prometheus: seconds between its scrapes")
+    parser.add_argument("--fault", choices=CASES, default="mode dropped, whole")
+    parser.add_argument("--healthy", type=float, default=240.0, help="seconds before the fault")
+    parser.add_argument("--faulty", type=float, default=120.0, help="seconds after it")
+    parser.add_argument("--window", default="5m", help="of the statistics, as the dashboard of samples offers it")
+    parser.add_argument("--out", type=Path, default=_TOP / "docs" / "dashboards")
+    asked = parser.parse_args()
+    if asked.prometheus:
+        _draw(Source(asked.prometheus, Span(time.time(), asked.seconds, asked.scrape)), asked.window, asked.out)
+        return
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        scene(Path(folder), asked.bundle, asked.fault, asked.healthy, asked.faulty) as source,
+    ):
+        _draw(source, asked.window, asked.out)
+
+
+def _draw(source: Source, window: str, out: Path) -> None:
+    for file in sorted(_DASHBOARDS.glob("*.json")):
+        draw(source, json.loads(file.read_text()), {"window": [window]}, out / f"{file.stem}.png")
 
 
 if __name__ == "__main__":
