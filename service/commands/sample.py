@@ -14,13 +14,14 @@ import numpy as np
 from service.bundle import read_bundle
 from service.client import Client
 from service.encoding import arrays, images
+from service.encoding.documents import Csv
 from service.encoding.provenance import Provenance
 from service.errors import InvalidError, LatentserveError
 from service.sampling.engine import Engine
 from service.sampling.latents import SEED_LIMIT
 from service.sampling.request import RowsRequest
 
-_MEDIA = {".png": "image/png", ".webp": "image/webp", ".npy": "application/x-npy"}
+_MEDIA = {".png": "image/png", ".webp": "image/webp", ".npy": "application/x-npy", ".csv": "text/csv"}
 _BATCH = 64
 
 
@@ -30,7 +31,9 @@ _BATCH = 64
 @click.option("--seed", type=click.IntRange(0, SEED_LIMIT - 1), help="Default: drawn, and printed.")
 @click.option("--label", help="Of all samples: a name, or an index. Default: drawn as in the training data.")
 @click.option("--truncation", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="File: .png, .webp (a sheet) or .npy.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="File: .png, .webp (a sheet), .npy or .csv."
+)
 def sample(source: str, n: int, seed: int | None, label: str | None, truncation: float, out: Path) -> None:
     """Draw samples into a file.
 
@@ -75,6 +78,14 @@ def _draw(bundle: Path, file: BinaryIO, form: str, n: int, seed: int, label: str
         file.write(arrays.npy_header((n, *spec.shape), "float32"))
         for samples in batches:
             file.write(arrays.raw(samples, spec, "float32"))
+        return
+    if form == ".csv":
+        if spec.kind != "table":
+            raise LatentserveError(f"{bundle}: its samples are no table; write them to a .npy file")
+        document = Csv(spec)
+        file.write(document.opening())
+        for samples in batches:
+            file.write(document.rows(samples, None))
         return
     if spec.kind != "image" or spec.value_range is None:
         raise LatentserveError(f"{bundle}: its samples are no images; write them to a .npy file")

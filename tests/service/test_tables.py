@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from service.bundle import Column, Latent, SampleSpec
+from service.commands.sample import sample
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server
@@ -29,7 +31,8 @@ SPEC = SampleSpec(
 def test_every_form_of_a_table_holds_the_same_rows(tmp_path: Path, start_server: Callable[..., Server]) -> None:
     generator = dense_generator(dim=5, shape=(3,), labels=None).SerializeToString()
     told = {"critic": None, "latent": Latent(dim=5), "labels": None, "sample": SPEC}
-    http = start_server(make_bundle(tmp_path / "table", name="table", generator=generator, **told)).http
+    bundle = make_bundle(tmp_path / "table", name="table", generator=generator, **told)
+    http = start_server(bundle).http
 
     def answer(media: str) -> bytes:
         reply = http.post("/v1/samples", json={"n": 300, "seed": 5}, headers={"Accept": media})
@@ -42,6 +45,11 @@ def test_every_form_of_a_table_holds_the_same_rows(tmp_path: Path, start_server:
     assert [row[0] for row in rows] == [str(round(float(value), 2)) for value in numbers[:, 0]]
     assert [row[1] for row in rows] == ["large" if value > 0.5 else "small" for value in numbers[:, 1]]
     assert {row[2] for row in rows} <= {"", "0", "1", "-1"}
+
+    words = ["-n", "300", "--seed", "5", "--out", str(tmp_path / "rows.csv")]
+    done = CliRunner().invoke(sample, [str(bundle), *words])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "rows.csv").read_bytes() == answer("text/csv")
 
     reply = http.post("/v1/samples", json={"n": 300, "seed": 5}).json()
     assert reply["columns"] == ["share", "sign", "count"]
