@@ -31,6 +31,11 @@ PASSWORD = "of-this-test"  # noqa: S105
 HEALTHY_SECONDS = 120
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 
+# The README's command: variables, and the words after `docker compose`.
+VARIABLE, WORDS = re.search(
+    r"^(GRAFANA_ADMIN_PASSWORD)=\S+ docker compose (.+)$", (TOP / "README.md").read_text(), re.MULTILINE
+).groups()
+
 # What the images of these names would have: their programs, and folders of their users'.
 STAND_INS = {
     "prometheus": """
@@ -113,18 +118,20 @@ def stack(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     if shutil.which("docker") is None or run("docker", "version").returncode != 0:
         pytest.skip("no Docker engine")
     images, genuine = _images()
+    *named, up, build = WORDS.split()
+    assert (named, build) == (["-f", str(FILE.relative_to(TOP))], "--build")  # the images are built above
     override = tmp_path_factory.mktemp("compose") / "override.yaml"
     override.write_text(json.dumps({"services": {name: {"image": image} for name, image in images.items()}}))
     ports = {name: free_port() for name in SERVICES}
     variables = {
-        "GRAFANA_ADMIN_PASSWORD": PASSWORD,
+        VARIABLE: PASSWORD,
         "LATENTSERVE_BUNDLE": str(bundle),
         **{f"{name.upper()}_PORT": str(port) for name, port in ports.items()},
     }
-    project = [*compose(), "-f", str(FILE), "-f", str(override), "-p", f"latentserve-test-{os.getpid()}"]
+    project = [*compose(), *named, "-f", str(override), "-p", f"latentserve-test-{os.getpid()}"]
     try:
-        up = run(*project, "up", "-d", "--no-build", **variables)
-        assert up.returncode == 0, up.stderr[-4000:]
+        done = run(*project, up, "-d", "--no-build", **variables)
+        assert done.returncode == 0, done.stderr[-4000:]
         _wait_healthy(project, variables)
         yield Stack({name: f"http://127.0.0.1:{port}" for name, port in ports.items()}, genuine)
     finally:
