@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 SCRAPE = 15.0
 BLOCK = 60.0  # counters are read once a minute; every longer window is a sum of these minutes
+REPLICA_BLOCK = 240.0  # each replica's bins by themselves are many series, and wait for longer
 BASE = "5m"
 WINDOWS = {f"{5 << k}m": 300.0 * (1 << k) for k in range(7)}  # the base and its doublings: 5m, 10m ... 320m
 SHOWN = ("5m", "80m", "320m")  # for which every statistic is recorded

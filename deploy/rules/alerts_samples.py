@@ -67,7 +67,7 @@ def urgent_alerts(times: Times) -> Iterator[Alert]:
 
 
 def drift_alerts(times: Times) -> Iterator[Alert]:
-    """Those on what all replicas made together, and on one that differs."""
+    """Those on what all replicas made together."""
     output, features = "model_arm_signal:latentserve_output_signal", "model_arm:latentserve_output_feature"
     yield Alert(
         "LatentserveOutputDrift",
@@ -104,6 +104,10 @@ def drift_alerts(times: Times) -> Iterator[Alert]:
         "The label was asked for, and the classifier took none of the samples for it.",
         times.text(60),
     )
+
+
+def outlier_alerts() -> Iterator[Alert]:
+    """The one on a replica that differs from another of the same version."""
     yield Alert(
         "LatentserveReplicaOutlier",
         f"max {by(*_REPLICA)} (\n  " + "\n  or ".join(_outlier(window) for window in REPLICA_WINDOWS) + "\n)",
@@ -111,7 +115,6 @@ def drift_alerts(times: Times) -> Iterator[Alert]:
         f"One replica differs: {_AT}",
         "Its samples are {{ $value | humanize }} from the reference in chi-square distance, at a cautious estimate; "
         "another replica's are less than half as far.",
-        times.text(60),
     )
 
 

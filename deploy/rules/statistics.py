@@ -92,7 +92,7 @@ def class_rules(times: Times) -> Iterator[Record]:
 def _of_bins(
     stem: str, counts: str, totals: str, level: str, labels: Sequence[str], reference: str | None
 ) -> Iterator[Record]:
-    """Rows, shares, PSI, KS and the chi-square effect of equal-mass bins, by `labels`."""
+    """Rows, shares, PSI and the chi-square effect of equal-mass bins, by `labels`; of the output KS, too."""
     for window in TESTED:
         c, n = f"{counts}:increase{window}", f"{totals}:increase{window}"
         yield Record(n, f"sum {by(*labels)} ({c})")
@@ -102,7 +102,8 @@ def _of_bins(
             yield Record(share, f"({c} + {SMOOTHING}) / {joined(*labels)} ({n} + {SMOOTHING * BINS:g})")
             psi = f"({share} - 1 / {BINS}) * ln({share} * {BINS})"
             yield Record(f"{level}:{stem}_psi:{window}", f"sum {by(*labels)} ({psi})")
-            yield Record(f"{level}:{stem}_ks:{window}", _ks(share, labels))
+            if reference is not None:
+                yield Record(f"{level}:{stem}_ks:{window}", _ks(share, labels))
 
 
 def chi_square_rules(

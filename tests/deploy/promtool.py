@@ -108,7 +108,8 @@ def passes(
             for check in checks
         ],
     }
-    # promtool evaluates all groups at one interval: that of the records, on which the others rest.
+    # promtool evaluates all groups at one interval, that of the records on which the others rest. Those of single
+    # replicas, of every fourth minute, are then summed four times over: their shares are the same.
     file = {
         "rule_files": [f"{name}.rules.yml" for name in files],
         "evaluation_interval": f"{BLOCK:g}s",
