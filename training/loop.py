@@ -140,19 +140,19 @@ def train(
             # Update the average, and report what the step was like.
             if finite:
                 update_average(average, generator, ema_decay(scheduled("ema_half_life"), config.batch))
-                real_accuracy, fake_accuracy = loss.accuracy(real_score.detach(), fake_score.detach())
+                real_right, fake_right = loss.right(real_score.detach(), fake_score.detach())
                 means.add(
                     critic_loss=critic_loss,
                     generator_loss=generator_loss,
-                    real_score=real_score.mean(),
-                    fake_score=fake_score.mean(),
-                    real_accuracy=real_accuracy,
-                    fake_accuracy=fake_accuracy,
+                    real_score=real_score,
+                    fake_score=fake_score,
+                    real_accuracy=real_right,
+                    fake_accuracy=fake_right,
                     critic_gradient_norm=critic_norm,
                     generator_gradient_norm=generator_norm,
                 )
                 if penalised:
-                    means.add(r1=r1.mean(), r2=r2.mean())
+                    means.add(r1=r1, r2=r2)
             nonfinite_steps += not finite
             nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
             diverged = nonfinite_on_end == NONFINITE_LIMIT

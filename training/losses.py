@@ -1,6 +1,6 @@
 """The games a generator and a critic play, and the penalty that keeps them stable. Scores are float32 [B], any real.
 
-Each loss takes the scores of reals and of fakes and returns a scalar; so does each accuracy, once for either.
+Each loss takes the scores of reals and of fakes and returns a scalar.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from torch import Tensor
 
 
 class Loss(NamedTuple):
-    """What each player minimises, and how often the critic is right, as functions of (scores of reals, of fakes).
+    """What each player minimises, and when the critic is right, as functions of (scores of reals, of fakes).
 
     Attributes:
         critic: the critic's loss.
         generator: the generator's.
-        accuracy: shares of the reals, and of the fakes, that the critic takes for what they are, each in [0, 1]. 1 and
-            1 is a critic that tells all apart; at equilibrium both are near 1/2.
+        right: which of the reals, and of the fakes, the critic takes for what they are, each bool [B]. Their means are
+            its accuracies: 1 and 1 where it tells all apart, near 1/2 and 1/2 at equilibrium.
     """
 
     critic: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
-    accuracy: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    right: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 # "Generative Adversarial Networks" (Goodfellow et al. 2014), section 3: the critic's score is the logit of being real,
@@ -32,7 +32,7 @@ class Loss(NamedTuple):
 non_saturating = Loss(
     critic=lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
     generator=lambda real, fake: F.softplus(-fake).mean(),
-    accuracy=lambda real, fake: (_share(real > 0), _share(fake < 0)),
+    right=lambda real, fake: (real > 0, fake < 0),
 )
 
 # "The GAN is dead; long live the GAN!" (Huang et al. 2024), equation 2, after Jolicoeur-Martineau 2018: a fake is
@@ -42,7 +42,7 @@ non_saturating = Loss(
 relativistic = Loss(
     critic=lambda real, fake: F.softplus(fake - real).mean(),
     generator=lambda real, fake: F.softplus(real - fake).mean(),
-    accuracy=lambda real, fake: (_share(real > fake.mean()), _share(fake < real.mean())),
+    right=lambda real, fake: (real > fake.mean(), fake < real.mean()),
 )
 
 LOSSES = {"non-saturating": non_saturating, "relativistic": relativistic}
@@ -60,7 +60,3 @@ def zero_centred_penalty(score: Tensor, sample: Tensor) -> Tensor:
     """
     (gradient,) = torch.autograd.grad(score.sum(), sample, create_graph=True)
     return gradient.square().flatten(1).sum(1)
-
-
-def _share(true: Tensor) -> Tensor:
-    return true.mean(dtype=torch.float32)

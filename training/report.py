@@ -19,38 +19,45 @@ from torch import Tensor
 from service.encoding.images import contact_sheet, to_uint8
 
 CELL = 56  # least height of one image in a grid, in pixels
+FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
 
 
 Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 
 
 class Means:
-    """Means of named scalars, collected once a tick. Until then they stay on their device, and nobody waits for it."""
+    """Means of what steps report, collected once a tick; until then it stays on its device and nobody waits for it."""
 
     def __init__(self) -> None:
-        # Names that come together are summed together: a call of torch costs more than a few additions.
-        self._sums: dict[tuple[str, ...], Tensor] = {}
-        self._counts: Counter[tuple[str, ...]] = Counter()
+        self._pending: dict[str, list[Tensor]] = defaultdict(list)
+        self._sums: dict[str, Tensor | float] = defaultdict(float)
+        self._counts: Counter[str] = Counter()
 
-    @torch.no_grad()
     def add(self, **values: Tensor) -> None:
-        """Add scalars [], all of one floating dtype and on one device."""
-        names = tuple(values)
-        row = torch.stack(list(values.values())).double()
-        self._sums[names] = self._sums[names] + row if names in self._sums else row
-        self._counts[names] += 1
+        """Add numbers or truths; those of one name have one shape."""
+        for name, value in values.items():
+            pending = self._pending[name]
+            pending.append(value.detach())
+            if len(pending) == FOLD:
+                self._fold(name)
 
     def collect(self) -> dict[str, float]:
         """The means since the last call, which are then forgotten."""
-        sums: dict[str, float] = defaultdict(float)
-        counts: Counter[str] = Counter()
-        for names, row in self._sums.items():
-            for name, value in zip(names, row.tolist(), strict=True):
-                sums[name] += value
-                counts[name] += self._counts[names]
+        for name in self._pending:
+            self._fold(name)
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._pending.clear()
         self._sums.clear()
         self._counts.clear()
-        return {name: sums[name] / count for name, count in counts.items()}
+        return means
+
+    def _fold(self, name: str) -> None:
+        pending = self._pending[name]
+        if pending:
+            values = torch.stack(pending)
+            self._sums[name] += values.sum(dtype=torch.float64)
+            self._counts[name] += values.numel()
+            pending.clear()
 
 
 class Stats:
@@ -69,7 +76,7 @@ class Stats:
 
     critic_loss generator_loss    without penalties
     real_score fake_score     the critic's, in its own unit
-    real_accuracy fake_accuracy    shares that the critic took for what they are: `training.losses.Loss.accuracy`
+    real_accuracy fake_accuracy    shares that the critic took for what they are: `training.losses.Loss.right`
     critic_gradient_norm generator_gradient_norm    Euclidean, over all of a player's parameters, penalties included
     r1 r2                     zero-centred gradient penalties of reals and of fakes, without their weight gamma / 2
 

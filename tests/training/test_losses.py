@@ -23,17 +23,17 @@ def test_relativistic_by_hand() -> None:
     assert relativistic.generator(real, fake).item() == pytest.approx((softplus(1.5) + softplus(2)) / 2, rel=1e-6)
 
 
-def shares(accuracy: tuple[torch.Tensor, torch.Tensor]) -> list[float]:
-    return [share.item() for share in accuracy]
+def shares(right: tuple[torch.Tensor, torch.Tensor]) -> list[float]:
+    return [of.double().mean().item() for of in right]
 
 
 def test_accuracy_by_hand() -> None:
     """Scores have a zero for the one loss, and for the other only a distance from those of the other side."""
     real, fake = torch.tensor([2.0, 3.0, -1.0, 0.5]), torch.tensor([0.25, -3.0, -1.25, 4.0])
-    assert shares(non_saturating.accuracy(real, fake)) == [0.75, 0.5]
-    assert shares(relativistic.accuracy(real, fake)) == [0.75, 0.75]  # the means are 1.125 and 0
-    assert shares(relativistic.accuracy(real + 100, fake + 100)) == [0.75, 0.75]
-    assert shares(non_saturating.accuracy(real + 100, fake + 100)) == [1, 0]
+    assert shares(non_saturating.right(real, fake)) == [0.75, 0.5]
+    assert shares(relativistic.right(real, fake)) == [0.75, 0.75]  # the means are 1.125 and 0
+    assert shares(relativistic.right(real + 100, fake + 100)) == [0.75, 0.75]
+    assert shares(non_saturating.right(real + 100, fake + 100)) == [1, 0]
 
 
 def test_relativistic_equilibrium_is_log_2() -> None:

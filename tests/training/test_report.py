@@ -4,17 +4,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.report import Means, Stats, note, save_curves
+from training.report import FOLD, Means, Stats, note, save_curves
 
 
 def test_means_are_of_what_came_since_they_were_collected() -> None:
     means = Means()
     weight = torch.ones((), requires_grad=True)
-    means.add(loss=weight * 1, score=torch.tensor(5.0))
+    means.add(loss=weight * 1, right=torch.tensor([True, False, True, True]))
     means.add(loss=weight * 2)
-    assert means.collect() == {"loss": 1.5, "score": 5.0}
+    assert means.collect() == {"loss": 1.5, "right": 0.75}
     means.add(score=torch.tensor(7.0))
     assert means.collect() == {"score": 7.0}
+
+
+@pytest.mark.parametrize("steps", [FOLD - 1, FOLD, 2 * FOLD, 2 * FOLD + 3])
+def test_means_of_many_steps(steps: int) -> None:
+    means = Means()
+    scores = torch.randn(steps, 5)
+    for row in scores:
+        means.add(score=row)
+    assert means.collect()["score"] == pytest.approx(scores.double().mean().item(), rel=1e-6, abs=1e-9)
 
 
 def test_a_line_keeps_whole_numbers_and_leaves_out_what_is_not_finite(tmp_path: Path) -> None:
