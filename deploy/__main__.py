@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from deploy.generated import generated
-from deploy.windows import Times
+from deploy.windows import FASTEST, Times
 
 
 @click.command()
@@ -18,7 +18,9 @@ from deploy.windows import Times
     help="Folder to write to.",
     show_default=False,
 )
-@click.option("--faster", type=click.FloatRange(min=1.0), default=1.0, help="Divide every window and interval by this.")
+@click.option(
+    "--faster", type=click.FloatRange(1.0, FASTEST), default=1.0, help="Divide every window and interval by this."
+)
 @click.option("--runbooks", default="docs/runbooks", show_default=True, help="Where the pages that alerts link to are.")
 def main(out: Path, faster: float, runbooks: str) -> None:
     """Write rules, dashboards and configuration files."""

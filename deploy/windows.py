@@ -12,6 +12,9 @@ WINDOWS = {f"{5 << k}m": 300.0 * (1 << k) for k in range(7)}  # the base and its
 SHOWN = ("5m", "80m", "320m")  # for which every statistic is recorded
 TESTED = ("5m", "40m", "80m", "320m")  # for which there is an effect, with its lower bound
 DAY = 86_400.0
+FASTEST = 60.0  # a block is then a second, and so is a scrape
+
+_LEAST_SCRAPE = 1.0
 
 
 def duration(seconds: float) -> str:
@@ -25,12 +28,18 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Times:
-    """Windows, intervals and scrapes, `faster` times as short as they are in production.
+    """Windows, intervals and scrapes, `faster` times as short as they are in production, at most FASTEST; a scrape is a
+    second at least.
 
     What follows a clock of the service's own, as golden probes do, is not divided: see the alerts.
     """
 
     faster: float = 1.0
+
+    @property
+    def scrape(self) -> float:
+        """Seconds from one scrape to the next."""
+        return max(SCRAPE / self.faster, _LEAST_SCRAPE)
 
     def seconds(self, seconds: float) -> float:
         """So many seconds of production."""

@@ -7,7 +7,7 @@ from deploy.rules.alerts_serving import burn_alerts, replica_alerts
 from deploy.rules.evidence import evidence_rules
 from deploy.rules.replicas import replica_rules
 from deploy.rules.requests import request_rules
-from deploy.rules.rule import Group, rule_file
+from deploy.rules.rule import Group, Rule, rule_file
 from deploy.rules.statistics import class_rules, feature_rules, input_rules, output_rules, reference_rules
 from deploy.rules.training import training_rules
 from deploy.windows import BLOCK, REPLICA_BLOCK, SCRAPE, Times, duration
@@ -16,8 +16,8 @@ from deploy.windows import BLOCK, REPLICA_BLOCK, SCRAPE, Times, duration
 def rule_groups(times: Times) -> dict[str, list[Group]]:
     """The groups of each rule file, by the file's name. Alerts on records are in these records' group, and so looked at
     as soon as they are new."""
-    minute, scrape = times.text(BLOCK), times.text(SCRAPE)
-    samples = [
+    minute, scrape = times.text(BLOCK), duration(times.scrape)
+    samples: list[Rule] = [
         *reference_rules(),
         *output_rules(times),
         *feature_rules(times),

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from deploy.names import JOB
 from deploy.rules.rule import Record
-from deploy.windows import BASE, BLOCK, SCRAPE, WINDOWS, Times
+from deploy.windows import BASE, BLOCK, WINDOWS, Times, duration
 
 MODEL = ("model", "version")
 
@@ -34,8 +34,9 @@ def increase(metric: str, window: float, times: Times, labels: tuple[str, ...], 
     more, so that windows side by side count every sample's growth exactly once, and the excess is taken off again.
     """
     within = f'{{job="{JOB}"{", " if matchers else ""}{matchers}}}'
-    share = window / (window + SCRAPE)
-    return f"sum {by(*labels)} (increase({metric}{within}[{times.text(window + SCRAPE)}])) * {share:.6g}"
+    wanted = times.seconds(window)
+    longer = wanted + times.scrape
+    return f"sum {by(*labels)} (increase({metric}{within}[{duration(longer)}])) * {wanted / longer:.6g}"
 
 
 def increases(stem: str, metric: str, labels: tuple[str, ...], times: Times, longest: str = "320m") -> Iterator[Record]:
