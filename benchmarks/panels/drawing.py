@@ -95,6 +95,8 @@ def _draw(axes: Axes, source: Source, tile: Tile) -> None:
     assert panel is not None
     answers = [source.ask(source.text(query, tile.variables), query.legend) for query in queries(panel)]
     series = list(itertools.chain.from_iterable(answers))
+    if panel["type"] in ("stat", "table"):  # of now
+        series = [one for one in series if one.times[-1] > source.span.end - 2 * source.span.step]
     axes.set_title(tile.title, fontsize=9, loc="left", pad=3)
     axes.tick_params(labelsize=7, length=2)
     match panel["type"]:
