@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=4, help="of each fault; twice as many of the split")
     parser.add_argument("--out", type=Path, default=_RESULTS / "fleet")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what runs is stopped like on ^C
     file = given.out.with_suffix(".json")
     results: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
     for part in given.parts:

@@ -17,7 +17,7 @@ import httpx
 
 from benchmarks.fleet.programs import program
 from deploy.names import JOB
-from deploy.windows import SCRAPE
+from deploy.windows import Times, duration
 from service.benching.process import free_port, last_line, process_group
 
 _TOP = Path(__file__).parents[2]
@@ -76,7 +76,7 @@ def write_rules(folder: Path, faster: float) -> Rules:
     """Every rule file of `deploy`, written to the folder with all times divided by `faster`."""
     command = [sys.executable, "-m", "deploy", "--out", str(folder), "--faster", f"{faster:g}"]
     subprocess.run(command, cwd=_TOP, check=True)
-    return Rules(sorted(folder.rglob("*.rules.yml")), SCRAPE / faster)
+    return Rules(sorted(folder.rglob("*.rules.yml")), Times(faster).scrape)
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def watching(folder: Path, rules: Rules, instances: Sequence[str], webhook_port:
 
 
 def _prometheus_file(folder: Path, rules: Rules, targets: Path, alertmanager: int) -> Path:
-    every = f"{round(rules.scrape * 1000)}ms"
+    every = duration(rules.scrape)
     content = {
         "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(file) for file in rules.files],

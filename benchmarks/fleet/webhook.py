@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,11 +72,11 @@ class Webhook:
                     return None
                 self._came.wait(left)
 
-    def wait_quiet(self, seconds: float) -> bool:
-        """Whether nothing fires, within so many seconds."""
+    def wait_quiet(self, seconds: float, but: Collection[str] = ()) -> bool:
+        """Whether nothing fires, `but` alerts of these names, within so many seconds."""
         end = time.monotonic() + seconds
         with self._came:
-            while self.firing():
+            while any(notice.name not in but for notice in self.firing()):
                 if (left := end - time.monotonic()) <= 0:
                     return False
                 self._came.wait(left)

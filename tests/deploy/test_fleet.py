@@ -29,7 +29,9 @@ LABELS = ['north "N"', "süd", "öst\\", "west's {1}"]  # names that PromQL and 
 RATE, ROWS = 6.0, 100  # requests a second to a replica, rows of one
 HEALTHY = 15.0  # seconds
 PATIENCE = 120.0
-SETTLED = 90.0  # seconds within which nothing fires any more
+SETTLED = 90.0  # seconds after the recovery, within which nothing fires any more
+# But these: probes keep the server's own time, and a budget that was spent is not given back.
+SLOW = ("LatentserveGoldenProbeMismatch", "LatentserveErrorBudgetBurn")
 
 NAN, WIDE = "NaN at rate 0.01", "latents N(0, 1.1^2)"
 # What a case is told by beside the cause that the replica itself names.
@@ -72,13 +74,15 @@ def quiet(webhook: Webhook, seconds: float) -> None:
     assert [str(notice) for notice in webhook.since(began) if notice.firing] == []
 
 
-def silent_panels(prometheus: Prometheus, rules: Rules) -> list[str]:
-    """Panels that show nothing of these servers."""
-    return [
+def no_silent_panel(prometheus: Prometheus, rules: Rules) -> None:
+    """Every panel shows something of these servers, as soon as each rule has been looked at."""
+    end = time.monotonic() + SETTLED
+    while silent := [
         f"{name}: {panel}"
         for name in ("service", "samples")
         for panel in empty(prometheus.url, read(name), seconds=HEALTHY, scrape=rules.scrape)
-    ]
+    ]:
+        assert time.monotonic() < end, silent
 
 
 def named(watched: Watched, case: str, index: int, began: float) -> Notice:
@@ -97,6 +101,12 @@ def told(watched: Watched, name: str, began: float) -> Notice:
     return found
 
 
+def causes(webhook: Webhook, began: float) -> dict[str, str]:
+    """What replicas were said to suffer from."""
+    found = (notice for notice in webhook.since(began) if notice.firing and notice.name == CAUSE_NAMED)
+    return {notice.labels["instance"]: notice.labels["cause"] for notice in found}
+
+
 def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
     """The short form: healthy, faulty, healthy again."""
     bundle = bundle_of(tmp_path)
@@ -105,7 +115,7 @@ def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
         running.watched(rules) as (prometheus, webhook),
     ):
         quiet(webhook, HEALTHY)
-        assert silent_panels(prometheus, rules) == []
+        no_silent_panel(prometheus, rules)
         began = time.monotonic()
         for index, case in enumerate((WIDE, NAN)):
             running.inject(case, index)
@@ -115,56 +125,46 @@ def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
         assert nan.annotations["runbook_url"].endswith(f"/{CAUSE_NAMED}.md")
         broken = told(watched, ALSO[NAN], began)
         assert broken.labels["instance"] == running.replicas[1].instance
-        by_replica = {notice.labels["instance"]: notice.labels["cause"] for notice in causes(webhook, began)}
-        assert by_replica == {running.replicas[0].instance: "client_latents", running.replicas[1].instance: NAN_CAUSE}
+        assert causes(webhook, began) == {
+            running.replicas[index].instance: CASES[case].cause for index, case in enumerate((WIDE, NAN))
+        }
         assert prometheus.failing_rules() == []
         for index in range(2):
             running.heal(index)
-        assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
-
-
-NAN_CAUSE = CASES[NAN].cause
-
-
-def causes(webhook: Webhook, began: float) -> list[Notice]:
-    """What replicas were said to suffer from."""
-    return [notice for notice in webhook.since(began) if notice.firing and notice.name == CAUSE_NAMED]
+        assert webhook.wait_quiet(SETTLED, SLOW), [str(notice) for notice in webhook.firing()]
 
 
 # The full form: four replicas of two workers each.
 
 
 @pytest.fixture(scope="module")
-def watched(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def replicas(rules: Rules, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
-    with (
-        fleet(folder / "fleet", bundle_of(folder), replicas=4, workers=2, rate=RATE, rows=ROWS) as running,
-        running.watched(rules) as (prometheus, webhook),
-    ):
-        yield running, prometheus, webhook
+    with fleet(folder / "fleet", bundle_of(folder), replicas=4, workers=2, rate=RATE, rows=ROWS) as running:
+        yield running
 
 
 @pytest.fixture
-def calm(watched: Watched) -> Watched:
-    """Healthy, and nothing fires from before."""
-    running, _, webhook = watched
-    for load in running.loads:
+def calm(replicas: Fleet, rules: Rules) -> Iterator[Watched]:
+    """Healthy, and watched by a Prometheus that remembers nothing of other tests."""
+    for load in replicas.loads:
         load.rate = RATE
-    assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
-    return watched
+        load.send(mixed)
+    with replicas.watched(rules) as (prometheus, webhook):
+        quiet(webhook, HEALTHY / 2)
+        yield replicas, prometheus, webhook
 
 
 @pytest.mark.full
 def test_no_alert_while_load_changes_and_replicas_are_replaced(calm: Watched) -> None:
     running, prometheus, webhook = calm
-    began = time.monotonic()
     for index, load in enumerate(running.loads):
         load.rate = RATE * (0.2, 0.5, 1.5, 2.0)[index]
         load.send(without_seed if index % 2 else mixed)
         running.replace(index, prometheus)
         time.sleep(HEALTHY / 2)
     quiet(webhook, HEALTHY)
-    assert [str(notice) for notice in webhook.since(began) if notice.firing] == []
+    assert [str(notice) for notice in webhook.since()] == []
     assert prometheus.failing_rules() == []
 
 
@@ -210,9 +210,8 @@ def test_a_fault_on_one_replica(calm: Watched, rules: Rules, case: str) -> None:
     if case in ALSO:
         instance = told(calm, ALSO[case], began).labels.get("instance")
         assert instance in (None, running.replicas[index].instance)
-    of_replicas = {notice.labels["instance"] for notice in causes(webhook, began)}
-    assert of_replicas == {running.replicas[index].instance}
-    assert silent_panels(prometheus, rules) == []
+    assert causes(webhook, began) == {running.replicas[index].instance: CASES[case].cause}
+    no_silent_panel(prometheus, rules)
     assert prometheus.failing_rules() == []
     running.heal(index)
-    assert webhook.wait_quiet(SETTLED), [str(notice) for notice in webhook.firing()]
+    assert webhook.wait_quiet(SETTLED, SLOW), [str(notice) for notice in webhook.firing()]
