@@ -34,6 +34,7 @@ class State:
     critic_optimizer: Optimizer
     images_seen: int = 0
     seconds: float = 0.0  # spent training, over all sittings
+    augmentation: float = 0.0  # probability of each alteration of what the critic sees
 
 
 NETWORKS = ("generator", "critic", "average")
@@ -55,6 +56,7 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "format": FORMAT,
         "images_seen": state.images_seen,
         "seconds": state.seconds,
+        "augmentation": state.augmentation,
         "dataset": asdict(dataset),
     }
     partial = path.with_suffix(".partial")
@@ -89,6 +91,7 @@ def load(path: Path, state: State, dataset: Description) -> None:
             }
     torch.set_rng_state(tensors["rng"])
     state.images_seen, state.seconds = header["images_seen"], header["seconds"]
+    state.augmentation = header.get("augmentation", 0.0)
 
 
 def load_networks(path: Path, **networks: nn.Module) -> None:

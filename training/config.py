@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from training.contradictions import first_contradiction
 from training.errors import ConfigError
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -19,6 +20,33 @@ class Cosine(BaseModel):
 
     start: Annotated[float, Field(ge=0)]
     end: Annotated[float, Field(ge=0)]
+
+
+PENALISED, UNPENALISED = Cosine(start=1.0, end=0.1), Cosine(start=0, end=0)  # gamma, unless it is stated
+
+Optimizer = Literal["adam", "rmsprop", "sgd"]
+
+
+class Optimisation(BaseModel):
+    """How one player's weights follow its gradients."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    optimizer: Optimizer
+    lr: Cosine
+    beta1: Fraction | None
+    beta2: Cosine | None
+
+
+class CriticOptimisation(BaseModel):
+    """What the critic does in another way than the generator; of another optimiser it states the decays, too."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    optimizer: Optimizer | None = None
+    lr: Cosine | None = None
+    beta1: Fraction | None = None
+    beta2: Cosine | None = None
 
 
 class Config(BaseModel):
@@ -35,21 +63,74 @@ class Config(BaseModel):
     network: Literal["dense", "convolutional"] = Field(description="Family of generator and critic.")
     width: PositiveInt = Field(description="Units (dense) or base channels (convolutional) of both networks.")
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
-    loss: Literal["relativistic", "non-saturating"] = Field(description="The game the two networks play.")
-    gamma: Cosine = Field(description="Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out.")
+    loss: Literal[
+        "minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "relativistic"
+    ] = Field(default="relativistic", description="The game the two networks play.")
+    gamma: Cosine = Field(
+        default_factory=lambda stated: PENALISED if stated.get("loss") == "relativistic" else UNPENALISED,
+        description="Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out, as all but relativistic do.",
+    )
+    clip_weights: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Of wasserstein: the critic's weights are kept within plus and minus this; 0.01."
+    )
+    gradient_penalty: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Of wasserstein-gp: weight lambda of its one-centred gradient penalty; 10."
+    )
+    packing: PositiveInt = Field(default=1, description="Samples that the critic judges together, m of PacGAN.")
+    augment: tuple[Literal["flip", "translate", "brightness", "contrast"], ...] = Field(
+        default=(),
+        strict=False,
+        description="What may be done to images that the critic sees, as often as it overfits.",
+    )
     images: PositiveInt = Field(description="Budget: real images shown to the critic; every schedule spans it.")
     minutes: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Bound on the wall clock of one sitting; what is left can be resumed."
     )
     batch: PositiveInt = Field(description="Images in a step.")
-    lr: Cosine = Field(description="Adam's step size, the same for both networks.")
-    beta1: Fraction = Field(description="Adam's decay of the first moment.")
-    beta2: Cosine = Field(description="Adam's decay of the second moment.")
+    accumulate: PositiveInt = Field(
+        default=1, description="Parts that a batch goes through the networks in; their gradients add up to its own."
+    )
+    n_critic: PositiveInt = Field(default=1, description="Steps of the critic, a batch each, to one of the generator.")
+    optimizer: Optimizer = Field(default="adam", description="What both networks' weights are changed by.")
+    lr: Cosine = Field(description="Step size.")
+    beta1: Fraction | None = Field(
+        default=None, description="Adam's decay of the first moment; momentum of rmsprop and sgd, 0 unless stated."
+    )
+    beta2: Cosine | None = Field(default=None, description="Decay of the second moment, of adam and rmsprop.")
+    critic: CriticOptimisation = Field(
+        default=CriticOptimisation(), description="optimizer, lr, beta1, beta2 of the critic, where they differ."
+    )
+    clip: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Largest Euclidean norm of a player's gradient; a longer one is shortened to it."
+    )
+    precision: Literal["float32", "bf16"] = Field(
+        default="float32", description="bf16: networks run in bfloat16 where torch's autocast thinks it safe."
+    )
+    compile: bool = Field(default=False, description="Whether networks go through torch.compile.")
     ema_half_life: Cosine = Field(description="Half-life of the averaged generator's memory, in images.")
     tick: PositiveInt = Field(description="Images between two lines of stats.jsonl.")
     snapshot: PositiveInt = Field(description="Images between two checkpoints, each with a sample grid.")
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(default=0, description="Seed of weights, latents and order.")
     threads: PositiveInt = Field(default=2, description="CPU threads; their number is part of the arithmetic.")
+
+    @property
+    def penalised(self) -> bool:
+        """Whether R1 + R2 have a weight at any time."""
+        return self.gamma.start > 0 or self.gamma.end > 0
+
+    @property
+    def generator_optimisation(self) -> Optimisation:
+        """How the generator's weights are changed."""
+        return Optimisation(optimizer=self.optimizer, lr=self.lr, beta1=self.beta1, beta2=self.beta2)
+
+    @property
+    def critic_optimisation(self) -> Optimisation:
+        """How the critic's are: as the generator's, but for what is stated."""
+        stated = {name: value for name, value in self.critic if value is not None}
+        common = dict(self.generator_optimisation)
+        if stated.get("optimizer", self.optimizer) != self.optimizer:
+            common |= {"beta1": None, "beta2": None}  # they would mean something else
+        return Optimisation(**(common | stated))
 
 
 # What may differ when a run goes on: it bounds a sitting and decides no weight.
@@ -103,17 +184,18 @@ def write_config(config: Config, path: Path) -> None:
 
 def require_fit(config: Config, name: str, kind: str) -> None:
     """See that the networks make what the data set `name` holds. Raises ConfigError."""
+    if config.augment and kind != "image":
+        raise ConfigError(f"`augment`: is for images; {name} holds samples that are {kind}")
     if kind != "image":
         raise ConfigError(f"`network`: {config.network} makes images; {name} holds samples that are {kind}")
 
 
 def first_difference(old: Config, new: Config) -> str | None:
     """The first field in which two configurations would train differently, as `key: old, not new`; None if none."""
+    others = new.model_dump()
     for key, value in old.model_dump().items():
-        other = getattr(new, key)
-        other = other.model_dump() if isinstance(other, Cosine) else other
-        if key not in FREE_TO_CHANGE and value != other:
-            return f"`{key}` is {value}, not {other}"
+        if key not in FREE_TO_CHANGE and value != others[key]:
+            return f"`{key}` is {value}, not {others[key]}"
     return None
 
 
@@ -149,10 +231,13 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _validate(values: Any, source: str) -> Config:
     try:
-        return Config.model_validate(values)
+        config = Config.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise ConfigError(f"{source}: unknown key `{field}`") from None
         raise ConfigError(f"{source}: `{field}`: {first['msg']}") from None
+    if contradiction := first_contradiction(config):
+        raise ConfigError(f"{source}: {contradiction}")
+    return config

@@ -1,7 +1,6 @@
 """The training loop: one function, read from top to bottom."""
 
 import copy
-import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -12,17 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.linalg import vector_norm
-from torch.optim import Adam, Optimizer
 
-from training import checkpoint, networks, report, statistics
+from training import checkpoint, networks, optimizers, report, statistics
+from training.augmentation import adapt
 from training.checkpoint import State
 from training.config import Config
 from training.data import Dataset, Description
 from training.errors import DivergedError
-from training.losses import LOSSES, zero_centred_penalty
 from training.run import CHECKPOINT
 from training.schedules import cosine, ema_decay
+from training.step import Game, clip_weights, update
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
 GRID = 64  # samples of a grid at the least
@@ -62,8 +60,11 @@ def train(
     # Construct networks, optimisers and the average.
     state = construct(config, dataset.description, device)
     generator, critic, average = state.generator, state.critic, state.average
-    loss = LOSSES[config.loss]
-    penalised = config.gamma.start > 0 or config.gamma.end > 0
+    chosen_for = (
+        (state.generator_optimizer, config.generator_optimisation),
+        (state.critic_optimizer, config.critic_optimisation),
+    )
+    game = Game(config, generator, critic, device)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
 
     # Continue where the run stopped.
@@ -71,6 +72,10 @@ def train(
         checkpoint.load(run / CHECKPOINT, state, dataset.description)
     else:
         report.save_grid(dataset.take(slice(0, 100)), run / "reals.png")
+    if config.compile:
+        # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
+        generator.compile()
+        critic.compile()
     stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks)
     means = report.Means()
     some = statistics.some_of_each(dataset.labels)
@@ -93,66 +98,42 @@ def train(
         while state.images_seen < config.images:
             # Set what the schedules say for this step.
             gamma = scheduled("gamma")
-            for optimizer in (state.generator_optimizer, state.critic_optimizer):
-                for group in optimizer.param_groups:
-                    group["lr"] = scheduled("lr")
-                    group["betas"] = (config.beta1, scheduled("beta2"))
+            for optimizer, chosen in chosen_for:
+                optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
 
-            # Draw reals, and fakes of the same labels.
+            # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
             rows = batch_rows(len(dataset), config.batch, config.seed, state.images_seen)
-            real, label = torch.from_numpy(dataset.take(rows.numpy())).to(device), labels[rows].to(device)
-            z = torch.randn(config.batch, config.latent).to(device)
-            fake = generator(z, label)
+            parts = game.parts(torch.from_numpy(dataset.take(rows.numpy())), labels[rows], state.augmentation)
+            generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
             # Update the critic.
-            critic_real = real.requires_grad_(penalised)
-            critic_fake = fake.detach().requires_grad_(penalised)
-            real_score, _ = critic(critic_real, label)
-            fake_score, _ = critic(critic_fake, label)
-            critic_loss = loss.critic(real_score, fake_score)
-            total = critic_loss
-            if penalised:
-                r1 = zero_centred_penalty(real_score, critic_real)
-                r2 = zero_centred_penalty(fake_score, critic_fake)
-                total = total + gamma / 2 * (r1 + r2).mean()
-            state.critic_optimizer.zero_grad()
-            total.backward()  # type: ignore[no-untyped-call]
-            critic_norm = gradient_norm(state.critic_optimizer)
-            finite = math.isfinite((total + critic_norm).item())
-            if finite:
-                state.critic_optimizer.step()
+            keep = generators_turn and config.accumulate == 1  # fakes with their graph: made once for both turns
+            costs = (game.critic_cost(part, gamma, keep) for part in parts)
+            updates = {"critic": update(state.critic_optimizer, costs, config.accumulate, config.clip)}
+            finite = updates["critic"].finite
+            if finite and config.clip_weights is not None:
+                clip_weights(critic, config.clip_weights)
 
             # Update the generator.
-            critic.requires_grad_(False)
-            generator_fake_score, _ = critic(fake, label)
-            with torch.no_grad():
-                # Only a relativistic generator looks at reals.
-                generator_real_score = critic(real, label)[0] if config.loss == "relativistic" else real_score
-            generator_loss = loss.generator(generator_real_score, generator_fake_score)
-            state.generator_optimizer.zero_grad()
-            generator_loss.backward()  # type: ignore[no-untyped-call]
-            generator_norm = gradient_norm(state.generator_optimizer)
-            finite = finite and math.isfinite((generator_loss + generator_norm).item())
-            if finite:
-                state.generator_optimizer.step()
-            critic.requires_grad_(True)
+            if finite and generators_turn:
+                critic.requires_grad_(False)
+                costs = (game.generator_cost(part) for part in parts)
+                updates["generator"] = update(state.generator_optimizer, costs, config.accumulate, config.clip)
+                critic.requires_grad_(True)
+                finite = updates["generator"].finite
 
-            # Update the average, and report what the step was like.
+            # Update the average and the augmentation, and report what the step was like.
             if finite:
-                update_average(average, generator, ema_decay(scheduled("ema_half_life"), config.batch))
-                real_right, fake_right = loss.right(real_score.detach(), fake_score.detach())
-                means.add(
-                    critic_loss=critic_loss,
-                    generator_loss=generator_loss,
-                    real_score=real_score,
-                    fake_score=fake_score,
-                    real_accuracy=real_right,
-                    fake_accuracy=fake_right,
-                    critic_gradient_norm=critic_norm,
-                    generator_gradient_norm=generator_norm,
-                )
-                if penalised:
-                    means.add(r1=r1, r2=r2)
+                if generators_turn:
+                    half_life = scheduled("ema_half_life")
+                    update_average(average, generator, ema_decay(half_life, config.batch * config.n_critic))
+                if config.augment:
+                    right = torch.cat([told["real_accuracy"] for told in updates["critic"].told])
+                    state.augmentation = adapt(state.augmentation, right.double().mean().item(), config.batch)
+                for player, made in updates.items():
+                    means.add(**{f"{player}_gradient_norm": made.norm})
+                    for told in made.told:
+                        means.add(**told)
             nonfinite_steps += not finite
             nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
             diverged = nonfinite_on_end == NONFINITE_LIMIT
@@ -174,9 +155,10 @@ def train(
                     timestamp=round(time.time()),
                     images_per_second=rate,
                     gamma=gamma,
-                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life")},
+                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
                     nonfinite_steps=nonfinite_steps,
                     diversity=statistics.diversity(*samples, real_spread),
+                    **({"augmentation": state.augmentation} if config.augment else {}),
                     **line,
                 )
                 bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
@@ -209,9 +191,8 @@ def construct(config: Config, dataset: Description, device: torch.device) -> Sta
         generator,
         critic,
         average,
-        # lr and betas are set before each step.
-        generator_optimizer=Adam(generator.parameters(), eps=1e-8, fused=True),
-        critic_optimizer=Adam(critic.parameters(), eps=1e-8, fused=True),
+        generator_optimizer=optimizers.build(config.generator_optimisation, generator.parameters()),
+        critic_optimizer=optimizers.build(config.critic_optimisation, critic.parameters()),
     )
 
 
@@ -235,16 +216,6 @@ def update_average(average: nn.Module, generator: nn.Module, decay: float) -> No
             mean.lerp_(value, 1 - decay)
         else:
             mean.copy_(value)
-
-
-def gradient_norm(optimizer: Optimizer) -> Tensor:
-    """Euclidean norm of all gradients that an optimiser would apply, float32 []: not finite where one of them is not.
-
-    The same as torch.nn.utils.get_total_norm, in half its time on a CPU, where a small network's step is short.
-    """
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    norm: Tensor = vector_norm(torch.stack([vector_norm(one.grad) for one in parameters if one.grad is not None]))
-    return norm
 
 
 @torch.no_grad()

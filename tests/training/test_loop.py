@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from training.config import Config
 from training.data import Dataset
 from training.errors import DivergedError
-from training.loop import NONFINITE_LIMIT, batch_rows, gradient_norm, train, update_average
+from training.loop import NONFINITE_LIMIT, batch_rows, train, update_average
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -162,15 +162,6 @@ def test_left_out_steps_are_reported_in_their_tick(tiny: Config, digits: Dataset
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     # Another epoch begins with the 898th image, in another order.
     assert [line["nonfinite_steps"] for line in lines[:4]] == [0, 1, 0, 0]
-
-
-def test_a_gradient_norm_is_over_all_parameters() -> None:
-    network = torch.nn.Linear(2, 1)
-    network.weight.grad, network.bias.grad = torch.tensor([[2.0, 3.0]]), torch.tensor([6.0])
-    optimizer = torch.optim.SGD(network.parameters())
-    assert gradient_norm(optimizer).item() == 7
-    network.bias.grad.fill_(torch.inf)
-    assert not torch.isfinite(gradient_norm(optimizer))
 
 
 def test_an_epoch_shows_every_image_once_whatever_the_batch() -> None:

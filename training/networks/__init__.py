@@ -9,6 +9,7 @@ from torch import nn
 from training.config import Config
 from training.data import Description
 from training.networks import convolutional, dense
+from training.packing import PackedCritic
 
 FAMILIES: dict[str, ModuleType] = {"convolutional": convolutional, "dense": dense}
 
@@ -17,4 +18,8 @@ def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
     """Freshly initialised generator and critic for the images and labels of a data set."""
     family = FAMILIES[config.network]
     shape, labels = dataset.shape, len(dataset.label_names)
-    return family.Generator(config.latent, config.width, shape, labels), family.Critic(config.width, shape, labels)
+    generator = family.Generator(config.latent, config.width, shape, labels)
+    if config.packing == 1:
+        return generator, family.Critic(config.width, shape, labels)
+    packed = family.Critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
+    return generator, PackedCritic(packed, shape, labels, config.packing)

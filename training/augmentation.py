@@ -1,0 +1,80 @@
+"""Adaptive augmentation: what the critic sees is altered the more often, the surer it is of the reals it has seen.
+
+"Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020). Reals and fakes go through the same
+alterations, so that only those that cannot be undone on average leak into the generator: below a probability of about
+0.8 none of these does (section 2.2). Each is differentiable in the image.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+TARGET = 0.6  # section 3: mean of the signs of the scores of reals, above which the critic overfits
+IMAGES = 500_000  # section 3: in which the probability goes from 0 to 1 at the fastest
+TRANSLATION = 1 / 8  # appendix B: of the side, the farthest that an image is moved
+BRIGHTNESS = 0.2  # appendix B: standard deviation of what is added to all pixels
+CONTRAST = 0.5  # appendix B: standard deviation of log2 of what all pixels are multiplied by
+
+
+def adapt(probability: float, real_accuracy: float, images: int) -> float:
+    """The probability of each alteration after a step on so many images.
+
+    `real_accuracy` is the share of reals that the critic took for such, (1 + mean sign) / 2. The paper steps every
+    fourth batch, this every one; the speed in images is the same.
+    """
+    sign = 1 if 2 * real_accuracy - 1 > TARGET else -1
+    return min(max(probability + sign * images / IMAGES, 0.0), 1.0)
+
+
+class Alteration(NamedTuple):
+    """What is done to each of B images [B, C, H, W], drawn once, so that it can be cut along B and be done again.
+
+    Attributes:
+        rows: int64 [B, H], where each row of pixels is taken from.
+        columns: int64 [B, W], likewise.
+        factor: float32 [B], what pixels are multiplied by.
+        offset: float32 [B], what is added to them.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    factor: Tensor
+    offset: Tensor
+
+    @classmethod
+    def draw(cls, kinds: tuple[str, ...], probability: float, count: int, height: int, width: int) -> "Alteration":
+        """Each kind is done to each image with `probability`, by chance from torch's global random state."""
+
+        def some(kind: str) -> Tensor:
+            return (torch.rand(count) < probability) & (kind in kinds)
+
+        columns = _moved(width, some("translate"))
+        columns = torch.where(some("flip").unsqueeze(1), width - 1 - columns, columns)
+        return cls(
+            rows=_moved(height, some("translate")),
+            columns=columns,
+            factor=torch.where(some("contrast"), torch.exp2(CONTRAST * torch.randn(count)), 1),
+            offset=torch.where(some("brightness"), BRIGHTNESS * torch.randn(count), 0),
+        )
+
+    def split(self, parts: int) -> list["Alteration"]:
+        """The same for `parts` equal parts of the images."""
+        return [Alteration(*part) for part in zip(*(each.chunk(parts) for each in self), strict=True)]
+
+    def to(self, device: torch.device) -> "Alteration":
+        return Alteration(*(each.to(device) for each in self))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Alter images [B, C, H, W]."""
+        moved = images.gather(2, self.rows[:, None, :, None].expand_as(images))
+        moved = moved.gather(3, self.columns[:, None, None, :].expand_as(images))
+        return moved * self.factor.reshape(-1, 1, 1, 1) + self.offset.reshape(-1, 1, 1, 1)
+
+
+def _moved(side: int, which: Tensor) -> Tensor:
+    """Places int64 [B, side] that some are moved by whole pixels from; what comes in at the edge is mirrored there."""
+    farthest = int(side * TRANSLATION)
+    by = torch.randint(-farthest, farthest + 1, (len(which), 1)) * which.unsqueeze(1)
+    place = (torch.arange(side) + by).abs()
+    return torch.where(place > side - 1, 2 * (side - 1) - place, place)
