@@ -141,7 +141,8 @@ class Monitor:
     def _toss(self) -> bool:
         """True for a random share of the batches, less the more of its time looking has already used."""
         budget = self._look_share * self._engine_seconds + _IDLE_SHARE * (self._clock() - self._began)
-        return self._look_seconds == 0 or self._random.random() * budget < budget - self._look_seconds
+        used = self._look_seconds / budget if budget else 1.0
+        return self._look_seconds == 0 or self._random.random() < 1 - used
 
     def _reset(self) -> None:
         arms = len(ARMS)

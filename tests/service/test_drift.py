@@ -160,8 +160,10 @@ def settled(server: Server, model: str, cause: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_a_case_has_its_cause(fleet: Server, name: str) -> None:
-    found = settled(fleet, slug(name), CASES[name].cause)
-    assert sum(found["evidence"]["rows"].values()) >= (LEAST_ROWS if "repeated" not in name else 1)
+    model = slug(name)
+    settled(fleet, model, CASES[name].cause)
+    least = LEAST_ROWS if "repeated" not in name else 1
+    fleet.wait_for(lambda: sum(verdicts(fleet)[model]["evidence"]["rows"].values()) >= least, PATIENCE)
 
 
 def test_metrics_show_the_verdicts(fleet: Server) -> None:
