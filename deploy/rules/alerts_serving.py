@@ -8,7 +8,7 @@ from deploy import names
 from deploy.rules.counts import MODEL, by
 from deploy.rules.requests import ERROR_BUDGET, ERRORS, LATENCY_BUDGET, LONGER, SLOW, SLOW_ONES
 from deploy.rules.rule import Alert
-from deploy.windows import BLOCK, Times
+from deploy.windows import BLOCK, Times, duration
 
 _REPLICA = ("instance", *MODEL)
 _OF = "{{ $labels.model }} {{ $labels.version }}"
@@ -22,14 +22,16 @@ _BURNS = {"page": (14.4, "1h", "5m"), "ticket": (6.0, "6h", "30m")}
 def replica_alerts(times: Times) -> Iterator[Alert]:
     """Those of one replica."""
     of = f'{{job="{names.JOB}"}}'
+    # A server's start, and Prometheus's finding it, take the time they take, however fast the rest is.
+    away = duration(max(times.seconds(300), 30))
     yield Alert(
         "LatentserveReplicaNotReady",
         f"min {by(*_REPLICA)} ({names.READY}{of}) == 0\nor max {by('instance')} (up{of}) == 0\nor absent(up{of})",
         "page",
         "Not ready: {{ or $labels.instance `every replica` }} {{ $labels.model }} {{ $labels.version }}",
         "It has not been scraped, or a worker's model is not verified, warmed and passing its golden probes, for "
-        f"{times.text(300)}. If no instance is named, there is none to scrape.",
-        times.text(300),
+        f"{away}. If no instance is named, there is none to scrape.",
+        away,
     )
     yield Alert(
         "LatentserveWorkerRestarting",
