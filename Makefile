@@ -6,6 +6,8 @@ PORT ?= 3000
 ENGINE ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 # For the CPU build of torch: make demo INSTALL="uv pip install --python .venv/bin/python --torch-backend=cpu"
 INSTALL ?= $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# More options of the demo's training: make demo TRAIN="--set images=1000000"
+TRAIN ?=
 RUN = $(VENV)/bin
 
 .PHONY: demo test test-full lint format bench clean
@@ -19,7 +21,7 @@ demo: demo/bundle/manifest.json
 	@exec $(RUN)/latentserve serve demo/bundle --port $(PORT)
 
 demo/bundle/manifest.json: $(VENV)/.installed
-	$(RUN)/latentserve train digits --out demo/run
+	$(RUN)/latentserve train digits --out demo/run $(TRAIN)
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
 test: $(VENV)/.installed

@@ -27,7 +27,7 @@ TOP = Path(__file__).parents[1]
 pytestmark = pytest.mark.timeout(1200)
 
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
-DEMO_SECONDS = 900  # on a quiet machine with two cores it takes 50
+DEMO_SECONDS = 900  # on a quiet machine with two cores it takes half a minute
 
 
 def block(containing: str) -> str:
@@ -63,6 +63,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     log = folder / "demo.log"
     # The environment is this one: -o takes its installation as done.
     make = ["make", "-o", f"{sys.prefix}/.installed", "demo", f"VENV={sys.prefix}", f"PORT={port}"]
+    make.append("TRAIN=--set images=30000")
     with log.open("w") as output:
         process = subprocess.Popen(make, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     try:
