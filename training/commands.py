@@ -68,9 +68,11 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path,
 
         # torch takes seconds to import; a mistake above is told before.
         from training import loop
+        from training.hardware import require_hardware
         from training.interrupt import interruptible
         from training.run import images_seen, prepare
 
+        require_hardware(config)
         prepare(run, config)
         if images_seen(run) >= config.images:
             click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")

@@ -49,7 +49,8 @@ def export_run(
     """Export the averaged generator of a run, and its critic, to the bundle folder `out`.
 
     `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
-    they need no folder or `data` is theirs. Raises RunError, ExportError, DataError or BundleError.
+    they need no folder or `data` is theirs. A packed critic, which cannot score a row by itself, is left out. Raises
+    RunError, ExportError, DataError or BundleError.
     """
     config = open_run(run)
     header = checkpoint.read_header(run / CHECKPOINT)
@@ -62,6 +63,8 @@ def export_run(
         real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
+    if config.packing > 1:
+        log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
     counts = np.array(dataset.label_counts)
     return export_bundle(
         generator,
@@ -70,7 +73,7 @@ def export_run(
         latent_dim=config.latent,
         labels=dataset.label_names or None,
         label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
-        critic=critic,
+        critic=critic if config.packing == 1 else None,
         value_range=(-1.0, 1.0),
         license_id=license_id,
         reference_samples=reference_samples,

@@ -122,7 +122,8 @@ def one_centred_penalty(score: Tensor, sample: Tensor) -> Tensor:
     "Improved Training of Wasserstein GANs" (Gulrajani et al. 2017), equation 3. The critic's loss takes lambda times
     its mean, over samples `between` reals and fakes.
     """
-    return (vector_norm(_input_gradient(score, sample), dim=1) - 1).square()
+    norm: Tensor = vector_norm(_input_gradient(score, sample), dim=1)
+    return (norm - 1).square()
 
 
 def between(real: Tensor, fake: Tensor, place: Tensor) -> Tensor:
@@ -134,6 +135,6 @@ def between(real: Tensor, fake: Tensor, place: Tensor) -> Tensor:
 
 
 def _input_gradient(score: Tensor, sample: Tensor) -> Tensor:
-    gradient: Tensor
     (gradient,) = torch.autograd.grad(score.sum(), sample, create_graph=True)
-    return gradient.reshape(len(score), -1)
+    flat: Tensor = gradient.reshape(len(score), -1)
+    return flat

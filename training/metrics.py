@@ -67,13 +67,19 @@ GRADIENT_NORM = Gauge(
 )
 PENALTY = Gauge(
     "latentserve_training_penalty",
-    "Mean zero-centred gradient penalty over the last tick, without its weight: R1 on reals, R2 on fakes.",
+    "Mean gradient penalty over the last tick, without its weight: R1 on reals, R2 on fakes, WGAN-GP's between them.",
     (*_RUN, "of"),
     registry=REGISTRY,
 )
 DIVERSITY = Gauge(
     "latentserve_training_diversity",
     "Mean distance between samples of a label over that between reals of a label: 0 is collapse, about 1 is healthy.",
+    _RUN,
+    registry=REGISTRY,
+)
+AUGMENTATION = Gauge(
+    "latentserve_training_augmentation_probability",
+    "Probability of each alteration of the images that the critic sees, at the end of the last tick.",
     _RUN,
     registry=REGISTRY,
 )
@@ -91,6 +97,8 @@ GAUGES: dict[str, tuple[Gauge, dict[str, str]]] = {
     "generator_gradient_norm": (GRADIENT_NORM, {"player": "generator"}),
     "r1": (PENALTY, {"of": "real"}),
     "r2": (PENALTY, {"of": "fake"}),
+    "gradient_penalty": (PENALTY, {"of": "between"}),
+    "augmentation": (AUGMENTATION, {}),
     "diversity": (DIVERSITY, {}),
 }
 

@@ -68,7 +68,7 @@ class Stats:
     seconds                   spent training, over all sittings
     timestamp                 end of the tick's last step, in whole seconds since 1970
     images_per_second         over the tick
-    gamma lr beta2 ema_half_life    what the schedules said at the end of the tick
+    gamma lr beta2 ema_half_life    what the schedules said at the end of the tick (of the generator's optimiser)
     nonfinite_steps           steps of the tick that were left out because a loss or a gradient was not finite
     diversity                 of samples of the averaged generator: `training.statistics.diversity`
 
@@ -77,8 +77,14 @@ class Stats:
     critic_loss generator_loss    without penalties
     real_score fake_score     the critic's, in its own unit
     real_accuracy fake_accuracy    shares that the critic took for what they are: `training.losses.Loss.right`
-    critic_gradient_norm generator_gradient_norm    Euclidean, over all of a player's parameters, penalties included
+    critic_gradient_norm generator_gradient_norm    Euclidean, over all of a player's parameters, penalties included,
+                              before it is clipped
     r1 r2                     zero-centred gradient penalties of reals and of fakes, without their weight gamma / 2
+    gradient_penalty          of wasserstein-gp: the one-centred one between reals and fakes, without its weight
+
+    With `augment` there is, too:
+
+    augmentation              probability of each alteration of what the critic sees, at the end of the tick
 
     A field that has no finite value is left out of its line.
     """
