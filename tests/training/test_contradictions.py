@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.config import load_config
+from training.config import load_config, require_fit
 from training.errors import ConfigError
 
 WASSERSTEIN = ("loss=wasserstein", "clip_weights=0.01", "gamma.start=0", "gamma.end=0")
@@ -68,6 +68,13 @@ def test_the_critic_follows_the_generator_but_for_what_is_stated(tiny_file: Path
     assert config.generator_optimisation.lr == config.lr
     other = load_config(str(tiny_file), ("critic.optimizer=sgd",)).critic_optimisation
     assert (other.beta1, other.beta2, other.lr) == (None, None, config.lr)
+
+
+def test_only_images_are_augmented(tiny_file: Path) -> None:
+    config = load_config(str(tiny_file), ("augment=[flip]",))
+    require_fit(config, "digits", "image")
+    with pytest.raises(ConfigError, match="`augment`: is for images; adult holds samples that are table"):
+        require_fit(config, "adult", "table")
 
 
 def test_gamma_is_the_losss_own_unless_stated(tmp_path: Path, tiny_file: Path) -> None:

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from training.commands import train
 from training.config import load_config
 from training.errors import ConfigError
 from training.hardware import require_hardware
@@ -30,3 +32,11 @@ def test_bf16_needs_a_processor_that_has_it(tiny_file: Path, monkeypatch: pytest
 
 def test_nothing_is_asked_of_a_machine_by_default(tiny_file: Path) -> None:
     require_hardware(load_config(str(tiny_file)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
+def test_a_refused_run_leaves_no_folder(tiny_file: Path, tmp_path: Path) -> None:
+    told = [word for override in (*UNPENALISED, "compile=true") for word in ("--set", override)]
+    done = CliRunner().invoke(train, [str(tiny_file), *told, "--out", str(tmp_path / "run")])
+    assert isinstance(done.exception, ConfigError)
+    assert not (tmp_path / "run").exists()
