@@ -73,8 +73,12 @@ def _game() -> list[Panel]:
         ),
         lines(
             "Critic's accuracy", "percentunit", "Share of reals and of fakes taken for what they are. Between a half "
-            "and 1 both players learn; at 1 the critic has won.",
-            (of(m.ACCURACY, _RUN), f"{{{{of}}}} {_OF}"), most=1,
+            "and 1 both players learn; at 1 the critic has won. With augmentation also how often images are altered.",
+            (
+                f'{of(m.ACCURACY, _RUN)} or label_replace({of(m.AUGMENTATION, _RUN)}, "of", "altered", "", "")',
+                f"{{{{of}}}} {_OF}",
+            ),
+            most=1,
         ),
     ]  # fmt: skip
 
@@ -86,7 +90,7 @@ def _samples() -> list[Panel]:
             (of(m.GRADIENT_NORM, _RUN), f"{{{{player}}}} {_OF}"), runbooks=["LatentserveTrainingNotFinite"],
         ),
         lines(
-            "Gradient penalties", "short", "Zero-centred, without their weight: R1 on reals, R2 on fakes.",
+            "Gradient penalties", "short", "Without their weight: R1 on reals, R2 on fakes, or that between them.",
             (of(m.PENALTY, _RUN), f"{{{{of}}}} {_OF}"),
         ),
         lines(
