@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.contradictions import first_contradiction
 from training.errors import ConfigError
@@ -14,12 +14,20 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Cosine(BaseModel):
-    """A value that moves from `start` to `end` along half a cosine over the run's images."""
+    """A value that moves from `start` to `end` along half a cosine over the run's images, or over a part of them."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     start: Annotated[float, Field(ge=0)]
     end: Annotated[float, Field(ge=0)]
+    since: Fraction = Field(default=0.0, description="Share of the run's images before which it is `start`.")
+    until: Annotated[float, Field(gt=0, le=1)] = Field(default=1.0, description="Share after which it is `end`.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Cosine":
+        if self.since >= self.until:
+            raise ValueError(f"since {self.since:g} is not before until {self.until:g}")
+        return self
 
 
 PENALISED, UNPENALISED = Cosine(start=1.0, end=0.1), Cosine(start=0, end=0)  # gamma, unless it is stated
@@ -55,13 +63,15 @@ class Config(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     recipe: str = Field(description="Name of the recipe; the file's stem unless stated.")
-    data: Literal["digits", "mnist", "files"] = Field(description="Data set to learn; `files`: what --data names.")
+    data: Literal["digits", "ring", "grid", "mnist", "files"] = Field(
+        description="Data set to learn; `files`: what --data names."
+    )
     size: PositiveInt | None = Field(
         default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
     )
     label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
-    network: Literal["dense", "convolutional"] = Field(description="Family of generator and critic.")
-    width: PositiveInt = Field(description="Units (dense) or base channels (convolutional) of both networks.")
+    network: Literal["dense", "convolutional", "mixture"] = Field(description="Family of generator and critic.")
+    width: PositiveInt = Field(description="Units (dense, mixture) or base channels (convolutional) of both networks.")
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
     loss: Literal[
         "minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "relativistic"
@@ -81,6 +91,9 @@ class Config(BaseModel):
         default=(),
         strict=False,
         description="What may be done to images that the critic sees, as often as it overfits.",
+    )
+    noise: Cosine = Field(
+        default=Cosine(start=0, end=0), description="Strongest noise on what the critic sees, in the samples' own unit."
     )
     images: PositiveInt = Field(description="Budget: real images shown to the critic; every schedule spans it.")
     minutes: Annotated[float, Field(gt=0)] | None = Field(
@@ -132,6 +145,8 @@ class Config(BaseModel):
             common |= {"beta1": None, "beta2": None}  # they would mean something else
         return Optimisation(**(common | stated))
 
+
+MAKES = {"dense": ("image", "array"), "convolutional": ("image",), "mixture": ("array",)}  # kinds of samples
 
 # What may differ when a run goes on: it bounds a sitting and decides no weight.
 FREE_TO_CHANGE = {"minutes"}
@@ -186,8 +201,10 @@ def require_fit(config: Config, name: str, kind: str) -> None:
     """See that the networks make what the data set `name` holds. Raises ConfigError."""
     if config.augment and kind != "image":
         raise ConfigError(f"`augment`: is for images; {name} holds samples that are {kind}")
-    if kind != "image":
-        raise ConfigError(f"`network`: {config.network} makes images; {name} holds samples that are {kind}")
+    makes = MAKES[config.network]
+    if kind not in makes:
+        made = " or ".join(f"{one}s" for one in makes)
+        raise ConfigError(f"`network`: {config.network} makes {made}; {name} holds samples that are {kind}")
 
 
 def first_difference(old: Config, new: Config) -> str | None:

@@ -23,7 +23,7 @@ from service.packing.describe import Kind, SampleHints, describe_samples
 from service.packing.probes import golden_inputs
 from service.packing.real import keep_real
 from training import checkpoint, networks
-from training.data import Description, load
+from training.data import AT_HAND, Description, load
 from training.errors import DataError, ExportError
 from training.run import CHECKPOINT, open_run
 
@@ -31,7 +31,6 @@ OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
 REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
-WITHOUT_FOLDER = {"digits"}  # data that is at hand wherever the training extra is
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def export_run(
     header = checkpoint.read_header(run / CHECKPOINT)
     dataset = Description(**header["dataset"])
     real = None
-    if data is not None or config.data in WITHOUT_FOLDER:
+    if data is not None or config.data in AT_HAND:
         loaded = load(config.data, data, size=config.size, label=config.label)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
@@ -74,7 +73,8 @@ def export_run(
         labels=dataset.label_names or None,
         label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
         critic=critic if config.packing == 1 else None,
-        value_range=(-1.0, 1.0),
+        kind=dataset.kind,
+        value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
         license_id=license_id,
         reference_samples=reference_samples,
         real=real,

@@ -23,7 +23,8 @@ from training.schedules import cosine, ema_decay
 from training.step import Game, clip_weights, update
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
-GRID = 64  # samples of a grid at the least
+GRID = 64  # images of a grid at the least
+POINTS = 2_500  # samples of a plot
 DIVERSITY_ROWS = 20  # samples a label that diversity is measured on
 
 
@@ -71,7 +72,7 @@ def train(
     if (run / CHECKPOINT).exists():
         checkpoint.load(run / CHECKPOINT, state, dataset.description)
     else:
-        report.save_grid(dataset.take(slice(0, 100)), run / "reals.png")
+        report.save_samples(dataset.take(slice(0, 100 if dataset.kind == "image" else POINTS)), run / "reals.png")
     if config.compile:
         # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
         generator.compile()
@@ -87,8 +88,9 @@ def train(
 
     def snapshot() -> None:
         checkpoint.save(run / CHECKPOINT, state, dataset.description)
-        grid, _ = fixed_samples(average, config, kinds, rows=max(kinds, -(-GRID // kinds)))
-        report.save_grid(grid, run / f"samples-{state.images_seen:09d}.png")
+        rows = max(kinds, -(-GRID // kinds)) if dataset.kind == "image" else -(-POINTS // kinds)
+        samples, _ = fixed_samples(average, config, kinds, rows)
+        report.save_samples(samples, run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")
 
     with report.Bar(config.images, state.images_seen) as bar:
@@ -103,7 +105,9 @@ def train(
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
             rows = batch_rows(len(dataset), config.batch, config.seed, state.images_seen)
-            parts = game.parts(torch.from_numpy(dataset.take(rows.numpy())), labels[rows], state.augmentation)
+            parts = game.parts(
+                torch.from_numpy(dataset.take(rows.numpy())), labels[rows], state.augmentation, scheduled("noise")
+            )
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
             # Update the critic.
@@ -198,11 +202,13 @@ def construct(config: Config, dataset: Description, device: torch.device) -> Sta
 
 def batch_rows(count: int, batch: int, seed: int, images_seen: int) -> Tensor:
     """Rows of the next batch, int64 [batch]: epochs follow one another without a gap, each in its own order."""
-    positions = range(images_seen, images_seen + batch)
-    return torch.tensor([epoch_order(count, seed, at // count)[at % count] for at in positions])
+    epochs = range(images_seen // count, (images_seen + batch - 1) // count + 1)
+    start = images_seen % count
+    orders = [epoch_order(count, seed, epoch) for epoch in epochs]
+    return torch.from_numpy(np.concatenate(orders)[start : start + batch] if orders[1:] else orders[0][start:][:batch])
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=20)  # two of each of ten seeds that train side by side
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A permutation of the rows, int64 [count]: a function of the seed and of the epoch, so that it needs no state."""
     return np.random.default_rng((seed, epoch)).permutation(count)
@@ -222,7 +228,7 @@ def update_average(average: nn.Module, generator: nn.Module, decay: float) -> No
 def fixed_samples(
     average: nn.Module, config: Config, labels: int, rows: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Samples float32 [labels * rows, C, H, W] and their labels int64, `rows` of each: a run's latents never change."""
+    """Samples float32 [labels * rows, *shape] and their labels int64, `rows` of each: a run's latents never change."""
     latents = np.random.default_rng(config.seed).standard_normal((labels * rows, config.latent), np.float32)
     device = next(average.parameters()).device
     label = torch.arange(labels).repeat_interleave(rows)

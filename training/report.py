@@ -160,6 +160,20 @@ class Bar:
             print(line, file=sys.stderr, flush=True)
 
 
+def save_samples(samples: NDArray[np.float32], path: Path) -> None:
+    """Write a picture of samples: images [N, C, H, W] as a grid, others [N, ...] as points, by two numbers of each."""
+    if samples.ndim == 4:
+        save_grid(samples, path)
+        return
+    from matplotlib.figure import Figure  # slow to import, and not needed for images
+
+    numbers = samples.reshape(len(samples), -1)
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    axis = figure.subplots()
+    axis.scatter(numbers[:, 0], numbers[:, 1] if numbers.shape[1] > 1 else np.zeros(len(numbers)), s=2, linewidths=0)
+    figure.savefig(path)
+
+
 def save_grid(images: NDArray[np.float32], path: Path) -> None:
     """Write images [N, C, H, W] in [-1, 1] (C is 1, 3 or 4) as one square PNG, enlarged to be looked at."""
     sheet = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1))), 0, -1)

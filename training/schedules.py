@@ -6,8 +6,10 @@ from training.config import Cosine
 
 
 def cosine(schedule: Cosine, images_seen: int, images: int) -> float:
-    """From `start` at 0 images to `end` at `images` along half a cosine (Loshchilov & Hutter 2017, equation 5)."""
-    progress = min(images_seen / images, 1.0)
+    """From `start` to `end` along half a cosine (Loshchilov & Hutter 2017, equation 5), over all of `images` images or
+    the part of them that the schedule names."""
+    progress = (images_seen / images - schedule.since) / (schedule.until - schedule.since)
+    progress = min(max(progress, 0.0), 1.0)
     return schedule.end + (schedule.start - schedule.end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
-from training import optimizers
+from training import noise, optimizers
 from training.augmentation import Alteration
 from training.config import Config
 from training.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
@@ -31,6 +31,7 @@ class Part:
         label: int64 [n].
         z: float32 [n, latent].
         place: float32 [n] in [0, 1], of the gradient penalty's samples between fakes and reals; only where it is used.
+        noise: float32 [n, *shape] on reals, and on fakes, that the critic sees; only where there is any.
         altered: what is done to reals, and to fakes, before the critic sees them; only where there is augmentation.
         fake: the generator's for z, kept from the critic's turn.
     """
@@ -39,6 +40,7 @@ class Part:
     label: Tensor
     z: Tensor
     place: Tensor | None = None
+    noise: tuple[Tensor, Tensor] | None = None
     altered: tuple[Alteration, Alteration] | None = None
     fake: Tensor | None = None
 
@@ -72,10 +74,11 @@ class Game:
         self.generator, self.critic = generator, critic
         self.device = device
 
-    def parts(self, real: Tensor, label: Tensor, probability: float) -> list[Part]:
+    def parts(self, real: Tensor, label: Tensor, probability: float, strongest: float = 0.0) -> list[Part]:
         """Draw all that a step leaves to chance, for the whole batch at once, and cut it.
 
-        `probability` is that of each alteration of real float32 [B, *shape] and of its fakes.
+        `probability` is that of each alteration of real float32 [B, *shape] and of its fakes, `strongest` the standard
+        deviation of the strongest noise on them.
         """
         config = self.config
         count = config.accumulate
@@ -84,6 +87,10 @@ class Game:
         if config.gradient_penalty:
             for part, place in zip(parts, torch.rand(config.batch).to(self.device).chunk(count), strict=True):
                 part.place = place
+        if strongest > 0:
+            noises = (noise.draw(strongest, real.shape).to(self.device).chunk(count) for _ in range(2))
+            for part, on in zip(parts, zip(*noises, strict=True), strict=True):
+                part.noise = on
         if config.augment:
             both = (
                 Alteration.draw(config.augment, probability, config.batch, *real.shape[2:]).to(self.device).split(count)
@@ -138,8 +145,10 @@ class Game:
         return Cost(loss, {"generator_loss": loss})
 
     def seen(self, part: Part, samples: Tensor, side: int) -> Tensor:
-        """What the critic sees of reals (side 0) or fakes (1): samples float32, altered where there is augmentation."""
+        """What the critic sees of reals (side 0) or fakes (1): samples float32, with noise and alterations, if any."""
         samples = samples.float()
+        if part.noise is not None:
+            samples = samples + part.noise[side]
         return samples if part.altered is None else part.altered[side](samples)
 
     def score(self, sample: Tensor, label: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from training.errors import ConfigError
 
 
 def test_every_recipe_loads_under_its_name() -> None:
-    assert recipes() == ["digits", "mnist"]
+    assert recipes() == ["digits", "grid", "mnist", "ring"]
     for recipe in recipes():
         assert load_config(recipe).recipe == recipe
 
@@ -28,7 +28,7 @@ def test_set_changes_fields_and_inner_fields() -> None:
         ("lr.stop=1", "unknown key `lr.stop`"),
         ("lr=1", "`lr`: "),
         ("images.low=1", "`images` has no fields"),
-        ("network=transformer", "`network`: Input should be 'dense' or 'convolutional'"),
+        ("network=transformer", "`network`: Input should be 'dense', 'convolutional' or 'mixture'"),
         ("images", "expected key=value"),
         ("images=[", "not YAML"),
         ("lr.end=.nan", "`lr.end`: Input should be a finite number"),
@@ -52,7 +52,7 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: str) -> None
 
 
 def test_an_unknown_recipe_or_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no recipe `cifar`: choose one of digits, mnist"):
+    with pytest.raises(ConfigError, match="no recipe `cifar`: choose one of digits, grid, mnist, ring"):
         load_config("cifar")
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file"):
         load_config(str(tmp_path / "absent.yaml"))

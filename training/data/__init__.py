@@ -6,14 +6,15 @@ of pictures and WAV files everything up to a GiB, and beyond it what is looked a
 
 from pathlib import Path
 
-from training.data import arrays, digits, hub, idx, pictures, sounds, tabular_files
+from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, tabular_files
 from training.data.dataset import Dataset, Description
 from training.data.folders import Split, comes_in_two
 from training.errors import DataError
 
-__all__ = ["Dataset", "Description", "Split", "load"]
+__all__ = ["AT_HAND", "Dataset", "Description", "Split", "load"]
 
 MNIST_CLASSES = 10
+AT_HAND = ("digits", *mixtures.MIXTURES)  # what needs no path, wherever the training extra is
 
 
 def load(
@@ -22,9 +23,9 @@ def load(
     """Load a split of a data set by its name.
 
     Args:
-        name: `digits` needs no path, `mnist` is a folder of IDX files, `files` is whatever lies at the path: a folder
-            of pictures, of WAV files, or of one folder a class; IDX files; `.npy`, `.npz`, `.csv`, `.csv.gz`,
-            `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
+        name: `digits`, `ring` and `grid` need no path, `mnist` is a folder of IDX files, `files` is whatever lies
+            at the path: a folder of pictures, of WAV files, or of one folder a class; IDX files; `.npy`, `.npz`,
+            `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
         path: Where it is.
         split: `test` is the held-out part, of data sets that have one.
         size: Side in pixels that pictures are brought to, or frames that audio is cut into.
@@ -33,11 +34,12 @@ def load(
     Raises:
         DataError: Names the file, folder, column or option that is missing, superfluous, or not what it should be.
     """
-    if name == "digits":
+    if name in AT_HAND:
         if path is not None:
-            raise DataError("--data: `digits` ships with scikit-learn and takes no folder")
+            origin = "ships with scikit-learn" if name == "digits" else "is drawn by code"
+            raise DataError(f"--data: `{name}` {origin} and takes no folder")
         _refuse(name, size=size, label=label)
-        return digits.load(split)
+        return digits.load(split) if name == "digits" else mixtures.load(name, split)
     if path is None:
         raise DataError(f"--data: `{name}` needs a {'folder of IDX files' if name == 'mnist' else 'file or a folder'}")
     if name == "mnist":

@@ -8,10 +8,11 @@ from torch import nn
 
 from training.config import Config
 from training.data import Description
-from training.networks import convolutional, dense
+from training.networks import convolutional, dense, mixture
+from training.networks.scale import ScaledCritic, ScaledGenerator
 from training.packing import PackedCritic
 
-FAMILIES: dict[str, ModuleType] = {"convolutional": convolutional, "dense": dense}
+FAMILIES: dict[str, ModuleType] = {"convolutional": convolutional, "dense": dense, "mixture": mixture}
 
 
 def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
@@ -20,6 +21,11 @@ def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
     shape, labels = dataset.shape, len(dataset.label_names)
     generator = family.Generator(config.latent, config.width, shape, labels)
     if config.packing == 1:
-        return generator, family.Critic(config.width, shape, labels)
-    packed = family.Critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
-    return generator, PackedCritic(packed, shape, labels, config.packing)
+        critic = family.Critic(config.width, shape, labels)
+    else:
+        packed = family.Critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
+        critic = PackedCritic(packed, shape, labels, config.packing)
+    if dataset.kind == "array" and dataset.mean is not None and dataset.std is not None:
+        scale = (dataset.mean, dataset.std, shape)
+        return ScaledGenerator(generator, *scale), ScaledCritic(critic, *scale)
+    return generator, critic

@@ -1,4 +1,4 @@
-"""Fully connected generator and critic, for small images."""
+"""Fully connected generator and critic, for small images and arrays."""
 
 from math import prod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Generator(nn.Module):
-    """(z [B, latent], label [B] int64) -> sample [B, C, H, W] in [-1, 1]."""
+    """(z [B, latent], label [B] int64) -> sample [B, *shape]: of images, [C, H, W], in [-1, 1]."""
 
     def __init__(self, latent: int, width: int, shape: list[int], labels: int) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Generator(nn.Module):
             nn.Linear(width, width),
             nn.LeakyReLU(0.2),
             nn.Linear(width, prod(shape)),
-            nn.Tanh(),
+            nn.Tanh() if len(shape) == 3 else nn.Identity(),
             nn.Unflatten(1, shape),
         )
 
@@ -28,7 +28,7 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """(sample [B, C, H, W], label [B] int64) -> (score [B], features [B, width]).
+    """(sample [B, *shape], label [B] int64) -> (score [B], features [B, width]).
 
     The label enters by projection: score = w·features + <embedding(label), features> (Miyato & Koyama 2018).
     """
