@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploy.names import JOB, TRAINING_JOB
+from deploy.names import GPU_JOB, JOB, TRAINING_JOB
 from deploy.windows import Times, duration
 
 _CONFIGURATION = """\
@@ -31,10 +31,15 @@ scrape_configs:
   - job_name: {training}
     file_sd_configs:
       - files: [training/*.json]
+  # NVIDIA's dcgm-exporter on the machines of the replicas: [{{"targets": ["gpu-machine:9400"]}}]
+  - job_name: {gpus}
+    file_sd_configs:
+      - files: [gpus/*.json]
 """
 
 
 def prometheus_configuration(times: Times, rule_files: Iterable[str]) -> str:
     """The content of `prometheus.yml`."""
     files = "\n".join(f"  - {name}" for name in sorted(rule_files))
-    return _CONFIGURATION.format(scrape=duration(times.scrape), files=files, job=JOB, training=TRAINING_JOB)
+    jobs = {"job": JOB, "training": TRAINING_JOB, "gpus": GPU_JOB}
+    return _CONFIGURATION.format(scrape=duration(times.scrape), files=files, **jobs)

@@ -9,6 +9,7 @@ from training import metrics as training
 
 JOB = "latentserve"  # of the scrapes of servers: a replica that another job scrapes too is counted once
 TRAINING_JOB = "training"
+GPU_JOB = "gpus"
 
 
 def series(metric: Counter | Gauge | Histogram) -> str:

@@ -35,7 +35,7 @@ def service(runbooks: str) -> str:
             Section("Latency by stage", _latency()),
             Section("Batches and queue", _batches()),
             Section("Replicas and versions", _replicas()),
-            Section("GPUs, where dcgm-exporter is scraped", _gpus(), folded=True),
+            Section("GPUs, where prometheus.yml finds their exporters", _gpus(), folded=True),
         ],
         runbooks=runbooks,
     )

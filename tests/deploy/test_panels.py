@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.panels.scene import prometheus, training
-from deploy.names import TRAINING_JOB
+from deploy.names import GPU_JOB, TRAINING_JOB
 from deploy.rules import rule_files
 from deploy.windows import Times
 from tests.deploy.panels import empty, read
@@ -59,7 +59,7 @@ def test_gpus(rules: list[Path], tmp_path: Path):
     variables = [one for one in service["templating"]["list"] if one["type"] != "query"]
     with ExitStack() as running:
         port = running.enter_context(_exporter())
-        url = running.enter_context(prometheus(tmp_path / "prometheus", rules, SCRAPE, {"dcgm": [port]}))
+        url = running.enter_context(prometheus(tmp_path / "prometheus", rules, SCRAPE, {GPU_JOB: [port]}))
         assert still_empty(url, {**service, "panels": [row], "templating": {"list": variables}}) == []
 
 
