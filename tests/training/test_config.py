@@ -28,7 +28,7 @@ def test_set_changes_fields_and_inner_fields() -> None:
         ("lr.stop=1", "unknown key `lr.stop`"),
         ("lr=1", "`lr`: "),
         ("images.low=1", "`images` has no fields"),
-        ("network=transformer", "`network`: Input should be 'dense', 'convolutional' or 'mixture'"),
+        ("network=transformer", "`network`: Input should be 'residual', 'convolutional'"),
         ("images", "expected key=value"),
         ("images=[", "not YAML"),
         ("lr.end=.nan", "`lr.end`: Input should be a finite number"),
@@ -40,6 +40,12 @@ def test_a_wrong_set_is_named_in_one_line(override: str, words: str) -> None:
         load_config("digits", (override,))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_images_get_residual_networks_unless_others_are_stated(tiny_file: Path, tmp_path: Path) -> None:
+    unstated = tiny_file.read_text().replace("network: dense\n", "")
+    (tmp_path / "unstated.yaml").write_text(unstated)
+    assert load_config(str(tmp_path / "unstated.yaml")).network == "residual"
 
 
 @pytest.mark.parametrize("content", ["", "- a\n- b", "data: [", "\x00", "data: digits"])

@@ -33,7 +33,7 @@ RANDOM = {
 }
 
 
-@pytest.fixture(scope="module", params=["dense", "convolutional"])
+@pytest.fixture(scope="module", params=["dense", "convolutional", "residual"])
 def run(
     request: pytest.FixtureRequest, tiny: Config, digits: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

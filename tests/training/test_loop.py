@@ -34,7 +34,7 @@ def assert_equal(one: Path, other: Path) -> None:
         assert torch.equal(tensor, second[name]), name
 
 
-@pytest.fixture(params=["dense relativistic", "convolutional non-saturating"])
+@pytest.fixture(params=["dense relativistic", "convolutional non-saturating", "residual relativistic"])
 def config(request: pytest.FixtureRequest, tiny: Config) -> Config:
     network, loss = request.param.split()
     return tiny.model_copy(update={"network": network, "loss": loss})

@@ -6,7 +6,7 @@ of pictures and WAV files everything up to a GiB, and beyond it what is looked a
 
 from pathlib import Path
 
-from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, tabular_files
+from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, stacked, tabular_files
 from training.data.dataset import Dataset, Description
 from training.data.folders import Split, comes_in_two
 from training.errors import DataError
@@ -23,9 +23,9 @@ def load(
     """Load a split of a data set by its name.
 
     Args:
-        name: `digits`, `ring` and `grid` need no path, `mnist` is a folder of IDX files, `files` is whatever lies
-            at the path: a folder of pictures, of WAV files, or of one folder a class; IDX files; `.npy`, `.npz`,
-            `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
+        name: `digits`, `ring` and `grid` need no path, `mnist` and `stacked-mnist` are a folder of IDX files, `files`
+            is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a class; IDX files;
+            `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
         path: Where it is.
         split: `test` is the held-out part, of data sets that have one.
         size: Side in pixels that pictures are brought to, or frames that audio is cut into.
@@ -41,10 +41,12 @@ def load(
         _refuse(name, size=size, label=label)
         return digits.load(split) if name == "digits" else mixtures.load(name, split)
     if path is None:
-        raise DataError(f"--data: `{name}` needs a {'folder of IDX files' if name == 'mnist' else 'file or a folder'}")
-    if name == "mnist":
+        needed = "folder of IDX files" if name.endswith("mnist") else "file or a folder"
+        raise DataError(f"--data: `{name}` needs a {needed}")
+    if name.endswith("mnist"):
         _refuse(name, size=size, label=label)
-        return idx.load(name, path, split, MNIST_CLASSES)
+        mnist = idx.load(name, path, split, MNIST_CLASSES)
+        return stacked.load(name, mnist, split) if name == "stacked-mnist" else mnist
     dataset = hub.load(path, split, size, label) if hub.is_name(path) else _load_path(path, split, size, label)
     if len(dataset) < 2:
         raise DataError(f"{path}: one sample; there is nothing to learn from less than two")

@@ -8,11 +8,16 @@ from torch import nn
 
 from training.config import Config
 from training.data import Description
-from training.networks import convolutional, dense, mixture
+from training.networks import convolutional, dense, mixture, residual
 from training.networks.scale import ScaledCritic, ScaledGenerator
 from training.packing import PackedCritic
 
-FAMILIES: dict[str, ModuleType] = {"convolutional": convolutional, "dense": dense, "mixture": mixture}
+FAMILIES: dict[str, ModuleType] = {
+    "convolutional": convolutional,
+    "dense": dense,
+    "mixture": mixture,
+    "residual": residual,
+}
 
 
 def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:

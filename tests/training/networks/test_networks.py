@@ -11,7 +11,7 @@ def described(*shape: int) -> Description:
     return Description("any", "", list(shape), ["a", "b", "c"], [1, 1, 1])
 
 
-@pytest.fixture(params=["dense", "convolutional"])
+@pytest.fixture(params=["dense", "convolutional", "residual"])
 def config(request: pytest.FixtureRequest, tiny: Config) -> Config:
     return tiny.model_copy(update={"network": request.param})
 
