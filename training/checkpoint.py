@@ -7,7 +7,7 @@ and of the images seen. Nothing is pickled.
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class State:
     images_seen: int = 0
     seconds: float = 0.0  # spent training, over all sittings
     augmentation: float = 0.0  # probability of each alteration of what the critic sees
+    pretrained: list[str] = field(default_factory=list)  # SHA-256 of the files of weights that it began from
 
 
 NETWORKS = ("generator", "critic", "average")
@@ -57,6 +58,7 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "images_seen": state.images_seen,
         "seconds": state.seconds,
         "augmentation": state.augmentation,
+        "pretrained": state.pretrained,
         "dataset": asdict(dataset),
     }
     partial = path.with_suffix(".partial")
@@ -75,6 +77,9 @@ def load(path: Path, state: State, dataset: Description) -> None:
     header, tensors = _read(path)
     if header["dataset"] != asdict(dataset):
         raise RunError(f"{path}: this run was trained on other data than --data holds now")
+    began = header.get("pretrained", [])
+    if state.pretrained and state.pretrained != began:
+        raise RunError(f"{path}: this run began from other weights than --init holds now")
     for network in NETWORKS:
         _fill(getattr(state, network), tensors, network, path)
     for network in ("generator", "critic"):
@@ -92,6 +97,7 @@ def load(path: Path, state: State, dataset: Description) -> None:
     torch.set_rng_state(tensors["rng"])
     state.images_seen, state.seconds = header["images_seen"], header["seconds"]
     state.augmentation = header.get("augmentation", 0.0)
+    state.pretrained = began
 
 
 def load_networks(path: Path, **networks: nn.Module) -> None:

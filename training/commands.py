@@ -29,6 +29,14 @@ def training_extra() -> Iterator[None]:
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one field; lr.end=1e-5 for inner ones."
 )
 @click.option(
+    "--init",
+    "weights",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Begin from these weights: a run's checkpoint.safetensors, or state dicts in .safetensors, .pt or .pth.",
+)
+@click.option(
     "--out", "run", required=True, type=click.Path(path_type=Path), help="Run folder; an existing one resumes."
 )
 @click.option(
@@ -37,7 +45,14 @@ def training_extra() -> Iterator[None]:
     metavar="PORT",
     help="Serve the last line of stats.jsonl to Prometheus on 127.0.0.1 while training; 0 takes a free port.",
 )
-def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path, metrics_port: int | None) -> None:
+def train(
+    recipe: str,
+    data: Path | None,
+    overrides: tuple[str, ...],
+    weights: tuple[Path, ...],
+    run: Path,
+    metrics_port: int | None,
+) -> None:
     """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
@@ -50,6 +65,7 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path,
       latentserve train digits --out runs/digits
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
+      latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
     """
     with training_extra(), ExitStack() as stack:
@@ -67,23 +83,25 @@ def train(recipe: str, data: Path | None, overrides: tuple[str, ...], run: Path,
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
-        from training import loop
+        from training import loop, pretrained
         from training.hardware import require_hardware
         from training.interrupt import interruptible
         from training.run import images_seen, prepare
 
         require_hardware(config)
+        initial = pretrained.read(weights, config, dataset.description) if weights else None
         prepare(run, config)
         if images_seen(run) >= config.images:
             click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
         interrupt = stack.enter_context(interruptible())
-        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks)
+        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial)
     if seen >= config.images:
         click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
         return
     words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
     words += [word for override in overrides for word in ("--set", override)]
+    words += [word for file in weights for word in ("--init", str(file))]
     words += [*(["--metrics-port", str(metrics_port)] if metrics_port is not None else []), "--out", str(run)]
     click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {shlex.join(words)}")
 

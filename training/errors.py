@@ -23,6 +23,10 @@ class MetricsPortError(TrainingError):
     """A port that the metrics of a run cannot be served at."""
 
 
+class WeightsError(TrainingError):
+    """A file of pre-trained weights that cannot be read, or is of other networks."""
+
+
 class DivergedError(TrainingError):
     """Losses or gradients that are no longer finite numbers."""
 

@@ -84,6 +84,7 @@ def export_run(
             recipe=config.recipe,
             seed=config.seed,
             images_seen=header["images_seen"],
+            pretrained_sha256=header.get("pretrained") or None,
             code_revision=code_revision(),
         ),
     )

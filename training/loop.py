@@ -18,6 +18,7 @@ from training.checkpoint import State
 from training.config import Config
 from training.data import Dataset, Description
 from training.errors import DivergedError
+from training.pretrained import Pretrained
 from training.run import CHECKPOINT
 from training.schedules import cosine, ema_decay
 from training.step import Game, clip_weights, update
@@ -34,6 +35,7 @@ def train(
     run: Path,
     interrupted: Callable[[], bool] = lambda: False,
     sinks: Sequence[report.Sink] = (),
+    initial: Pretrained | None = None,
 ) -> int:
     """Train until the budget is spent, or until asked to stop, and return the images seen.
 
@@ -45,9 +47,10 @@ def train(
         run: Existing folder; a checkpoint in it is continued exactly, whatever interrupted it.
         interrupted: Asked between two steps; True saves and returns.
         sinks: Told each line of stats.jsonl, those of earlier sittings first. They change no weight.
+        initial: What a new run's networks begin from; None: from the seed alone.
 
     Raises:
-        RunError: The checkpoint is unreadable or of another data set.
+        RunError: The checkpoint is unreadable, of another data set, or of a run that began from other weights.
         DivergedError: NONFINITE_LIMIT steps on end were not finite. The last checkpoint is kept.
     """
     # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
@@ -60,6 +63,8 @@ def train(
 
     # Construct networks, optimisers and the average.
     state = construct(config, dataset.description, device)
+    if initial is not None:
+        initial.fill(state)
     generator, critic, average = state.generator, state.critic, state.average
     chosen_for = (
         (state.generator_optimizer, config.generator_optimisation),

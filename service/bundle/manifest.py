@@ -155,6 +155,7 @@ class Lineage(_Part):
     recipe: str | None = None
     seed: int | None = None
     images_seen: int | None = None
+    pretrained_sha256: list[Sha256] | None = None  # files of weights that training began from
     code_revision: str | None = None
     evaluation: dict[str, JsonValue] | None = None
 

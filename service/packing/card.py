@@ -21,6 +21,7 @@ def model_card(manifest: Manifest, golden: Golden, reference: Reference) -> str:
         "Recipe": lineage.recipe or "not stated",
         "Seed": "not stated" if lineage.seed is None else str(lineage.seed),
         "Images seen": "not stated" if lineage.images_seen is None else f"{lineage.images_seen:,}",
+        **({"SHA-256 of the weights it began from": _listed(began)} if (began := lineage.pretrained_sha256) else {}),
         "Code revision": lineage.code_revision or "not stated",
         "ONNX operator set": str(manifest.onnx.opset),
         "Critic": "yes" if manifest.onnx.critic else "no",
