@@ -13,15 +13,14 @@ import numpy as np
 
 from service.bundle import read_bundle
 from service.client import Client
-from service.encoding import arrays, images
-from service.encoding.documents import Csv
+from service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, media_types, written_as
 from service.encoding.provenance import Provenance
 from service.errors import InvalidError, LatentserveError
 from service.sampling.engine import Engine
 from service.sampling.latents import SEED_LIMIT
 from service.sampling.request import RowsRequest
 
-_MEDIA = {".png": "image/png", ".webp": "image/webp", ".npy": "application/x-npy", ".csv": "text/csv"}
+_MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
 _BATCH = 64
 
 
@@ -32,7 +31,10 @@ _BATCH = 64
 @click.option("--label", help="Of all samples: a name, or an index. Default: drawn as in the training data.")
 @click.option("--truncation", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="File: .png, .webp (a sheet), .npy or .csv."
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File: .png, .webp (a sheet), .wav (end to end), .npy or .csv.",
 )
 def sample(source: str, n: int, seed: int | None, label: str | None, truncation: float, out: Path) -> None:
     """Draw samples into a file.
@@ -55,7 +57,7 @@ def sample(source: str, n: int, seed: int | None, label: str | None, truncation:
                     _MEDIA[form], file, n=n, seed=seed, label=_plain(label), truncation=truncation, deterministic=True
                 )
             else:
-                _draw(Path(source), file, form, n, seed, label, truncation)
+                _draw(Path(source), file, _MEDIA[form], n, seed, label, truncation)
         Path(part).chmod(0o644)
         Path(part).replace(out)
     except BaseException:
@@ -64,34 +66,22 @@ def sample(source: str, n: int, seed: int | None, label: str | None, truncation:
     click.echo(f"{out}: {n} samples of seed {seed}")
 
 
-def _draw(bundle: Path, file: BinaryIO, form: str, n: int, seed: int, label: str | None, truncation: float) -> None:
+def _draw(bundle: Path, file: BinaryIO, media: str, n: int, seed: int, label: str | None, truncation: float) -> None:
     """Samples of a bundle, a batch at a time."""
     engine = Engine(read_bundle(bundle), threads=os.cpu_count() or 1)
     manifest = engine.bundle.manifest
+    spec = manifest.sample
+    if media not in media_types(spec):
+        what = {CSV: "no table", WAV: "no audio of [channels, frames]"}.get(media, "no images")
+        raise LatentserveError(f"{bundle}: its samples are {what}; write them to a .npy file")
     labels = None if label is None else np.full(n, _index(label, manifest.labels), np.int64)
     request = RowsRequest(n=n, seed=seed, labels=labels, truncation=truncation)
-    batches = (
-        engine.generate(*request.inputs(manifest, start, min(_BATCH, n - start))) for start in range(0, n, _BATCH)
-    )
-    spec = manifest.sample
-    if form == ".npy":
-        file.write(arrays.npy_header((n, *spec.shape), "float32"))
-        for samples in batches:
-            file.write(arrays.raw(samples, spec, "float32"))
-        return
-    if form == ".csv":
-        if spec.kind != "table":
-            raise LatentserveError(f"{bundle}: its samples are no table; write them to a .npy file")
-        document = Csv(spec)
-        file.write(document.opening())
-        for samples in batches:
-            file.write(document.rows(samples, None))
-        return
-    if spec.kind != "image" or spec.value_range is None:
-        raise LatentserveError(f"{bundle}: its samples are no images; write them to a .npy file")
-    pictures = np.concatenate([images.to_uint8(samples, spec.value_range) for samples in batches])
-    made_by = Provenance(manifest.name, manifest.version, seed, 0)
-    file.write(images.encode(images.contact_sheet(pictures), made_by, "webp" if form == ".webp" else "png"))
+    document = written_as(media, n, spec, Provenance(manifest.name, manifest.version, seed, 0))
+    file.write(document.opening())
+    for start in range(0, n, _BATCH):
+        samples = engine.generate(*request.inputs(manifest, start, min(_BATCH, n - start)))
+        file.write(document.rows(samples, None))
+    file.write(document.closing())
 
 
 def _plain(label: str | None) -> str | int | None:

@@ -13,12 +13,13 @@ import orjson
 from numpy.typing import NDArray
 
 from service.bundle import SampleSpec
-from service.encoding import arrays, images, tables
+from service.encoding import arrays, audio, images, tables
 from service.encoding.provenance import Provenance
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
 CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"
+WAV = "audio/wav"
 
 Labels = NDArray[np.int64]
 
@@ -31,7 +32,7 @@ def media_types(spec: SampleSpec) -> Sequence[str]:
         return (JSON, PNG, WEBP, NPY, RAW)
     if spec.kind == "table":
         return (JSON, CSV, ARROW, NPY, RAW) if _ARROW_IS_THERE else (JSON, CSV, NPY, RAW)
-    return (JSON, NPY, RAW)
+    return (JSON, WAV, NPY, RAW) if audio.is_wav(spec) else (JSON, NPY, RAW)
 
 
 class Document(Protocol):
@@ -199,3 +200,43 @@ class Sheet:
     def closing(self) -> bytes:
         """The picture."""
         return images.encode(images.contact_sheet(np.concatenate(self._pictures)), self._provenance, self._form)
+
+
+class Wav:
+    """A WAV file with the samples end to end, each as long as the next."""
+
+    cheap = False
+    dtype: arrays.Dtype = "float32"
+
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance) -> None:
+        self._spec = spec
+        self._opening = audio.wav_header(n, spec, provenance)
+        self.headers: Sequence[tuple[bytes, bytes]] = [
+            (b"content-type", WAV.encode()),
+            (b"content-length", b"%d" % (len(self._opening) + audio.data_bytes(n, spec))),
+        ]
+
+    def opening(self) -> bytes:
+        """The chunks before the values."""
+        return self._opening
+
+    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+        """The values."""
+        return audio.pcm(cast("NDArray[np.float32]", samples), self._spec)
+
+    def closing(self) -> bytes:
+        """Nothing."""
+        return b""
+
+
+def written_as(
+    media: str, n: int, spec: SampleSpec, provenance: Provenance, dtype: arrays.Dtype = "float32"
+) -> Document:
+    """What writes n samples as a media type of `media_types`; all but JSON, which tells of the request, too."""
+    if media in (PNG, WEBP):
+        return Sheet(media, spec, provenance)
+    if media == WAV:
+        return Wav(n, spec, provenance)
+    if media in (CSV, ARROW):
+        return Csv(spec) if media == CSV else Arrow(spec)
+    return Values(media, n, spec, dtype)

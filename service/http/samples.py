@@ -11,21 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from service.encoding.documents import (
-    ARROW,
-    CSV,
-    NPY,
-    PNG,
-    RAW,
-    WEBP,
-    Arrow,
-    Csv,
-    Document,
-    Json,
-    Sheet,
-    Values,
-    media_types,
-)
+from service.encoding.audio import most_samples
+from service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, media_types, written_as
 from service.encoding.provenance import Provenance
 from service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
 from service.http.answer import Answer, Stream
@@ -143,6 +130,8 @@ class Samples:
             raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
         if media in (PNG, WEBP) and wanted.n > SHEET_LIMIT:
             raise TooLargeError(f"n: {wanted.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
+        if media == WAV and wanted.n > most_samples(spec):
+            raise TooLargeError(f"n: {wanted.n} samples were asked for; a WAV file holds {most_samples(spec)} of them")
         return media, wanted
 
     async def _first(self, rows: AsyncGenerator[Rows]) -> Rows:
@@ -206,14 +195,10 @@ class Samples:
 def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) -> Document:
     """The answer to be written."""
     spec = model.bundle.manifest.sample
-    if media in (RAW, NPY):
-        return Values(media, wanted.n, spec, body.dtype)
-    if media in (CSV, ARROW):
-        return Csv(spec) if media == CSV else Arrow(spec)
     seed = wanted.seed if wanted.latents is None else None
     provenance = Provenance(model.name, model.version, seed, wanted.offset)
-    if media in (PNG, WEBP):
-        return Sheet(media, spec, provenance)
+    if media != JSON:
+        return written_as(media, wanted.n, spec, provenance, body.dtype)
     fields: dict[str, object] = {"model": model.name, "version": model.version, "n": wanted.n}
     if seed is not None:
         fields |= {"seed": seed, "offset": wanted.offset, "truncation": wanted.truncation}

@@ -149,6 +149,12 @@ def test_pictures_of_a_model_that_makes_none(server: Server) -> None:
     assert_problem(server.samples(accept="image/png", model="plain"), 406, "not-acceptable")
 
 
+@pytest.mark.parametrize("model", ["toy", "plain"])
+def test_sounds_of_a_model_that_makes_none(server: Server, model: str) -> None:
+    detail = assert_problem(server.samples(accept="audio/wav", model=model), 406, "not-acceptable")["detail"]
+    assert "'audio/wav' can be served; application/json, " in detail
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", "json"])
 def test_another_content_type(server: Server, kind: str) -> None:
     answer = server.http.post("/v1/samples", content=b'{"model":"toy"}', headers={"Content-Type": kind})

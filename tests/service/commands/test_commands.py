@@ -221,6 +221,8 @@ def test_sample_refuses(run: Callable[..., Ended], bundle: Path, plain_bundle: P
     assert_refused(run("sample", bundle, "--out", tmp_path / "x.gif"), ".gif", ".png")
     assert_refused(run("sample", bundle, "--out", tmp_path / "no" / "x.npy"), "cannot be written")
     assert_refused(run("sample", plain_bundle, "--out", tmp_path / "x.png"), "no images")
+    assert_refused(run("sample", plain_bundle, "--out", tmp_path / "x.wav"), "no audio")
+    assert_refused(run("sample", plain_bundle, "--out", tmp_path / "x.csv"), "no table")
     assert_refused(run("sample", plain_bundle, "--label", "1", "--out", tmp_path / "x.npy"), "--label")
     assert_refused(run("sample", bundle, "--label", "10", "--out", tmp_path / "x.npy"), "--label", "10")
     assert_refused(run("sample", bundle, "--label", "nobody", "--out", tmp_path / "x.npy"), "--label", "nobody")

@@ -1,0 +1,82 @@
+"""Audio samples as a WAV file: RIFF with 16-bit PCM, samples end to end, and the mark that they are synthetic.
+
+Chunks: `fmt ` and `data` of "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft 1991);
+`_PMX` with an XMP packet (Adobe, XMP specification, part 3, section 2.3.2), which readers that do not know it skip.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.bundle import SampleSpec
+from service.encoding.provenance import Provenance
+
+_BYTES = 2  # of a value
+_FULL_SCALE = 1 << (8 * _BYTES - 1)
+_COUNTED = 1 << 32  # RIFF counts bytes in 32 bits,
+_COUNTED_FRAME = 1 << 16  # and those of a frame in 16; what precedes the values is less than that, too
+_PCM = 1
+
+
+def is_wav(spec: SampleSpec) -> bool:
+    """Whether samples can be written so: audio of shape [frames] or [channels, frames]."""
+    if spec.kind != "audio" or spec.sample_rate is None or len(spec.shape) > 2:
+        return False
+    frame = _BYTES * _channels(spec)
+    return frame < _COUNTED_FRAME and frame * spec.sample_rate < _COUNTED
+
+
+def most_samples(spec: SampleSpec) -> int:
+    """How many samples one file can hold."""
+    return (_COUNTED - _COUNTED_FRAME) // data_bytes(1, spec)
+
+
+def data_bytes(n: int, spec: SampleSpec) -> int:
+    """How many bytes the values of n samples are."""
+    return n * _BYTES * _channels(spec) * spec.shape[-1]
+
+
+def wav_header(n: int, spec: SampleSpec, provenance: Provenance) -> bytes:
+    """What precedes the values of n samples in the file."""
+    rate, frame = spec.sample_rate or 0, _BYTES * _channels(spec)
+    form = struct.pack("<HHIIHH", _PCM, _channels(spec), rate, frame * rate, frame, 8 * _BYTES)
+    marks = _chunk(b"LIST", b"INFO" + b"".join(_info(provenance))) + _chunk(b"_PMX", provenance.xmp().encode())
+    before = b"WAVE" + _chunk(b"fmt ", form) + marks
+    size = data_bytes(n, spec)
+    return struct.pack("<4sI", b"RIFF", len(before) + 8 + size) + before + struct.pack("<4sI", b"data", size)
+
+
+def pcm(samples: NDArray[np.float32], spec: SampleSpec) -> bytes:
+    """The values of samples float32 [n, *shape], channels interleaved, little-endian."""
+    values = to_int16(samples, spec.value_range or (-1.0, 1.0))
+    channels = values.reshape(len(samples), _channels(spec), spec.shape[-1])
+    return channels.transpose(0, 2, 1).astype("<i2", copy=False).tobytes()
+
+
+def to_int16(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.int16]:
+    """Samples of any shape with `value_range` stretched to -32768 .. 32768, rounded and clipped to what there is; what
+    is not a number is 0."""
+    low, high = value_range
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (samples - np.float32((low + high) / 2)) * np.float32(2 * _FULL_SCALE / (high - low))
+    return np.nan_to_num(np.rint(scaled), nan=0).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def _channels(spec: SampleSpec) -> int:
+    return spec.shape[0] if len(spec.shape) == 2 else 1
+
+
+def _info(provenance: Provenance) -> list[bytes]:
+    """What made it, as players show it: software, and a comment."""
+    told = provenance.text()
+    software = told.pop("Software")
+    comment = ", ".join(["synthetic", *(f"{key} {value}" for key, value in told.items())])
+    return [_chunk(name, text.encode() + b"\0") for name, text in ((b"ISFT", software), (b"ICMT", comment))]
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    """A chunk, padded to an even number of bytes."""
+    return struct.pack("<4sI", name, len(content)) + content + b"\0" * (len(content) % 2)
