@@ -83,12 +83,13 @@ def train(
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
-        from training import loop, pretrained
+        from training import loop, networks, pretrained
         from training.hardware import require_hardware
         from training.interrupt import interruptible
         from training.run import images_seen, prepare
 
         require_hardware(config)
+        networks.require_shape(config, dataset.description)
         initial = pretrained.read(weights, config, dataset.description) if weights else None
         prepare(run, config)
         if images_seen(run) >= config.images:

@@ -63,18 +63,18 @@ class Config(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     recipe: str = Field(description="Name of the recipe; the file's stem unless stated.")
-    data: Literal["digits", "ring", "grid", "mnist", "stacked-mnist", "files"] = Field(
+    data: Literal["digits", "ring", "grid", "waves", "mnist", "stacked-mnist", "files"] = Field(
         description="Data set to learn; `files`: what --data names."
     )
     size: PositiveInt | None = Field(
         default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
     )
     label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
-    network: Literal["residual", "convolutional", "dense", "mixture"] = Field(
+    network: Literal["residual", "convolutional", "dense", "mixture", "waveform"] = Field(
         default="residual", description="Family of generator and critic."
     )
     width: PositiveInt = Field(
-        description="Units (dense, mixture) or channels at full size (residual, convolutional) of both networks."
+        description="Units (dense, mixture) or channels of the largest map (all others) of both networks."
     )
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
     loss: Literal[
@@ -151,7 +151,13 @@ class Config(BaseModel):
 
 
 # Kinds of samples that each makes.
-MAKES = {"residual": ("image",), "convolutional": ("image",), "dense": ("image", "array"), "mixture": ("array",)}
+MAKES = {
+    "residual": ("image",),
+    "convolutional": ("image",),
+    "dense": ("image", "array", "audio"),
+    "mixture": ("array",),
+    "waveform": ("audio", "array"),
+}
 
 # What may differ when a run goes on: it bounds a sitting and decides no weight.
 FREE_TO_CHANGE = {"minutes"}

@@ -75,6 +75,7 @@ def export_run(
         critic=critic if config.packing == 1 else None,
         kind=dataset.kind,
         value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
+        sample_rate=dataset.sample_rate,
         license_id=license_id,
         reference_samples=reference_samples,
         real=real,

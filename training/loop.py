@@ -24,7 +24,7 @@ from training.schedules import cosine, ema_decay
 from training.step import Game, clip_weights, update
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
-GRID = 64  # images of a grid at the least
+GRID = 64  # images, or sounds, of a grid at the least
 POINTS = 2_500  # samples of a plot
 DIVERSITY_ROWS = 20  # samples a label that diversity is measured on
 
@@ -72,12 +72,13 @@ def train(
     )
     game = Game(config, generator, critic, device)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
+    pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
         checkpoint.load(run / CHECKPOINT, state, dataset.description)
     else:
-        report.save_samples(dataset.take(slice(0, 100 if dataset.kind == "image" else POINTS)), run / "reals.png")
+        report.save_samples(dataset.take(slice(0, 100 if pictured else POINTS)), run / "reals.png")
     if config.compile:
         # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
         generator.compile()
@@ -93,7 +94,7 @@ def train(
 
     def snapshot() -> None:
         checkpoint.save(run / CHECKPOINT, state, dataset.description)
-        rows = max(kinds, -(-GRID // kinds)) if dataset.kind == "image" else -(-POINTS // kinds)
+        rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
         samples, _ = fixed_samples(average, config, kinds, rows)
         report.save_samples(samples, run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from service.encoding.images import contact_sheet, to_uint8
+from training.curves import curves
 
 CELL = 56  # least height of one image in a grid, in pixels
 FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
@@ -161,9 +162,10 @@ class Bar:
 
 
 def save_samples(samples: NDArray[np.float32], path: Path) -> None:
-    """Write a picture of samples: images [N, C, H, W] as a grid, others [N, ...] as points, by two numbers of each."""
-    if samples.ndim == 4:
-        save_grid(samples, path)
+    """Write a picture of samples: images [N, C, H, W] as a grid, audio and series [N, C, T] as a grid of their curves,
+    others [N, ...] as points, by two numbers of each."""
+    if samples.ndim in (3, 4):
+        save_grid(samples if samples.ndim == 4 else curves(samples), path)
         return
     from matplotlib.figure import Figure  # slow to import, and not needed for images
 

@@ -6,7 +6,7 @@ of pictures and WAV files everything up to a GiB, and beyond it what is looked a
 
 from pathlib import Path
 
-from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, stacked, tabular_files
+from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, stacked, tabular_files, waves
 from training.data.dataset import Dataset, Description
 from training.data.folders import Split, comes_in_two
 from training.errors import DataError
@@ -14,7 +14,7 @@ from training.errors import DataError
 __all__ = ["AT_HAND", "Dataset", "Description", "Split", "load"]
 
 MNIST_CLASSES = 10
-AT_HAND = ("digits", *mixtures.MIXTURES)  # what needs no path, wherever the training extra is
+AT_HAND = ("digits", *mixtures.MIXTURES, "waves")  # what needs no path, wherever the training extra is
 
 
 def load(
@@ -23,9 +23,10 @@ def load(
     """Load a split of a data set by its name.
 
     Args:
-        name: `digits`, `ring` and `grid` need no path, `mnist` and `stacked-mnist` are a folder of IDX files, `files`
-            is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a class; IDX files;
-            `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package `datasets`.
+        name: `digits`, `ring`, `grid` and `waves` need no path, `mnist` and `stacked-mnist` are a folder of IDX files,
+            `files` is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a class; IDX
+            files; `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package
+            `datasets`.
         path: Where it is.
         split: `test` is the held-out part, of data sets that have one.
         size: Side in pixels that pictures are brought to, or frames that audio is cut into.
@@ -39,7 +40,9 @@ def load(
             origin = "ships with scikit-learn" if name == "digits" else "is drawn by code"
             raise DataError(f"--data: `{name}` {origin} and takes no folder")
         _refuse(name, size=size, label=label)
-        return digits.load(split) if name == "digits" else mixtures.load(name, split)
+        if name in mixtures.MIXTURES:
+            return mixtures.load(name, split)
+        return digits.load(split) if name == "digits" else waves.load(split)
     if path is None:
         needed = "folder of IDX files" if name.endswith("mnist") else "file or a folder"
         raise DataError(f"--data: `{name}` needs a {needed}")

@@ -1,4 +1,4 @@
-"""Networks of arrays work on numbers of mean 0 and standard deviation 1, whatever the samples' own unit."""
+"""Networks of arrays and audio work on numbers of mean 0 and standard deviation 1, whatever the samples' own unit."""
 
 import torch
 from torch import Tensor, nn
@@ -18,16 +18,19 @@ class Scale(nn.Module):
 
 
 class ScaledGenerator(Scale):
-    """(z [B, latent], label [B] int64) -> sample [B, *shape] in the data's unit."""
+    """(z [B, latent], label [B] int64) -> sample [B, *shape] in the data's unit, within (-1, 1) if `bounded`."""
 
-    def __init__(self, generator: nn.Module, mean: list[float], std: list[float], shape: list[int]) -> None:
+    def __init__(
+        self, generator: nn.Module, mean: list[float], std: list[float], shape: list[int], *, bounded: bool = False
+    ) -> None:
         """`generator` makes standard samples."""
         super().__init__(mean, std, shape)
         self.generator = generator
+        self.bounded = bounded
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
         sample: Tensor = self.generator(z, label) * self.std + self.mean
-        return sample
+        return torch.tanh(sample) if self.bounded else sample
 
 
 class ScaledCritic(Scale):
