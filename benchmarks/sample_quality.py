@@ -70,10 +70,9 @@ DIGITS_CLASSIFIERS = {
 }
 
 
-def fit_cnn(images: Images, labels: Labels, seed: int, epochs: int = 12) -> Callable[[Images], Labels]:
-    """A small CNN: 3x3 convolutions (32, 64) with max-pooling, a hidden layer of 128, dropout; Adam, one cycle."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(
+def build_cnn() -> nn.Sequential:
+    """A small CNN: 3x3 convolutions (32, 64) with max-pooling, a hidden layer of 128, dropout."""
+    return nn.Sequential(
         nn.Conv2d(1, 32, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
@@ -86,6 +85,12 @@ def fit_cnn(images: Images, labels: Labels, seed: int, epochs: int = 12) -> Call
         nn.Dropout(0.4),
         nn.Linear(128, 10),
     )
+
+
+def train_cnn(images: Images, labels: Labels, seed: int, epochs: int) -> nn.Sequential:
+    """The CNN in eval mode, trained by Adam with one cycle."""
+    torch.manual_seed(seed)
+    model = build_cnn()
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
     optimizer = torch.optim.Adam(model.parameters())
     steps = epochs * -(-len(x) // BATCH)
@@ -97,7 +102,12 @@ def fit_cnn(images: Images, labels: Labels, seed: int, epochs: int = 12) -> Call
             loss.backward()
             optimizer.step()
             schedule.step()
-    model.eval()
+    return model.eval()
+
+
+def fit_cnn(images: Images, labels: Labels, seed: int, epochs: int = 12) -> Callable[[Images], Labels]:
+    """`train_cnn`'s predictor."""
+    model = train_cnn(images, labels, seed, epochs)
 
     @torch.no_grad()
     def predict(unseen: Images) -> Labels:

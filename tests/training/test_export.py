@@ -33,7 +33,7 @@ RANDOM = {
 }
 
 
-@pytest.fixture(scope="module", params=["dense", "convolutional", "residual"])
+@pytest.fixture(scope="module", params=["dense", "convolutional"])
 def run(
     request: pytest.FixtureRequest, tiny: Config, digits: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

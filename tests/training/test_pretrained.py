@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def short(tiny: Config) -> Config:
-    return tiny.model_copy(update={"images": 64, "network": "residual", "width": 4})
+    return tiny.model_copy(update={"images": 64, "network": "residual", "width": 2})
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_what_does_not_fit_is_one_line_with_the_file_and_the_first_tensor(
         assert str(caught.value).startswith(f"{tmp_path / name}: {words}")
         assert "\n" not in str(caught.value)
     wider = short.model_copy(update={"width": 8})
-    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: `start` is \[8, 4, 4\]; .* has \[16, 4, 4\]"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: `start` is \[4, 4, 4\]; .* has \[16, 4, 4\]"):
         pretrained.read([file], wider, digits.description)
 
 

@@ -1,6 +1,7 @@
-"""Each recipe that needs no data from elsewhere, made short: trained, exported, sampled."""
+"""Each recipe, made short: trained, exported, sampled."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,20 +9,29 @@ import pytest
 
 from service.bundle import read_bundle
 from service.cli import main
+from tests.digits import write_idx
+from tests.server import Server
 from training.data import load
 from training.data.mixtures import MIXTURES
 
+Latentserve = Callable[..., None]
 
-@pytest.mark.parametrize("recipe", list(MIXTURES))
-def test_from_recipe_to_samples(
-    recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def latentserve(*words: object) -> None:
+
+@pytest.fixture
+def latentserve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Latentserve:
+    """Run the command line in this process; it must succeed."""
+
+    def run(*words: object) -> None:
         monkeypatch.setattr(sys, "argv", ["latentserve", *map(str, words)])
         with pytest.raises(SystemExit) as left:
             main()
         assert not left.value.code, capsys.readouterr().err
 
+    return run
+
+
+@pytest.mark.parametrize("recipe", list(MIXTURES))
+def test_from_recipe_to_samples(latentserve: Latentserve, recipe: str, tmp_path: Path) -> None:
     short = [word for field in ("images=2560", "tick=1280", "snapshot=1280") for word in ("--set", field)]
     latentserve("train", recipe, *short, "--out", tmp_path / "run")
     assert (tmp_path / "run" / "reals.png").exists()
@@ -36,3 +46,21 @@ def test_from_recipe_to_samples(
     assert points.shape == (1000, 2)
     assert np.abs(points).max() < 3 * np.abs(MIXTURES[recipe].means).max()
     assert len(np.unique(points, axis=0)) > 900
+
+
+def test_stacked_mnist_from_recipe_to_a_server(latentserve: Latentserve, tmp_path: Path) -> None:
+    data = write_idx(tmp_path / "mnist")
+    short = [word for field in ("images=128", "tick=128", "snapshot=128", "width=8") for word in ("--set", field)]
+    latentserve("train", "stacked-mnist", "--data", data, *short, "--out", tmp_path / "run")
+    latentserve("export", tmp_path / "run", "--reference-samples", 600, "--out", tmp_path / "bundle")
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    assert (manifest.name, manifest.sample.shape, manifest.labels) == ("stacked-mnist", [3, 28, 28], None)
+    assert manifest.onnx.critic is not None
+    assert manifest.lineage.dataset_sha256 == load("stacked-mnist", data).description.sha256
+    with Server(tmp_path / "bundle") as server:
+        latentserve("sample", server.url, "-n", 20, "--seed", 1, "--out", tmp_path / "served.npy")
+    latentserve("sample", tmp_path / "bundle", "-n", 20, "--seed", 1, "--out", tmp_path / "here.npy")
+    served, here = np.load(tmp_path / "served.npy"), np.load(tmp_path / "here.npy")
+    assert served.shape == (20, 3, 28, 28)
+    assert np.abs(served).max() <= 1
+    np.testing.assert_allclose(served, here, atol=1e-5)

@@ -106,21 +106,25 @@ class Dataset:
         """What makes of a table's rows what networks see, fitted to these; None for anything else."""
         return None if self.columns is None else TableTransform.fit(self.samples, self.columns)
 
-    @cached_property
-    def description(self) -> Description:
-        """Its description. The digest covers shape, samples and labels, as little-endian bytes in C order, and what a
-        table's columns are: the same content has the same digest whatever the files it came in."""
+    def digest(self) -> str:
+        """SHA-256 of shape, samples and labels, as little-endian bytes in C order, and of what a table's columns are:
+        the same content has the same digest whatever the files it came in."""
         digest = hashlib.sha256(repr(self.samples.shape).encode())
         for chunk in self.chunks():
             digest.update(np.ascontiguousarray(chunk, dtype="<f4").data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        if self.columns is not None:
+            digest.update(repr([column.model_dump(mode="json") for column in self.columns]).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def description(self) -> Description:
+        """Its description."""
         columns = None if self.columns is None else [column.model_dump(mode="json") for column in self.columns]
-        if columns is not None:
-            digest.update(repr(columns).encode())
         mean, std = moments(self) if self.kind in ("array", "audio") else (None, None)
         return Description(
             name=self.name,
-            sha256=digest.hexdigest(),
+            sha256=self.digest(),
             shape=list(self.samples.shape[1:]),
             label_names=self.label_names,
             label_counts=np.bincount(self.labels, minlength=len(self.label_names)).tolist() if self.label_names else [],

@@ -1,6 +1,5 @@
 import contextlib
 import gzip
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from tests.digits import idx
 from training.data import load
 from training.data.idx import read
 from training.errors import DataError
 
 LABELS = (np.arange(12) % 10).astype(np.uint8)
-
-
-def idx(array: np.ndarray, code: int = 8) -> bytes:
-    return bytes([0, 0, code, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.training.data.test_idx import idx
+from tests.digits import idx
 from training.data import load
 from training.errors import DataError
 
