@@ -75,7 +75,7 @@ def save(path: Path, state: State, dataset: Description) -> None:
 def load(path: Path, state: State, dataset: Description) -> None:
     """Set `state` and torch's global random state to what `path` holds. Raises RunError naming the file."""
     header, tensors = _read(path)
-    if header["dataset"] != asdict(dataset):
+    if Description(**header["dataset"]) != dataset:
         raise RunError(f"{path}: this run was trained on other data than --data holds now")
     began = header.get("pretrained", [])
     if state.pretrained and state.pretrained != began:
@@ -98,6 +98,15 @@ def load(path: Path, state: State, dataset: Description) -> None:
     state.images_seen, state.seconds = header["images_seen"], header["seconds"]
     state.augmentation = header.get("augmentation", 0.0)
     state.pretrained = began
+
+
+def description(path: Path, dataset: Description) -> Description:
+    """What the run at `path` knows of its data set, if there is one and it is this one; else what is known now.
+
+    A table's transform that is fitted again on another machine may differ in its last bits, and weights belong to one.
+    """
+    known = Description(**read_header(path)["dataset"]) if path.exists() else dataset
+    return known if known.sha256 == dataset.sha256 else dataset
 
 
 def load_networks(path: Path, **networks: nn.Module) -> None:

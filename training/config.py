@@ -70,11 +70,11 @@ class Config(BaseModel):
         default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
     )
     label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
-    network: Literal["residual", "convolutional", "dense", "mixture", "waveform"] = Field(
+    network: Literal["residual", "convolutional", "dense", "mixture", "tabular", "waveform"] = Field(
         default="residual", description="Family of generator and critic."
     )
     width: PositiveInt = Field(
-        description="Units (dense, mixture) or channels of the largest map (all others) of both networks."
+        description="Units (dense, mixture, tabular) or channels of the largest map (all others) of both networks."
     )
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
     loss: Literal[
@@ -156,6 +156,7 @@ MAKES = {
     "convolutional": ("image",),
     "dense": ("image", "array", "audio"),
     "mixture": ("array",),
+    "tabular": ("table",),
     "waveform": ("audio", "array"),
 }
 

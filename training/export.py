@@ -62,6 +62,7 @@ def export_run(
         real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
+    generator, critic = networks.of_samples(generator, critic, dataset)
     if config.packing > 1:
         log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
     counts = np.array(dataset.label_counts)
@@ -75,6 +76,7 @@ def export_run(
         critic=critic if config.packing == 1 else None,
         kind=dataset.kind,
         value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
+        columns=networks.columns(dataset) or None,
         sample_rate=dataset.sample_rate,
         license_id=license_id,
         reference_samples=reference_samples,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import checkpoint, networks, optimizers, report, statistics
+from training import checkpoint, marginals, networks, optimizers, report, statistics
 from training.augmentation import adapt
 from training.checkpoint import State
 from training.config import Config
@@ -62,7 +62,9 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     # Construct networks, optimisers and the average.
-    state = construct(config, dataset.description, device)
+    description = checkpoint.description(run / CHECKPOINT, dataset.description)
+    encode, decode = networks.coding(description)
+    state = construct(config, description, device)
     if initial is not None:
         initial.fill(state)
     generator, critic, average = state.generator, state.critic, state.average
@@ -74,29 +76,35 @@ def train(
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
+    def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path) -> None:
+        if dataset.kind == "table":
+            marginals.save(decode(torch.from_numpy(samples)).numpy(), label, dataset, path)
+        else:
+            report.save_samples(samples, path)
+
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
-        checkpoint.load(run / CHECKPOINT, state, dataset.description)
+        checkpoint.load(run / CHECKPOINT, state, description)
     else:
-        report.save_samples(dataset.take(slice(0, 100 if pictured else POINTS)), run / "reals.png")
+        some = slice(0, 100 if pictured else POINTS)
+        draw(encode(torch.from_numpy(dataset.take(some))).numpy(), dataset.labels[some], run / "reals.png")
     if config.compile:
         # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
         generator.compile()
         critic.compile()
     stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks)
     means = report.Means()
-    some = statistics.some_of_each(dataset.labels)
-    real_spread = statistics.spread(dataset.take(some), dataset.labels[some])
+    each = statistics.some_of_each(dataset.labels)
+    real_spread = statistics.spread(encode(torch.from_numpy(dataset.take(each))).numpy(), dataset.labels[each])
     nonfinite_steps = nonfinite_on_end = 0
 
     def scheduled(schedule: str) -> float:
         return cosine(getattr(config, schedule), state.images_seen, config.images)
 
     def snapshot() -> None:
-        checkpoint.save(run / CHECKPOINT, state, dataset.description)
+        checkpoint.save(run / CHECKPOINT, state, description)
         rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
-        samples, _ = fixed_samples(average, config, kinds, rows)
-        report.save_samples(samples, run / f"samples-{state.images_seen:09d}.png")
+        draw(*fixed_samples(average, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")
 
     with report.Bar(config.images, state.images_seen) as bar:
@@ -111,9 +119,8 @@ def train(
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
             rows = batch_rows(len(dataset), config.batch, config.seed, state.images_seen)
-            parts = game.parts(
-                torch.from_numpy(dataset.take(rows.numpy())), labels[rows], state.augmentation, scheduled("noise")
-            )
+            real = encode(torch.from_numpy(dataset.take(rows.numpy())))
+            parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"))
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
             # Update the critic.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from training import optimizers
+from training import networks, optimizers
 from training.config import Config
 from training.data import Dataset
 from training.errors import ConfigError, DivergedError
@@ -94,6 +94,7 @@ def train(
     critic_optimizer = optimizers.build(config.critic_optimisation, critic.parameters())
     game = Game(config, generator, critic, device)
     labels = torch.zeros(config.batch, dtype=torch.int64)
+    encode, _ = networks.coding(dataset.description)
 
     for images_seen in range(0, config.images, config.batch):
         optimizers.set_schedules(generator_optimizer, config.generator_optimisation, images_seen, config.images)
@@ -105,7 +106,7 @@ def train(
         for at, seed in enumerate(seeds):
             torch.set_rng_state(chances[at])
             rows = batch_rows(len(dataset), config.batch, seed, images_seen)
-            parts += game.parts(torch.from_numpy(dataset.take(rows.numpy())), labels, 0.0, strongest)
+            parts += game.parts(encode(torch.from_numpy(dataset.take(rows.numpy()))), labels, 0.0, strongest)
             chances[at] = torch.get_rng_state()
         part = together(parts)
 

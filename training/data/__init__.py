@@ -85,6 +85,11 @@ def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: s
     if idx.is_idx(path):
         _refuse("a folder of IDX files", size=size, label=label)
         return idx.load(stem, path, split, None)
+    tables = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tabular_files.SUFFIXES)]
+    if tables:
+        if len(tables) > 1:
+            raise DataError(f"{path}: {len(tables)} tables in it; name one of them")
+        return _load_path(tables[0], split, size, label)
     _refuse("a folder", label=label)
     part = split if comes_in_two(path) or split == "test" else None
     if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):

@@ -36,6 +36,7 @@ class Description:
         mean, std: of each entry of an array's or audio's first axis; what a network's scale starts from.
         columns: a table's, as the manifest has them.
         transform: a table's, as `TableTransform.to_json` gives it.
+        shares: how often a table's categories and modes are, as `TableTransform.shares` gives it.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Description:
     std: list[float] | None = None
     columns: list[Any] | None = None
     transform: list[dict[str, Any]] | None = None
+    shares: list[list[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Dataset:
             std=std,
             columns=columns,
             transform=None if self.transform is None else self.transform.to_json(),
+            shares=None
+            if self.transform is None
+            else self.transform.shares(self.samples, self.labels, max(1, len(self.label_names))),
         )
 
 

@@ -21,6 +21,7 @@ from training.errors import DataError
 
 CSV = (".csv", ".csv.gz")
 PARQUET = (".parquet",)
+SUFFIXES = (*CSV, *PARQUET)
 
 
 def load(name: str, path: Path, label: str | None) -> Dataset:

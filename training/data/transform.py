@@ -36,7 +36,8 @@ class Coding:
 
     Attributes:
         categories: their number; 0: the column is of numbers, and the rest is theirs.
-        means, stds, weights: of the modes of the mixture.
+        means, stds, weights: of the modes: frequent values first, then those of the mixture.
+        points: how many of the modes are frequent values.
         low, high: least and largest value, within which decoded ones are kept.
         decimals: that decoded values are rounded to; None: they are not.
         missing: the number that stands for a missing value; None: none is missing.
@@ -46,6 +47,7 @@ class Coding:
     means: tuple[float, ...] = ()
     stds: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    points: int = 0
     low: float = 0.0
     high: float = 0.0
     decimals: int | None = None
@@ -88,6 +90,22 @@ class TableTransform:
             start = stop
         return spans
 
+    def chosen(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Which entry of each one-hot part is on, int64 [N, columns], for rows [N, columns]."""
+        return np.stack([_chosen(rows[:, at], coding) for at, coding in enumerate(self.codings)], axis=1)
+
+    def shares(self, rows: NDArray[np.float32], labels: NDArray[np.int64], kinds: int) -> list[list[float]]:
+        """For each of the kinds of labels, how often each entry of the one-hot parts is on in its rows: those of all
+        columns, on end. A label without rows has the shares of all rows."""
+        found = []
+        for coding, chosen in zip(self.codings, self.chosen(rows).T, strict=True):
+            counts = np.bincount(labels * coding.choices + chosen, minlength=kinds * coding.choices)
+            counts = counts.reshape(kinds, coding.choices)
+            counts = np.where(counts.sum(axis=1, keepdims=True) > 0, counts, counts.sum(axis=0))
+            found.append(counts / counts.sum(axis=1, keepdims=True))
+        listed: list[list[float]] = np.concatenate(found, axis=1).tolist()
+        return listed
+
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values that `from_json` makes a transform of."""
         listed = [asdict(coding) for coding in self.codings]
@@ -106,13 +124,15 @@ def _fit(values: NDArray[np.float32], column: Column) -> Coding:
     if column.categories is not None:
         return Coding(categories=len(column.categories))
     present = values if column.missing is None else values[values != np.float32(column.missing)]
-    means, stds, weights = _modes(present.astype(np.float64))
+    means, stds, weights, points = _modes(present.astype(np.float64))
     low, high = float(present.min()), float(present.max())
-    return Coding(0, means, stds, weights, low, high, column.decimals, column.missing)
+    return Coding(0, means, stds, weights, points, low, high, column.decimals, column.missing)
 
 
-def _modes(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
-    """Means, standard deviations and weights of the modes, numbers that float32 holds."""
+def _modes(
+    values: NDArray[np.float64],
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], int]:
+    """Means, standard deviations and weights of the modes, numbers that float32 holds, and how many are values."""
     spread = float(values.std())
     known, counts = np.unique(values, return_counts=True)
     frequent = counts >= FREQUENT * len(values)
@@ -123,8 +143,9 @@ def _modes(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
         more = _mixture(rest)
         means, stds = np.concatenate([means, more[0]]), np.concatenate([stds, more[1]])
         weights = np.concatenate([weights, more[2] * len(rest) / len(values)])
-    singles = (np.asarray(part, np.float32).tolist() for part in (means, np.maximum(stds, _LEAST_STD), weights))
-    return tuple(tuple(part) for part in singles)
+    parts = (np.asarray(part, np.float32).tolist() for part in (means, np.maximum(stds, _LEAST_STD), weights))
+    one, two, three = (tuple(part) for part in parts)
+    return one, two, three, int(frequent.sum())
 
 
 def _mixture(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -147,3 +168,13 @@ def _mixture(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     weights = mixture.weights_[kept]
     stds = np.sqrt(mixture.covariances_[kept, 0, 0]) * spread
     return mixture.means_[kept, 0] * spread + centre, stds, weights / weights.sum()
+
+
+def _chosen(values: NDArray[np.float32], coding: Coding) -> NDArray[np.int64]:
+    """As `training.data.coding` has it, for one column."""
+    if coding.categories:
+        return values.astype(np.int64)
+    means, stds, weights = (np.array(part) for part in (coding.means, coding.stds, coding.weights))
+    away = (values.astype(np.float64)[:, None] - means) / stds
+    mode = (np.log(weights / stds) - away**2 / 2).argmax(axis=1)
+    return mode if coding.missing is None else np.where(values == np.float32(coding.missing), len(means), mode)

@@ -165,3 +165,20 @@ def test_a_value_that_is_most_of_a_column_is_a_mode_of_its_own(value: float) -> 
     nearest = int(np.abs(np.array(coding.means) - value).argmin())
     assert coding.stds[nearest] * 4 < 1
     assert coding.weights[nearest] > 0.8
+
+
+def test_shares_are_how_often_each_entry_is_on(mixed: TableTransform) -> None:
+    rows = mixed_rows()
+    labels = (rows[:, 1] > 0).astype(np.int64)
+    codes, _ = through(mixed, rows)
+    on = np.concatenate([codes[:, start:stop] for start, stop in mixed.spans], axis=1)
+    found = np.array(mixed.shares(rows, labels, 3))
+    for label in (0, 1):
+        np.testing.assert_allclose(found[label], on[labels == label].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(found[2], on.mean(axis=0), atol=1e-6)  # no row has this label
+
+
+def test_frequent_values_are_points(mixed: TableTransform) -> None:
+    assert mixed.codings[0].points == 1
+    assert mixed.codings[0].means[0] == 0
+    assert mixed.codings[2].points == 0

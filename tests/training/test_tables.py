@@ -1,0 +1,132 @@
+"""A table from file to served rows, and what is kept of it on the way."""
+
+import csv
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from service.bundle import read_bundle
+from service.cli import main
+from tests.server import Server
+from tests.training.people import write_people
+from training import checkpoint, loop, marginals
+from training.config import load_config
+from training.data import load
+from training.errors import DataError
+
+SHORT = ("images=1024", "tick=512", "snapshot=512", "width=32", "latent=64", "batch=128", "label=rich")
+TYPES = {"age": int, "school": str, "income": float, "country": str, "rich": str}
+
+
+def test_from_the_recipe_to_served_rows(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    start_server: Callable[..., Server],
+) -> None:
+    def latentserve(*words: object) -> None:
+        monkeypatch.setattr(sys, "argv", ["latentserve", *map(str, words)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert not left.value.code, capsys.readouterr().err
+
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_people(folder / "people.csv")
+    short = [word for field in SHORT for word in ("--set", field)]
+    latentserve("train", "adult", "--data", folder, *short, "--out", tmp_path / "run")
+    assert (tmp_path / "run" / "reals.png").exists()
+    assert (tmp_path / "run" / "samples-000001024.png").exists()
+    words = ["--data", folder, "--reference-samples", 600, "--out", tmp_path / "bundle"]
+    latentserve("export", tmp_path / "run", *words)
+
+    manifest = read_bundle(tmp_path / "bundle").manifest
+    assert (manifest.name, manifest.sample.kind, manifest.lineage.dataset) == ("adult", "table", "people")
+    assert manifest.labels == ["no", "yes"]
+    assert manifest.onnx.critic is not None
+    share = load("files", folder, label="rich").labels.mean()
+    assert manifest.label_prior == pytest.approx([1 - share, share])
+
+    http = start_server(tmp_path / "bundle").http
+
+    def answer(media: str, **body: object) -> bytes:
+        reply = http.post("/v1/samples", json={"n": 200, "seed": 5, **body}, headers={"Accept": media})
+        assert reply.status_code == 200, reply.text
+        return reply.content
+
+    rows = list(csv.DictReader(io.StringIO(answer("text/csv").decode())))
+    assert list(rows[0]) == list(TYPES)
+    assert {row["school"] for row in rows} <= {"", "none", "some", "much"}
+    assert {row["country"] for row in rows} == {"here"}
+    assert {row["rich"] for row in rows} == {"no", "yes"}
+    assert all(row["age"] == "" or 17 <= int(row["age"]) <= 89 for row in rows)
+    assert any(row["age"] == "" for row in rows)
+    assert any(float(row["income"]) == 0 for row in rows)
+    assert len({tuple(row.values()) for row in rows}) > 50
+    rich = list(csv.DictReader(io.StringIO(answer("text/csv", label="yes").decode())))
+    assert {row["rich"] for row in rich} == {"yes"}
+    refused = http.post("/v1/samples", json={"n": 1, "label": "maybe"})
+    assert (refused.status_code // 100, "label" in refused.text) == (4, True)
+
+    pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
+    table = pa.ipc.open_stream(answer("application/vnd.apache.arrow.stream")).read_all()
+    assert {name: str(kind) for name, kind in zip(table.schema.names, table.schema.types, strict=True)} == {
+        "age": "int64",
+        "school": "string",
+        "income": "double",
+        "country": "string",
+        "rich": "string",
+    }
+    told = [["" if value is None else str(value) for value in row.values()] for row in table.to_pylist()]
+    assert told == [list(row.values()) for row in rows]
+
+
+def test_a_run_of_a_table_resumes_bit_for_bit_with_the_transform_it_began_with(tmp_path: Path) -> None:
+    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
+    config = load_config("adult", SHORT)
+    for name, stop in (("whole", 99), ("parts", 3)):
+        (tmp_path / name).mkdir()
+        asked = iter(range(stop))
+        loop.train(config, dataset, tmp_path / name, lambda asked=asked: next(asked, None) is None)
+    loop.train(config, dataset, tmp_path / "parts")
+    whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
+
+    known = checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", dataset.description)
+    assert known == dataset.description
+    other = load("files", write_people(tmp_path / "more.csv", 500), label="rich").description
+    assert checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", other) == other
+
+
+def test_a_picture_of_the_columns(tmp_path: Path) -> None:
+    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
+    rows = dataset.take(slice(0, 50))
+    marginals.save(rows, dataset.labels[:50], dataset, tmp_path / "rows.png")
+    assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
+    nobody = np.where(np.isnan(rows), rows, rows)
+    nobody[:, 0] = (dataset.columns or [])[0].missing
+    marginals.save(nobody, dataset.labels[:50], dataset, tmp_path / "nobody.png")
+    assert (tmp_path / "nobody.png").exists()
+
+
+def test_a_folder_with_two_tables_is_refused(tmp_path: Path) -> None:
+    write_people(tmp_path / "one.csv")
+    assert load("files", tmp_path, label="rich").name == "one"
+    write_people(tmp_path / "two.csv")
+    with pytest.raises(DataError, match="2 tables in it; name one of them"):
+        load("files", tmp_path, label="rich")
+
+
+def test_other_networks_than_tabular_refuse_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from training.config import require_fit
+    from training.errors import ConfigError
+
+    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
+    with pytest.raises(ConfigError, match=r"dense makes .*; people holds samples that are table"):
+        require_fit(load_config("adult", ("network=dense",)), dataset.name, dataset.kind)
