@@ -33,3 +33,11 @@ class DivergedError(TrainingError):
 
 class ExportError(TrainingError):
     """A network that cannot become a faithful ONNX graph."""
+
+
+class FeaturesError(TrainingError):
+    """A pre-trained network whose features samples cannot be compared in."""
+
+
+class ReportError(TrainingError):
+    """A report that cannot be made or written."""

@@ -35,12 +35,13 @@ def pixels(samples: NDArray[np.float32] | NDArray[np.uint8], spec: SampleSpec) -
     return to_uint8(cast("NDArray[np.float32]", samples), spec.value_range or (-1.0, 1.0))
 
 
-def contact_sheet(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [n, C, H, W] as one image uint8 [C, H', W'], row by row, as square as n allows; one image is itself."""
+def contact_sheet(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """uint8 [n, C, H, W] as one image uint8 [C, H', W'], row by row, as square as n allows or in so many columns; one
+    image is itself."""
     n, channels, height, width = images.shape
     if n == 1:
         return images[0]
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
     cells = np.zeros((rows * columns, channels, height + _GAP, width + _GAP), np.uint8)
     cells[:n, :, :height, :width] = images

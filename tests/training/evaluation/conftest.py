@@ -1,0 +1,26 @@
+"""A tiny run and its bundle, made once."""
+
+from pathlib import Path
+
+import pytest
+
+from training import loop
+from training.config import Config
+from training.data import Dataset
+from training.export import export_run
+from training.run import prepare
+
+
+@pytest.fixture(scope="package")
+def run(tiny: Config, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    prepare(folder, tiny)
+    loop.train(tiny, digits, folder)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def run_bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated") / "bundle"
+    export_run(run, folder, reference_samples=500)
+    return folder

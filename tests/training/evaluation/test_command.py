@@ -1,0 +1,141 @@
+"""`latentserve evaluate`, from the command line to the files it leaves."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from service.errors import LatentserveError
+from training.evaluation.command import evaluate
+from training.evaluation.meanings import MEANINGS
+
+TOP = Path(__file__).parents[3]
+
+
+def called(*words: object) -> str:
+    """What it prints; raises what it complains of."""
+    done = CliRunner().invoke(evaluate, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("reports") / "run"
+    (run / "journal.jsonl").write_text(
+        '{"images": 400, "fault": "plateau", "action": "lr", "before": 1, "after": 0.5}\n'
+    )
+    printed = called(run, "--samples", 200, "--out", out)
+    assert "This generator is not good" in printed
+    assert f"{out}/report.html: open it in a browser" in printed
+    return out
+
+
+def test_every_statistic_says_what_it_stands_beside(report: Path) -> None:
+    told = json.loads((report / "report.json").read_text())
+    assert told["format"] == "latentserve-evaluation-1"
+    assert told["n"] == 200
+    assert told["data"]["held_out"] == {"split": "test", "samples": 899, "unseen": True}
+    assert told["verdict"]["grade"] == "poor"
+    assert told["supervisor"][0]["fault"] == "plateau"
+    statistics = told["statistics"]
+    of_features = {key.removesuffix("_classifier") for key in statistics if key.endswith("_classifier")}
+    assert of_features == {
+        "frechet", "kernel", "precision", "recall", "density", "coverage", "mahalanobis", "sliced_wasserstein"
+    }  # fmt: skip
+    assert {"memorisation", "copies", "class_balance", "tstr", "trts", "frechet_random"} <= set(statistics)
+    for each in statistics.values():
+        assert each["n"] == 200
+        assert each["split"] == "train; floor: test"
+        assert each["floor"] is not None
+        low, high = each["interval"]
+        assert low <= each["value"] <= high
+        assert each["features"] is None or each["features"] in told["features"]
+    assert statistics["tstr"]["value"] < statistics["tstr"]["floor"]
+    assert statistics["frechet_classifier"]["value"] > 3 * statistics["frechet_classifier"]["floor"]
+    assert len(told["features"]["classifier"]["sha256"]) == 64
+    assert len(told["classes"]) == 10
+
+
+class Links(HTMLParser):
+    """Everything that a page refers to, and whether its elements are closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag not in ("img", "meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_else(report: Path) -> None:
+    text = (report / "report.html").read_text()
+    page = Links()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert len(page.sources) > 20
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
+    assert text.count('data-answer="real"') == text.count('data-answer="generated"') == 10
+    for words in ("This generator is not good", "found something wrong once (plateau)", "floor", "Class by class"):
+        assert words in text
+    assert text.index("This generator is not good") < text.index("<h2>")
+    assert all(meaning.sentence.replace("'", "&#x27;") in text for name, meaning in MEANINGS.items()
+               if name not in ("columns", "pairs", "column_wasserstein"))  # fmt: skip
+
+
+def test_a_run_and_its_bundle_get_the_same_numbers_and_no_difference(
+    report: Path, run: Path, run_bundle: Path, tmp_path: Path
+) -> None:
+    printed = called(run, run_bundle, "--data", "digits", "--samples", 200, "--out", tmp_path)
+    assert "No difference between" in printed
+    told = json.loads((tmp_path / "report.json").read_text())
+    alone = json.loads((report / "report.json").read_text())["statistics"]
+    for key, each in told["comparison"]["statistics"].items():
+        assert each["real"] is False
+        assert each["first"] == pytest.approx(alone[key]["value"], rel=1e-6, abs=1e-9)
+        # A classifier that learns from either, or a sample on the edge, may tell 1e-7 apart.
+        assert each["second"] == pytest.approx(each["first"], rel=1e-2, abs=0.02)
+    distances = told["comparison"]["statistics"]["frechet_classifier"]
+    assert distances["second"] == pytest.approx(distances["first"], rel=1e-4)
+    assert "Which differences are real" in (tmp_path / "report.html").read_text()
+
+
+def test_mistakes_are_told_in_a_line(run: Path, run_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    for words, complaint in (
+        ((run_bundle, "--out", tmp_path / "out"), "--data: is needed"),
+        ((run_bundle, "--data", "ring", "--out", tmp_path / "out"), "ring: holds samples that are array of shape [2]"),
+        ((tmp_path, "--out", tmp_path / "out"), "neither a run"),
+        ((run, run, run, "--out", tmp_path / "out"), "3 runs and bundles"),
+        ((run, "--out", tmp_path / "file"), "file: cannot be written"),
+    ):
+        with pytest.raises(LatentserveError) as error:
+            called(*words)
+        assert complaint in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_the_documented_commands(run: Path, run_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, folder in (("runs", run), ("bundles", run_bundle)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "digits").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    page = (TOP / "docs" / "evaluation.md").read_text()
+    blocks = re.findall(r"^```bash\nlatentserve evaluate (.*?)\n```$", page, re.M)
+    assert len(blocks) == page.count("```bash")
+    for words in blocks:
+        called(*words.split(), "--samples", 60)
+    told = json.loads(Path("report/report.json").read_text())
+    assert {"classifier", "random", "critic"} == set(told["features"])
+    assert Path("comparison/report.html").exists()

@@ -1,0 +1,96 @@
+"""The distances are those that others compute on the same features, within 1e-6 of the scale."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.distance import mahalanobis
+from scipy.stats import wasserstein_distance as scipy_wasserstein
+
+from training.evaluation import kernel, neighbours
+from training.evaluation.moments import Moments, frechet_distance, mahalanobis_distance
+from training.evaluation.resampling import Resampling
+from training.evaluation.wasserstein import wasserstein_distance
+
+SCALE = 1e-6
+
+
+class Identity(torch.nn.Module):
+    """Features as they are, for libraries that want a network."""
+
+    num_features = 12
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+
+@pytest.fixture(scope="module")
+def features() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Real [400, 12] and generated [300, 12], as ReLU features are: correlated, some always 0."""
+    rng = np.random.default_rng(3)
+    mixing = rng.standard_normal((12, 12))
+    real = np.maximum(rng.standard_normal((400, 12)) @ mixing, 0)
+    fake = np.maximum(1.1 * rng.standard_normal((300, 12)) @ mixing + 0.2, 0)
+    real[:, 0] = fake[:, 0] = 0
+    return 5 * real, 5 * fake
+
+
+def test_frechet_is_that_of_torchmetrics(features) -> None:
+    image = pytest.importorskip("torchmetrics.image.fid")
+    metric = image.FrechetInceptionDistance(feature=Identity())
+    for part, real in zip(features, (True, False), strict=True):
+        metric.update(torch.from_numpy(part), real=real)
+    theirs = float(metric.compute())
+    real, fake = (Moments.of(part) for part in features)
+    scale = np.trace(real.covariance) + np.trace(fake.covariance)
+    assert abs(frechet_distance(real, fake) - theirs) < SCALE * scale
+    assert frechet_distance(real, real) < SCALE * scale
+
+
+def test_frechet_of_one_dimension_by_hand() -> None:
+    first, second = Moments(np.array([1.0]), np.array([[4.0]])), Moments(np.array([3.0]), np.array([[9.0]]))
+    assert frechet_distance(first, second) == pytest.approx(2**2 + (3 - 2) ** 2)
+
+
+def test_kernel_distance_is_that_of_torchmetrics(features) -> None:
+    image = pytest.importorskip("torchmetrics.image.kid")
+    count = 300
+    metric = image.KernelInceptionDistance(feature=Identity(), subsets=1, subset_size=count)
+    for part, real in zip(features, (True, False), strict=True):
+        metric.update(torch.from_numpy(part[:count]), real=real)
+    theirs = float(metric.compute()[0])
+    parts = [part[:count] for part in features]
+    chances = [Resampling.of(count, seed) for seed in (1, 2)]
+    within = [kernel.Within(*each) for each in zip(parts, chances, strict=True)]
+    ours = kernel.kernel_distance(*within, kernel.block_sums(*parts, *chances))
+    assert ours.value == pytest.approx(theirs, rel=SCALE)
+
+
+def test_precision_recall_density_and_coverage_are_those_of_prdc(features) -> None:
+    prdc = pytest.importorskip("prdc")
+    theirs = prdc.compute_prdc(*features, nearest_k=neighbours.K)
+    real, fake = features
+    found = neighbours.within_reach(real, fake, neighbours.reaches(real), neighbours.reaches(fake))
+    ours = dict(zip(("precision", "density", "recall", "coverage"), (each.mean() for each in found), strict=True))
+    assert ours == pytest.approx(theirs, abs=SCALE)
+    assert 0 < ours["recall"] < 1
+
+
+def test_wasserstein_is_that_of_scipy(features) -> None:
+    real, fake = features
+    theirs = np.mean([scipy_wasserstein(x, y) for x, y in zip(real.T, fake.T, strict=True)])
+    assert wasserstein_distance(real, fake, None).value == pytest.approx(theirs, rel=SCALE)
+
+
+def test_mahalanobis_is_that_of_scipy(features) -> None:
+    real, fake = (Moments.of(part[:, 1:]) for part in features)
+    theirs = mahalanobis(real.mean, fake.mean, np.linalg.inv(real.covariance))
+    assert mahalanobis_distance(real, fake) == pytest.approx(theirs, rel=SCALE)
+    # A direction in which nothing varies has no say.
+    assert mahalanobis_distance(*(Moments.of(part) for part in features)) == pytest.approx(theirs, rel=SCALE)
+
+
+def test_a_singular_covariance_gives_a_finite_distance(features) -> None:
+    few = [Moments.of(part[:5]) for part in features]
+    assert np.isfinite(frechet_distance(*few))
+    assert np.isfinite(mahalanobis_distance(*few))

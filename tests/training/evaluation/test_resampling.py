@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from training.evaluation import kernel
+from training.evaluation.moments import Moments, frechet_distance, moment_distances
+from training.evaluation.resampling import BLOCKS, DRAWS, Measured, Resampling, share
+from training.evaluation.wasserstein import wasserstein_distance
+
+
+@pytest.mark.parametrize("rows", [7, BLOCKS, 1_003])
+def test_every_row_has_its_block(rows: int) -> None:
+    resampling = Resampling.of(rows, 0)
+    values = np.random.default_rng(1).standard_normal(rows)
+    assert resampling.sizes.sum() == rows
+    assert resampling.per_row.shape == (DRAWS, rows)
+    by_row = (resampling.per_row * values).sum(axis=1) / resampling.per_row.sum(axis=1)
+    assert resampling.means(values) == pytest.approx(by_row)
+
+
+def test_the_interval_of_a_mean_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for trial in range(200):
+        truths = rng.random(2_000) < 0.3
+        low, high = share(truths, Resampling.of(2_000, trial)).interval()
+        held += low <= 0.3 <= high
+    assert 178 <= held <= 200  # 95 % of 200, give or take
+
+
+def test_an_interval_lies_about_its_value_though_draws_are_biased() -> None:
+    low, high = Measured(1.0, 5 + np.linspace(-1, 1, DRAWS)).interval()
+    assert (low, high) == pytest.approx((0.05, 1.95))
+    assert Measured(1.0).interval() is None
+
+
+def test_draws_are_what_repeating_rows_would_give() -> None:
+    """By blocks, and from the rows themselves: the same."""
+    rng = np.random.default_rng(2)
+    real, fake = rng.standard_normal((120, 3)), rng.standard_normal((90, 3)) + 0.5
+    chances = Resampling.of(120, 1), Resampling.of(90, 2)
+    rows = [np.repeat(np.arange(len(each.per_row[4])), each.per_row[4].astype(int)) for each in chances]
+    frechet, _ = moment_distances(real, fake, chances)
+    by_hand = frechet_distance(Moments.of(real[rows[0]]), Moments.of(fake[rows[1]]))
+    assert frechet.drawn[4] == pytest.approx(by_hand)
+    sliced = wasserstein_distance(real, fake, chances)
+    assert sliced.drawn[4] == pytest.approx(wasserstein_distance(real[rows[0]], fake[rows[1]], None).value, rel=1e-4)
+
+
+def test_a_row_that_is_drawn_twice_is_no_pair_with_itself() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.standard_normal((50, 3))
+    resampling = Resampling.of(50, 1)
+    weights = resampling.weights[7]
+    grown = (features @ features.T / 3 + 1) ** 3
+    np.fill_diagonal(grown, 0)
+    expected = weights @ grown @ weights / (weights.sum() ** 2 - (weights**2).sum())
+    assert kernel.Within(features, resampling).means(resampling.weights)[7] == pytest.approx(expected)

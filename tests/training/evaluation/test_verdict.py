@@ -1,0 +1,111 @@
+"""What is wrong is said in words; what is not is not said."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from training.data import Dataset, load
+from training.evaluation.evaluate import Standard, evaluate
+from training.evaluation.page import page_of_one
+from training.evaluation.reals import Reals, load_reals
+from training.evaluation.subject import Subject, open_subject
+from training.evaluation.verdict import Verdict, judge
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def subject(run: Path) -> Subject:
+    return open_subject(run)
+
+
+@pytest.fixture(scope="module")
+def standard(subject: Subject) -> Standard:
+    """Half of the digits' training half, so that the rest can play a generator."""
+    reals = load_reals(subject, None)
+    return Standard(replace(reals, train=reals.train.subset(np.arange(COUNT))), COUNT)
+
+
+@pytest.fixture(scope="module")
+def unseen(digits: Dataset) -> Dataset:
+    return digits.subset(np.arange(COUNT, 2 * COUNT))
+
+
+def judged(subject: Subject, standard: Standard, samples: np.ndarray, labels: np.ndarray | None) -> Verdict:
+    """The verdict on a generator that makes these."""
+
+    class Recorded(Subject):
+        def draw(self, count: int, seed: int) -> Any:
+            return samples[:count].copy(), None if labels is None else labels[:count]
+
+    given = {**vars(subject), "labels": subject.labels if labels is not None else None}
+    return judge(evaluate(Recorded(**given), standard))
+
+
+def test_real_samples_in_a_generators_place_are_good(subject, standard, unseen) -> None:
+    verdict = judged(subject, standard, unseen.samples, unseen.labels)
+    assert verdict.findings == []
+    assert verdict.sentence.startswith("This generator is good:")
+
+
+def test_a_missing_class_is_named(subject, standard, unseen) -> None:
+    rows = np.resize(np.flatnonzero(unseen.labels != 7), COUNT)
+    verdict = judged(subject, standard, unseen.samples[rows], None)
+    assert verdict.grade == "poor"
+    assert "Class 7 is missing" in verdict.sentence
+
+
+def test_shuffled_labels_are_told(subject, standard, unseen) -> None:
+    verdict = judged(subject, standard, unseen.samples, np.random.default_rng(0).permutation(unseen.labels))
+    assert {"class_wrong", "task"} <= {finding.name for finding in verdict.findings}
+    assert "fail to show what was asked for" in verdict.sentence
+
+
+def test_little_variety_is_told(subject, standard, unseen) -> None:
+    # Three samples of each class, over and over, hardly changed.
+    rows = np.concatenate([np.flatnonzero(unseen.labels == label)[:3] for label in range(10)])
+    rows = np.resize(rows, COUNT)
+    noise = 0.02 * np.random.default_rng(0).standard_normal((COUNT, 1, 8, 8)).astype(np.float32)
+    verdict = judged(subject, standard, unseen.samples[rows] + noise, unseen.labels[rows])
+    found = {finding.name: finding for finding in verdict.findings}
+    assert found["variety"].severity == "serious"
+    assert "lack variety" in verdict.sentence
+    assert "class_missing" not in found
+
+
+def test_copies_are_told(subject, standard) -> None:
+    train = standard.reals.train
+    verdict = judged(subject, standard, train.samples, train.labels)
+    assert [finding.name for finding in verdict.findings] == ["copies"]
+    assert verdict.grade == "poor"
+
+
+def test_noise_is_poor(subject, standard) -> None:
+    noise = np.random.default_rng(0).uniform(-1, 1, (COUNT, 1, 8, 8)).astype(np.float32)
+    verdict = judged(subject, standard, noise, standard.held_labels)
+    assert {"distance", "unrealistic", "variety", "task"} <= {finding.name for finding in verdict.findings}
+
+
+def test_one_and_the_same_sample_and_numbers_that_are_none(subject, standard) -> None:
+    verdict = judged(subject, standard, np.full((COUNT, 1, 8, 8), np.nan, np.float32), standard.held_labels)
+    assert [finding.name for finding in verdict.findings] == ["not_finite", "one_sample"]
+    assert "100.0% of its samples hold what is not a number" in verdict.sentence
+
+
+def test_one_class_and_more_features_than_samples(subject: Subject) -> None:
+    reals = load_reals(subject, None)
+    parts = [part.subset(np.flatnonzero(part.labels == 3)) for part in (reals.train, load("digits", None, "test"))]
+    parts = [Dataset(part.name, part.samples, np.zeros(len(part), np.int64), ["3"]) for part in parts]
+    standard = Standard(Reals(parts[0], parts[1], reals.splits, reals.sha256, ()), 1_000)
+    assert standard.count == 91
+    assert any("one class" in warning for warning in standard.warnings)
+    assert any("covariance is singular" in warning for warning in standard.warnings)
+    without = Subject(**{**vars(subject), "labels": ["3"], "label_prior": None})
+    evaluation = evaluate(without, standard)
+    assert evaluation.classes is None
+    assert all(np.isfinite(statistic.value) for statistic in evaluation.statistics)
+    assert {"frechet_random", "memorisation"} <= {statistic.key for statistic in evaluation.statistics}
+    assert "covariance is singular" in page_of_one(evaluation, standard)

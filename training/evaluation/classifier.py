@@ -1,0 +1,100 @@
+"""A small classifier, always the same one: whose features samples are compared in, and which judges by task."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.evaluation.views import Samples
+
+FEATURES = 64  # of its last hidden layer
+BATCH = 128
+SEEN = 40_000  # samples that it is trained on, each counted as often as it is seen
+MOST_EPOCHS = 20
+
+_AT_ONCE = 1_000  # rows of a prediction
+_LEARNING_RATE = 5e-3
+_SMALLEST = 8  # side of an image below which no layer halves it
+
+Labels = NDArray[np.int64]
+
+
+class Classifier:
+    """Convolutions on images [C, H, W], a hidden layer on anything else; then 64 features, then a logit for each label.
+
+    Trained by Adam under one cycle of its step size (Smith & Topin 2018) on cross-entropy, for two epochs, or as many
+    as make 40,000 samples, 20 at the most. The same seen samples, labels and seed give the same classifier, up to
+    rounding that differs between processors.
+    """
+
+    def __init__(self, seen: Samples, labels: Labels, count: int, seed: int) -> None:
+        """Of seen samples [N, ...] and their labels [N], indices below `count`."""
+        with _own_chance(seed):
+            self.body = _body(seen.shape[1:])
+            self.head = nn.Linear(FEATURES, count)
+            self._train(torch.from_numpy(seen), torch.from_numpy(labels))
+        self.body.eval()
+
+    @torch.no_grad()
+    def features(self, seen: Samples) -> NDArray[np.float64]:
+        """Float64 [n, 64], of seen samples [n, ...]."""
+        parts = [self.body(part) for part in torch.from_numpy(seen).split(_AT_ONCE)]
+        return torch.cat(parts).double().numpy()
+
+    @torch.no_grad()
+    def predict(self, seen: Samples) -> Labels:
+        """Labels int64 [n]."""
+        parts = [self.head(self.body(part)).argmax(dim=1) for part in torch.from_numpy(seen).split(_AT_ONCE)]
+        return torch.cat(parts).numpy()
+
+    @property
+    def sha256(self) -> str:
+        """Of its weights."""
+        digest = hashlib.sha256()
+        for parameter in [*self.body.parameters(), *self.head.parameters()]:
+            digest.update(parameter.detach().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _train(self, seen: Tensor, labels: Tensor) -> None:
+        epochs = min(max(2, -(-SEEN // len(seen))), MOST_EPOCHS)
+        parameters = [*self.body.parameters(), *self.head.parameters()]
+        optimizer = torch.optim.Adam(parameters)
+        steps = epochs * -(-len(seen) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_LEARNING_RATE, total_steps=steps)
+        for _ in range(epochs):
+            for rows in torch.randperm(len(seen)).split(BATCH):
+                loss = F.cross_entropy(self.head(self.body(seen[rows])), labels[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+
+
+def _body(shape: tuple[int, ...]) -> nn.Sequential:
+    """Up to the features."""
+    if len(shape) != 3:
+        width = int(np.prod(shape))
+        layers = [nn.Flatten(), nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, FEATURES), nn.ReLU()]
+        return nn.Sequential(*layers)
+    channels, height, width = shape
+    convolutions: list[nn.Module] = []
+    for wider in (16, 32, 32, 32, 32, 32):
+        stride = 2 if min(height, width) > _SMALLEST or convolutions else 1
+        convolutions += [nn.Conv2d(channels, wider, 3, stride=stride, padding=1), nn.ReLU()]
+        channels, height, width = wider, -(-height // stride), -(-width // stride)
+        if len(convolutions) > 2 and min(height, width) <= _SMALLEST:
+            break
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(channels * height * width, FEATURES), nn.ReLU())
+
+
+@contextmanager
+def _own_chance(seed: int) -> Iterator[None]:
+    """Within the block torch draws from a seed of its own, and afterwards goes on as if nothing had been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,84 @@
+"""The command `latentserve evaluate`. Importing this needs no torch: `--help` always works."""
+
+from pathlib import Path
+
+import click
+
+from training.commands import training_extra
+from training.errors import ReportError
+
+
+@click.command()
+@click.argument("subjects", metavar="RUN|BUNDLE [B]", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="What it was trained on: `digits`, or where the data are."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for report.html and report.json.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=20),
+    default=10_000,
+    show_default=True,
+    help="Samples of each side; fewer where there are fewer real ones.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Of what is drawn.")
+@click.option(
+    "--features",
+    "feature_files",
+    multiple=True,
+    metavar="FILE.onnx",
+    type=click.Path(path_type=Path),
+    help="Compare in a pre-trained network's features, too; a bundle's critic.onnx is one.",
+)
+@click.option("--label", help="Column of a table that labels it, of a bundle; a run knows it.")
+def evaluate(
+    subjects: tuple[Path, ...],
+    data: Path | None,
+    out: Path,
+    samples: int,
+    seed: int,
+    feature_files: tuple[Path, ...],
+    label: str | None,
+) -> None:
+    """Say how good a generator is, and what is wrong with it; of two, which is better, and in what.
+
+    Samples of a run's averaged generator, or of a bundle, are held against real ones: by statistics, each beside its
+    floor, which is what other real samples get; by task; and by eye. The floor needs real samples that training has
+    not seen: the data's held-out part.
+
+    \b
+    Examples:
+      latentserve evaluate runs/digits --out report
+      latentserve evaluate bundles/mnist --data mnist/ --out report
+      latentserve evaluate runs/first runs/second --data mnist/ --out report
+    """
+    if len(subjects) > 2:
+        raise ReportError(f"{len(subjects)} runs and bundles: one is evaluated, or two are compared")
+
+    def tell(step: str) -> None:
+        click.echo(f"{step} ...", err=True)
+
+    with training_extra():
+        from training.evaluation.compare import compare, summary
+        from training.evaluation.evaluate import Standard
+        from training.evaluation.evaluate import evaluate as measure
+        from training.evaluation.reals import load_reals, require_fit
+        from training.evaluation.report import HTML, prepare, write_report
+        from training.evaluation.subject import open_subject
+        from training.evaluation.verdict import judge
+
+        opened = [open_subject(path) for path in subjects]
+        reals = load_reals(opened[0], data, label)
+        for other in opened[1:]:
+            require_fit(reals.train, other, str(data or "the data"))
+        prepare(out)
+        standard = Standard(reals, samples, feature_files, tell)
+        evaluations = [measure(subject, standard, seed, tell) for subject in opened]
+        differences = compare(*evaluations) if len(evaluations) == 2 else []
+        tell("writing the report")
+        write_report(out, evaluations, standard, differences, seed)
+        for evaluation in evaluations:
+            click.echo(f"{evaluation.subject.path}: {judge(evaluation).sentence}")
+        if differences:
+            click.echo(summary(differences, *(str(subject.path) for subject in opened)))
+    click.echo(f"{out / HTML}: open it in a browser")

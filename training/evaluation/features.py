@@ -1,0 +1,122 @@
+"""The spaces in which samples are compared: of an own classifier, of a random network, the view itself, or a file's."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from training.data import Dataset
+from training.errors import FeaturesError
+from training.evaluation.classifier import Classifier
+from training.evaluation.random_network import RandomNetwork
+from training.evaluation.resampling import Floats
+from training.evaluation.views import Samples, View
+
+WIDEST_VIEW = 128  # numbers that are compared as they are; more go through the random network
+_AT_ONCE = 64  # rows of a file's network
+
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """What makes numbers of samples.
+
+    Attributes:
+        name: `classifier`, `random`, a view's, or a file's stem.
+        sentence: what it is, for a reader.
+        identity: what fixes it further, for report.json: hashes, accuracy, width.
+        of: samples [n, *shape] float32, and their labels [n] or None, to features [n, d] float64.
+    """
+
+    name: str
+    sentence: str
+    identity: dict[str, Any]
+    of: Callable[[Samples, Labels | None], Floats]
+
+
+def feature_spaces(
+    view: View, train: Dataset, classifier: Classifier | None, accuracy: float | None, files: Sequence[Path]
+) -> list[FeatureSpace]:
+    """The spaces for data like these, the one to believe first coming first. Raises FeaturesError naming a file."""
+    spaces = []
+    if classifier is not None:
+        spaces.append(
+            FeatureSpace(
+                "classifier",
+                f"the last hidden layer of a small classifier, trained on the real training data here; it is right on "
+                f"{accuracy:.1%} of the held-out real samples",
+                {"width": 64, "sha256": classifier.sha256, "accuracy": accuracy, "input": view.name, "seed": 0},
+                lambda samples, labels: classifier.features(view.of(samples)),
+            )
+        )
+    seen = view.of(train.take(slice(0, 1)))
+    if train.kind != "image" and seen.size <= WIDEST_VIEW:
+        spaces.append(
+            FeatureSpace(
+                view.name,
+                view.sentence,
+                {"width": seen.size},
+                lambda samples, labels: view.of(samples).reshape(len(samples), -1).astype(np.float64),
+            )
+        )
+    else:
+        network = RandomNetwork(seen.shape[1:])
+        width = network.features(seen).shape[1]
+        spaces.append(
+            FeatureSpace(
+                "random",
+                f"a network with fixed random weights, never trained, on {view.name}",
+                {"width": width, "input": view.name, "seed": 0},
+                lambda samples, labels: network.features(view.of(samples)),
+            )
+        )
+    return spaces + [file_features(path, train) for path in files]
+
+
+def file_features(path: Path, train: Dataset) -> FeatureSpace:
+    """A pre-trained network's: an ONNX file that takes samples [n, *shape] as data have them, images in [-1, 1], and
+    maybe labels [n] int64, and gives `features` [n, d], or has one output that is like that.
+
+    Raises FeaturesError naming the file.
+    """
+    try:
+        content = path.read_bytes()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise FeaturesError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # the runtime's own kinds of errors
+        raise FeaturesError(f"{path}: no ONNX file that runs: {(str(error).splitlines() or ['?'])[0]}") from None
+    labelled = [given.name for given in session.get_inputs() if given.type == "tensor(int64)"]
+    sampled = [given.name for given in session.get_inputs() if given.type == "tensor(float)"]
+    outputs = [given.name for given in session.get_outputs() if len(given.shape or []) == 2]
+    output = "features" if "features" in outputs else (outputs or [""])[0]
+    if len(sampled) != 1 or len(labelled) > 1 or not output:
+        raise FeaturesError(f"{path}: needs one input of samples, at most one of labels, and an output [batch, d]")
+    if labelled and not train.label_names:
+        raise FeaturesError(f"{path}: needs labels, which the data have not")
+
+    def features(samples: Samples, labels: Labels | None) -> Floats:
+        parts = []
+        for start in range(0, len(samples), _AT_ONCE):
+            rows = slice(start, start + _AT_ONCE)
+            feed: dict[str, Any] = {sampled[0]: samples[rows]}
+            if labelled:
+                feed[labelled[0]] = np.zeros(len(samples[rows]), np.int64) if labels is None else labels[rows]
+            parts.append(session.run([output], feed)[0])
+        return np.concatenate(parts).astype(np.float64)
+
+    try:
+        width = features(train.take(slice(0, 2)), train.labels[:2]).shape[1]
+    except Exception as error:
+        raise FeaturesError(f"{path}: does not take these samples: {(str(error).splitlines() or ['?'])[0]}") from None
+    sha256 = hashlib.sha256(content).hexdigest()
+    identity = {"width": width, "sha256": sha256, "file": path.name, "output": output}
+    return FeatureSpace(
+        path.stem, f"the output `{output}` of {path.name} (SHA-256 {sha256[:8]}...)", identity, features
+    )

@@ -1,0 +1,173 @@
+"""What is looked at: samples, interpolations and curves as pictures that travel inside a page."""
+
+import base64
+import io
+import math
+import wave
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.bundle import Column, Latent, SampleSpec
+from service.encoding import tables
+from service.encoding.images import contact_sheet, to_uint8
+from training.data import Dataset
+from training.evaluation.views import Samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEAST = 48  # pixels of an image's height in a page
+STEPS = 10  # of an interpolation
+
+
+def data_uri(content: bytes, media_type: str) -> str:
+    """A file inside a page."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def sheet(images: Samples, columns: int) -> str:
+    """Images [n, C, H, W] in [-1, 1] as one picture, so many in a row: an `img` element."""
+    picture = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1)), columns), 0, -1)
+    shown = Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
+    buffer = io.BytesIO()
+    shown.save(buffer, "PNG")
+    scale = max(1, -(-LEAST // images.shape[2]))
+    uri = data_uri(buffer.getvalue(), "image/png")
+    return f'<img class="pixels" width="{shown.width * scale}" src="{uri}" alt="">'
+
+
+def figure(draw: "Sequence[Any]", columns: int = 3) -> str:
+    """Plots, each a callable that draws on axes, side by side: an `img` element."""
+    from matplotlib.figure import Figure  # slow to import, and not needed for images
+
+    rows = math.ceil(len(draw) / columns)
+    plot = Figure(figsize=(4 * min(columns, len(draw)), 2.6 * rows), layout="constrained")
+    axes = plot.subplots(rows, min(columns, len(draw)), squeeze=False).ravel()
+    for axis, each in zip(axes, draw, strict=False):
+        each(axis)
+    for axis in axes[len(draw) :]:
+        axis.set_axis_off()
+    buffer = io.BytesIO()
+    plot.savefig(buffer, format="png", dpi=80)
+    return f'<img src="{data_uri(buffer.getvalue(), "image/png")}" alt="">'
+
+
+def each_shown(samples: Samples, data: Dataset) -> list[str]:
+    """Samples [n, *shape] one by one: an image, a recording to listen to, a row, or numbers."""
+    if data.kind == "image":
+        return [sheet(sample[None], 1) for sample in samples]
+    if data.kind == "audio":
+        return [_audio(sample, data.sample_rate or 1) for sample in samples]
+    if data.kind == "table" and data.columns is not None:
+        return [_row(values, data.columns) for values in _rows(samples, data.columns)]
+    return [f"<code>{escape(_numbers(sample))}</code>" for sample in samples]
+
+
+def interpolations(latent: Latent, rows: int, seed_latents: Samples) -> Samples:
+    """Latents [rows * STEPS, dim] on ways between pairs of latents [2 rows, dim]: for a normal prior on circles, whose
+    points all have a length that it makes (White 2016, Sampling Generative Networks), else straight lines."""
+    start, end = seed_latents[:rows, None].astype(np.float64), seed_latents[rows : 2 * rows, None].astype(np.float64)
+    at = np.linspace(0, 1, STEPS)[None, :, None]
+    if latent.prior == "uniform":
+        between = (1 - at) * start + at * end
+    else:
+        lengths = [np.linalg.norm(each, axis=2, keepdims=True) for each in (start, end)]
+        angle = np.arccos(((start * end).sum(axis=2, keepdims=True) / (lengths[0] * lengths[1])).clip(-1, 1))
+        # Where both point the same way there is no circle, and a line does.
+        safe = np.where(np.sin(angle) > 1e-6, angle, 1.0)
+        circle = (np.sin((1 - at) * safe) * start + np.sin(at * safe) * end) / np.sin(safe)
+        between = np.where(np.sin(angle) > 1e-6, circle, (1 - at) * start + at * end)
+    return between.reshape(rows * STEPS, -1).astype(np.float32)
+
+
+def points(samples: Samples, title: str) -> Any:
+    """A plot of samples by their first two numbers."""
+    flat = samples.reshape(len(samples), -1)
+
+    def draw(axis: "Axes") -> None:
+        axis.scatter(flat[:, 0], flat[:, 1] if flat.shape[1] > 1 else np.zeros(len(flat)), s=2, linewidths=0)
+        axis.set_title(title)
+
+    return draw
+
+
+def histogram(real: NDArray[Any], fake: NDArray[Any], column: Column) -> Any:
+    """A plot of one column, real beside generated."""
+
+    def draw(axis: "Axes") -> None:
+        if column.categories is not None:
+            count = len(column.categories)
+            shares = [
+                np.bincount(np.rint(each).astype(int).clip(0, count - 1), minlength=count) for each in (real, fake)
+            ]
+            most = np.argsort(-shares[0], kind="stable")[:12]
+            for at, (each, name) in enumerate(zip(shares, ("real", "generated"), strict=True)):
+                axis.bar(np.arange(len(most)) + 0.4 * at, each[most] / each.sum(), 0.4, label=name)
+            axis.set_xticks(np.arange(len(most)) + 0.2, [str(column.categories[k])[:10] for k in most], rotation=60)
+        else:
+            kept = [each if column.missing is None else each[each != column.missing] for each in (real, fake)]
+            edges = np.histogram_bin_edges(np.concatenate(kept), 30)
+            for each, name in zip(kept, ("real", "generated"), strict=True):
+                axis.hist(each, edges, alpha=0.5, density=True, label=name)
+        axis.set_title(column.name)
+        axis.legend()
+
+    return draw
+
+
+def waveform(samples: Samples, title: str) -> Any:
+    """A plot of a few recordings [n, C, L], one above the other."""
+
+    def draw(axis: "Axes") -> None:
+        for at, sample in enumerate(samples[:6]):
+            axis.plot(sample[0] / 2 - at, linewidth=0.5)
+        axis.set_title(title)
+
+    return draw
+
+
+def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str) -> Any:
+    """A plot of some fields of stats.jsonl over images seen."""
+
+    def draw(axis: "Axes") -> None:
+        for name in names:
+            known = [(line["images"], line[name]) for line in lines if name in line and "images" in line]
+            if known:
+                axis.plot(*zip(*known, strict=True), label=name.replace("_", " "))
+        axis.set_title(title)
+        axis.legend(fontsize="small")
+
+    return draw
+
+
+def _audio(sample: NDArray[np.float32], rate: int) -> str:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(sample.shape[0])
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((sample.T.clip(-1, 1) * 32767).astype("<i2").tobytes())
+    return f'<audio controls src="{data_uri(buffer.getvalue(), "audio/wav")}"></audio>'
+
+
+def _rows(samples: Samples, columns: list[Column]) -> list[tuple[Any, ...]]:
+    spec = SampleSpec(kind="table", shape=[len(columns)], columns=columns)
+    return list(tables.rows(samples, spec))
+
+
+def _row(values: tuple[Any, ...], columns: list[Column]) -> str:
+    cells = (
+        f"<b>{escape(column.name)}</b> {escape('missing' if value is None else str(value))}"
+        for column, value in zip(columns, values, strict=True)
+    )
+    return f"<span>{' · '.join(cells)}</span>"
+
+
+def _numbers(sample: NDArray[np.float32]) -> str:
+    flat = sample.ravel()
+    return ", ".join(f"{value:.3g}" for value in flat[:12]) + (", ..." if flat.size > 12 else "")

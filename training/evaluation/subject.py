@@ -1,0 +1,167 @@
+"""What is evaluated: a run's averaged generator in torch, or a bundle's in ONNX Runtime. One path draws from both."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from service.bundle import Latent, read_bundle
+from service.sampling.engine import Engine
+from service.sampling.latents import draw_labels, draw_latents
+from training import checkpoint, networks
+from training.config import Config
+from training.data import Description
+from training.data.dataset import Kind
+from training.errors import RunError
+from training.run import CHECKPOINT, CONFIG, open_run
+
+MANIFEST = "manifest.json"
+BATCH = 64
+
+Samples = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A generator, wherever it runs.
+
+    Attributes:
+        path: as it was given.
+        origin: whether it is a run's or a bundle's.
+        name: what it is called in the report.
+        about: what is known of it, in the report's order.
+        dataset_sha256: of the data it was trained on; None: not known.
+        latent: what z is drawn from.
+        labels: names; None: unconditional.
+        label_prior: shares of the labels.
+        kind: of a sample.
+        shape: of a sample.
+        columns: of a table, as the manifest has them.
+        config: of a run.
+        generate: latents [n, dim] float32 and labels [n] int64 or None to samples [n, *shape] float32, images and
+            audio in [-1, 1].
+    """
+
+    path: Path
+    origin: Literal["run", "bundle"]
+    name: str
+    about: dict[str, Any]
+    dataset_sha256: str | None
+    latent: Latent
+    labels: list[str] | None
+    label_prior: list[float] | None
+    kind: Kind
+    shape: list[int]
+    columns: list[Any] | None
+    config: Config | None
+    generate: Callable[[Samples, Labels | None], Samples]
+
+    def draw(self, count: int, seed: int) -> tuple[Samples, Labels | None]:
+        """Rows 0 to count - 1 of a seed, as a server would draw them, and the labels asked for, from their prior."""
+        labels = None
+        if self.labels is not None:
+            labels = draw_labels(self.latent.dim, self.label_prior or len(self.labels), seed, 0, count)
+        return self.make(draw_latents(self.latent, seed, 0, count), labels), labels
+
+    def make(self, z: Samples, labels: Labels | None) -> Samples:
+        """Samples of latents, a batch at a time."""
+        made = np.empty((len(z), *self.shape), np.float32)
+        for start in range(0, len(z), BATCH):
+            rows = slice(start, start + BATCH)
+            made[rows] = self.generate(z[rows], None if labels is None else labels[rows])
+        return made
+
+
+def open_subject(path: Path) -> Subject:
+    """The generator of a run or of a bundle. Raises RunError, ConfigError or BundleError naming what is wrong."""
+    if (path / MANIFEST).is_file():
+        return _open_bundle(path)
+    if (path / CONFIG).is_file() or (path / CHECKPOINT).is_file():
+        return _open_run(path)
+    raise RunError(f"{path}: neither a run (no {CONFIG}) nor a bundle (no {MANIFEST})")
+
+
+def _open_run(path: Path) -> Subject:
+    config = open_run(path)
+    header = checkpoint.read_header(path / CHECKPOINT)
+    dataset = Description(**header["dataset"])
+    generator, _ = networks.build(config, dataset)
+    checkpoint.load_networks(path / CHECKPOINT, average=generator)
+    counts = np.array(dataset.label_counts)
+    about = {
+        "recipe": config.recipe,
+        "images seen": header["images_seen"],
+        "trained for": f"{header['seconds']:.0f} s",
+        "seed": config.seed,
+        "network": config.network,
+        "loss": config.loss,
+        "trained on": dataset.name,
+    }
+    return Subject(
+        path,
+        "run",
+        path.resolve().name,
+        about,
+        dataset.sha256,
+        Latent(dim=config.latent),
+        dataset.label_names or None,
+        (counts / counts.sum()).tolist() if dataset.label_names else None,
+        dataset.kind,
+        dataset.shape,
+        dataset.columns,
+        config,
+        partial(_run, generator.eval()),
+    )
+
+
+@torch.no_grad()
+def _run(generator: nn.Module, z: Samples, label: Labels | None) -> Samples:
+    made: Tensor = generator(torch.from_numpy(z), None if label is None else torch.from_numpy(label))
+    return made.numpy()
+
+
+def _open_bundle(path: Path) -> Subject:
+    bundle = read_bundle(path)
+    manifest = bundle.manifest
+    engine = Engine(bundle, "cpu", threads=min(torch.get_num_threads(), os.cpu_count() or 1))
+    low, high = manifest.sample.value_range or (-1.0, 1.0)
+
+    def generate(z: Samples, label: Labels | None) -> Samples:
+        samples = engine.generate(z, label)
+        if (low, high) == (-1.0, 1.0):
+            return samples
+        return (samples - np.float32(low)) / np.float32((high - low) / 2) - np.float32(1)
+
+    lineage = manifest.lineage
+    known = {
+        "version": manifest.version,
+        "recipe": lineage.recipe,
+        "images seen": lineage.images_seen,
+        "seed": lineage.seed,
+        "trained on": lineage.dataset,
+        "runs on": engine.provider,
+    }
+    columns = manifest.sample.columns
+    return Subject(
+        path,
+        "bundle",
+        manifest.name,
+        {key: value for key, value in known.items() if value is not None},
+        lineage.dataset_sha256,
+        manifest.latent,
+        manifest.labels,
+        manifest.label_prior,
+        manifest.sample.kind,
+        list(manifest.sample.shape),
+        None if columns is None else [column.model_dump(mode="json") for column in columns],
+        None,
+        generate,
+    )
