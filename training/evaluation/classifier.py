@@ -43,13 +43,13 @@ class Classifier:
     @torch.no_grad()
     def features(self, seen: Samples) -> NDArray[np.float64]:
         """Float64 [n, 64], of seen samples [n, ...]."""
-        parts = [self.body(part) for part in torch.from_numpy(seen).split(_AT_ONCE)]
+        parts = [self.body(part) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
         return torch.cat(parts).double().numpy()
 
     @torch.no_grad()
     def predict(self, seen: Samples) -> Labels:
         """Labels int64 [n]."""
-        parts = [self.head(self.body(part)).argmax(dim=1) for part in torch.from_numpy(seen).split(_AT_ONCE)]
+        parts = [self.head(self.body(part)).argmax(dim=1) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
         return torch.cat(parts).numpy()
 
     @property
@@ -67,7 +67,7 @@ class Classifier:
         steps = epochs * -(-len(seen) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_LEARNING_RATE, total_steps=steps)
         for _ in range(epochs):
-            for rows in torch.randperm(len(seen)).split(BATCH):
+            for rows in torch.split(torch.randperm(len(seen)), BATCH):
                 loss = F.cross_entropy(self.head(self.body(seen[rows])), labels[rows])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]

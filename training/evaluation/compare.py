@@ -63,7 +63,8 @@ def compare(first: Evaluation, second: Evaluation) -> list[Difference]:
     found = []
     for one, other in pairs:
         difference = other.value - one.value
-        interval = better = None
+        interval: tuple[float, float] | None = None
+        better: Literal["first", "second"] | None = None
         if one.measured.drawn is not None and other.measured.drawn is not None:
             reach = beyond * float(np.std(other.measured.drawn - one.measured.drawn, ddof=1))
             interval = (difference - reach, difference + reach)
@@ -71,18 +72,16 @@ def compare(first: Evaluation, second: Evaluation) -> list[Difference]:
             if told_apart and not interval[0] <= 0 <= interval[1]:
                 more = MEANINGS[one.name].better == "more"
                 better = "second" if (difference > 0) == more else "first"
-        found.append(Difference(one.key, one.value, other.value, one.floor, interval, better))  # type: ignore[arg-type]
+        found.append(Difference(one.key, one.value, other.value, one.floor, interval, better))
     return found
 
 
 def summary(differences: list[Difference], first: str, second: str) -> str:
     """Who is better, in a sentence."""
-    wins = {who: [each.key for each in differences if each.better == who] for who in ("first", "second")}
-    if not wins["first"] and not wins["second"]:
+    wins = {
+        name: sum(each.better == side for each in differences) for side, name in (("first", first), ("second", second))
+    }
+    told = [f"{name} is better in {count} of {len(differences)} numbers" for name, count in wins.items() if count]
+    if not told:
         return f"No difference between {first} and {second} is beyond chance."
-    told = [
-        f"{name} is better in {len(wins[who])} of {len(differences)} numbers"  # type: ignore[index]
-        for who, name in (("first", first), ("second", second))
-        if wins[who]  # type: ignore[index]
-    ]
     return "; ".join(told) + ". The other differences may be chance."

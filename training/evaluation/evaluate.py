@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from training.data import Dataset
 from training.evaluation import tasks
@@ -14,7 +13,7 @@ from training.evaluation.classifier import Classifier, Labels
 from training.evaluation.features import FeatureSpace, feature_spaces
 from training.evaluation.memorisation import ROWS, Nearest, copies, memorisation, nearest
 from training.evaluation.reals import Reals
-from training.evaluation.resampling import Resampling
+from training.evaluation.resampling import Measured, Resampling
 from training.evaluation.statistic import Statistic
 from training.evaluation.subject import Subject
 from training.evaluation.tables import ColumnRow, TableYardstick
@@ -42,6 +41,7 @@ class Evaluation:
         columns, pairs: of tables.
         nearest: of the first samples, the nearest training samples.
         nonfinite: samples that held what is no number, and were taken for 0.
+        constant: whether all samples are the same.
         warnings: what a reader must know.
     """
 
@@ -55,6 +55,7 @@ class Evaluation:
     pairs: list[ColumnRow] | None
     nearest: Nearest
     nonfinite: int
+    constant: bool
     warnings: list[str]
 
 
@@ -83,6 +84,7 @@ class Standard:
         self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
         self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]
         self.view = view_of(reals.train)
+        self.deviation = float(self.view.of(self.reference).std(axis=0).mean())
         self.names = reals.train.label_names
 
         self.classifier: Classifier | None = None
@@ -98,7 +100,6 @@ class Standard:
             accuracy = float((self.held_taken_for == self.held_labels).mean())
             self.by_task = tasks.learn(self.view.of(self.reference), self.reference_labels, len(self.names))
             self.task_floor = tasks.accuracy(self.by_task, self.view.of(self.held), self.held_labels, None).value
-            self.chance = float(np.bincount(self.held_labels).max() / self.count)
 
         self.spaces = feature_spaces(self.view, reals.train, self.classifier, accuracy, feature_files)
         self.yardsticks = []
@@ -135,7 +136,8 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
         asked = np.array([standard.names.index(name) for name in subject.labels], np.int64)[labels]
     view, reals, chances = standard.view, standard.reals, standard.chances
     seen = view.of(samples)
-    warnings = list(_remarks(seen, standard))
+    constant = float(seen.std(axis=0).mean()) <= _ALIKE * standard.deviation
+    warnings = ["All generated samples are the same: distances to them say little."] if constant else []
     statistics: list[Statistic] = []
 
     spreads, covered = {}, np.zeros(standard.count, np.bool_)
@@ -145,9 +147,8 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
         statistics = found + statistics
         spreads[yardstick.space.name] = yardstick.spread
 
-    def add(name: str, *of: object, n: int = standard.count) -> None:
-        measured, floor = of
-        statistics.append(Statistic(name, None, measured, floor, n, standard.split))  # type: ignore[arg-type]
+    def add(name: str, measured: Measured, floor: float, n: int = standard.count) -> None:
+        statistics.append(Statistic(name, None, measured, floor, n, standard.split))
 
     tell(f"looking for copies among samples of {subject.name}")
     few = len(standard.held_nearest.distance)
@@ -155,16 +156,15 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
     held_distance = standard.held_nearest.distance
     halves = memorisation(held_distance[1::2], held_distance[::2], None).value
     add("memorisation", memorisation(found_nearest.distance, held_distance, standard.near_chances), halves, n=few)
-    add("copies", *copies(found_nearest.distance, held_distance, standard.near_chances[1]), n=few)
+    measured, floor = copies(found_nearest.distance, held_distance, standard.near_chances[1])
+    add("copies", measured, floor, n=few)
 
     classes = None
     if standard.classifier is not None:
         taken_for = standard.classifier.predict(seen)
         count = len(standard.names)
-        args = (standard.reference_taken_for, count)
-        add(
-            "class_balance", imbalance(taken_for, *args, chances), imbalance(standard.held_taken_for, *args, None).value
-        )
+        floor = imbalance(standard.held_taken_for, standard.reference_taken_for, count, None).value
+        add("class_balance", imbalance(taken_for, standard.reference_taken_for, count, chances), floor)
         classes = class_rows(
             standard.names,
             taken_for,
@@ -178,8 +178,8 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
             tell(f"training classifiers on samples of {subject.name}")
             learnt = tasks.learn(seen, asked, count)
             by_held = Resampling.of(standard.count, 3)
-            of_held = (view.of(standard.held), standard.held_labels)
-            add("tstr", tasks.accuracy(learnt, *of_held, by_held), standard.task_floor)
+            right = tasks.accuracy(learnt, view.of(standard.held), standard.held_labels, by_held)
+            add("tstr", right, standard.task_floor)
             add("trts", tasks.accuracy(standard.by_task, seen, asked, chances[1]), standard.task_floor)
 
     columns = pairs = None
@@ -200,15 +200,9 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
         pairs,
         found_nearest,
         int(broken.sum()),
+        constant,
         warnings,
     )
-
-
-def _remarks(seen: NDArray[np.float32], standard: Standard) -> list[str]:
-    spread = float(seen.std(axis=0).mean())
-    if spread <= _ALIKE * float(standard.view.of(standard.reference).std(axis=0).mean()):
-        return ["All generated samples are the same."]
-    return []
 
 
 def _taught(view: View, train: Dataset) -> Classifier:

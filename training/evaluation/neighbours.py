@@ -40,7 +40,7 @@ def reaches(features: Floats, k: int = K) -> Floats:
     found = [
         # The nearest of all is the row itself.
         squared_distances(part, columns).topk(min(k + 1, len(features)), largest=False).values[:, -1]
-        for part in columns.split(_AT_ONCE)
+        for part in torch.split(columns, _AT_ONCE)
     ]
     return torch.cat(found).numpy()
 
@@ -52,7 +52,9 @@ def within_reach(real: Floats, fake: Floats, real_reaches: Floats, fake_reaches:
     covered = torch.zeros(len(real), dtype=torch.bool)
     counts = []
     for part, own in zip(
-        torch.from_numpy(fake).split(_AT_ONCE), torch.from_numpy(fake_reaches).split(_AT_ONCE), strict=True
+        torch.split(torch.from_numpy(fake), _AT_ONCE),
+        torch.split(torch.from_numpy(fake_reaches), _AT_ONCE),
+        strict=True,
     ):
         distances = squared_distances(part, reals)
         inside = distances < of_real

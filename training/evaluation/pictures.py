@@ -111,7 +111,7 @@ def histogram(real: NDArray[Any], fake: NDArray[Any], column: Column) -> Any:
             axis.set_xticks(np.arange(len(most)) + 0.2, [str(column.categories[k])[:10] for k in most], rotation=60)
         else:
             kept = [each if column.missing is None else each[each != column.missing] for each in (real, fake)]
-            edges = np.histogram_bin_edges(np.concatenate(kept), 30)
+            edges = np.histogram_bin_edges(np.concatenate(kept), 30).tolist()
             for each, name in zip(kept, ("real", "generated"), strict=True):
                 axis.hist(each, edges, alpha=0.5, density=True, label=name)
         axis.set_title(column.name)

@@ -40,7 +40,7 @@ class RandomNetwork:
     @torch.no_grad()
     def features(self, seen: Samples) -> NDArray[np.float64]:
         """Float64 [n, 64], of samples [n, ...] as a view shows them."""
-        return torch.cat([self._of(part) for part in torch.from_numpy(seen).split(_AT_ONCE)]).double().numpy()
+        return torch.cat([self._of(part) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]).double().numpy()
 
     def _of(self, seen: Tensor) -> Tensor:
         if seen.ndim != 4:

@@ -4,6 +4,7 @@ Categories are compared as they are, numbers in ten bins of equal mass; what SDM
 ContingencySimilarity is 1 minus these.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -71,7 +72,7 @@ class TableYardstick:
     def _summary(
         self, found: list[tuple[Measured, float]], names: list[str], distances: list[float | None]
     ) -> tuple[Measured, float, list[ColumnRow]]:
-        drawn = np.mean([measured.drawn for measured, _ in found], axis=0)
+        drawn = np.mean([measured.drawn for measured, _ in found if measured.drawn is not None], axis=0)
         values = [measured.value for measured, _ in found]
         rows = [
             ColumnRow(name, measured.value, floor, distance)
@@ -79,7 +80,7 @@ class TableYardstick:
         ]
         return Measured(float(np.mean(values)), drawn), float(np.mean([floor for _, floor in found])), rows
 
-    def _compare(self, groups: list[tuple[int, ...]], fake: list[Codes]) -> list[tuple[Measured, float]]:
+    def _compare(self, groups: Sequence[tuple[int, ...]], fake: list[Codes]) -> list[tuple[Measured, float]]:
         results = []
         for group in groups:
             real, held, made = (_joint([codes[at] for at in group]) for codes in (self._real, self._held, fake))

@@ -18,8 +18,11 @@ Grade = Literal["good", "flawed", "poor"]
 _SERIOUS, _MINOR = 0.5, 0.85
 # The Frechet distance, beyond the floor, as a share of that of a generator that makes one sample, the mean of all.
 _FAR, _OFF = 0.4, 0.08
-# Share of the real frequency of a class.
-_MISSING, _RARE = 0.1, 0.5
+# Share of the real frequency of a class: from, to, and what that is called.
+_RARITY: tuple[tuple[float, float, Severity, str], ...] = (
+    (0.0, 0.1, "serious", "missing"),
+    (0.1, 0.5, "minor", "rare"),
+)
 # Chance of being nearer to the training data than unseen samples; share of copies in real ones' terms.
 _COPIED, _CLOSE = 0.9, 0.65
 # Points of accuracy beyond guessing, as a share of those of real samples.
@@ -72,11 +75,11 @@ def judge(evaluation: Evaluation) -> Verdict:
 
 def _findings(evaluation: Evaluation) -> Iterator[Finding]:
     found = {statistic.key: statistic for statistic in evaluation.statistics}
-    first = next(iter(evaluation.spreads))
+    first = evaluation.statistics[0].features or ""
     if evaluation.nonfinite:
         share = evaluation.nonfinite / len(evaluation.samples)
         yield Finding("not_finite", "serious", f"{share:.1%} of its samples hold what is not a number.")
-    if any("are the same" in warning for warning in evaluation.warnings):
+    if evaluation.constant:
         yield Finding("one_sample", "serious", "It makes one and the same sample always.")
         return
     yield from _of_classes(evaluation)
@@ -92,9 +95,8 @@ def _findings(evaluation: Evaluation) -> Iterator[Finding]:
 
 def _of_classes(evaluation: Evaluation) -> Iterator[Finding]:
     rows = [row for row in evaluation.classes or [] if row.real_share > 0]
-    for bound, severity, said in ((_MISSING, "serious", "missing"), (_RARE, "minor", "rare")):
-        least = 0.0 if severity == "serious" else _MISSING
-        named = [row for row in rows if least <= row.share / row.real_share < bound]
+    for least, most, severity, said in _RARITY:
+        named = [row for row in rows if least <= row.share / row.real_share < most]
         if named:
             verb = "is" if len(named) == 1 else "are"
             shares = ", ".join(
@@ -106,11 +108,10 @@ def _of_classes(evaluation: Evaluation) -> Iterator[Finding]:
     wrong = [row for row in rows if row.agreement is not None and row.agreement < _MINOR * row.real_agreement]
     if wrong:
         worst = min(wrong, key=lambda row: row.agreement or 0.0)
-        serious = (worst.agreement or 0.0) < _SERIOUS * worst.real_agreement
         fails = "fails" if len(wrong) == 1 else "fail"
         yield Finding(
             "class_wrong",
-            "serious" if serious else "minor",
+            "serious" if (worst.agreement or 0.0) < _SERIOUS * worst.real_agreement else "minor",
             f"{_classes([row.name for row in wrong])} often {fails} to show what was asked for: of {worst.name}, "
             f"{worst.agreement:.0%} are recognised; of real ones {worst.real_agreement:.0%}.",
         )
