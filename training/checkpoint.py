@@ -6,7 +6,7 @@ and of the images seen. Nothing is pickled.
 """
 
 import json
-import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from training.data import Description
 from training.errors import RunError
+from training.writing import replaced
 
 FORMAT = "latentserve-checkpoint-1"
 
@@ -46,10 +47,7 @@ def save(path: Path, state: State, dataset: Description) -> None:
 
     Raises RunError naming a file that cannot be written.
     """
-    tensors = {"rng": torch.get_rng_state()}
-    for network in NETWORKS:
-        for name, tensor in getattr(state, network).state_dict().items():
-            tensors[f"{network}.{name}"] = tensor
+    tensors = _weights(state)
     for network in ("generator", "critic"):
         for name, moment, tensor in _moments(getattr(state, network), getattr(state, f"{network}_optimizer")):
             tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
@@ -61,15 +59,12 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "pretrained": state.pretrained,
         "dataset": asdict(dataset),
     }
-    partial = path.with_suffix(".partial")
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path}: cannot be written: {' '.join(str(error).split())}") from None
+    with replaced(path) as partial:
+        try:
+            save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(" ".join(str(error).split())) from None
 
 
 def load(path: Path, state: State, dataset: Description) -> None:
@@ -109,6 +104,12 @@ def description(path: Path, dataset: Description) -> Description:
     return known if known.sha256 == dataset.sha256 else dataset
 
 
+def content(state: State) -> Iterator[memoryview]:
+    """The bytes of the weights, and of torch's global random state."""
+    for tensor in _weights(state).values():
+        yield tensor.detach().cpu().contiguous().numpy().data
+
+
 def load_networks(path: Path, **networks: nn.Module) -> None:
     """Fill networks by name (`generator`, `critic`, `average`). Raises RunError naming the file."""
     _, tensors = _read(path)
@@ -119,6 +120,14 @@ def load_networks(path: Path, **networks: nn.Module) -> None:
 def read_header(path: Path) -> dict[str, Any]:
     """The counters of a checkpoint, and the `dataset` it was trained on. Raises RunError naming the file."""
     return _read(path, tensors=False)[0]
+
+
+def _weights(state: State) -> dict[str, Tensor]:
+    tensors = {"rng": torch.get_rng_state()}
+    for network in NETWORKS:
+        for name, tensor in getattr(state, network).state_dict().items():
+            tensors[f"{network}.{name}"] = tensor
+    return tensors
 
 
 def _moments(network: nn.Module, optimizer: Optimizer) -> list[tuple[str, str, Tensor]]:

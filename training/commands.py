@@ -1,13 +1,15 @@
 """The commands `latentserve train` and `latentserve export`. Importing this needs no torch: `--help` always works."""
 
+import os
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 
-from training.errors import TrainingError
+from training.errors import ConfigError, DivergedError, TrainingError
 
 
 @contextmanager
@@ -20,6 +22,25 @@ def training_extra() -> Iterator[None]:
         if package in {"training", "service"}:
             raise
         raise TrainingError(f"{package} is not installed: install latentserve[training]") from None
+
+
+def started_rank() -> int:
+    """This process's place among those that `torchrun` started; 0 where it started none."""
+    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Of the processes that `torchrun` started the first says what all of them meet; others say who they are."""
+    rank = started_rank()
+    try:
+        yield
+    except (ConfigError, DivergedError):
+        if rank > 0:
+            sys.exit(1)
+        raise
+    except TrainingError as error:
+        raise type(error)(f"rank {rank}: {error}" if rank > 0 else str(error)) from None
 
 
 @click.command()
@@ -67,8 +88,9 @@ def train(
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
+      torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
-    with training_extra(), ExitStack() as stack:
+    with one_voice(), training_extra(), ExitStack() as stack:
         from training import metrics
         from training.config import load_config, require_fit
         from training.data import load
@@ -77,13 +99,14 @@ def train(
         dataset = load(config.data, data, size=config.size, label=config.label)
         require_fit(config, dataset.name, dataset.kind)
         sinks = []
-        if metrics_port is not None:
+        if metrics_port is not None and started_rank() == 0:
             sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
             port = stack.enter_context(metrics.served(metrics_port))
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
         from training import loop, networks, pretrained
+        from training.distributed import joined
         from training.hardware import require_hardware
         from training.interrupt import interruptible
         from training.run import images_seen, prepare
@@ -91,14 +114,24 @@ def train(
         require_hardware(config)
         networks.require_shape(config, dataset.description)
         initial = pretrained.read(weights, config, dataset.description) if weights else None
-        prepare(run, config)
-        if images_seen(run) >= config.images:
-            click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
+        ranks = stack.enter_context(joined(config))
+        if ranks.leads:
+            prepare(run, config)
+        ranks.wait()
+        seen = images_seen(run)
+        if seen >= config.images:
+            if ranks.leads:
+                click.echo(f"{run}: finished after {seen:,} images; nothing left to train")
             return
         interrupt = stack.enter_context(interruptible())
-        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial)
+        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial, ranks)
+    if not ranks.leads:
+        return
     if seen >= config.images:
         click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
+        return
+    if ranks.count > 1:
+        click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; the same command resumes")
         return
     words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
     words += [word for override in overrides for word in ("--set", override)]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.contradictions import first_contradiction
 from training.errors import ConfigError
+from training.writing import replaced
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -203,10 +204,11 @@ def read_config(path: Path) -> Config:
 
 
 def write_config(config: Config, path: Path) -> None:
-    """Keep the configuration beside the run that it made."""
+    """Keep the configuration beside the run that it made. Raises RunError."""
     import yaml
 
-    path.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    with replaced(path) as partial:
+        partial.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
 
 
 def require_fit(config: Config, name: str, kind: str) -> None:

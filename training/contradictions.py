@@ -8,13 +8,16 @@ if TYPE_CHECKING:
     from training.config import Config, Optimisation
 
 
-def first_contradiction(config: Config) -> str | None:
-    """The first that is found, in one line that begins with the field to change; None where there is none."""
+def first_contradiction(config: Config, ranks: int = 1) -> str | None:
+    """The first that is found, in one line that begins with the field to change; None where there is none.
+
+    `ranks` is the number of processes that share a batch.
+    """
     return (
         _of_loss(config)
         or _of_optimisation(config.generator_optimisation, "")
         or _of_optimisation(config.critic_optimisation, "critic.")
-        or _of_batch(config)
+        or _of_batch(config, ranks)
     )
 
 
@@ -47,11 +50,15 @@ def _of_optimisation(chosen: Optimisation, of: str) -> str | None:
     return None
 
 
-def _of_batch(config: Config) -> str | None:
-    part, left = divmod(config.batch, config.accumulate)
+def _of_batch(config: Config, ranks: int) -> str | None:
+    share, left = divmod(config.batch, ranks)
     if left:
-        return f"`accumulate`: a batch of {config.batch} cannot be cut into {config.accumulate} equal parts"
+        return f"`batch`: {config.batch} cannot be shared equally by {ranks} ranks"
+    part, left = divmod(share, config.accumulate)
+    if left:
+        of = f"a rank's share of {share}" if ranks > 1 else f"a batch of {share}"
+        return f"`accumulate`: {of} cannot be cut into {config.accumulate} equal parts"
     if part % config.packing:
-        of = f"a part of {part} of the batch" if config.accumulate > 1 else f"a batch of {part}"
+        of = f"a part of {part} of the batch" if part < config.batch else f"a batch of {part}"
         return f"`packing`: {of} cannot be cut into packs of {config.packing}"
     return None

@@ -27,6 +27,10 @@ class WeightsError(TrainingError):
     """A file of pre-trained weights that cannot be read, or is of other networks."""
 
 
+class LostRankError(TrainingError):
+    """Another process of a distributed run that has died, or does not answer."""
+
+
 class DivergedError(TrainingError):
     """Losses or gradients that are no longer finite numbers."""
 

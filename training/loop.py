@@ -3,8 +3,9 @@
 import copy
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training.augmentation import adapt
 from training.checkpoint import State
 from training.config import Config
 from training.data import Dataset, Description
+from training.distributed import Ranks
 from training.errors import DivergedError
 from training.pretrained import Pretrained
 from training.run import CHECKPOINT
@@ -36,6 +38,7 @@ def train(
     interrupted: Callable[[], bool] = lambda: False,
     sinks: Sequence[report.Sink] = (),
     initial: Pretrained | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
 ) -> int:
     """Train until the budget is spent, or until asked to stop, and return the images seen.
 
@@ -48,10 +51,12 @@ def train(
         interrupted: Asked between two steps; True saves and returns.
         sinks: Told each line of stats.jsonl, those of earlier sittings first. They change no weight.
         initial: What a new run's networks begin from; None: from the seed alone.
+        ranks: The processes that do this together; the first of them writes, and any of them may be interrupted.
 
     Raises:
         RunError: The checkpoint is unreadable, of another data set, or of a run that began from other weights.
         DivergedError: NONFINITE_LIMIT steps on end were not finite. The last checkpoint is kept.
+        LostRankError: Another rank died. The last checkpoint is kept.
     """
     # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
     torch.set_num_threads(config.threads)
@@ -59,12 +64,11 @@ def train(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # costs 5 % to no end
     torch.manual_seed(config.seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a workspace
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     # Construct networks, optimisers and the average.
     description = checkpoint.description(run / CHECKPOINT, dataset.description)
     encode, decode = networks.coding(description)
-    state = construct(config, description, device)
+    state = construct(config, description, ranks.device)
     if initial is not None:
         initial.fill(state)
     generator, critic, average = state.generator, state.critic, state.average
@@ -72,7 +76,7 @@ def train(
         (state.generator_optimizer, config.generator_optimisation),
         (state.critic_optimizer, config.critic_optimisation),
     )
-    game = Game(config, generator, critic, device)
+    game = Game(config, generator, critic, ranks.device, ranks)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
@@ -85,14 +89,17 @@ def train(
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
         checkpoint.load(run / CHECKPOINT, state, description)
-    else:
+    elif ranks.leads:
         some = slice(0, 100 if pictured else POINTS)
         draw(encode(torch.from_numpy(dataset.take(some))).numpy(), dataset.labels[some], run / "reals.png")
+    begun = (config.model_dump_json().encode(), dataset.description.sha256.encode())
+    content: Iterable[bytes | memoryview] = chain(begun, checkpoint.content(state))
+    ranks.require_equal(content, f"{run}: rank {{}} has other settings, data or weights")
     if config.compile:
         # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
         generator.compile()
         critic.compile()
-    stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks)
+    stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
     means = report.Means()
     each = statistics.some_of_each(dataset.labels)
     real_spread = statistics.spread(encode(torch.from_numpy(dataset.take(each))).numpy(), dataset.labels[each])
@@ -102,12 +109,17 @@ def train(
         return cosine(getattr(config, schedule), state.images_seen, config.images)
 
     def snapshot() -> None:
-        checkpoint.save(run / CHECKPOINT, state, description)
+        ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
+        if ranks.leads:
+            checkpoint.save(run / CHECKPOINT, state, description)
+        ranks.wait()
+        if stats is None:
+            return
         rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
         draw(*fixed_samples(average, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
         report.save_curves(stats.read(), run / "curves.png")
 
-    with report.Bar(config.images, state.images_seen) as bar:
+    with report.Bar(config.images, state.images_seen, ranks.leads) as bar:
         started, seconds_before = time.monotonic(), state.seconds
         tick_started, tick_images = started, state.images_seen
         saved_at = state.images_seen
@@ -118,7 +130,7 @@ def train(
                 optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
-            rows = batch_rows(len(dataset), config.batch, config.seed, state.images_seen)
+            rows = ranks.share(batch_rows(len(dataset), config.batch, config.seed, state.images_seen))
             real = encode(torch.from_numpy(dataset.take(rows.numpy())))
             parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"))
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
@@ -126,7 +138,7 @@ def train(
             # Update the critic.
             keep = generators_turn and config.accumulate == 1  # fakes with their graph: made once for both turns
             costs = (game.critic_cost(part, gamma, keep) for part in parts)
-            updates = {"critic": update(state.critic_optimizer, costs, config.accumulate, config.clip)}
+            updates = {"critic": update(state.critic_optimizer, costs, config.accumulate, config.clip, ranks)}
             finite = updates["critic"].finite
             if finite and config.clip_weights is not None:
                 clip_weights(critic, config.clip_weights)
@@ -135,18 +147,21 @@ def train(
             if finite and generators_turn:
                 critic.requires_grad_(False)
                 costs = (game.generator_cost(part) for part in parts)
-                updates["generator"] = update(state.generator_optimizer, costs, config.accumulate, config.clip)
+                updates["generator"] = update(state.generator_optimizer, costs, config.accumulate, config.clip, ranks)
                 critic.requires_grad_(True)
                 finite = updates["generator"].finite
 
             # Update the average and the augmentation, and report what the step was like.
+            for network in (generator, critic):
+                ranks.average_statistics(network)
             if finite:
                 if generators_turn:
                     half_life = scheduled("ema_half_life")
                     update_average(average, generator, ema_decay(half_life, config.batch * config.n_critic))
                 if config.augment:
                     right = torch.cat([told["real_accuracy"] for told in updates["critic"].told])
-                    state.augmentation = adapt(state.augmentation, right.double().mean().item(), config.batch)
+                    share_right = ranks.mean(right.double().mean().item())
+                    state.augmentation = adapt(state.augmentation, share_right, config.batch)
                 for player, made in updates.items():
                     means.add(**{f"{player}_gradient_norm": made.norm})
                     for told in made.told:
@@ -163,22 +178,23 @@ def train(
             # Once a tick: write the statistics down.
             done = state.images_seen >= config.images
             if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
-                line = means.collect()
+                line = means.collect(ranks)
                 rate = (state.images_seen - tick_images) / (now - tick_started)
-                samples = fixed_samples(average, config, kinds, DIVERSITY_ROWS)
-                stats.append(
-                    images=state.images_seen,
-                    seconds=state.seconds,
-                    timestamp=round(time.time()),
-                    images_per_second=rate,
-                    gamma=gamma,
-                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
-                    nonfinite_steps=nonfinite_steps,
-                    diversity=statistics.diversity(*samples, real_spread),
-                    **({"augmentation": state.augmentation} if config.augment else {}),
-                    **line,
-                )
-                bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
+                if stats is not None:
+                    samples = fixed_samples(average, config, kinds, DIVERSITY_ROWS)
+                    stats.append(
+                        images=state.images_seen,
+                        seconds=state.seconds,
+                        timestamp=round(time.time()),
+                        images_per_second=rate,
+                        gamma=gamma,
+                        **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
+                        nonfinite_steps=nonfinite_steps,
+                        diversity=statistics.diversity(*samples, real_spread),
+                        **({"augmentation": state.augmentation} if config.augment else {}),
+                        **line,
+                    )
+                    bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
                 tick_started, tick_images, nonfinite_steps = now, state.images_seen, 0
             if diverged:
                 raise DivergedError(
@@ -188,7 +204,7 @@ def train(
 
             # Save when it is time, and before leaving.
             overtime = config.minutes is not None and now - started > 60 * config.minutes
-            stopping = done or overtime or interrupted()
+            stopping = ranks.any(done or overtime or interrupted())
             if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
                 snapshot()
                 saved_at = state.images_seen

@@ -18,6 +18,8 @@ from torch import Tensor
 
 from service.encoding.images import contact_sheet, to_uint8
 from training.curves import curves
+from training.distributed import Ranks
+from training.writing import named_if_not_written, replaced
 
 CELL = 56  # least height of one image in a grid, in pixels
 FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
@@ -42,11 +44,14 @@ class Means:
             if len(pending) == FOLD:
                 self._fold(name)
 
-    def collect(self) -> dict[str, float]:
-        """The means since the last call, which are then forgotten."""
+    def collect(self, ranks: Ranks = Ranks()) -> dict[str, float]:  # noqa: B008, it is frozen
+        """The means since the last call, over what was added on all ranks, which are then forgotten."""
         for name in self._pending:
             self._fold(name)
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        both = [[float(total), self._counts[name]] for name, total in self._sums.items()]
+        totals = torch.tensor(both, dtype=torch.float64)
+        ranks.add_up([totals])
+        means = {name: total / count for name, (total, count) in zip(self._sums, totals.tolist(), strict=True)}
         self._pending.clear()
         self._sums.clear()
         self._counts.clear()
@@ -95,7 +100,8 @@ class Stats:
         self.path = path
         self._sinks = sinks
         kept = [line for line in self.read() if line["images"] <= images_seen]
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        with replaced(path) as partial:
+            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
         for line in kept:
             self._tell(line)
 
@@ -104,7 +110,7 @@ class Stats:
         finite = {name: value for name, value in values.items() if math.isfinite(value)}
         rounded = {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in finite.items()}
         line = {"images": images} | rounded
-        with self.path.open("a") as file:
+        with named_if_not_written(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._tell(line)
 
@@ -127,10 +133,10 @@ def note(means: Mapping[str, float], nonfinite_steps: int) -> str:
 class Bar:
     """Progress in images with rate and ETA: a live bar on a terminal, a plain line a tick anywhere else."""
 
-    def __init__(self, images: int, images_seen: int) -> None:
+    def __init__(self, images: int, images_seen: int, shown: bool = True) -> None:
         console = Console(stderr=True)
         self.images = images
-        self.live = console.is_terminal
+        self.live, self.shown = console.is_terminal and shown, shown
         self._progress = Progress(
             TextColumn("training"),
             BarColumn(),
@@ -155,7 +161,7 @@ class Bar:
 
     def tick(self, images_seen: int, rate: float, note: str) -> None:
         self._progress.update(self._task, rate=rate, note=note)
-        if not self.live:
+        if self.shown and not self.live:
             left = max(self.images - images_seen, 0) / rate
             line = f"{images_seen:,}/{self.images:,} images  {rate:,.0f}/s  ETA {left:.0f} s  {note}"
             print(line, file=sys.stderr, flush=True)
@@ -173,7 +179,8 @@ def save_samples(samples: NDArray[np.float32], path: Path) -> None:
     figure = Figure(figsize=(6, 6), layout="constrained")
     axis = figure.subplots()
     axis.scatter(numbers[:, 0], numbers[:, 1] if numbers.shape[1] > 1 else np.zeros(len(numbers)), s=2, linewidths=0)
-    figure.savefig(path)
+    with named_if_not_written(path):
+        figure.savefig(path)
 
 
 def save_grid(images: NDArray[np.float32], path: Path) -> None:
@@ -181,7 +188,9 @@ def save_grid(images: NDArray[np.float32], path: Path) -> None:
     sheet = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1))), 0, -1)
     picture = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
     scale = -(-CELL // images.shape[2])
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(path)
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    with named_if_not_written(path):
+        picture.save(path)
 
 
 def save_curves(lines: list[dict[str, Any]], path: Path) -> None:
@@ -199,4 +208,5 @@ def save_curves(lines: list[dict[str, Any]], path: Path) -> None:
     losses.set_ylabel("loss")
     scores.set_ylabel("critic's score")
     scores.set_xlabel("images seen")
-    figure.savefig(path)
+    with named_if_not_written(path):
+        figure.savefig(path)

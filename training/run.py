@@ -8,6 +8,7 @@ from pathlib import Path
 from training import checkpoint
 from training.config import Config, first_difference, read_config, write_config
 from training.errors import RunError
+from training.writing import PARTIAL, named_if_not_written
 
 CONFIG = "config.yaml"
 CHECKPOINT = "checkpoint.safetensors"
@@ -20,13 +21,11 @@ def prepare(folder: Path, config: Config) -> None:
         if difference:
             raise RunError(f"{folder}: cannot resume with another configuration: {difference}")
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(file.suffix != PARTIAL for file in folder.iterdir())):
         raise RunError(f"{folder}: not a run, and not an empty folder")
-    try:
+    with named_if_not_written(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_config(config, folder / CONFIG)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written: {error.strerror}") from None
+    write_config(config, folder / CONFIG)
 
 
 def open_run(folder: Path) -> Config:

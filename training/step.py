@@ -1,8 +1,8 @@
 """One step of a player: what a batch costs it, and the gradient of that applied to its weights.
 
-A batch may go through the networks in several parts, of which only one is held at a time. What a part costs is a mean
-over its rows, so the gradients of equal parts, added up over their number, are the batch's (up to rounding; networks
-that normalise over the batch see the part alone).
+A batch may go through the networks in several parts, of which only one is held at a time, and several processes may
+take some each. What a part costs is a mean over its rows, so the gradients of equal parts, added up over their number,
+are the batch's (up to rounding; networks that normalise over the batch see the part alone).
 """
 
 import math
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 from training import noise, optimizers
 from training.augmentation import Alteration
 from training.config import Config
+from training.distributed import Ranks
 from training.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
 
 
@@ -69,33 +70,40 @@ class Update(NamedTuple):
 class Game:
     """What a part of a batch costs each player. It knows networks and losses, no optimisers and no schedules."""
 
-    def __init__(self, config: Config, generator: nn.Module, critic: nn.Module, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: Config,
+        generator: nn.Module,
+        critic: nn.Module,
+        device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+    ) -> None:
         self.config, self.loss = config, LOSSES[config.loss]
         self.generator, self.critic = generator, critic
-        self.device = device
+        self.device, self.ranks = device, ranks
 
     def parts(self, real: Tensor, label: Tensor, probability: float, strongest: float = 0.0) -> list[Part]:
-        """Draw all that a step leaves to chance, for the whole batch at once, and cut it.
+        """Draw all that a step leaves to chance, for the whole batch at once, and cut this rank's share of it.
 
-        `probability` is that of each alteration of real float32 [B, *shape] and of its fakes, `strongest` the standard
-        deviation of the strongest noise on them.
+        `real` float32 [n, *shape] and `label` int64 [n] are the share, all of the batch where there is one rank.
+        `probability` is that of each alteration of reals and of fakes, `strongest` the standard deviation of the
+        strongest noise on them.
         """
-        config = self.config
-        count = config.accumulate
-        cut = [each.to(self.device).chunk(count) for each in (real, label, torch.randn(config.batch, config.latent))]
+        config, share = self.config, self.ranks.share
+        count, batch = config.accumulate, config.batch
+        cut = [each.to(self.device).chunk(count) for each in (real, label, share(torch.randn(batch, config.latent)))]
         parts = [Part(*each) for each in zip(*cut, strict=True)]
         if config.gradient_penalty:
-            for part, place in zip(parts, torch.rand(config.batch).to(self.device).chunk(count), strict=True):
+            for part, place in zip(parts, share(torch.rand(batch)).to(self.device).chunk(count), strict=True):
                 part.place = place
         if strongest > 0:
-            noises = (noise.draw(strongest, real.shape).to(self.device).chunk(count) for _ in range(2))
+            shape = (batch, *real.shape[1:])
+            noises = (share(noise.draw(strongest, shape)).to(self.device).chunk(count) for _ in range(2))
             for part, on in zip(parts, zip(*noises, strict=True), strict=True):
                 part.noise = on
         if config.augment:
-            both = (
-                Alteration.draw(config.augment, probability, config.batch, *real.shape[2:]).to(self.device).split(count)
-                for _ in range(2)
-            )
+            draws = (Alteration.draw(config.augment, probability, batch, *real.shape[2:]) for _ in range(2))
+            both = (Alteration(*map(share, draw)).to(self.device).split(count) for draw in draws)
             for part, altered in zip(parts, zip(*both, strict=True), strict=True):
                 part.altered = altered
         return parts
@@ -164,19 +172,29 @@ class Game:
         return torch.autocast(self.device.type, torch.bfloat16)
 
 
-def update(optimizer: Optimizer, costs: Iterable[Cost], parts: int, clip: float | None) -> Update:
-    """One step of a player along the gradient of the mean of its parts' costs.
+def update(
+    optimizer: Optimizer,
+    costs: Iterable[Cost],
+    parts: int,
+    clip: float | None,
+    ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+) -> Update:
+    """One step of a player along the gradient of the mean of its parts' costs, `parts` on each rank.
 
     Costs are asked for one by one, and each one's graph is freed before the next. A gradient longer than `clip` is
-    shortened to it (Pascanu et al. 2013, algorithm 1). Where a cost or a gradient is not finite no weight changes.
+    shortened to it (Pascanu et al. 2013, algorithm 1). Where a cost or a gradient is not finite, on whichever rank, no
+    weight changes.
     """
     optimizer.zero_grad()
     told: list[dict[str, Tensor]] = []
     spent: Tensor | float = 0.0
     for total, about in costs:
-        (total / parts).backward()  # type: ignore[no-untyped-call]
+        (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
         spent = spent + total.detach()
         told.append({name: value.detach() for name, value in about.items()})
+    if ranks.count > 1:
+        spent = torch.as_tensor(spent)
+        ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])
     norm = optimizers.gradient_norm(optimizer)
     finite = math.isfinite((spent + norm).item())
     if finite:

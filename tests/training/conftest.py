@@ -1,8 +1,11 @@
 """A run small enough to be trained in a second, and the data it sees."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
@@ -26,6 +29,21 @@ tick: 200
 snapshot: 400
 threads: 1
 """
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """An `interrupted` that says yes after so many steps."""
+    asked = iter(range(steps))
+    return lambda: next(asked, None) is None
+
+
+def lose(data: Dataset, rows: Sequence[int] | NDArray[np.int64] | slice) -> Dataset:
+    """The same data, of which some was lost in memory."""
+    samples = data.samples.copy()
+    samples[rows] = np.nan
+    broken = Dataset(data.name, samples, data.labels, data.label_names)
+    broken.__dict__["description"] = data.description
+    return broken
 
 
 @pytest.fixture(scope="session")

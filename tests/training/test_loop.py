@@ -5,22 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.training.conftest import lose, stop_after
 from training.config import Config
 from training.data import Dataset
 from training.errors import DivergedError
 from training.loop import NONFINITE_LIMIT, batch_rows, train, update_average
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-def stop_after(steps: int):
-    """An `interrupted` that says yes after so many steps."""
-    asked = iter(range(steps))
-    return lambda: next(asked, None) is None
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -113,15 +107,6 @@ def test_minutes_bound_a_sitting_and_the_rest_can_be_resumed(tiny: Config, digit
     assert train(tiny, digits, tmp_path) == 1024
 
 
-def gone_bad(digits: Dataset, rows: NDArray[np.int64] | slice) -> Dataset:
-    """The same data, of which some was lost in memory."""
-    images = digits.samples.copy()
-    images[rows] = np.nan
-    broken = Dataset(digits.name, images, digits.labels, digits.label_names)
-    broken.__dict__["description"] = digits.description
-    return broken
-
-
 def test_losses_that_stay_not_finite_stop_the_run_and_keep_the_checkpoint(
     tiny: Config, digits: Dataset, tmp_path: Path
 ) -> None:
@@ -129,7 +114,7 @@ def test_losses_that_stay_not_finite_stop_the_run_and_keep_the_checkpoint(
     before = (tmp_path / CHECKPOINT).read_bytes()
     long = tiny.model_copy(update={"tick": 100_000, "snapshot": 100_000})
     with pytest.raises(DivergedError, match=rf"diverged before 448 images: .* {NONFINITE_LIMIT} steps on end"):
-        train(long, gone_bad(digits, slice(None)), tmp_path)
+        train(long, lose(digits, slice(None)), tmp_path)
     assert (tmp_path / CHECKPOINT).read_bytes() == before
     last = json.loads((tmp_path / "stats.jsonl").read_text().splitlines()[-1])
     assert (last["images"], last["nonfinite_steps"]) == (448, NONFINITE_LIMIT)
@@ -141,7 +126,7 @@ def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
 ) -> None:
     train(config, digits, tmp_path, stop_after(3))
     before = weights(tmp_path)
-    bad = gone_bad(digits, batch_rows(len(digits.samples), 32, config.seed, 128).numpy())
+    bad = lose(digits, batch_rows(len(digits.samples), 32, config.seed, 128).numpy())
     assert train(config, bad, tmp_path, lambda: True) == 160
     after = weights(tmp_path)
     # The generator's batch normalisation has seen healthy fakes, and torch another latent; no parameter has moved.
@@ -157,7 +142,7 @@ def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
 
 
 def test_left_out_steps_are_reported_in_their_tick(tiny: Config, digits: Dataset, tmp_path: Path) -> None:
-    bad = gone_bad(digits, batch_rows(len(digits.samples), 32, tiny.seed, 256).numpy())
+    bad = lose(digits, batch_rows(len(digits.samples), 32, tiny.seed, 256).numpy())
     train(tiny, bad, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     # Another epoch begins with the 898th image, in another order.

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from tests.training.conftest import stop_after
 from training import checkpoint, loop, networks
 from training.config import Config, load_config
 from training.data import Dataset
@@ -18,11 +19,6 @@ CPU = torch.device("cpu")
 NEEDS = {"wasserstein": ("clip_weights=0.05",), "wasserstein-gp": ("gradient_penalty=10",)}
 UNPENALISED = ("gamma.start=0", "gamma.end=0")
 ALL_AUGMENTATIONS = "augment=[flip, translate, brightness, contrast]"
-
-
-def stop_after(steps: int):
-    asked = iter(range(steps))
-    return lambda: next(asked, None) is None
 
 
 def gradients(config: Config, digits: Dataset) -> dict[str, torch.Tensor]:
