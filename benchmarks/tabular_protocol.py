@@ -1,7 +1,7 @@
 """SDGym's protocol for data sets that classifiers are trained on: which rows, which features, which classifiers.
 
-As published with SDGym 0.2 (2020), of which the numbers in the report are: its rows' order and split, its features,
-its classifiers and scores. Where today's scikit-learn does otherwise than that of 2020, what was is done here.
+As published with SDGym 0.2 (2020), of which the numbers in the report are: the order of its rows and their split, its
+features, classifiers and scores. scikit-learn is today's, whose AdaBoost is another one (SAMME, not SAMME.R).
 """
 
 from __future__ import annotations
