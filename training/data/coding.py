@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.transform import WIDTH, Coding, TableTransform
+from training.data.transform import Coding, TableTransform
 
 
 class Encode(nn.Module):
@@ -69,7 +69,7 @@ def _encode(values: Tensor, coding: Coding) -> Tensor:
     means, stds, weights = (values.new_tensor(part, dtype=torch.float64) for part in _numbers(coding))
     away = (values.double()[:, None] - means) / stds
     mode = (torch.log(weights / stds) - away**2 / 2).argmax(1)
-    place = (away / WIDTH).gather(1, mode[:, None])
+    place = away.gather(1, mode[:, None])
     if coding.missing is not None:
         absent = values == coding.missing
         mode = torch.where(absent, len(coding.means), mode)
@@ -83,7 +83,7 @@ def _decode(code: Tensor, coding: Coding) -> Tensor:
     place, mode = code[:, 0].double(), code[:, 1:].argmax(1)
     # A missing value needs a mean too; any will do.
     means, stds = (code.new_tensor([*part, *part[:1]], dtype=torch.float64) for part in _numbers(coding)[:2])
-    values = means[mode] + WIDTH * stds[mode] * place
+    values = means[mode] + stds[mode] * place
     if coding.decimals is not None:
         scale = float(10**coding.decimals)
         values = torch.round(values * scale) / scale

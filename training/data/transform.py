@@ -1,10 +1,11 @@
 """How a table's row is shown to networks: mode-specific normalisation of numbers, one-hot categories.
 
-A number is a place relative to one mode of its column, a = (x - mean) / (4 std), and which mode, as one-hot (Xu et al.
-2019, Modeling Tabular Data using Conditional GAN, section 4.2); a missing one is at 0 of a mode of its own. Three
+A number is a place relative to one mode of its column, a = (x - mean) / std, and which mode, as one-hot (Xu et al.
+2019, Modeling Tabular Data using Conditional GAN, section 4.2); a missing one is at 0 of a mode of its own. Four
 things differ from the paper: the mode is the likeliest one, not a drawn one, so that a row has one code and a critic
-can be asked about it; a is not clipped, so that decoding gives the row back; and a value that is a twentieth of a
-column or more (the 0 of most incomes from capital) is a mode of its own, which a mixture would smear.
+can be asked about it; a is not clipped, so that decoding gives the row back, and not divided by 4, so that places
+differ as much as categories; and a value that is a twentieth of a column or more (the 0 of most incomes from capital)
+is a mode of its own, which a mixture would smear.
 """
 
 import warnings
@@ -22,7 +23,6 @@ from service.bundle import Column
 MODES = 10  # of a mixture at the most
 LEAST_WEIGHT = 0.005  # of a mixture's mode
 FREQUENT = 0.05  # share of a column from which one value is a mode of its own
-WIDTH = 4  # standard deviations of a mode that become 1
 
 _FITTED_TO = 10_000  # rows at the most, chosen at random
 _CONCENTRATION = 1e-3  # of the Dirichlet prior on weights: unneeded modes die out

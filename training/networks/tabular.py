@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.transform import WIDTH, TableTransform
+from training.data.transform import TableTransform
 from training.errors import ConfigError
 from training.networks.dense import Critic
 
@@ -91,7 +91,7 @@ class Generator(nn.Module):
         common = self.common if label is None or len(self.common) == 1 else self.common[label]
         gumbel = -torch.log(-torch.log(probability(chance)))
         entries = self.chosen(leaning + common + gumbel + SURE * asked)
-        places = shift + (1 + stretch) * (scatter @ self.column.T) / WIDTH
+        places = shift + (1 + stretch) * (scatter @ self.column.T)
         numbers = (places * entries[:, self.mode]) @ self.column
         return torch.cat([entries, numbers], dim=1)[:, self.order]
 
