@@ -39,7 +39,8 @@ ALSO = {
     NAN: ("LatentserveNonFiniteOutput",),
     "swapped file": ("LatentserveGoldenProbeMismatch",),
     "bit flip": ("LatentserveReplicaNotReady",),
-    "mode dropped, whole": ("LatentserveDriftEvidence", "LatentserveReplicaOutlier"),
+    "latents truncated at 0.7": ("LatentserveReplicaOutlier",),  # of the same version as its neighbours
+    "mode dropped, whole": ("LatentserveDriftEvidence", "LatentserveOutputDrift"),
 }
 
 # A minute where two cores have nothing else to do.
