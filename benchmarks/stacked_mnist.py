@@ -5,6 +5,7 @@
 By the usual protocol (Metz et al. 2017; Srivastava et al. 2017; Lin et al. 2018, section 4.2): a classifier of MNIST
 names the digit in each channel of 26,000 samples; counted are the different triples, and the divergence of their shares
 from equal ones. Beside it stands how sure the classifier is, without which any three blots would count for a triple.
+`--rows recipe residual` trains the recipe and the same with residual networks.
 Samples are the averaged generator's, of seed 20000 + the run's. Goes on where it was stopped, the runs in --runs and
 what is written down already included. Writes DIR.json as it goes on, and DIR.md.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -39,6 +41,7 @@ MODES = 1_000
 SURE = 0.9
 SAMPLE_SEED = 20_000  # added to a run's seed
 JUDGE_EPOCHS = 4
+ROWS = {"recipe": (), "residual": ("network=residual",)}
 BATCH = 500
 
 
@@ -135,31 +138,29 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="MNIST's IDX files")
     parser.add_argument("--runs", type=Path, required=True, metavar="FOLDER", help="where runs and the classifier are")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
+    parser.add_argument("--rows", choices=tuple(ROWS), nargs="+", default=["recipe"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
 
     path = arguments.out.with_suffix(".json")
     results: Record = json.loads(path.read_text()) if path.exists() else {"machine": describe_machine(), "runs": []}
     results["torch"] = torch.__version__
-    results["recipe"] = load_config("stacked-mnist").model_dump(mode="json")
     judge, results["judge"] = trained_judge(arguments.data, arguments.runs / "judge.safetensors")
     results["real"] = measure(judge, real(load("stacked-mnist", arguments.data, "test")))
     write(results, path)
     dataset = load("stacked-mnist", arguments.data)
-    for seed in arguments.seeds:
-        config = load_config("stacked-mnist", (f"seed={seed}",))
-        run = arguments.runs / f"seed-{seed}"
+    for row, seed in itertools.product(arguments.rows, arguments.seeds):
+        config = load_config("stacked-mnist", (*ROWS[row], f"seed={seed}"))
+        results.setdefault("recipes", {})[f"{row}, seed {seed}"] = config.model_dump(mode="json")
+        run = arguments.runs / f"{row}-{seed}"
         prepare(run, config)
+        done = [found["images"] for found in results["runs"] if (found["row"], found["seed"]) == (row, seed)]
         for mark in MARKS:
-            # A run that is past a mark can no longer be measured there.
-            if mark > config.images or images_seen(run) > mark + config.tick:
-                continue
-            if any(
-                found["seed"] == seed and mark <= found["images"] <= mark + config.tick for found in results["runs"]
-            ):
+            # What is written down is not measured again, and a run that is past a mark no longer can be.
+            if mark > config.images or images_seen(run) > mark + config.tick or any(seen >= mark for seen in done):
                 continue
             train_to(mark, config, dataset, run)
-            results["runs"].append(measure_run(judge, config, dataset, run))
+            results["runs"].append({"row": row, **measure_run(judge, config, dataset, run)})
             write(results, path)
             print(results["runs"][-1], flush=True)
 

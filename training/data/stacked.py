@@ -21,7 +21,7 @@ class Stack:
     """Images uint8 [N, 3, H, W] that are put together when they are asked for: all of them are as large as N digits
     three times over, the digits they are made of are held once."""
 
-    dtype = np.dtype(np.uint8)
+    dtype, ndim = np.dtype(np.uint8), 4
 
     def __init__(self, digits: NDArray[np.uint8], triples: NDArray[np.int64]) -> None:
         """`digits` [M, H, W]; `triples` [N, 3] are rows of them."""
