@@ -25,7 +25,8 @@ def save(rows: NDArray[np.float32], labels: NDArray[np.int64], dataset: Dataset,
 
     columns = (dataset.columns or [])[:COLUMNS]
     reals = dataset.take(slice(0, REALS))
-    weights = np.bincount(dataset.labels)[labels] / np.bincount(labels)[labels]
+    real_counts = np.bincount(dataset.labels, minlength=labels.max() + 1)  # of some labels there may be no row
+    weights = real_counts[labels] / np.bincount(labels)[labels]
     down = -(-len(columns) // ACROSS)
     figure = Figure(figsize=(3 * ACROSS, 2.4 * down), layout="constrained")
     for at, (column, axis) in enumerate(zip(columns, figure.subplots(down, ACROSS, squeeze=False).flat, strict=False)):

@@ -109,10 +109,10 @@ def test_a_picture_of_the_columns(tmp_path: Path) -> None:
     rows = dataset.take(slice(0, 50))
     marginals.save(rows, dataset.labels[:50], dataset, tmp_path / "rows.png")
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
-    nobody = np.where(np.isnan(rows), rows, rows)
-    nobody[:, 0] = (dataset.columns or [])[0].missing
-    marginals.save(nobody, dataset.labels[:50], dataset, tmp_path / "nobody.png")
-    assert (tmp_path / "nobody.png").exists()
+    rows[:, 0] = (dataset.columns or [])[0].missing
+    unseen = dataset.subset(np.flatnonzero(dataset.labels == 0))
+    marginals.save(rows, dataset.labels[:50], unseen, tmp_path / "unseen.png")
+    assert (tmp_path / "unseen.png").read_bytes() != (tmp_path / "rows.png").read_bytes()
 
 
 def test_a_folder_with_two_tables_is_refused(tmp_path: Path) -> None:
