@@ -14,7 +14,7 @@ from training.evaluation.views import Samples
 
 FEATURES = 64  # of its last hidden layer
 BATCH = 128
-SEEN = 40_000  # samples that it is trained on, each counted as often as it is seen
+SEEN = 30_000  # samples that it is trained on, each counted as often as it is seen
 MOST_EPOCHS = 20
 
 _AT_ONCE = 1_000  # rows of a prediction
@@ -27,8 +27,8 @@ Labels = NDArray[np.int64]
 class Classifier:
     """Convolutions on images [C, H, W], a hidden layer on anything else; then 64 features, then a logit for each label.
 
-    Trained by Adam under one cycle of its step size (Smith & Topin 2018) on cross-entropy, for two epochs, or as many
-    as make 40,000 samples, 20 at the most. The same seen samples, labels and seed give the same classifier, up to
+    Trained by Adam under one cycle of its step size (Smith & Topin 2018) on cross-entropy, for as many epochs
+    as make 30,000 samples, 20 at the most. The same seen samples, labels and seed give the same classifier, up to
     rounding that differs between processors.
     """
 
@@ -61,7 +61,7 @@ class Classifier:
         return digest.hexdigest()
 
     def _train(self, seen: Tensor, labels: Tensor) -> None:
-        epochs = min(max(2, -(-SEEN // len(seen))), MOST_EPOCHS)
+        epochs = min(-(-SEEN // len(seen)), MOST_EPOCHS)
         parameters = [*self.body.parameters(), *self.head.parameters()]
         optimizer = torch.optim.Adam(parameters)
         steps = epochs * -(-len(seen) // BATCH)

@@ -4,7 +4,7 @@ import numpy as np
 
 from training.evaluation.resampling import Floats, Measured, Resampling
 
-DIRECTIONS = 64
+DIRECTIONS = 32
 MOST_COLUMNS = 64  # beyond, those of a mean over columns are chosen at random
 
 
