@@ -30,7 +30,6 @@ from training.errors import ReportError
     type=click.Path(path_type=Path),
     help="Compare in a pre-trained network's features, too; a bundle's critic.onnx is one.",
 )
-@click.option("--label", help="Column of a table that labels it, of a bundle; a run knows it.")
 def evaluate(
     subjects: tuple[Path, ...],
     data: Path | None,
@@ -38,7 +37,6 @@ def evaluate(
     samples: int,
     seed: int,
     feature_files: tuple[Path, ...],
-    label: str | None,
 ) -> None:
     """Say how good a generator is, and what is wrong with it; of two, which is better, and in what.
 
@@ -68,7 +66,7 @@ def evaluate(
         from training.evaluation.verdict import judge
 
         opened = [open_subject(path) for path in subjects]
-        reals = load_reals(opened[0], data, label)
+        reals = load_reals(opened[0], data)
         for other in opened[1:]:
             require_fit(reals.train, other, str(data or "the data"))
         prepare(out)

@@ -83,7 +83,7 @@ class Standard:
         rows, held_rows = reals.some(self.count)
         self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
         self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]
-        self.view = view_of(reals.train)
+        self.view, self.unlabelled = view_of(reals.train), view_of(reals.train, labelled=False)
         self.deviation = float(self.view.of(self.reference).std(axis=0).mean())
         self.names = reals.train.label_names
 
@@ -94,14 +94,15 @@ class Standard:
             self.warnings.append("The data have one class: there is nothing for a classifier to learn.")
         if len(self.names) > 1:
             tell("training classifiers on real samples")
-            self.classifier = _taught(self.view, reals.train)
-            self.held_taken_for = self.classifier.predict(self.view.of(self.held))
-            self.reference_taken_for = self.classifier.predict(self.view.of(self.reference))
+            self.classifier = _taught(self.unlabelled, reals.train)
+            reference, self.seen_held = self.unlabelled.of(self.reference), self.unlabelled.of(self.held)
+            self.held_taken_for = self.classifier.predict(self.seen_held)
+            self.reference_taken_for = self.classifier.predict(reference)
             accuracy = float((self.held_taken_for == self.held_labels).mean())
-            self.by_task = tasks.learn(self.view.of(self.reference), self.reference_labels, len(self.names))
-            self.task_floor = tasks.accuracy(self.by_task, self.view.of(self.held), self.held_labels, None).value
+            self.by_task = tasks.learn(reference, self.reference_labels, len(self.names))
+            self.task_floor = tasks.accuracy(self.by_task, self.seen_held, self.held_labels, None).value
 
-        self.spaces = feature_spaces(self.view, reals.train, self.classifier, accuracy, feature_files)
+        self.spaces = feature_spaces(self.view, self.unlabelled, reals.train, self.classifier, accuracy, feature_files)
         self.yardsticks = []
         for space in self.spaces:
             tell(f"measuring real samples by {space.name}")
@@ -135,8 +136,8 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
     if labels is not None and subject.labels is not None and standard.names:
         asked = np.array([standard.names.index(name) for name in subject.labels], np.int64)[labels]
     view, reals, chances = standard.view, standard.reals, standard.chances
-    seen = view.of(samples)
-    constant = float(seen.std(axis=0).mean()) <= _ALIKE * standard.deviation
+    seen = standard.unlabelled.of(samples)
+    constant = float(view.of(samples).std(axis=0).mean()) <= _ALIKE * standard.deviation
     warnings = ["All generated samples are the same: distances to them say little."] if constant else []
     statistics: list[Statistic] = []
 
@@ -178,7 +179,7 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
             tell(f"training classifiers on samples of {subject.name}")
             learnt = tasks.learn(seen, asked, count)
             by_held = Resampling.of(standard.count, 3)
-            right = tasks.accuracy(learnt, view.of(standard.held), standard.held_labels, by_held)
+            right = tasks.accuracy(learnt, standard.seen_held, standard.held_labels, by_held)
             add("tstr", right, standard.task_floor)
             add("trts", tasks.accuracy(standard.by_task, seen, asked, chances[1]), standard.task_floor)
 

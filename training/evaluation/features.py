@@ -17,7 +17,7 @@ from training.evaluation.random_network import RandomNetwork
 from training.evaluation.resampling import Floats
 from training.evaluation.views import Samples, View
 
-WIDEST_VIEW = 128  # numbers that are compared as they are; more go through the random network
+WIDEST_VIEW = 256  # numbers that are compared as they are; more go through the random network
 _AT_ONCE = 64  # rows of a file's network
 
 Labels = NDArray[np.int64]
@@ -41,9 +41,17 @@ class FeatureSpace:
 
 
 def feature_spaces(
-    view: View, train: Dataset, classifier: Classifier | None, accuracy: float | None, files: Sequence[Path]
+    view: View,
+    unlabelled: View,
+    train: Dataset,
+    classifier: Classifier | None,
+    accuracy: float | None,
+    files: Sequence[Path],
 ) -> list[FeatureSpace]:
-    """The spaces for data like these, the one to believe first coming first. Raises FeaturesError naming a file."""
+    """The spaces for data like these, the one to believe first coming first; `unlabelled` is what the classifier sees.
+
+    Raises FeaturesError naming a file.
+    """
     spaces = []
     if classifier is not None:
         spaces.append(
@@ -52,7 +60,7 @@ def feature_spaces(
                 f"the last hidden layer of a small classifier, trained on the real training data here; it is right on "
                 f"{accuracy:.1%} of the held-out real samples",
                 {"width": 64, "sha256": classifier.sha256, "accuracy": accuracy, "input": view.name, "seed": 0},
-                lambda samples, labels: classifier.features(view.of(samples)),
+                lambda samples, labels: classifier.features(unlabelled.of(samples)),
             )
         )
     seen = view.of(train.take(slice(0, 1)))

@@ -46,18 +46,17 @@ class Reals:
 SEPARATE, HALVES = ("train", "test"), ("half of train", "other half of train")
 
 
-def load_reals(subject: Subject, data: Path | None, label: str | None = None) -> Reals:
+def load_reals(subject: Subject, data: Path | None) -> Reals:
     """The data that `--data` names, which must look like the subject's samples.
 
     Args:
         subject: What is evaluated; a run knows more of its data than a bundle.
         data: `digits`, `ring`, `grid`, or where the data are; None: a run's, if they need no place.
-        label: A table's column of labels, of a bundle; a run knows it.
 
     Raises:
         DataError: No data, data that look otherwise, or too few.
     """
-    split_of = _source(subject, data, label)
+    split_of = _source(subject, data)
     name = str(data) if data is not None else f"{subject.path}'s data"
     train = split_of("train")
     require_fit(train, subject, name)
@@ -80,7 +79,7 @@ def load_reals(subject: Subject, data: Path | None, label: str | None = None) ->
     return Reals(train, held, splits, sha256, tuple(warnings))
 
 
-def _source(subject: Subject, data: Path | None, label: str | None) -> Callable[[Split], Dataset]:
+def _source(subject: Subject, data: Path | None) -> Callable[[Split], Dataset]:
     """What loads a split of the data."""
     config = subject.config
     name = config.data if config is not None else "files"
@@ -92,7 +91,7 @@ def _source(subject: Subject, data: Path | None, label: str | None) -> Callable[
         return lambda split: load(str(data), None, split)
     if config is not None and name not in AT_HAND:
         return lambda split: load(name, data, split, size=config.size, label=config.label)
-    size = _size(data, subject)
+    size, label = _size(data, subject), _label(subject)
     return lambda split: load("files", data, split, size=size, label=label)
 
 
@@ -104,6 +103,14 @@ def _size(data: Path, subject: Subject) -> int | None:
         loose = any(file.suffix.lower() in pictures.SUFFIXES for file in data.rglob("*"))
         return subject.shape[-1] if loose and subject.shape[-1] == subject.shape[-2] else None
     return subject.shape[-1] if subject.kind == "audio" else None
+
+
+def _label(subject: Subject) -> str | None:
+    """The column of a table that is its label, by the names that it has."""
+    for column in subject.columns or []:
+        if column.categories and [str(value) for value in column.categories] == subject.labels:
+            return column.name
+    return None
 
 
 def _alike(held: Dataset, train: Dataset) -> Dataset:
@@ -127,10 +134,9 @@ def require_fit(train: Dataset, subject: Subject, name: str) -> None:
             f"{name}: holds samples that are {train.kind} of shape {shape}; "
             f"{subject.path} makes {subject.kind} of shape {subject.shape}"
         )
-    if train.columns is not None and subject.columns is not None:
-        for column, learnt in zip(train.columns, subject.columns, strict=True):
-            if column.model_dump(mode="json") != learnt:
-                raise DataError(f"{name}: its column `{column.name}` is not what {subject.path} was trained on")
+    for column, made in zip(train.columns or [], subject.columns or [], strict=True):
+        if (column.name, column.categories, column.missing) != (made.name, made.categories, made.missing):
+            raise DataError(f"{name}: its column `{column.name}` is not what {subject.path} makes")
     if subject.labels is not None and train.label_names and set(subject.labels) != set(train.label_names):
         found, learnt = _few(train.label_names), _few(subject.labels)
         raise DataError(f"{name}: its labels are {found}; those of {subject.path} are {learnt}")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.bundle import Latent, read_bundle
+from service.bundle import Column, Latent, read_bundle
 from service.sampling.engine import Engine
 from service.sampling.latents import draw_labels, draw_latents
 from training import checkpoint, networks
@@ -44,7 +44,7 @@ class Subject:
         label_prior: shares of the labels.
         kind: of a sample.
         shape: of a sample.
-        columns: of a table, as the manifest has them.
+        columns: of a table.
         config: of a run.
         generate: latents [n, dim] float32 and labels [n] int64 or None to samples [n, *shape] float32, images and
             audio in [-1, 1].
@@ -60,7 +60,7 @@ class Subject:
     label_prior: list[float] | None
     kind: Kind
     shape: list[int]
-    columns: list[Any] | None
+    columns: list[Column] | None
     config: Config | None
     generate: Callable[[Samples, Labels | None], Samples]
 
@@ -93,8 +93,9 @@ def _open_run(path: Path) -> Subject:
     config = open_run(path)
     header = checkpoint.read_header(path / CHECKPOINT)
     dataset = Description(**header["dataset"])
-    generator, _ = networks.build(config, dataset)
+    generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(path / CHECKPOINT, average=generator)
+    generator, _ = networks.of_samples(generator, critic, dataset)
     counts = np.array(dataset.label_counts)
     about = {
         "recipe": config.recipe,
@@ -116,7 +117,7 @@ def _open_run(path: Path) -> Subject:
         (counts / counts.sum()).tolist() if dataset.label_names else None,
         dataset.kind,
         dataset.shape,
-        dataset.columns,
+        networks.columns(dataset) or None,
         config,
         partial(_run, generator.eval()),
     )
@@ -149,7 +150,6 @@ def _open_bundle(path: Path) -> Subject:
         "trained on": lineage.dataset,
         "runs on": engine.provider,
     }
-    columns = manifest.sample.columns
     return Subject(
         path,
         "bundle",
@@ -161,7 +161,7 @@ def _open_bundle(path: Path) -> Subject:
         manifest.label_prior,
         manifest.sample.kind,
         list(manifest.sample.shape),
-        None if columns is None else [column.model_dump(mode="json") for column in columns],
+        manifest.sample.columns,
         None,
         generate,
     )

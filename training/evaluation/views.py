@@ -38,13 +38,13 @@ class View:
     of: Callable[[Samples], Samples]
 
 
-def view_of(train: Dataset) -> View:
-    """How samples like these are shown."""
+def view_of(train: Dataset, labelled: bool = True) -> View:
+    """How samples like these are shown; where not `labelled`, without the column of a table that is the label."""
     if train.kind == "image":
         return View("pixels", "pixels in [-1, 1]", None, lambda samples: samples)
     some = train.take(np.random.default_rng(0).permutation(len(train))[:_FITTED_TO])
     if train.kind == "table" and train.columns is not None:
-        return _encoded(some, train.columns)
+        return _encoded(some, train.columns, None if labelled else label_column(train))
     if train.kind == "audio":
         frame = 2 ** min(int(np.log2(FRAME)), int(np.log2(train.samples.shape[-1])))
         raw: Callable[[Samples], Samples] = lambda samples: log_spectra(samples, frame)  # noqa: E731
@@ -59,6 +59,15 @@ def view_of(train: Dataset) -> View:
     return View("numbers", sentence, names, _scaled(flat, flat(some)))
 
 
+def label_column(train: Dataset) -> int | None:
+    """Which column of a table is also its label."""
+    for at, column in enumerate(train.columns or []):
+        names = [str(value) for value in column.categories or []]
+        if names and names == train.label_names and np.array_equal(train.samples[:, at], train.labels):
+            return at
+    return None
+
+
 def log_spectra(samples: Samples, frame: int) -> Samples:
     """Audio [n, C, L] to [n, 2 C bands]: mean and standard deviation over half-overlapping Hann frames of log10 of the
     power in at most BANDS bands, evenly spaced in log frequency."""
@@ -71,11 +80,13 @@ def log_spectra(samples: Samples, frame: int) -> Samples:
     return found.reshape(len(samples), -1)
 
 
-def _encoded(some: Samples, columns: list[Column]) -> View:
+def _encoded(some: Samples, columns: list[Column], without: int | None) -> View:
     """Numbers over their standard deviation, with whether they are missing; categories one-hot."""
     names: list[str] = []
     encoders: list[Callable[[Samples], Samples]] = []
     for at, column in enumerate(columns):
+        if at == without:
+            continue
         if column.categories is not None:
             names += [f"{column.name} = {'missing' if value is None else value}" for value in column.categories]
             encoders.append(_one_hot(at, len(column.categories)))

@@ -30,7 +30,7 @@ def test_random_features_of_any_shape_are_fixed(shape: tuple[int, ...]) -> None:
 
 def test_a_bundles_critic_gives_features(run_bundle: Path, digits: Dataset) -> None:
     view = view_of(digits)
-    *_, space = feature_spaces(view, digits, None, None, [run_bundle / "critic.onnx"])
+    *_, space = feature_spaces(view, view, digits, None, None, [run_bundle / "critic.onnx"])
     assert space.name == "critic"
     assert space.identity["output"] == "features"
     features = space.of(digits.take(slice(0, 100)), digits.labels[:100])
