@@ -136,6 +136,11 @@ def test_train_your_own(demo: Demo, mnist_folder: Path):
     serve_and_ask(demo, serve)
 
 
+def test_evaluate(demo: Demo):
+    demo.run(block("evaluate demo/run").replace("--out", "--samples 100 --out"))
+    assert "<html" in (demo.folder / "report" / "report.html").read_text()
+
+
 def test_bring_an_onnx_file(demo: Demo):
     onnx.save(dense_generator(labels=None), demo.folder / "generator.onnx")
     *commands, serve = block("pack generator.onnx").strip().splitlines()
