@@ -47,7 +47,7 @@ def frames(content: bytes) -> NDArray[np.int16]:
 
 def test_wav_and_numbers_say_the_same(chirps: Path, start_server: Callable[..., Server], tmp_path: Path) -> None:
     server = start_server(chirps, max_n=2_000_000)
-    for n in (1, 7, 10_000):  # the last is streamed
+    for n in (1, 7, 1_000):  # the last is streamed
         fields = {"n": n, "seed": 5, "deterministic": True}
         answer = server.samples(accept="audio/wav", **fields)
         assert answer.status_code == 200, answer.text
