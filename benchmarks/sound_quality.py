@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -34,12 +33,13 @@ from benchmarks.sample_quality import LATENT_SEED, SEEDS, bundle_sampler
 from service.bundle import read_bundle
 from training.data import load
 from training.data.waves import COUNTS, FORMS, tones
+from training.evaluation.moments import Moments, frechet_distance
 
 Sounds = NDArray[np.float32]  # [N, 1, frames]
 Features = NDArray[np.float64]  # [N, COMPONENTS]
 
 PARTS = (1, 4)  # windows side by side: one that is long and fine, four that tell times apart
-FLOOR = 1e-6  # of power, full scale being 1/4: 54 dB below, where hiss begins
+FLOOR = 1e-6  # of power, a sine of full scale having 1/4: 54 dB below it, where hiss begins
 COMPONENTS = 64
 
 
@@ -55,10 +55,8 @@ def log_spectra(sounds: Sounds) -> NDArray[np.float64]:
 
 
 def frechet(first: Features, second: Features) -> float:
-    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)), equation 6 of the paper."""
-    means, covariances = zip(*((each.mean(axis=0), np.cov(each.T)) for each in (first, second)), strict=True)
-    root = sqrtm(covariances[0] @ covariances[1]).real
-    return float(((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root))
+    """Their Frechet distance."""
+    return frechet_distance(Moments.of(first), Moments.of(second))
 
 
 def classifier(features: Features, labels: NDArray[np.int64]) -> Pipeline:
