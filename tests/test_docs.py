@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from service.bundle import Latent
+from service.cli import main
 from service.sampling.latents import draw_labels, draw_latents
 from service.settings import settings_table
 
@@ -35,3 +39,19 @@ def test_the_test_vector_of_the_labels():
 
 def test_the_readme_holds_the_table_of_settings():
     assert settings_table() in (TOP / "README.md").read_text(), "run `python -m service.settings` and paste the table"
+
+
+def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As they stand there, but of few images."""
+    pytest.importorskip("torch", reason="needs latentserve[training]")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", (TOP / "docs" / "supervision.md").read_text(), re.M | re.S)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert commands
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        short = ["--set", "images=256", "--set", "width=16", "--set", "tick=128"]
+        monkeypatch.setattr(sys, "argv", [*shlex.split(command), *short])
+        with pytest.raises(SystemExit) as left:
+            main()
+        assert not left.value.code, command
+    assert (tmp_path / "runs" / "digits" / "stats.jsonl").read_text().count("frechet_floor") == 2

@@ -1,8 +1,8 @@
 """The whole state of a run in one safetensors file, written atomically, so that a resumed run continues exactly.
 
-Tensors are named `generator.*`, `critic.*`, `average.*`, `generator_optimizer.<parameter>.<moment>` (and the critic's)
-and `rng`; counters travel as JSON in the header. The order of the data needs no state: it is a function of the seed
-and of the images seen. Nothing is pickled.
+Tensors are named `generator.*`, `critic.*`, `average.*`, `generator_optimizer.<parameter>.<moment>` (and the critic's),
+`best.<network>.*` where a supervisor may go back to them, and `rng`; counters travel as JSON in the header. The order
+of the data needs no state: it is a function of the seed and of the images seen. Nothing is pickled.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from training.data import Description
 from training.errors import RunError
+from training.supervising import Changes
 from training.writing import replaced
 
 FORMAT = "latentserve-checkpoint-1"
@@ -37,6 +38,9 @@ class State:
     seconds: float = 0.0  # spent training, over all sittings
     augmentation: float = 0.0  # probability of each alteration of what the critic sees
     pretrained: list[str] = field(default_factory=list)  # SHA-256 of the files of weights that it began from
+    changes: Changes = Changes()  # noqa: RUF009, it is frozen; what the supervisor changed
+    best: dict[str, Tensor] = field(default_factory=dict)  # networks that it would go back to, if it acts
+    tick: dict[str, Any] = field(default_factory=dict)  # what the tick that is under way has to report, as JSON
 
 
 NETWORKS = ("generator", "critic", "average")
@@ -51,12 +55,15 @@ def save(path: Path, state: State, dataset: Description) -> None:
     for network in ("generator", "critic"):
         for name, moment, tensor in _moments(getattr(state, network), getattr(state, f"{network}_optimizer")):
             tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
+    tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     header = {
         "format": FORMAT,
         "images_seen": state.images_seen,
         "seconds": state.seconds,
         "augmentation": state.augmentation,
         "pretrained": state.pretrained,
+        "changes": state.changes.to_json(),
+        "tick": state.tick,
         "dataset": asdict(dataset),
     }
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
@@ -92,6 +99,14 @@ def load(path: Path, state: State, dataset: Description) -> None:
     torch.set_rng_state(tensors["rng"])
     state.images_seen, state.seconds = header["images_seen"], header["seconds"]
     state.augmentation = header.get("augmentation", 0.0)
+    state.changes = Changes.from_json(header.get("changes", {}))
+    state.tick = header.get("tick", {})
+    state.best = {
+        name: torch.empty_like(tensor).copy_(tensors[f"best.{name}"])
+        for network in NETWORKS
+        for key, tensor in getattr(state, network).state_dict().items()
+        if f"best.{(name := f'{network}.{key}')}" in tensors
+    }
     state.pretrained = began
 
 

@@ -66,6 +66,12 @@ def one_voice() -> Iterator[None]:
     metavar="PORT",
     help="Serve the last line of stats.jsonl to Prometheus on 127.0.0.1 while training; 0 takes a free port.",
 )
+@click.option("--tensorboard", is_flag=True, help="Write the lines of stats.jsonl for TensorBoard, too, if installed.")
+@click.option(
+    "--supervise",
+    type=click.Choice(["act", "observe", "off"]),
+    help="Let a supervisor change a run that fails (default), or only write what it would do into journal.jsonl.",
+)
 def train(
     recipe: str,
     data: Path | None,
@@ -73,13 +79,15 @@ def train(
     weights: tuple[Path, ...],
     run: Path,
     metrics_port: int | None,
+    tensorboard: bool,
+    supervise: str | None,
 ) -> None:
     """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
     goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
-    gradient norms, the diversity of the samples and the steps that were left out because they were not finite;
-    --metrics-port shows the same numbers to Prometheus and changes nothing in the run.
+    gradient norms, how far samples are from reals, and more; --metrics-port and --tensorboard show the same numbers
+    and change nothing in the run. A run that fails is changed, and the journal.jsonl in its folder says why and how.
 
     \b
     Examples:
@@ -88,17 +96,24 @@ def train(
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
+      latentserve train digits --supervise observe --out runs/digits
       torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:
         from training import metrics
         from training.config import load_config, require_fit
-        from training.data import load
+        from training.data import Dataset, Split, load
+        from training.metrics import Sink
 
-        config = load_config(recipe, overrides)
-        dataset = load(config.data, data, size=config.size, label=config.label)
+        supervised = (f"supervise='{supervise}'",) if supervise else ()
+        config = load_config(recipe, (*overrides, *supervised))
+
+        def split(name: Split) -> Dataset:
+            return load(config.data, data, name, size=config.size, label=config.label)
+
+        dataset = split("train")
         require_fit(config, dataset.name, dataset.kind)
-        sinks = []
+        sinks: list[Sink] = []
         if metrics_port is not None and started_rank() == 0:
             sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
             port = stack.enter_context(metrics.served(metrics_port))
@@ -109,7 +124,8 @@ def train(
         from training.distributed import joined
         from training.hardware import require_hardware
         from training.interrupt import interruptible
-        from training.run import images_seen, prepare
+        from training.run import images_seen, is_over, prepare
+        from training.watching import held_out
 
         require_hardware(config)
         networks.require_shape(config, dataset.description)
@@ -118,16 +134,23 @@ def train(
         if ranks.leads:
             prepare(run, config)
         ranks.wait()
-        seen = images_seen(run)
-        if seen >= config.images:
+        if is_over(run, config):
             if ranks.leads:
-                click.echo(f"{run}: finished after {seen:,} images; nothing left to train")
+                click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
+        if tensorboard and ranks.leads:
+            from training.tensorboard import written
+
+            sinks.append(stack.enter_context(written(run)))
+        unseen = held_out(split, dataset)
         interrupt = stack.enter_context(interruptible())
-        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial, ranks)
+        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial, ranks, unseen)
+        over = is_over(run, config)
     if not ranks.leads:
         return
-    if seen >= config.images:
+    if over and seen < config.images:
+        click.echo(f"{run}: the supervisor went back to the best samples and ended it; {run}/journal.jsonl says why")
+    if over:
         click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
         return
     if ranks.count > 1:
@@ -136,7 +159,9 @@ def train(
     words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
     words += [word for override in overrides for word in ("--set", override)]
     words += [word for file in weights for word in ("--init", str(file))]
-    words += [*(["--metrics-port", str(metrics_port)] if metrics_port is not None else []), "--out", str(run)]
+    words += [*(["--metrics-port", str(metrics_port)] if metrics_port is not None else [])]
+    words += [*(["--tensorboard"] if tensorboard else []), *(["--supervise", supervise] if supervise else [])]
+    words += ["--out", str(run)]
     click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {shlex.join(words)}")
 
 

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from training.contradictions import first_contradiction
 from training.errors import ConfigError
@@ -128,6 +128,9 @@ class Config(BaseModel):
     ema_half_life: Cosine = Field(description="Half-life of the averaged generator's memory, in images.")
     tick: PositiveInt = Field(description="Images between two lines of stats.jsonl.")
     snapshot: PositiveInt = Field(description="Images between two checkpoints, each with a sample grid.")
+    supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = Field(
+        default="act", description="Whether a run that fails is changed, or what would be is written into its journal."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(default=0, description="Seed of weights, latents and order.")
     threads: PositiveInt = Field(default=2, description="CPU threads; their number is part of the arithmetic.")
 
@@ -161,8 +164,8 @@ MAKES = {
     "waveform": ("audio", "array"),
 }
 
-# What may differ when a run goes on: it bounds a sitting and decides no weight.
-FREE_TO_CHANGE = {"minutes"}
+# What may differ when a run goes on: it bounds a sitting, or decides what is done about a failure yet to come.
+FREE_TO_CHANGE = {"minutes", "supervise"}
 
 
 def recipes() -> list[str]:

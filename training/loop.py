@@ -12,23 +12,26 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from training import checkpoint, marginals, networks, optimizers, report, statistics
+from training import checkpoint, marginals, networks, optimizers, report
 from training.augmentation import adapt
 from training.checkpoint import State
-from training.config import Config
+from training.config import Config, Optimisation
 from training.data import Dataset, Description
 from training.distributed import Ranks
 from training.errors import DivergedError
+from training.metrics import Sink
 from training.pretrained import Pretrained
 from training.run import CHECKPOINT
 from training.schedules import cosine, ema_decay
+from training.steering import Steering
 from training.step import Game, clip_weights, update
+from training.watching import Watch, layer_norms
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
 GRID = 64  # images, or sounds, of a grid at the least
 POINTS = 2_500  # samples of a plot
-DIVERSITY_ROWS = 20  # samples a label that diversity is measured on
 
 
 def train(
@@ -36,9 +39,10 @@ def train(
     dataset: Dataset,
     run: Path,
     interrupted: Callable[[], bool] = lambda: False,
-    sinks: Sequence[report.Sink] = (),
+    sinks: Sequence[Sink] = (),
     initial: Pretrained | None = None,
     ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+    held_out: Dataset | None = None,
 ) -> int:
     """Train until the budget is spent, or until asked to stop, and return the images seen.
 
@@ -52,10 +56,12 @@ def train(
         sinks: Told each line of stats.jsonl, those of earlier sittings first. They change no weight.
         initial: What a new run's networks begin from; None: from the seed alone.
         ranks: The processes that do this together; the first of them writes, and any of them may be interrupted.
+        held_out: Reals that are never trained on, to judge the run by; they change no weight either.
 
     Raises:
         RunError: The checkpoint is unreadable, of another data set, or of a run that began from other weights.
-        DivergedError: NONFINITE_LIMIT steps on end were not finite. The last checkpoint is kept.
+        DivergedError: NONFINITE_LIMIT steps on end were not finite, and no supervisor went back to better ones. The
+            last checkpoint is kept.
         LostRankError: Another rank died. The last checkpoint is kept.
     """
     # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
@@ -72,13 +78,12 @@ def train(
     if initial is not None:
         initial.fill(state)
     generator, critic, average = state.generator, state.critic, state.average
-    chosen_for = (
-        (state.generator_optimizer, config.generator_optimisation),
-        (state.critic_optimizer, config.critic_optimisation),
-    )
-    game = Game(config, generator, critic, ranks.device, ranks)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
+
+    def see(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples of the data set as networks see them."""
+        return encode(torch.from_numpy(samples)).numpy()
 
     def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path) -> None:
         if dataset.kind == "table":
@@ -91,7 +96,8 @@ def train(
         checkpoint.load(run / CHECKPOINT, state, description)
     elif ranks.leads:
         some = slice(0, 100 if pictured else POINTS)
-        draw(encode(torch.from_numpy(dataset.take(some))).numpy(), dataset.labels[some], run / "reals.png")
+        draw(see(dataset.take(some)), dataset.labels[some], run / "reals.png")
+    lines = [line for line in report.read_lines(run / "stats.jsonl") if line["images"] <= state.images_seen]
     begun = (config.model_dump_json().encode(), dataset.description.sha256.encode())
     content: Iterable[bytes | memoryview] = chain(begun, checkpoint.content(state))
     ranks.require_equal(content, f"{run}: rank {{}} has other settings, data or weights")
@@ -100,15 +106,23 @@ def train(
         generator.compile()
         critic.compile()
     stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
-    means = report.Means()
-    each = statistics.some_of_each(dataset.labels)
-    real_spread = statistics.spread(encode(torch.from_numpy(dataset.take(each))).numpy(), dataset.labels[each])
-    nonfinite_steps = nonfinite_on_end = 0
+    sums = state.tick.get("sums", {})
+    means = report.Means(sums if ranks.leads else dict.fromkeys(sums, (0.0, 0)))
+    nonfinite_steps, nonfinite_on_end = state.tick.get("nonfinite", (0, 0))
+    data_seconds = 0.0
+    watch = Watch(config, dataset, held_out, see)
+
+    # Go on with what the supervisor has changed.
+    steering = Steering(config, dataset.kind, run, state, lines, ranks.leads)
+    recipe, config = config, state.changes.applied_to(config)
+    chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
+    seed = state.changes.seed(config.seed)
 
     def scheduled(schedule: str) -> float:
         return cosine(getattr(config, schedule), state.images_seen, config.images)
 
     def snapshot() -> None:
+        state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
         ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
         if ranks.leads:
             checkpoint.save(run / CHECKPOINT, state, description)
@@ -130,8 +144,10 @@ def train(
                 optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
-            rows = ranks.share(batch_rows(len(dataset), config.batch, config.seed, state.images_seen))
+            rows = ranks.share(batch_rows(len(dataset), config.batch, seed, state.images_seen))
+            asked = time.monotonic()
             real = encode(torch.from_numpy(dataset.take(rows.numpy())))
+            data_seconds += time.monotonic() - asked
             parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"))
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
@@ -164,8 +180,8 @@ def train(
                     state.augmentation = adapt(state.augmentation, share_right, config.batch)
                 for player, made in updates.items():
                     means.add(**{f"{player}_gradient_norm": made.norm})
-                    for told in made.told:
-                        means.add(**told)
+                    for about in made.told:
+                        means.add(**about)
             nonfinite_steps += not finite
             nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
             diverged = nonfinite_on_end == NONFINITE_LIMIT
@@ -178,24 +194,37 @@ def train(
             # Once a tick: write the statistics down.
             done = state.images_seen >= config.images
             if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
-                line = means.collect(ranks)
+                told = means.collect(ranks)
                 rate = (state.images_seen - tick_images) / (now - tick_started)
+                since = max(0, state.images_seen - watch.rows)
+                shown = batch_rows(len(dataset), max(1, watch.rows), seed, since).numpy()
+                line = report.as_line(
+                    images=state.images_seen,
+                    seconds=state.seconds,
+                    timestamp=round(time.time()),
+                    images_per_second=rate,
+                    gamma=gamma,
+                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
+                    nonfinite_steps=nonfinite_steps,
+                    data_seconds=data_seconds,
+                    **({} if config.supervise == "off" else {"actions": state.changes.count}),
+                    **watch.look(critic, average, game.loss.right, see(dataset.take(shown)), dataset.labels[shown]),
+                    **layer_norms("generator", generator),
+                    **layer_norms("critic", critic),
+                    **({"augmentation": state.augmentation} if config.augment else {}),
+                    **told,
+                )
                 if stats is not None:
-                    samples = fixed_samples(average, config, kinds, DIVERSITY_ROWS)
-                    stats.append(
-                        images=state.images_seen,
-                        seconds=state.seconds,
-                        timestamp=round(time.time()),
-                        images_per_second=rate,
-                        gamma=gamma,
-                        **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
-                        nonfinite_steps=nonfinite_steps,
-                        diversity=statistics.diversity(*samples, real_spread),
-                        **({"augmentation": state.augmentation} if config.augment else {}),
-                        **line,
-                    )
-                    bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
-                tick_started, tick_images, nonfinite_steps = now, state.images_seen, 0
+                    stats.append(**line)
+                bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
+                tick_started, tick_images, nonfinite_steps, data_seconds = now, state.images_seen, 0, 0.0
+
+                # Let the supervisor see it, and go on with what it changes.
+                changed = steering.see(line, state)
+                if changed:
+                    config, seed = state.changes.applied_to(recipe), state.changes.seed(recipe.seed)
+                    chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
+                    diverged, nonfinite_on_end = False, 0
             if diverged:
                 raise DivergedError(
                     f"{run}: diverged before {state.images_seen:,} images: losses or gradients of {NONFINITE_LIMIT} "
@@ -204,7 +233,7 @@ def train(
 
             # Save when it is time, and before leaving.
             overtime = config.minutes is not None and now - started > 60 * config.minutes
-            stopping = ranks.any(done or overtime or interrupted())
+            stopping = ranks.any(done or overtime or interrupted() or state.changes.stopped)
             if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
                 snapshot()
                 saved_at = state.images_seen
@@ -226,6 +255,14 @@ def construct(config: Config, dataset: Description, device: torch.device) -> Sta
         average,
         generator_optimizer=optimizers.build(config.generator_optimisation, generator.parameters()),
         critic_optimizer=optimizers.build(config.critic_optimisation, critic.parameters()),
+    )
+
+
+def players(config: Config, state: State) -> tuple[tuple[Optimizer, Optimisation], ...]:
+    """The players' optimisers, and what each of them follows."""
+    return (
+        (state.generator_optimizer, config.generator_optimisation),
+        (state.critic_optimizer, config.critic_optimisation),
     )
 
 

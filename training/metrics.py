@@ -5,12 +5,14 @@ All carry the labels `recipe` and `run`, the name of the run's folder. Gauges ap
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from training.errors import MetricsPortError
+
+Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 
 ADDRESS = "127.0.0.1"
 REGISTRY = CollectorRegistry()
@@ -49,13 +51,13 @@ LOSS = Gauge(
 )
 SCORE = Gauge(
     "latentserve_training_score",
-    "Mean score that the critic gave over the last tick.",
+    "Mean score that the critic gave over the last tick, or to held-out reals at its end.",
     (*_RUN, "of"),
     registry=REGISTRY,
 )
 ACCURACY = Gauge(
     "latentserve_training_accuracy",
-    "Share of reals, and of fakes, that the critic took for what they are over the last tick.",
+    "Share of reals, fakes, and held-out reals that the critic took for what they are over the last tick.",
     (*_RUN, "of"),
     registry=REGISTRY,
 )
@@ -76,6 +78,30 @@ DIVERSITY = Gauge(
     "Mean distance between samples of a label over that between reals of a label: 0 is collapse, about 1 is healthy.",
     _RUN,
     registry=REGISTRY,
+)
+FRECHET = Gauge(
+    "latentserve_training_frechet",
+    "Frechet distance from held-out reals: of samples, of the reals shown last, and of other reals, the floor.",
+    (*_RUN, "of"),
+    registry=REGISTRY,
+)
+EFFECTIVE_RANK = Gauge(
+    "latentserve_training_effective_rank",
+    "Directions that the critic's features of samples vary in, over those of reals.",
+    _RUN,
+    registry=REGISTRY,
+)
+HELD_OUT_GAP = Gauge(
+    "latentserve_training_held_out_gap",
+    "How much lower unseen reals score than those shown, over the lead of the latter: 0 is learnt, 1 is by heart.",
+    _RUN,
+    registry=REGISTRY,
+)
+DATA_SECONDS = Gauge(
+    "latentserve_training_data_seconds", "Time in the last tick that waited for data.", _RUN, registry=REGISTRY
+)
+ACTIONS = Gauge(
+    "latentserve_training_actions", "Times that the supervisor has changed the run.", _RUN, registry=REGISTRY
 )
 AUGMENTATION = Gauge(
     "latentserve_training_augmentation_probability",
@@ -98,6 +124,15 @@ GAUGES: dict[str, tuple[Gauge, dict[str, str]]] = {
     "r1": (PENALTY, {"of": "real"}),
     "r2": (PENALTY, {"of": "fake"}),
     "gradient_penalty": (PENALTY, {"of": "between"}),
+    "held_out_score": (SCORE, {"of": "held_out"}),
+    "held_out_accuracy": (ACCURACY, {"of": "held_out"}),
+    "held_out_gap": (HELD_OUT_GAP, {}),
+    "frechet": (FRECHET, {"of": "fake"}),
+    "frechet_floor": (FRECHET, {"of": "floor"}),
+    "real_frechet": (FRECHET, {"of": "real"}),
+    "effective_rank": (EFFECTIVE_RANK, {}),
+    "data_seconds": (DATA_SECONDS, {}),
+    "actions": (ACTIONS, {}),
     "augmentation": (AUGMENTATION, {}),
     "diversity": (DIVERSITY, {}),
 }

@@ -4,8 +4,9 @@ import json
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,22 +20,23 @@ from torch import Tensor
 from service.encoding.images import contact_sheet, to_uint8
 from training.curves import curves
 from training.distributed import Ranks
+from training.metrics import Sink
 from training.writing import named_if_not_written, replaced
 
 CELL = 56  # least height of one image in a grid, in pixels
 FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
 
 
-Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
-
-
 class Means:
     """Means of what steps report, collected once a tick; until then it stays on its device and nobody waits for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, sums: Mapping[str, tuple[float, int]] = MappingProxyType({})) -> None:
+        """Go on from what `sums` said."""
         self._pending: dict[str, list[Tensor]] = defaultdict(list)
         self._sums: dict[str, Tensor | float] = defaultdict(float)
         self._counts: Counter[str] = Counter()
+        for name, (total, count) in sums.items():
+            self._sums[name], self._counts[name] = total, count
 
     def add(self, **values: Tensor) -> None:
         """Add numbers or truths; those of one name have one shape."""
@@ -44,14 +46,18 @@ class Means:
             if len(pending) == FOLD:
                 self._fold(name)
 
-    def collect(self, ranks: Ranks = Ranks()) -> dict[str, float]:  # noqa: B008, it is frozen
-        """The means since the last call, over what was added on all ranks, which are then forgotten."""
+    def sums(self, ranks: Ranks = Ranks()) -> dict[str, tuple[float, int]]:  # noqa: B008, it is frozen
+        """The sum and the number of what was added on all ranks since the last `collect`, to go on from elsewhere."""
         for name in self._pending:
             self._fold(name)
         both = [[float(total), self._counts[name]] for name, total in self._sums.items()]
         totals = torch.tensor(both, dtype=torch.float64)
         ranks.add_up([totals])
-        means = {name: total / count for name, (total, count) in zip(self._sums, totals.tolist(), strict=True)}
+        return {name: (total, int(count)) for name, (total, count) in zip(self._sums, totals.tolist(), strict=True)}
+
+    def collect(self, ranks: Ranks = Ranks()) -> dict[str, float]:  # noqa: B008, it is frozen
+        """The means since the last call, over what was added on all ranks, which are then forgotten."""
+        means = {name: total / count for name, (total, count) in self.sums(ranks).items()}
         self._pending.clear()
         self._sums.clear()
         self._counts.clear()
@@ -76,7 +82,17 @@ class Stats:
     images_per_second         over the tick
     gamma lr beta2 ema_half_life    what the schedules said at the end of the tick (of the generator's optimiser)
     nonfinite_steps           steps of the tick that were left out because a loss or a gradient was not finite
+    data_seconds              of the tick, spent waiting for data
+    actions                   times that the supervisor has changed the run, before this line
     diversity                 of samples of the averaged generator: `training.statistics.diversity`
+    frechet                   distance of those samples, with their labels, from reals: `training.watching.space.Space`
+    frechet_floor             of as many other reals: what chance makes of it
+    real_frechet              of as many reals, those shown last
+    effective_rank            of the critic's features of the samples, over that of reals
+    held_out_score held_out_accuracy    the critic's, of reals that are never shown to it
+    held_out_gap              how much lower those score than reals shown last, over the lead of the latter over fakes
+                              (Karras et al. 2020, equation 1): 0 where the critic has learnt, 1 by heart
+    <player>_gradient_norm/<layer>    of the gradient that the last step applied to one layer
 
     and means over the tick's other steps:
 
@@ -105,23 +121,33 @@ class Stats:
         for line in kept:
             self._tell(line)
 
-    def append(self, images: int, **values: float) -> None:
-        """Write a line; whole numbers stay as they are, others are kept to six digits."""
-        finite = {name: value for name, value in values.items() if math.isfinite(value)}
-        rounded = {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in finite.items()}
-        line = {"images": images} | rounded
+    def append(self, images: float, **values: float) -> None:
+        """Write a line."""
+        line = as_line(images, **values)
         with named_if_not_written(self.path), self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self._tell(line)
 
     def read(self) -> list[dict[str, Any]]:
-        if not self.path.exists():
-            return []
-        return [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+        return read_lines(self.path)
 
     def _tell(self, line: dict[str, Any]) -> None:
         for sink in self._sinks:
             sink(line)
+
+
+def as_line(images: float, **values: float) -> dict[str, float]:
+    """What is finite, as it is written: whole numbers stay as they are, others are kept to six digits."""
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    rounded = {name: value if isinstance(value, int) else float(f"{value:.6g}") for name, value in finite.items()}
+    return {"images": images} | rounded
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `stats.jsonl`, if there is one; the last is left out where it was cut in the middle."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
 
 
 def note(means: Mapping[str, float], nonfinite_steps: int) -> str:

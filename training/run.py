@@ -1,6 +1,6 @@
 """A run's folder: its configuration, its checkpoint, and what it reports.
 
-config.yaml  checkpoint.safetensors  stats.jsonl  curves.png  reals.png  samples-<images seen>.png
+config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  reals.png  samples-<images seen>.png
 """
 
 from pathlib import Path
@@ -40,3 +40,12 @@ def images_seen(folder: Path) -> int:
     """How far a prepared run has come. Raises RunError naming an unreadable checkpoint."""
     path = folder / CHECKPOINT
     return checkpoint.read_header(path)["images_seen"] if path.exists() else 0
+
+
+def is_over(folder: Path, config: Config) -> bool:
+    """Whether a prepared run has spent its budget, or its supervisor has ended it."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return False
+    header = checkpoint.read_header(path)
+    return bool(header["images_seen"] >= config.images or header.get("changes", {}).get("stopped"))

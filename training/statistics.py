@@ -3,8 +3,10 @@
 import math
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
+from torch import Tensor
 
 LIMIT = 200  # reals of a label that are looked at, at the most: 20,000 pairs
 
@@ -35,3 +37,12 @@ def diversity(samples: NDArray[np.float32], labels: NDArray[np.int64], real_spre
     NaN where reals have no spread to be compared with. Few samples do: the expectation does not depend on their number.
     """
     return spread(samples, labels) / real_spread if real_spread > 0 else math.nan
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions features [N, d] vary in, from 1 to d: the exponential of the entropy of the shares that the
+    singular values of the centred features have in their sum (Roy & Vetterli 2007, definition 1); 0 where none do."""
+    centred = (features - features.mean(0)).double()
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
+    shares = values[values > 0] / values.sum()
+    return float(torch.exp(-(shares * shares.log()).sum())) if len(shares) else 0.0

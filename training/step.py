@@ -21,6 +21,7 @@ from training.augmentation import Alteration
 from training.config import Config
 from training.distributed import Ranks
 from training.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
+from training.telling import listening
 
 
 @dataclass
@@ -110,6 +111,17 @@ class Game:
 
     def critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
         """The critic's loss and penalties. The part's fakes are kept for the generator if it is its turn next."""
+        with listening() as heard:
+            cost = self._critic_cost(part, gamma, keep)
+        return Cost(cost.total, heard | cost.told)
+
+    def generator_cost(self, part: Part) -> Cost:
+        """The generator's loss, for fakes that are made anew where they were not kept."""
+        with listening() as heard:
+            cost = self._generator_cost(part)
+        return Cost(cost.total, heard | cost.told)
+
+    def _critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
         config, loss, penalised = self.config, self.loss, self.config.penalised
         with torch.set_grad_enabled(keep), self.precision():
             fake = self.generator(part.z, part.label)
@@ -138,8 +150,7 @@ class Game:
             total = total + config.gradient_penalty * told["gradient_penalty"].mean()
         return Cost(total, told)
 
-    def generator_cost(self, part: Part) -> Cost:
-        """The generator's loss, for fakes that are made anew where they were not kept."""
+    def _generator_cost(self, part: Part) -> Cost:
         fake = part.fake
         if fake is None:
             with self.precision():

@@ -30,20 +30,24 @@ def _progress() -> list[Panel]:
         number("Runs", "short", "Runs that are scraped.", (f"count({of(m.INFO, _RUN)})", "runs"), width=4, first=BLUE),
         number(
             "Done", "percentunit", "Share of the run's budget of real images.",
-            (f"{of(m.IMAGES, _RUN)} / {of(m.IMAGES_PLANNED, _RUN)}", _OF), width=5, first=BLUE,
+            (f"{of(m.IMAGES, _RUN)} / {of(m.IMAGES_PLANNED, _RUN)}", _OF), width=4, first=BLUE,
         ),
         number(
             "Time left", "s", "Of the images left, at the speed of the last five minutes.",
-            (of("run:latentserve_training_left:seconds", _RUNS), _OF), width=5, first=BLUE,
+            (of("run:latentserve_training_left:seconds", _RUNS), _OF), width=4, first=BLUE,
         ),
         number(
             "Since the last step", "s", "Grows when the run has stalled, or has ended.",
-            (f"time() - {of(m.LAST_STEP, _RUN)}", _OF), width=5, runbooks=["LatentserveTrainingStalled"],
+            (f"time() - {of(m.LAST_STEP, _RUN)}", _OF), width=4, runbooks=["LatentserveTrainingStalled"],
             colours={600: RED},
         ),
         number(
             "Steps left out", "short", "Because a loss or a gradient was not finite, in this sitting.",
-            (of(m.NONFINITE_STEPS, _RUN), _OF), width=5, runbooks=["LatentserveTrainingNotFinite"], colours={1: RED},
+            (of(m.NONFINITE_STEPS, _RUN), _OF), width=4, runbooks=["LatentserveTrainingNotFinite"], colours={1: RED},
+        ),
+        number(
+            "Changed by the supervisor", "short", "Times; journal.jsonl in the run's folder says why and how.",
+            (of(m.ACTIONS, _RUN), _OF), width=4, colours={1: RED},
         ),
         lines(
             "Images", "short", "Real images shown to the critic, and the run's budget of them.",
@@ -52,6 +56,10 @@ def _progress() -> list[Panel]:
         lines(
             "Speed", "short", "Real images a second.",
             (of(m.IMAGES_PER_SECOND, _RUN), _OF), runbooks=["LatentserveTrainingStalled"],
+        ),
+        lines(
+            "Waiting for data", "s", "Time of the last tick that went into reading.",
+            (of(m.DATA_SECONDS, _RUN), _OF), runbooks=["LatentserveTrainingStalled"],
         ),
         rows(
             "Time", "s", "What each run has taken.", total("recipe, run, instance", of(m.SECONDS, _RUN)),
@@ -95,7 +103,17 @@ def _samples() -> list[Panel]:
         ),
         lines(
             "Diversity", "percentunit", "Distance between samples of a label over that between reals of a label: 0 is "
-            "collapse, about 1 is healthy.",
-            (of(m.DIVERSITY, _RUN), _OF),
+            "collapse, about 1 is healthy. And the same of the critic's features: the directions that they vary in.",
+            (of(m.DIVERSITY, _RUN), f"samples {_OF}"), (of(m.EFFECTIVE_RANK, _RUN), f"features {_OF}"),
+        ),
+        lines(
+            "Distance from reals", "short", "Frechet distance of samples from held-out reals, beside what it is "
+            "between reals. Where the reals shown leave the floor, the data are not what was held out.",
+            (of(m.FRECHET, _RUN), f"{{{{of}}}} {_OF}"),
+        ),
+        lines(
+            "Overfitting", "percentunit", "How much lower unseen reals score than those shown, over the lead of the "
+            "latter over fakes: at 1 the critic knows its reals by heart.",
+            (of(m.HELD_OUT_GAP, _RUN), _OF), signed=True,
         ),
     ]  # fmt: skip

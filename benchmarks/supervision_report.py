@@ -1,0 +1,67 @@
+"""The results of `benchmarks.supervision` as a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from benchmarks.supervision_faults import FAULTS
+
+Record = dict[str, Any]
+
+
+def report(results: Record) -> str:
+    """Markdown."""
+    lines = ["# What the supervisor is worth", ""]
+    machine = results["machine"]
+    lines += [f"{machine['processor']}, {machine['cores']} cores, torch {results['torch']}.", ""]
+    runs = results["faulty"]
+    if runs:
+        lines += [
+            "Frechet distance (less is better) and agreement with a classifier: medians over seeds. Delay: images from "
+            "the fault to its first accepted name, of 16,000.",
+            "",
+            "| fault | accepted names | mendable | detected | delay | Frechet without, with | agreement | better |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [_row(name, [run for run in runs if run["fault"] == name]) for name in FAULTS]
+        found = [run["detected_after"] is not None for run in runs if run["supervise"] == "act"]
+        if found:
+            interval = binomtest(sum(found), len(found)).proportion_ci(method="wilson")
+            lines += [
+                "",
+                f"Detected by an accepted name: {sum(found)} of {len(found)} "
+                f"({interval.low:.0%} to {interval.high:.0%}, Wilson).",
+            ]
+    if results["healthy"]:
+        lines += ["", "| healthy recipe | runs | entries in journals | same weights as without |", "|---|---|---|---|"]
+        for recipe in dict.fromkeys(run["recipe"] for run in results["healthy"]):
+            of = [run for run in results["healthy"] if run["recipe"] == recipe]
+            lines.append(
+                f"| {recipe} | {len(of)} | {sum(len(run['actions']) for run in of)} | "
+                f"{sum(run['same_weights'] for run in of)} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, runs: list[Record]) -> str:
+    fault = FAULTS[name]
+    by = {mode: {run["seed"]: run for run in runs if run["supervise"] == mode} for mode in ("off", "act")}
+    pairs = [(by["off"][seed], by["act"][seed]) for seed in by["off"].keys() & by["act"].keys()]
+    if not pairs:
+        return f"| {name} | {', '.join(fault.accepted)} | {fault.mendable} | | | | | |"
+    delays = [run["detected_after"] for _, run in pairs if run["detected_after"] is not None]
+    frechet = [np.median([_frechet(pair[at]) for pair in pairs]) for at in range(2)]
+    agreement = [np.median([pair[at]["agreement"] for pair in pairs]) for at in range(2)]
+    better = sum(_frechet(act) < _frechet(off) for off, act in pairs)
+    return (
+        f"| {name} | {', '.join(fault.accepted)} | {'yes' if fault.mendable else 'no'} | {len(delays)}/{len(pairs)} | "
+        f"{f'{np.median(delays):,.0f}' if delays else ''} | {frechet[0]:.3f}, {frechet[1]:.3f} | "
+        f"{agreement[0]:.2f}, {agreement[1]:.2f} | {better}/{len(pairs)} |"
+    )
+
+
+def _frechet(run: Record) -> float:
+    return np.inf if run["frechet"] is None else float(run["frechet"])

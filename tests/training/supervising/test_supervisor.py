@@ -1,0 +1,143 @@
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.supervising.lines import HEALTHY, line, run
+from training.config import Config
+from training.supervising import Changes, Supervisor, replay
+from training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
+
+
+def long(config: Config, **other: object) -> Config:
+    return config.model_copy(update={"images": 1_000_000, **other})
+
+
+def saw(config: Config, lines: list[dict[str, Any]]) -> Supervisor:
+    supervisor = Supervisor(config, "image")
+    for one in lines:
+        supervisor.see(one)
+    return supervisor
+
+
+def test_an_action_says_why_and_what(tiny: Config) -> None:
+    actions = replay(long(tiny), "image", run(8, 1, critic_loss=150.0))
+    assert [action.action for action in actions] == ["rollback", "lr", "critic_lr", "clip"]
+    assert {(action.fault, action.signal, action.threshold) for action in actions} == {
+        ("divergence", "critic_loss", 100.0)
+    }
+    assert actions[0].window[-1] == 150.0
+    assert len(actions[0].window) == WINDOW
+    assert (actions[0].before, actions[0].after) == (900, 100)  # the first of the equally good lines
+    assert (actions[1].before, actions[1].after) == (1.0, 0.1)
+    assert (actions[3].before, actions[3].after) == (None, 0.8)  # twice the best line's largest norm
+    assert all(action.applied for action in actions)
+
+
+def test_changes_add_up_and_become_a_configuration(tiny: Config) -> None:
+    changes = saw(long(tiny), run(8, 1, critic_loss=150.0)).changes
+    assert changes == Changes(lr=0.1, critic_lr=0.1, clip=0.8, stream=1, count=1)
+    config = changes.applied_to(tiny)
+    assert (config.lr.start, config.critic_optimisation.lr.end) == pytest.approx((1e-4, 1e-5))
+    assert config.clip == 0.8
+    assert changes.seed(5) != 5
+    assert Changes().applied_to(tiny) is tiny
+    assert Changes().seed(5) == 5
+    assert Changes.from_json(json.loads(json.dumps(Changes(augment=("flip",), lr=0.3).to_json()))) == Changes(
+        augment=("flip",), lr=0.3
+    )
+
+
+def test_after_a_change_lines_count_for_nothing_until_statistics_had_time(tiny: Config) -> None:
+    lines = run(8, 12, held_out_gap=0.8)
+    images = sorted({action.images for action in replay(long(tiny), "image", lines)})
+    assert images[0] == 1200
+    assert images[1] == 1200 + 100 * (COOL_DOWN + 4)
+
+
+def test_between_the_thresholds_nothing_is_forgotten(tiny: Config) -> None:
+    config = long(tiny)
+    gaps = [0.6, 0.6, 0.4, 0.6, 0.6]  # 0.4 is neither bad nor clear
+    assert replay(config, "image", [line(at, held_out_gap=gap) for at, gap in enumerate(gaps)])
+    gaps[2] = 0.2
+    assert not replay(config, "image", [line(at, held_out_gap=gap) for at, gap in enumerate(gaps)])
+
+
+def test_the_budget_ends_in_the_best_state(tiny: Config) -> None:
+    lines = []
+    for _ in range(20):  # one failure after another, each of which could be treated alone
+        for fields in ({"critic_loss": 150.0}, {"held_out_gap": 0.9}, {"frechet": 3.0}, {"nonfinite_steps": 30}):
+            lines += [line(len(lines) + at, **fields) for at in range(8)]
+    actions = replay(long(tiny), "image", run(8, 0) + [one | {"images": one["images"] + 800} for one in lines])
+    assert len({action.images for action in actions if action.applied and action.action != "skip"}) <= BUDGET
+    assert [action.action for action in actions[-2:]] == ["rollback", "stop"]
+
+
+def test_what_cannot_be_mended_is_told_once(tiny: Config) -> None:
+    config = long(tiny, loss="hinge", gamma=tiny.gamma.model_copy(update={"start": 0.0, "end": 0.0}))
+    actions = replay(config, "array", run(8, 60, generator_gradient_norm=0.0))
+    assert [action.action for action in actions] == ["critic_lr", "critic_lr", "tell"]
+
+
+def test_observing_says_the_same_and_changes_nothing(tiny: Config) -> None:
+    lines = run(8, 3, critic_loss=150.0) + run(8, 20, held_out_gap=0.9)
+    acts, observes = (replay(long(tiny, supervise=mode), "image", lines) for mode in ("act", "observe"))
+    assert acts == [type(one)(**vars(one) | {"applied": one.action != "tell"}) for one in observes]
+    assert not any(action.applied for action in observes)
+
+
+def test_two_failures_at_once_are_treated_one_after_the_other(tiny: Config) -> None:
+    lines = run(8, 3, frechet=3.0, held_out_gap=0.9) + [line(11 + at, held_out_gap=0.9) for at in range(9)]
+    actions = replay(long(tiny), "image", lines)
+    faults = list(dict.fromkeys((action.images, action.fault) for action in actions))
+    assert [fault for _, fault in faults[:2]] == ["worse quality", "overfitting critic"]
+    assert faults[1][0] - faults[0][0] > 100 * COOL_DOWN
+
+
+def test_without_distances_a_run_goes_back_to_the_last_line_that_was_not_bad(tiny: Config) -> None:
+    bad = line(8, frechet=None, critic_loss=150.0)
+    supervisor = saw(long(tiny), [*(line(at, frechet=None) for at in range(8)), bad])
+    assert supervisor.best_images == 800
+    with_one = saw(long(tiny), [line(0, frechet=0.3), line(1, frechet=None)])
+    assert with_one.best_images == 100
+
+
+def test_another_loss_brings_other_thresholds(tiny: Config) -> None:
+    config = long(tiny, loss="minimax")
+    supervisor = saw(config, run(0, 2, fake_accuracy=1.0, generator_loss=-1e-4))
+    assert supervisor.changes.loss == "non-saturating"
+    assert [supervisor.see(line(2 + at, fake_accuracy=1.0, generator_loss=5.0)) for at in range(9)] == [[]] * 9
+
+
+fields = st.dictionaries(
+    st.sampled_from(sorted(HEALTHY)),
+    st.one_of(st.none(), st.floats(-1e3, 1e3).map(lambda value: float(f"{value:.6g}")), st.just(0), st.just(25)),
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(fields, st.integers(1, 9)), max_size=8), st.sampled_from(["act", "observe"]), st.data())
+def test_a_journal_replays_from_the_lines_that_were_written(
+    tiny: Config, episodes: list[tuple[dict[str, Any], int]], mode: str, data: st.DataObject
+) -> None:
+    """Whatever the lines, and wherever the run was interrupted, the journal and the changes are the same."""
+    config = long(tiny, supervise=mode)
+    lines = [line(0)]
+    for other, count in episodes:
+        lines += [line(len(lines) + at, **other) for at in range(count)]
+    written = [json.loads(json.dumps(one)) for one in lines]
+    whole = Supervisor(config, "image")
+    journal = [action for one in lines for action in whole.see(one)]
+    assert replay(config, "image", written) == journal
+
+    stop = data.draw(st.integers(0, len(lines)))
+    before = saw(config, written[:stop])
+    after = saw(config, written[:stop])  # of another sitting
+    after.changes = before.changes
+    tail = [action for one in written[stop:] for action in after.see(one)]
+    assert journal[len(journal) - len(tail) :] == tail
+    assert after.changes == whole.changes
+    assert len({action.images for action in journal if action.action not in ("skip", "tell")}) <= BUDGET

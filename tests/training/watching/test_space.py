@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from training.data import Dataset
+from training.watching.space import Space
+
+
+@pytest.fixture(scope="module")
+def reals(digits: Dataset) -> np.ndarray:
+    return digits.take(slice(None))
+
+
+def test_other_reals_are_near_and_what_differs_is_further(digits: Dataset, reals: np.ndarray) -> None:
+    space = Space(reals[:450], digits.labels[:450], 10, standardise=False)
+    rest, labels = reals[450:], digits.labels[450:]
+    floor = space.distance(rest, labels)
+    noise = np.random.default_rng(0).standard_normal(rest.shape).astype(np.float32)
+    assert 0 < floor < 0.1
+    assert space.distance(rest, np.random.default_rng(0).permutation(labels)) > 3 * floor  # labels are joined
+    assert space.distance(rest[labels < 5], labels[labels < 5]) > 3 * floor
+    assert space.distance(np.repeat(rest[:1], 400, 0), labels[:400]) > 3 * floor
+    assert space.distance(rest + 0.5 * noise, labels) > 3 * floor  # mostly beyond the components' plane
+    assert np.isnan(space.distance(np.where(noise > 3, np.nan, rest), labels))
+
+
+def test_numbers_with_units_of_their_own_count_alike() -> None:
+    rng = np.random.default_rng(0)
+    numbers = rng.standard_normal((400, 3)).astype(np.float32) * np.array([1e-3, 1, 1e3], np.float32)
+    none = np.zeros(400, np.int64)
+    space = Space(numbers, none, 0, standardise=True)
+    assert space.distance(numbers, none) == pytest.approx(0, abs=1e-6)
+    moved = [space.distance(numbers + 2 * np.eye(3, dtype=np.float32)[at] * numbers.std(0), none) for at in range(3)]
+    assert moved == pytest.approx([4 / 3] * 3, rel=0.05)
+
+
+def test_reals_that_are_all_the_same_can_be_compared_with() -> None:
+    same, none = np.ones((40, 1, 4, 4), np.float32), np.zeros(40, np.int64)
+    space = Space(same, none, 0, standardise=False)
+    assert space.distance(same, none) == pytest.approx(0)
+    assert space.distance(same + 1, none) > 0

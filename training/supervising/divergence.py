@@ -1,0 +1,36 @@
+"""Divergence: losses, or gradients, of another order of magnitude than those of a healthy run."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from training.supervising.reading import Line, Reading, above
+
+LOSS = 100.0  # healthy losses lie within 0 and 10, a broken run's have three digits (README of gigagan-pytorch)
+GRADIENT = 30.0  # "norms above 100: things are screwing up" (ganhacks, 10); here the mean of a tick over the run's own
+FIRST = 5  # lines that say what its own is
+UNBOUNDED = {"wasserstein", "wasserstein-gp"}  # losses in the critic's own unit
+
+
+class Divergence:
+    fault = "divergence"
+    patience = 1
+
+    def __init__(self, loss: str) -> None:
+        self._bounded = loss not in UNBOUNDED
+        self._first: dict[str, list[float]] = {"critic_gradient_norm": [], "generator_gradient_norm": []}
+
+    def read(self, line: Line) -> Reading | None:
+        """The worst of the losses and of the gradients."""
+        readings = []
+        for signal, first in self._first.items():
+            if signal not in line:
+                continue
+            if len(first) < FIRST:
+                first.append(line[signal])
+            ours = max(1.0, median(first)) if len(first) < FIRST else median(first)
+            if ours > 0:
+                readings.append(above(f"{signal} over its first median", line[signal] / ours, GRADIENT, GRADIENT / 10))
+        losses = [loss for loss in ("critic_loss", "generator_loss") if self._bounded and loss in line]
+        readings += [above(loss, abs(line[loss]), LOSS, LOSS / 10) for loss in losses]
+        return max(readings, key=lambda reading: reading.value / reading.threshold, default=None)

@@ -1,0 +1,61 @@
+"""`journal.jsonl`: a line for each thing that the supervisor did, or would have done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from training.errors import RunError
+from training.supervising.actions import Action
+from training.writing import named_if_not_written, replaced
+
+JOURNAL = "journal.jsonl"
+FORMAT = 1
+
+
+class Journal:
+    """The journal of a run's folder, to be written on."""
+
+    def __init__(self, folder: Path, images_seen: int) -> None:
+        """Go on after `images_seen`; later entries, left by a sitting that was not saved, are dropped.
+
+        Raises RunError naming a journal of another version.
+        """
+        self.path = folder / JOURNAL
+        kept = [action for action in read_journal(folder) if action.images <= images_seen]
+        if self.path.exists():
+            with replaced(self.path) as partial:
+                partial.write_text("".join(map(_line, kept)))
+
+    def write(self, actions: Iterable[Action]) -> None:
+        with named_if_not_written(self.path), self.path.open("a") as file:
+            file.writelines(map(_line, actions))
+
+
+def read_journal(folder: Path) -> list[Action]:
+    """What was written so far; none where there is no journal. A last line that was cut in the middle is left out.
+
+    Raises RunError naming a journal of another version.
+    """
+    path = folder / JOURNAL
+    if not path.exists():
+        return []
+    actions = []
+    for line in path.read_text().splitlines():
+        if not line.endswith("}"):
+            continue
+        try:
+            values = json.loads(line)
+            version = values.pop("format")
+            if version != FORMAT:
+                raise RunError(f"{path}: a journal of version {version}; this latentserve reads version {FORMAT}")
+            actions.append(Action(**{**values, "window": tuple(values["window"])}))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise RunError(f"{path}: not a journal: {line[:80]}") from None
+    return actions
+
+
+def _line(action: Action) -> str:
+    return json.dumps({"format": FORMAT} | asdict(action)) + "\n"

@@ -1,0 +1,57 @@
+"""The fixed space in which a run's samples are compared with reals once a tick: cheap, and the same all run long."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from service.packing.fidelity import Moments, frechet
+
+COMPONENTS = 32  # principal ones, at the most
+ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
+
+Samples = NDArray[np.float32]
+Labels = NDArray[np.int64]
+
+
+class Space:
+    """Principal components of some reals, what is left beyond them, and the label.
+
+    The distance from the components' plane tells blur and noise, which the components alone would not. Labels are
+    joined one-hot, so that a sample of another class than was asked for counts, too ("On the Evaluation of Conditional
+    GANs", DeVries et al. 2019, section 3: the Frechet joint distance); samples are brought to a total variance of 1,
+    near that of the labels. All distances are in units of that variance.
+    """
+
+    def __init__(self, reals: Samples, labels: Labels, kinds: int, standardise: bool) -> None:
+        """Of reals [M, ...] with labels [M] below `kinds`, 0 for none; `standardise`: numbers have their own units."""
+        flat = reals.reshape(len(reals), -1)
+        deviation = flat.std(axis=0) if standardise else np.ones(flat.shape[1], np.float32)
+        self._scale = np.where(deviation > 0, deviation, 1)
+        self._kinds = kinds
+        count = max(1, min(COMPONENTS, flat.shape[1], len(flat) // ROWS_A_COMPONENT))
+        self._components = PCA(count, random_state=0).fit(flat / self._scale)
+        self._unit = 1.0
+        total = self._seen(reals).var(axis=0).sum()
+        self._unit = float(np.sqrt(total)) if total > 0 else 1.0
+        self._reference = Moments.of(self.of(reals, labels))
+
+    def distance(self, samples: Samples, labels: Labels) -> float:
+        """Frechet distance of samples [N, ...] and their labels from the reals; NaN where a sample is not finite."""
+        if not np.isfinite(samples).all():
+            return math.nan
+        return frechet(Moments.of(self.of(samples, labels)), self._reference)
+
+    def of(self, samples: Samples, labels: Labels) -> NDArray[np.float64]:
+        """Samples [N, ...] and their labels as points float64 [N, d]."""
+        return np.concatenate(
+            [self._seen(samples), np.eye(self._kinds)[labels]] if self._kinds else [self._seen(samples)], axis=1
+        )
+
+    def _seen(self, samples: Samples) -> NDArray[np.float64]:
+        flat = samples.reshape(len(samples), -1) / self._scale
+        within = self._components.transform(flat)
+        beyond = np.linalg.norm(flat - self._components.inverse_transform(within), axis=1, keepdims=True)
+        seen: NDArray[np.float64] = np.concatenate([within, beyond], axis=1) / self._unit
+        return seen
