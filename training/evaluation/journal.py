@@ -38,7 +38,7 @@ def supervision(run: Path) -> list[dict[str, Any]] | None:
 def told(actions: list[dict[str, Any]] | None) -> str:
     """What the supervisor did, in a sentence."""
     if actions is None:
-        return "No supervisor kept a journal of this training."
+        return "No supervisor's journal is there: none watched the training, or it found nothing to write down."
     if not actions:
         return "The supervisor watched the training and found nothing to do."
     changed = [action for action in actions if action.get("applied", True)]

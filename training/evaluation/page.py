@@ -6,6 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from training.evaluation import pictures
+from training.evaluation.classes import ClassRow
 from training.evaluation.compare import Difference, summary
 from training.evaluation.evaluate import Evaluation, Standard
 from training.evaluation.journal import STATS, read_lines, supervision, told
@@ -159,18 +160,27 @@ def _classes(evaluation: Evaluation) -> Iterator[str]:
     yield "<h2>Class by class</h2>"
     yield (
         "<p>As a classifier sees them that has learnt from real samples: how many samples it takes for each class, how "
-        "many of those that were asked for it recognises, and how much of the real class has samples near it.</p>"
+        "many of those that were asked for it recognises, and how much of the real class has samples near it. Worst "
+        "first.</p>"
     )
     lines = "".join(
         f"<tr><td>{escape(row.name)}</td><td class='number'>{row.share:.1%}</td>"
         f"<td class='number'>{row.real_share:.1%}</td>"
         f"<td class='number'>{'' if row.agreement is None else f'{row.agreement:.1%}'}</td>"
         f"<td class='number'>{row.real_agreement:.1%}</td><td class='number'>{row.coverage:.1%}</td></tr>"
-        for row in evaluation.classes
+        for row in sorted(evaluation.classes, key=_shortfall)[:_MOST_ROWS]
     )
     words = ("of samples", "of real ones", "recognised", "real ones recognised", "covered")
     head = "".join(f"<th class='number'>{word}</th>" for word in words)
     yield f"<table><tr><th>class</th>{head}</tr>{lines}</table>"
+
+
+def _shortfall(row: ClassRow) -> float:
+    """What of a class is there, as a share of what should be."""
+    shares = [row.share / row.real_share] if row.real_share else []
+    if row.agreement is not None and row.real_agreement:
+        shares.append(row.agreement / row.real_agreement)
+    return min(shares, default=1.0)
 
 
 def _columns(evaluation: Evaluation) -> Iterator[str]:

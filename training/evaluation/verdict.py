@@ -84,8 +84,8 @@ def _findings(evaluation: Evaluation) -> Iterator[Finding]:
         return
     yield from _of_classes(evaluation)
     yield from _of_distance(found[f"frechet_{first}"], evaluation.spreads[first])
-    yield from _of_precision(found[f"precision_{first}"])
-    yield from _of_variety(found[f"recall_{first}"], found[f"coverage_{first}"])
+    yield from _of_precision(_worst(evaluation, "precision"))
+    yield from _of_variety(_worst(evaluation, "recall", "coverage"))
     yield from _of_copies(found["memorisation"], found["copies"])
     yield from _of_tasks(found, evaluation)
     for name, what in (("columns", "Columns"), ("pairs", "Pairs of columns")):
@@ -136,22 +136,26 @@ def _of_precision(precision: Statistic) -> Iterator[Finding]:
         yield Finding(
             "unrealistic",
             share,
-            f"Samples look wrong: {precision.value:.0%} of them lie among real ones (precision; floor "
-            f"{precision.floor:.0%}).",
+            f"Samples look wrong: {precision.value:.0%} of them lie among real ones (precision in the features "
+            f"`{precision.features}`; floor {precision.floor:.0%}).",
         )
 
 
-def _of_variety(recall: Statistic, coverage: Statistic) -> Iterator[Finding]:
-    """Of two ways to measure the same, the worse one."""
-    worst = min((recall, coverage), key=lambda each: each.value / (each.floor or 1.0))
-    share = _falls_short(worst)
+def _of_variety(recall: Statistic) -> Iterator[Finding]:
+    share = _falls_short(recall)
     if share is not None:
         yield Finding(
             "variety",
             share,
-            f"Samples lack variety: {worst.value:.0%} of real samples have generated ones around them ({worst.name}; "
-            f"floor {worst.floor:.0%}).",
+            f"Samples lack variety: {recall.value:.0%} of real samples have generated ones around them ({recall.name} "
+            f"in the features `{recall.features}`; floor {recall.floor:.0%}).",
         )
+
+
+def _worst(evaluation: Evaluation, *names: str) -> Statistic:
+    """Of several ways to measure the same, in any features, that which falls short the most."""
+    found = [each for each in evaluation.statistics if each.name in names]
+    return min(found, key=lambda each: each.value / (each.floor or 1.0))
 
 
 def _falls_short(statistic: Statistic) -> Severity | None:
