@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from training import checkpoint, marginals, networks, optimizers, report
 from training.augmentation import adapt
@@ -78,6 +79,7 @@ def train(
     if initial is not None:
         initial.fill(state)
     generator, critic, average = state.generator, state.critic, state.average
+    update_average = averaging(average, generator)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
@@ -173,7 +175,7 @@ def train(
             if finite:
                 if generators_turn:
                     half_life = scheduled("ema_half_life")
-                    update_average(average, generator, ema_decay(half_life, config.batch * config.n_critic))
+                    update_average(ema_decay(half_life, config.batch * config.n_critic))
                 if config.augment:
                     right = torch.cat([told["real_accuracy"] for told in updates["critic"].told])
                     share_right = ranks.mean(right.double().mean().item())
@@ -280,14 +282,22 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, generator: nn.Module, decay: float) -> None:
-    """average <- decay average + (1 - decay) generator, over parameters and statistics; counters are copied."""
-    for mean, value in zip(average.state_dict().values(), generator.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
-        else:
+def averaging(average: nn.Module, generator: nn.Module) -> Callable[[float], None]:
+    """What does average <- decay average + (1 - decay) generator, over parameters and statistics; counters are copied.
+
+    It is done at each step: to look for the tensors every time would take longer than to change them.
+    """
+    pairs = list(zip(average.state_dict().values(), generator.state_dict().values(), strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    means, values = [mean for mean, _ in floats], [value for _, value in floats]
+    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    def update_average(decay: float) -> None:
+        get_ema_multi_avg_fn(decay)(means, values, 0)  # type: ignore[no-untyped-call]
+        for mean, value in counters:
             mean.copy_(value)
+
+    return update_average
 
 
 @torch.no_grad()

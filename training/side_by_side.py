@@ -17,7 +17,7 @@ from training import networks, optimizers
 from training.config import Config
 from training.data import Dataset
 from training.errors import ConfigError, DivergedError
-from training.loop import batch_rows, construct, update_average
+from training.loop import averaging, batch_rows, construct
 from training.schedules import cosine, ema_decay
 from training.step import Cost, Game, Part, update
 
@@ -90,6 +90,7 @@ def train(
     average = Stacked(averages).requires_grad_(False)
     generator = Stacked([state.generator for state in states])
     critic = Stacked([state.critic for state in states])
+    update_average = averaging(average, generator)
     generator_optimizer = optimizers.build(config.generator_optimisation, generator.parameters())
     critic_optimizer = optimizers.build(config.critic_optimisation, critic.parameters())
     game = Game(config, generator, critic, device)
@@ -119,7 +120,7 @@ def train(
         if not finite:
             raise DivergedError(f"seeds {list(seeds)}: diverged before {images_seen:,} images")
         half_life = cosine(config.ema_half_life, images_seen, config.images)
-        update_average(average, generator, ema_decay(half_life, config.batch))
+        update_average(ema_decay(half_life, config.batch))
         if (images_seen + config.batch) // config.tick > images_seen // config.tick:
             average.unstack(averages)
             watch(images_seen + config.batch)

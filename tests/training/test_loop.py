@@ -12,7 +12,7 @@ from tests.training.conftest import lose, stop_after
 from training.config import Config
 from training.data import Dataset
 from training.errors import DivergedError
-from training.loop import NONFINITE_LIMIT, batch_rows, train, update_average
+from training.loop import NONFINITE_LIMIT, averaging, batch_rows, train
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -162,7 +162,7 @@ def test_the_average_follows_parameters_and_statistics() -> None:
     torch.nn.init.constant_(generator.weight, 3.0)
     generator.running_mean.fill_(4.0)
     generator.num_batches_tracked.fill_(9)
-    update_average(average, generator, decay=0.75)
+    averaging(average, generator)(0.75)
     assert average.weight.tolist() == [1.5, 1.5]
     assert average.running_mean.tolist() == [1.0, 1.0]
     assert average.num_batches_tracked.item() == 9
