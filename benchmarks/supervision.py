@@ -43,7 +43,7 @@ SAMPLE_SEED = 20_000  # added to a run's seed
 # Three healthy recipes: images with penalties, images without, points.
 HEALTHY = {
     "digits": ("digits", TINY, 7),
-    "digits, non-saturating": ("digits", (*TINY, *PLAIN, "beta1=0.5"), 7),
+    "digits, non-saturating": ("digits", (*TINY, *PLAIN), 7),
     "ring": ("ring", ("images=64000", "tick=3200", "snapshot=64000", "ema_half_life={start: 0, end: 6400}"), 6),
 }
 

@@ -21,18 +21,25 @@ class Collapse:
         """`images` is the run's budget."""
         self._images = images
         self._had = {"diversity": False, "effective_rank": False}
-        self._last = {signal: deque[float](maxlen=BEFORE) for signal in self._had}
+        self._last = {signal: deque[float](maxlen=BEFORE) for signal in (*self._had, "frechet")}
 
     def read(self, line: Line) -> Reading | None:
         readings = []
         late = line["images"] > LATE * self._images
-        for signal, last in self._last.items():
+        better = self._moved("frechet", line, 1 / RISE) < 1 / RISE
+        for signal in self._had:
             if signal not in line:
                 continue
-            value = line[signal]
-            self._had[signal] |= value > HEALTHY
-            stuck = len(last) == BEFORE and value < RISE * last[0]
-            last.append(value)
+            self._had[signal] |= line[signal] > HEALTHY
+            stuck = not better and self._moved(signal, line, RISE) < RISE
             if self._had[signal] or (late and stuck):
-                readings.append(below(signal, value, COLLAPSED, HEALTHY))
+                readings.append(below(signal, line[signal], COLLAPSED, HEALTHY))
         return min(readings, key=lambda reading: reading.value, default=None)
+
+    def _moved(self, signal: str, line: Line, unknown: float) -> float:
+        """The signal over what it was BEFORE lines ago."""
+        last = self._last[signal]
+        moved = line[signal] / last[0] if signal in line and len(last) == BEFORE and last[0] > 0 else unknown
+        if signal in line:
+            last.append(line[signal])
+        return moved
