@@ -70,7 +70,9 @@ def ours(real: np.ndarray, fake: np.ndarray) -> dict[str, Callable[[], object]]:
     return {
         "frechet": lambda: moment_distances(real, fake, chances),
         "kernel": kernels,
-        "prdc": lambda: neighbours.within_reach(real, fake, neighbours.reaches(real), neighbours.reaches(fake)),
+        "prdc": lambda: neighbours.within_reach(
+            real, fake, neighbours.reaches(real), neighbours.reaches(fake), *chances
+        ).measured(*chances),
     }
 
 

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from training.data import Dataset
 from training.evaluation.neighbours import squared_distances
-from training.evaluation.resampling import Floats, Measured, Resampling
+from training.evaluation.resampling import Floats, Measured, Resampling, share
 from training.evaluation.views import Samples, View
 
 ROWS = 1_000  # samples of each side that neighbours are looked for
@@ -65,5 +65,4 @@ def copies(fake: Floats, held: Floats, resampling: Resampling | None) -> tuple[M
     half."""
     near = float(np.quantile(held[::2], NEAR))
     close = fake <= near
-    drawn = None if resampling is None else resampling.means(close)
-    return Measured(float(close.mean()), drawn), float((held[1::2] <= near).mean())
+    return share(close, resampling), float((held[1::2] <= near).mean())

@@ -12,26 +12,34 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.evaluation.resampling import Floats
+from training.evaluation.resampling import Floats, Measured, Resampling
 
 K = 5
 _AT_ONCE = 1_000  # rows
 
 
 class Within(NamedTuple):
-    """What precision, recall, density and coverage are means of.
+    """Who is within whose reach, by blocks of the others, in which these are resampled.
 
     Attributes:
-        precise: bool [M], of each fake: whether it is within reach of any real.
-        dense: float64 [M], of each fake: reals that it is within reach of, over k.
-        recalled: bool [N], of each real: whether it is within reach of any fake.
-        covered: bool [N], of each real: whether any fake is within its reach.
+        reals: int32 [M, G], of each fake: reals of each block that it is within reach of.
+        recalled: bool [H, N], of each real: whether it is within reach of a fake of each block.
+        covered: bool [H, N], of each real: whether a fake of each block is within its reach.
     """
 
-    precise: NDArray[np.bool_]
-    dense: Floats
+    reals: NDArray[np.int32]
     recalled: NDArray[np.bool_]
     covered: NDArray[np.bool_]
+
+    def measured(self, of_real: Resampling, of_fake: Resampling, k: int = K) -> dict[str, Measured]:
+        """The four, resampled over reals and fakes; reaches stay as they are."""
+        by_reals = self.reals.T
+        return {
+            "precision": _share(by_reals > 0, of_real, of_fake),
+            "recall": _share(self.recalled, of_fake, of_real),
+            "density": _mean(by_reals / k, of_real, of_fake),
+            "coverage": _share(self.covered, of_fake, of_real),
+        }
 
 
 def reaches(features: Floats, k: int = K) -> Floats:
@@ -45,24 +53,34 @@ def reaches(features: Floats, k: int = K) -> Floats:
     return torch.cat(found).numpy()
 
 
-def within_reach(real: Floats, fake: Floats, real_reaches: Floats, fake_reaches: Floats, k: int = K) -> Within:
-    """Who is within whose reach, of features [N, d] and [M, d] with squared reaches [N] and [M]."""
-    reals, of_real = torch.from_numpy(real), torch.from_numpy(real_reaches)
-    recalled = torch.zeros(len(real), dtype=torch.bool)
-    covered = torch.zeros(len(real), dtype=torch.bool)
-    counts = []
-    for part, own in zip(
-        torch.split(torch.from_numpy(fake), _AT_ONCE),
-        torch.split(torch.from_numpy(fake_reaches), _AT_ONCE),
-        strict=True,
-    ):
-        distances = squared_distances(part, reals)
-        inside = distances < of_real
-        counts.append(inside.sum(dim=1))
-        covered |= inside.any(dim=0)
-        recalled |= (distances < own[:, None]).any(dim=0)
-    count = torch.cat(counts).numpy()
-    return Within(count > 0, count / k, recalled.numpy(), covered.numpy())
+def within_reach(
+    real: Floats, fake: Floats, real_reaches: Floats, fake_reaches: Floats, of_real: Resampling, of_fake: Resampling
+) -> Within:
+    """Of features [N, d] and [M, d] with squared reaches [N] and [M], and the blocks that either is resampled in."""
+    reals, of_reals = torch.from_numpy(real), torch.from_numpy(real_reaches)
+    counts, recalled, covered = [], [], []
+    ends = [*of_fake.starts[1:].tolist(), len(fake)]
+    for start, end in zip(of_fake.starts.tolist(), ends, strict=True):
+        distances = squared_distances(torch.from_numpy(fake[start:end]), reals)
+        inside = distances < of_reals
+        counts.append(np.add.reduceat(inside.numpy(), of_real.starts, axis=1, dtype=np.int32))
+        covered.append(inside.any(dim=0).numpy())
+        recalled.append((distances < torch.from_numpy(fake_reaches[start:end, None])).any(dim=0).numpy())
+    return Within(np.concatenate(counts), np.stack(recalled), np.stack(covered))
+
+
+def _share(by_block: NDArray[np.bool_], blocks: Resampling, rows: Resampling) -> Measured:
+    """Share of rows [M] for which it is so with any block, of truths [G, M]; in a draw, with any block drawn."""
+    value = float(by_block.any(axis=0).mean())
+    hits = (blocks.weights > 0).astype(np.float32) @ by_block.astype(np.float32) > 0
+    per_row = rows.per_row
+    return Measured(value, (hits * per_row).sum(axis=1) / per_row.sum(axis=1))
+
+
+def _mean(by_block: Floats, blocks: Resampling, rows: Resampling) -> Measured:
+    """Mean over rows of sums over blocks, of values [G, M]; in a draw, of blocks as often as they are drawn."""
+    means = (blocks.weights @ rows.block_sums(by_block.T).T * rows.weights).sum(axis=1) / (rows.weights @ rows.sizes)
+    return Measured(float(by_block.sum(axis=0).mean()), means)
 
 
 def squared_distances(first: Tensor, second: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from training.evaluation import kernel, neighbours
 from training.evaluation.features import FeatureSpace
 from training.evaluation.moments import moment_distances
-from training.evaluation.resampling import Floats, Measured, Resampling, share
+from training.evaluation.resampling import Floats, Measured, Resampling
 from training.evaluation.statistic import Statistic
 from training.evaluation.wasserstein import directions, some_columns, wasserstein_distance
 
@@ -47,19 +47,16 @@ class Yardstick:
         chances = self._chances if resample else None
         frechet, mahalanobis = moment_distances(real, fake, chances)
         between = kernel.block_sums(real, fake, of_real, of_fake)
-        within = neighbours.within_reach(real, fake, self._reaches, neighbours.reaches(fake))
+        within = neighbours.within_reach(real, fake, self._reaches, neighbours.reaches(fake), of_real, of_fake)
         axes = directions(real.shape[1])
         found = {
             "frechet": frechet,
             "kernel": kernel.kernel_distance(self._kernel, kernel.Within(fake, of_fake), between),
-            "precision": share(within.precise, of_fake),
-            "recall": share(within.recalled, of_real),
-            "density": share(within.dense, of_fake),
-            "coverage": share(within.covered, of_real),
+            **within.measured(of_real, of_fake),
             "mahalanobis": mahalanobis,
             "sliced_wasserstein": wasserstein_distance(real @ axes, fake @ axes, chances),
         }
         if self.space.name in ("columns", "numbers", "spectra"):
             columns = some_columns(real.shape[1])
             found["column_wasserstein"] = wasserstein_distance(real @ columns, fake @ columns, chances)
-        return found, within.covered
+        return found, within.covered.any(axis=0)

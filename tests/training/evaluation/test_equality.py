@@ -70,8 +70,11 @@ def test_precision_recall_density_and_coverage_are_those_of_prdc(features) -> No
     prdc = pytest.importorskip("prdc")
     theirs = prdc.compute_prdc(*features, nearest_k=neighbours.K)
     real, fake = features
-    found = neighbours.within_reach(real, fake, neighbours.reaches(real), neighbours.reaches(fake))
-    ours = dict(zip(("precision", "density", "recall", "coverage"), (each.mean() for each in found), strict=True))
+    chances = Resampling.of(len(real), 1), Resampling.of(len(fake), 2)
+    found = neighbours.within_reach(real, fake, neighbours.reaches(real), neighbours.reaches(fake), *chances)
+    measured = found.measured(*chances)
+    ours = {name: each.value for name, each in measured.items()}
+    assert all(each.interval()[0] < each.value < each.interval()[1] for each in measured.values())
     assert ours == pytest.approx(theirs, abs=SCALE)
     assert 0 < ours["recall"] < 1
 
