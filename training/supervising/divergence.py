@@ -8,6 +8,7 @@ from training.supervising.reading import Line, Reading, above
 
 LOSS = 100.0  # healthy losses lie within 0 and 10, a broken run's have three digits (README of gigagan-pytorch)
 GRADIENT = 30.0  # "norms above 100: things are screwing up" (ganhacks, 10); here the mean of a tick over the run's own
+UNHEALTHY = 10.0  # a loss beyond which gradients that grow are no sharpening: data of tight clusters need large ones
 FIRST = 5  # lines that say what its own is
 UNBOUNDED = {"wasserstein", "wasserstein-gp"}  # losses in the critic's own unit
 
@@ -23,14 +24,16 @@ class Divergence:
     def read(self, line: Line) -> Reading | None:
         """The worst of the losses and of the gradients."""
         readings = []
+        losses = {loss: abs(line[loss]) for loss in ("critic_loss", "generator_loss") if loss in line}
+        healthy = self._bounded and max(losses.values(), default=0.0) < UNHEALTHY
         for signal, first in self._first.items():
             if signal not in line:
                 continue
             if len(first) < FIRST:
                 first.append(line[signal])
             ours = max(1.0, median(first)) if len(first) < FIRST else median(first)
-            if ours > 0:
+            if ours > 0 and not healthy:
                 readings.append(above(f"{signal} over its first median", line[signal] / ours, GRADIENT, GRADIENT / 10))
-        losses = [loss for loss in ("critic_loss", "generator_loss") if self._bounded and loss in line]
-        readings += [above(loss, abs(line[loss]), LOSS, LOSS / 10) for loss in losses]
+        if self._bounded:
+            readings += [above(loss, size, LOSS, LOSS / 10) for loss, size in losses.items()]
         return max(readings, key=lambda reading: reading.value / reading.threshold, default=None)
