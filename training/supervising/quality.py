@@ -5,6 +5,7 @@ from __future__ import annotations
 from training.supervising.reading import Line, Reading, above
 
 WORSE = 1.5  # times the best, for PATIENCE lines on end (own)
+SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)
 BETTER = 0.98  # of the best, to count as better
 FAR = 3.0  # floors from the reals: a plateau nearer to them is an end, no failure
 LINES = 40  # without anything better
@@ -23,7 +24,7 @@ class Worsening:
         if "frechet" not in line:
             return None
         self._best = min(line["frechet"], self._best or line["frechet"])
-        threshold = WORSE * self._best + line.get("frechet_floor", 0.0)
+        threshold = WORSE * self._best + max(SLACK, line.get("frechet_floor", 0.0))
         return above("frechet", line["frechet"], threshold, (self._best + threshold) / 2)
 
 
