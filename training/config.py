@@ -129,7 +129,8 @@ class Config(BaseModel):
     tick: PositiveInt = Field(description="Images between two lines of stats.jsonl.")
     snapshot: PositiveInt = Field(description="Images between two checkpoints, each with a sample grid.")
     supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = Field(
-        default="act", description="Whether a run that fails is changed, or what would be is written into its journal."
+        default="observe",
+        description="Whether a failing run is changed, or its journal only says what would be.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(default=0, description="Seed of weights, latents and order.")
     threads: PositiveInt = Field(default=2, description="CPU threads; their number is part of the arithmetic.")
