@@ -221,7 +221,7 @@ def require_fit(config: Config, name: str, kind: str) -> None:
         raise ConfigError(f"`augment`: is for images; {name} holds samples that are {kind}")
     makes = MAKES[config.network]
     if kind not in makes:
-        made = " or ".join(f"{one}s" for one in makes)
+        made = " or ".join(one if one == "audio" else f"{one}s" for one in makes)
         raise ConfigError(f"`network`: {config.network} makes {made}; {name} holds samples that are {kind}")
 
 

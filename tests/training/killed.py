@@ -44,11 +44,12 @@ def lasts(process: int) -> bool:
 
 
 def train(out: Path, words: list[str], kills: int, seconds: float) -> None:
-    """Kill sittings at any time within `seconds`, and say when; then leave one alone."""
+    """Kill sittings, and say when; then leave one alone. `seconds` is what all of it takes undisturbed, of which each
+    that is killed gets its part at the most: none is to reach the end."""
     for kill in range(kills):
         process = sit([*words, "--out", str(out)])
         saving = kill == 0
-        began, wait = time.monotonic(), random.uniform(0, seconds / 2 if saving else seconds)
+        began, wait = time.monotonic(), random.uniform(0, seconds / kills)
         alive = True
         while alive and not (time.monotonic() - began > wait and (not saving or (out / PARTIAL).exists())):
             time.sleep(0.0002 if saving else 0.002)

@@ -134,7 +134,7 @@ def test_a_signal_saves_and_says_how_to_resume(tiny_file: Path, tmp_path: Path, 
         (["train", "digits", "--set", "data=files", "--out", "run"], "--data: `files` needs a file or a folder"),
         (
             ["train", "digits", "--set", "data=files", "--data", "table.csv", "--out", "run"],
-            "`network`: dense makes images or arrays; table holds samples that are table",
+            "`network`: dense makes images or arrays or audio; table holds samples that are table",
         ),
         (["train", "digits", "--init", "absent", "--out", "run"], "absent: no such file"),
         (["train", "digits", "--init", "table.csv", "--out", "run"], "table.csv: cannot be read"),
