@@ -12,7 +12,7 @@ from training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 
 
 def long(config: Config, **other: object) -> Config:
-    return config.model_copy(update={"images": 1_000_000, **other})
+    return config.model_copy(update={"images": 1_000_000, "supervise": "act", **other})
 
 
 def saw(config: Config, lines: list[dict[str, Any]]) -> Supervisor:
