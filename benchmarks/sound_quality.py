@@ -31,9 +31,9 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.machine import describe_machine
 from benchmarks.sample_quality import LATENT_SEED, SEEDS, bundle_sampler
 from service.bundle import read_bundle
+from service.packing import fidelity
 from training.data import load
 from training.data.waves import COUNTS, FORMS, tones
-from training.evaluation.moments import Moments, frechet_distance
 
 Sounds = NDArray[np.float32]  # [N, 1, frames]
 Features = NDArray[np.float64]  # [N, COMPONENTS]
@@ -56,7 +56,7 @@ def log_spectra(sounds: Sounds) -> NDArray[np.float64]:
 
 def frechet(first: Features, second: Features) -> float:
     """Their Frechet distance."""
-    return frechet_distance(Moments.of(first), Moments.of(second))
+    return fidelity.frechet(fidelity.Moments.of(first), fidelity.Moments.of(second))
 
 
 def classifier(features: Features, labels: NDArray[np.int64]) -> Pipeline:

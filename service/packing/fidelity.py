@@ -133,7 +133,8 @@ class Moments:
 
 
 def frechet(first: Moments, second: Moments) -> float:
-    """Frechet distance between two Gaussians: |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)).
+    """Frechet distance between two Gaussians: |mu1 - mu2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017,
+    equation 6). Finite where a covariance is singular, and not negative by rounding.
 
     The trace of the root is taken from the eigenvalues of the symmetric S1^(1/2) S2 S1^(1/2), which are those of S1 S2.
     """
@@ -141,7 +142,7 @@ def frechet(first: Moments, second: Moments) -> float:
     values, vectors = np.linalg.eigh(second.covariance)
     root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     cross = np.sqrt(np.linalg.eigvalsh(root @ first.covariance @ root).clip(0)).sum()
-    return float(means @ means + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross)
+    return float(max(means @ means + np.trace(first.covariance) + np.trace(second.covariance) - 2 * cross, 0.0))
 
 
 def _distances(

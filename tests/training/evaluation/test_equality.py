@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import mahalanobis
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
+from service.packing.fidelity import Moments, frechet
 from training.evaluation import kernel, neighbours
-from training.evaluation.moments import Moments, frechet_distance, mahalanobis_distance
+from training.evaluation.moments import mahalanobis_distance
 from training.evaluation.resampling import Resampling
 from training.evaluation.wasserstein import wasserstein_distance
 
@@ -43,13 +44,13 @@ def test_frechet_is_that_of_torchmetrics(features) -> None:
     theirs = float(metric.compute())
     real, fake = (Moments.of(part) for part in features)
     scale = np.trace(real.covariance) + np.trace(fake.covariance)
-    assert abs(frechet_distance(real, fake) - theirs) < SCALE * scale
-    assert frechet_distance(real, real) < SCALE * scale
+    assert abs(frechet(real, fake) - theirs) < SCALE * scale
+    assert frechet(real, real) < SCALE * scale
 
 
 def test_frechet_of_one_dimension_by_hand() -> None:
     first, second = Moments(np.array([1.0]), np.array([[4.0]])), Moments(np.array([3.0]), np.array([[9.0]]))
-    assert frechet_distance(first, second) == pytest.approx(2**2 + (3 - 2) ** 2)
+    assert frechet(first, second) == pytest.approx(2**2 + (3 - 2) ** 2)
 
 
 def test_kernel_distance_is_that_of_torchmetrics(features) -> None:
@@ -95,5 +96,5 @@ def test_mahalanobis_is_that_of_scipy(features) -> None:
 
 def test_a_singular_covariance_gives_a_finite_distance(features) -> None:
     few = [Moments.of(part[:5]) for part in features]
-    assert np.isfinite(frechet_distance(*few))
+    assert np.isfinite(frechet(*few))
     assert np.isfinite(mahalanobis_distance(*few))

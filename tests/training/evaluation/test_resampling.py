@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from service.packing.fidelity import Moments, frechet
 from training.evaluation import kernel
-from training.evaluation.moments import Moments, frechet_distance, moment_distances
+from training.evaluation.moments import moment_distances
 from training.evaluation.resampling import BLOCKS, DRAWS, Measured, Resampling, share
 from training.evaluation.wasserstein import wasserstein_distance
 
@@ -41,9 +42,9 @@ def test_draws_are_what_repeating_rows_would_give() -> None:
     real, fake = rng.standard_normal((120, 3)), rng.standard_normal((90, 3)) + 0.5
     chances = Resampling.of(120, 1), Resampling.of(90, 2)
     rows = [np.repeat(np.arange(len(each.per_row[4])), each.per_row[4].astype(int)) for each in chances]
-    frechet, _ = moment_distances(real, fake, chances)
-    by_hand = frechet_distance(Moments.of(real[rows[0]]), Moments.of(fake[rows[1]]))
-    assert frechet.drawn[4] == pytest.approx(by_hand)
+    measured, _ = moment_distances(real, fake, chances)
+    by_hand = frechet(Moments.of(real[rows[0]]), Moments.of(fake[rows[1]]))
+    assert measured.drawn[4] == pytest.approx(by_hand)
     sliced = wasserstein_distance(real, fake, chances)
     assert sliced.drawn[4] == pytest.approx(wasserstein_distance(real[rows[0]], fake[rows[1]], None).value, rel=1e-4)
 
