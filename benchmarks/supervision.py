@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.machine import describe_machine
-from benchmarks.supervision_faults import FAULTS, PLAIN, TINY, Clock, unlabelled
+from benchmarks.supervision_faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.supervision_report import report
 from training import checkpoint, loop, networks
 from training.config import Config, load_config
@@ -40,11 +40,13 @@ SEEDS = range(100, 105)  # thresholds were tuned on seeds 0 and 1
 SAMPLES = 2_000
 SAMPLE_SEED = 20_000  # added to a run's seed
 
-# Three healthy recipes: images with penalties, images without, points.
-HEALTHY = {
+# Three healthy recipes: images, images by another loss and with augmentation, points.
+AUGMENTED = ("loss=non-saturating", "gamma={start: 1.0, end: 0.1}", "augment=[translate]")
+SHORT_RING = ("images=64000", "tick=3200", "snapshot=64000", "ema_half_life={start: 0, end: 6400}")
+RECIPES = {
     "digits": ("digits", TINY, 7),
-    "digits, non-saturating": ("digits", (*TINY, *PLAIN), 7),
-    "ring": ("ring", ("images=64000", "tick=3200", "snapshot=64000", "ema_half_life={start: 0, end: 6400}"), 6),
+    "digits, non-saturating, augmented": ("digits", (*TINY, *AUGMENTED), 7),
+    "ring": ("ring", SHORT_RING, 6),
 }
 
 
@@ -86,8 +88,8 @@ class Judge:
 
 
 def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
-    """One run with a fault."""
-    fault = FAULTS[name]
+    """One run with a fault, or its healthy sibling."""
+    fault = (FAULTS | HEALTHY)[name]
     config = load_config("digits", (*TINY, *fault.overrides, f"seed={seed}", f"supervise='{supervise}'"))
     healthy = load("digits", None)
     dataset = fault.data(healthy, seed)
@@ -118,7 +120,7 @@ def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
 
 def healthy(recipe: str, seed: int) -> Record:
     """One run without a fault, with and without the supervisor: actions, and whether the weights are the same."""
-    name, overrides, _ = HEALTHY[recipe]
+    name, overrides, _ = RECIPES[recipe]
     dataset, test = load(name, None), load(name, None, "test")
     found = {}
     for supervise in ("act", "off"):
@@ -156,13 +158,13 @@ def main() -> None:
     )
     judge = Judge()
     for seed in arguments.seeds:
-        for name in arguments.faults:
-            for supervise in ("off", "act"):
+        for name in (*HEALTHY, *arguments.faults):
+            for supervise in ("off",) if name in HEALTHY else ("off", "act"):
                 key = (name, seed, supervise)
                 if key not in {(one["fault"], one["seed"], one["supervise"]) for one in results["faulty"]}:
                     results["faulty"].append(faulty(judge, name, seed, supervise))
                     write(results, path)
-    for recipe, (_, _, count) in HEALTHY.items() if not arguments.no_healthy else ():
+    for recipe, (_, _, count) in RECIPES.items() if not arguments.no_healthy else ():
         for seed in range(SEEDS.start, SEEDS.start + count):
             if (recipe, seed) not in {(one["recipe"], one["seed"]) for one in results["healthy"]}:
                 results["healthy"].append(healthy(recipe, seed))

@@ -23,13 +23,13 @@ from training.config import Config
 from training.data import Dataset, Description, digits
 from training.step import Cost, Game, update
 
-# A run small enough to be made by the hundred: 25 lines of stats.jsonl.
+# A run small enough to be made by the hundred: 63 lines of stats.jsonl.
 TINY = (
     "width=64",
-    "images=16000",
+    "images=40000",
     "batch=64",
     "tick=640",
-    "snapshot=4000",
+    "snapshot=5000",
     "lr={start: 2e-3, end: 2e-4}",
     "ema_half_life={start: 0, end: 1000}",
     "threads=1",
@@ -42,13 +42,13 @@ SATURATING = (
     "optimizer=sgd",
     "beta1=0.5",
     "beta2=null",
-    "lr={start: 5e-3, end: 5e-3}",
+    "lr={start: 5e-2, end: 5e-2}",
     "critic={optimizer: adam, lr: {start: 2e-4, end: 2e-5}, beta1: 0.5, beta2: {start: 0.9, end: 0.99}}",
 )
 
 DISTINCT = 40  # images that are left, as copies
 PRETRAINING, PRETRAINING_LR = 150, 2e-2  # steps of the critic alone: its logits of fakes end below -100
-BAD_BATCHES = 25  # on end
+BAD_BATCHES, BAD_SINCE = 25, 0.15  # on end; share of the images before them
 
 
 class Clock:
@@ -112,8 +112,8 @@ def with_bad(dataset: Dataset, seed: int) -> Dataset:
 
 @contextmanager
 def bad_batches(config: Config, dataset: Dataset, clock: Clock) -> Iterator[None]:
-    """BAD_BATCHES batches on end are not numbers, in the middle of the run."""
-    begin = config.images // 2
+    """BAD_BATCHES batches on end are not numbers, while there is still much to learn."""
+    begin = int(BAD_SINCE * config.images)
     with _rows(lambda rows, at: rows + len(dataset) * (begin <= at < begin + BAD_BATCHES * config.batch), clock):
         yield
 
@@ -181,7 +181,7 @@ FAULTS = {
     "learning rates x30": Fault(
         ("divergence", "worse quality", "mode collapse", "non-finite values"), True, ("lr={start: 6e-2, end: 6e-3}",)
     ),
-    "batches of NaN": Fault(("non-finite values",), True, since=0.5, data=with_bad, inject=bad_batches),
+    "batches of NaN": Fault(("non-finite values",), True, since=BAD_SINCE, data=with_bad, inject=bad_batches),
     "duplicated data": Fault(("overfitting critic", "mismatched data"), False, data=duplicated),
     "gradients zeroed": Fault(("vanishing gradients",), False, since=1 / 3, inject=zeroed_gradients),
     "minimax, critic saturated": Fault(
@@ -194,6 +194,15 @@ FAULTS = {
     "critic 10x wider": Fault(
         ("overpowering critic", "overfitting critic", "worse quality"), True, PLAIN, inject=wide_critic
     ),
+}
+
+
+# What the faulty runs would be like without their faults.
+HEALTHY = {
+    "none": Fault((), False),
+    "none; no labels": Fault((), False, data=unlabelled),
+    "none; non-saturating, no penalties": Fault((), False, PLAIN),
+    "none; generator by SGD": Fault((), False, SATURATING),
 }
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from benchmarks.supervision_faults import FAULTS
+from benchmarks.supervision_faults import FAULTS, HEALTHY, TINY
+from training.config import load_config
 
 Record = dict[str, Any]
 
@@ -20,12 +21,14 @@ def report(results: Record) -> str:
     runs = results["faulty"]
     if runs:
         lines += [
-            "Frechet distance (less is better) and agreement with a classifier: medians over seeds. Delay: images from "
-            "the fault to its first accepted name, of 16,000.",
+            "Frechet distance (less is better) and agreement with a classifier: medians over seeds, without and with "
+            "the supervisor. Delay: images from the fault to its first accepted name, of "
+            f"{load_config('digits', TINY).images:,}.",
             "",
-            "| fault | accepted names | mendable | detected | delay | Frechet without, with | agreement | better |",
+            "| fault | accepted names | mendable | detected | delay | Frechet | agreement | less Frechet |",
             "|---|---|---|---|---|---|---|---|",
         ]
+        lines += [_healthy_row(name, [run for run in runs if run["fault"] == name]) for name in HEALTHY]
         lines += [_row(name, [run for run in runs if run["fault"] == name]) for name in FAULTS]
         found = [run["detected_after"] is not None for run in runs if run["supervise"] == "act"]
         if found:
@@ -44,6 +47,13 @@ def report(results: Record) -> str:
                 f"{sum(run['same_weights'] for run in of)} |"
             )
     return "\n".join(lines) + "\n"
+
+
+def _healthy_row(name: str, runs: list[Record]) -> str:
+    if not runs:
+        return f"| {name} | | | | | | | |"
+    frechet, agreement = np.median([_frechet(run) for run in runs]), np.median([run["agreement"] for run in runs])
+    return f"| {name} | | | | | {frechet:.3f} | {agreement:.2f} | |"
 
 
 def _row(name: str, runs: list[Record]) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training import optimizers
+from training import networks, optimizers
 from training.checkpoint import NETWORKS, State
 from training.config import Config
+from training.data import Description
 from training.supervising import Action, Journal, Supervisor
 from training.supervising.reading import Line
 
@@ -17,17 +18,17 @@ class Steering:
     """The supervisor of a run in training, its journal, and the best state so far."""
 
     def __init__(
-        self, config: Config, kind: str, run: Path, state: State, lines: Iterable[Line], leads: bool = True
+        self, config: Config, dataset: Description, run: Path, state: State, lines: Iterable[Line], leads: bool = True
     ) -> None:
-        """Go on after `lines`, those of the run so far; `kind` is that of the data's samples.
+        """Go on after `lines`, those of the run so far.
 
         Ranks that see the same lines decide the same; the one that leads keeps the journal.
 
         Raises RunError naming a journal of another version.
         """
-        self._config = config
+        self._config, self._dataset = config, dataset
         self._acts = config.supervise == "act"
-        self._supervisor = None if config.supervise == "off" else Supervisor(config, kind)
+        self._supervisor = None if config.supervise == "off" else Supervisor(config, dataset.kind)
         if self._supervisor is None:
             return
         self._journal = Journal(run, state.images_seen) if leads else None
@@ -55,8 +56,11 @@ class Steering:
         if self._supervisor.best_images == line["images"]:
             keep(state)
         state.changes = self._supervisor.changes
-        if any(action.action == "rollback" for action in actions):
+        names = {action.action for action in actions}
+        if "rollback" in names:
             roll_back(state, self._config)
+        if "critic" in names:
+            renew_critic(state, self._config, self._dataset)
         return [action for action in actions if action.applied and action.action != "skip"]
 
 
@@ -74,6 +78,13 @@ def roll_back(state: State, config: Config) -> None:
         parameters = getattr(state, player).parameters()
         setattr(state, f"{player}_optimizer", optimizers.build(chosen, parameters))
     torch.manual_seed(state.changes.seed(config.seed))
+
+
+def renew_critic(state: State, config: Config, dataset: Description) -> None:
+    """Give the critic new weights, and an optimiser that knows nothing of the old ones."""
+    torch.manual_seed(state.changes.seed(config.seed))
+    state.critic.load_state_dict(networks.build(config, dataset)[1].state_dict())
+    state.critic_optimizer = optimizers.build(config.critic_optimisation, state.critic.parameters())
 
 
 def named(state: State) -> dict[str, Tensor]:

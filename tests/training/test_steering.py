@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from benchmarks.supervision_faults import Clock, zeroed_gradients
+from benchmarks.supervision_faults import SATURATING, Clock, saturated_critic, zeroed_gradients
 from tests.training.conftest import lose, stop_after
 from tests.training.test_loop import assert_equal, folder, weights
 from training import checkpoint
@@ -91,6 +91,20 @@ def test_gradients_that_are_gone_are_called_that(short: Config, digits: Dataset,
         train(supervised(short, "observe"), digits, tmp_path)
     assert read_journal(tmp_path)[0].fault == "vanishing gradients"
     assert 1_066 < read_journal(tmp_path)[0].images < 1_066 + 4 * 160
+
+
+def test_a_critic_that_is_sure_of_everything_is_begun_anew(tiny_file: Path, digits: Dataset, tmp_path: Path) -> None:
+    """And a run that is stopped right after that is what it would have been."""
+    config = load_config(str(tiny_file), (*SATURATING, "images=1600", "tick=160", "supervise='act'"))
+    whole, parts = folder(tmp_path, "whole"), folder(tmp_path, "parts")
+    with saturated_critic(config, digits, Clock()):
+        train(config, digits, whole)
+        train(config, digits, parts, stop_after(13))
+        assert treated(parts)[0].fault == "vanishing gradients"
+        train(config, digits, parts)
+    assert {"loss", "gamma", "critic"} <= {action.action for action in treated(whole)}
+    assert lines(whole)[1]["generator_gradient_norm"] < 1e-3 < lines(whole)[-1]["generator_gradient_norm"]
+    assert_equal(whole, parts)
 
 
 def test_a_run_that_was_changed_resumes_bit_for_bit(short: Config, digits: Dataset, tmp_path: Path) -> None:

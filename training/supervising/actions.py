@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from training.config import PENALISED
+
 if TYPE_CHECKING:
     from training.config import Config, Cosine
 
@@ -17,19 +19,19 @@ class Changes:
 
     Attributes:
         lr, critic_lr: factors of the step sizes of generator and critic.
-        gamma: factor of the weight of R1 + R2.
+        gamma: factor of the weight of R1 + R2; of the default one where the configuration has none. None: as it is.
         clip: largest norm of a player's gradient; None: the configuration's.
         n_critic: steps of the critic to one of the generator; None: the configuration's.
         loss: the game; None: the configuration's.
         augment: what may be done to images; empty: the configuration's.
-        stream: random stream: how often the run was rolled back.
+        stream: random stream: how often the run was rolled back, or its critic begun anew.
         stopped: whether the run ended early.
         count: how often something was changed.
     """
 
     lr: float = 1.0
     critic_lr: float = 1.0
-    gamma: float = 1.0
+    gamma: float | None = None
     clip: float | None = None
     n_critic: int | None = None
     loss: str | None = None
@@ -50,11 +52,12 @@ class Changes:
         if self == Changes(stream=self.stream, stopped=self.stopped, count=self.count):
             return config
         critic = config.critic_optimisation.lr
+        gamma = config.gamma if config.penalised or self.gamma is None else PENALISED
         return config.model_copy(
             update={
                 "lr": _times(self.lr, config.lr),
                 "critic": config.critic.model_copy(update={"lr": _times(self.critic_lr, critic)}),
-                "gamma": _times(self.gamma, config.gamma),
+                "gamma": _times(1.0 if self.gamma is None else self.gamma, gamma),
                 "clip": self.clip or config.clip,
                 "n_critic": self.n_critic or config.n_critic,
                 "loss": self.loss or config.loss,
@@ -80,7 +83,7 @@ class Action:
         window: its last values, the newest last.
         threshold: what they were held against.
         action: `skip` (done by the loop already), `tell`, `lr`, `critic_lr`, `gamma`, `clip`, `n_critic`, `loss`,
-            `augment`, `rollback` or `stop`.
+            `critic` (it gets new weights), `augment`, `rollback` or `stop`.
         before, after: the value that is changed, factors of the configuration's where `Changes` says so; of a rollback
             the images that the state goes back from and to.
         applied: whether the run was changed; not where the supervisor only observes, or tells.

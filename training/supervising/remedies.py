@@ -21,8 +21,8 @@ BOTH_SLOWER: tuple[Step, ...] = (("lr", 0.5), ("critic_lr", 0.5))
 BOTH_MUCH_SLOWER: tuple[Step, ...] = (("lr", 0.1), ("critic_lr", 0.1))
 BACK: Step = ("rollback", 0)
 STOP: tuple[Step, ...] = (BACK, ("stop", 0))
+NEW_CRITIC: Step = ("critic", 0)
 WEAKER_CRITIC: tuple[tuple[Step, ...], ...] = (
-    (("loss", 0),),
     (("n_critic", 1),),
     (("gamma", 2), ("critic_lr", 0.3)),
     (("critic_lr", 0.3),),
@@ -33,10 +33,10 @@ LADDERS: dict[str, tuple[tuple[Step, ...], ...]] = {
     "non-finite values": ((BACK,), (BACK,), (BACK, *BOTH_SLOWER)),
     "divergence": ((BACK, *BOTH_MUCH_SLOWER, ("clip", 2)), (BACK, *BOTH_MUCH_SLOWER), (BACK, *BOTH_SLOWER), STOP),
     "changed data": (STOP,),
-    "mode collapse": ((BACK, *BOTH_SLOWER, ("gamma", 2)), (BACK, *BOTH_MUCH_SLOWER), STOP),
+    "mode collapse": ((BACK, ("gamma", 2)), (BACK, *BOTH_SLOWER, ("gamma", 2)), STOP),
     "worse quality": ((BACK, *BOTH_SLOWER), (BACK, *BOTH_SLOWER), STOP),
-    "vanishing gradients": WEAKER_CRITIC,
-    "overpowering critic": WEAKER_CRITIC,
+    "vanishing gradients": ((("loss", 0), ("gamma", 2), NEW_CRITIC), *WEAKER_CRITIC),
+    "overpowering critic": ((("loss", 0), ("gamma", 2)), *WEAKER_CRITIC),
     "overfitting critic": ((("augment", 0),), (("gamma", 2), ("critic_lr", 0.5)), (BACK, ("critic_lr", 0.5)), STOP),
     "plateau": (BOTH_SLOWER, BOTH_SLOWER, STOP),
 }
@@ -56,8 +56,11 @@ def change(
         case "lr" | "critic_lr":
             before = getattr(changes, name)
             return before, before * factor, replace(changes, **{name: before * factor})
-        case "gamma" if config.penalised:
-            return changes.gamma, changes.gamma * factor, replace(changes, gamma=changes.gamma * factor)
+        case "gamma" if _may_be_penalised(config):
+            # Where there are no penalties, they come with their default weight.
+            before = (1.0 if config.penalised else 0.0) if changes.gamma is None else changes.gamma
+            after = before * factor or 1.0
+            return before, after, replace(changes, gamma=after)
         case "clip" if best is not None:
             norms = [best[norm] for norm in NORMS if norm in best]
             if norms and max(norms) > 0:
@@ -69,8 +72,13 @@ def change(
             return "minimax", "non-saturating", replace(changes, loss="non-saturating")
         case "augment" if kind == "image" and not (changes.augment or config.augment):
             return [], list(AUGMENT), replace(changes, augment=AUGMENT)
-        case "rollback":
+        case "rollback" | "critic":
             return None, None, replace(changes, stream=changes.stream + 1)
         case "stop":
             return False, True, replace(changes, stopped=True)
     return None
+
+
+def _may_be_penalised(config: Config) -> bool:
+    """Whether R1 + R2 go with the rest: not with what keeps a Wasserstein critic Lipschitz, nor with torch.compile."""
+    return config.clip_weights is None and config.gradient_penalty is None and not config.compile

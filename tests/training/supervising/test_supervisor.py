@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.training.supervising.lines import HEALTHY, line, run
-from training.config import Config
+from training.config import PENALISED, UNPENALISED, Config
+from training.contradictions import first_contradiction
 from training.supervising import Changes, Supervisor, replay
 from training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 
@@ -76,9 +77,29 @@ def test_the_budget_ends_in_the_best_state(tiny: Config) -> None:
 
 
 def test_what_cannot_be_mended_is_told_once(tiny: Config) -> None:
-    config = long(tiny, loss="hinge", gamma=tiny.gamma.model_copy(update={"start": 0.0, "end": 0.0}))
+    config = long(tiny, loss="wasserstein", clip_weights=0.01, gamma=UNPENALISED)
     actions = replay(config, "array", run(8, 60, generator_gradient_norm=0.0))
-    assert [action.action for action in actions] == ["critic_lr", "critic_lr", "tell"]
+    assert [action.action for action in actions] == ["critic", "critic_lr", "critic_lr", "tell"]
+
+
+def test_a_critic_that_was_free_is_penalised(tiny: Config) -> None:
+    config = long(tiny, loss="hinge", gamma=UNPENALISED)
+    supervisor = saw(config, run(0, 8, critic_loss=0.01, real_accuracy=1.0, fake_accuracy=1.0))
+    assert supervisor.changes.gamma == 1.0
+    changed = supervisor.changes.applied_to(config)
+    assert changed.gamma == PENALISED
+    assert changed.loss == "hinge"
+    again = saw(config, run(0, 40, critic_loss=0.01, real_accuracy=1.0, fake_accuracy=1.0))
+    assert again.changes.applied_to(config).gamma.start == 2 * PENALISED.start
+    assert first_contradiction(changed) is None
+
+
+def test_a_critic_that_may_not_be_penalised_is_not(tiny: Config) -> None:
+    for other in ({"loss": "wasserstein-gp", "gradient_penalty": 10.0}, {"loss": "hinge", "compile": True}):
+        config = long(tiny, gamma=UNPENALISED, **other)
+        supervisor = saw(config, run(0, 8, generator_gradient_norm=0.0))
+        assert supervisor.changes.count
+        assert first_contradiction(supervisor.changes.applied_to(config)) is None
 
 
 def test_observing_says_the_same_and_changes_nothing(tiny: Config) -> None:
