@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
+from training.supervising.equilibrium import EQUILIBRIUM
 from training.supervising.reading import Line, Reading, below
 
 SHARE = 0.05  # of the critic's loss at equilibrium; "D loss goes to 0: failure mode" (ganhacks, 10)
 SURE = 0.95  # its accuracy, on both sides
-
-# The critic's loss where fakes cannot be told from reals; the Wasserstein ones have none of their own.
-EQUILIBRIUM = {
-    "minimax": 2 * math.log(2),
-    "non-saturating": 2 * math.log(2),
-    "relativistic": math.log(2),
-    "hinge": 2.0,
-    "least-squares": 0.25,
-}
 
 
 class Overpowering:
