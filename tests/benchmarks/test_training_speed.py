@@ -14,6 +14,7 @@ def test_both_loops_take_turns_over_as_many_images(recipe: str, monkeypatch: pyt
     record = training_speed.measure(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
     assert record["images"] == 160
     assert record["turns"] == len(record["turn_ratios"]) > 0
+    assert 0 < record["watching"] < 1
     assert all(record[clock]["ratio"] > 0 for clock in ("wall", "processor"))
 
 
@@ -30,8 +31,8 @@ def test_the_bare_loop_moves_the_weights_that_ours_does() -> None:
 
 def test_a_report_says_the_ratio_and_its_range(tmp_path: Path) -> None:
     clock = {"ours_images_per_second": 950.0, "bare_images_per_second": 1000.0, "ratio": 0.95}
-    record = {"recipe": "digits", "threads": 1, "images": 100, "wall": clock, "processor": clock}
+    record = {"recipe": "digits", "threads": 1, "images": 100, "wall": clock, "processor": clock, "watching": 0.99}
     machine = dict.fromkeys(("processor", "cores", "memory_gb", "kernel", "python", "load_average_before"), 1)
     results = {"machine": machine, "torch": "2", "records": [record | {"turn_ratios": [0.9, 0.94, 0.97]}]}
     line = training_speed.report(results).splitlines()[-1]
-    assert "| 950 | 1,000 | **0.950** | 0.950 | 0.940 (0.900 to 0.970, 3 turns) |" in line
+    assert "| 950 | 1,000 | **0.950** | 0.950 | 0.940 (0.900 to 0.970, 3 turns) | 0.990 |" in line
