@@ -39,13 +39,17 @@ def report(results: Record) -> str:
                 f"({interval.low:.0%} to {interval.high:.0%}, Wilson).",
             ]
     if results["healthy"]:
-        lines += ["", "| healthy recipe | runs | entries in journals | same weights as without |", "|---|---|---|---|"]
+        lines += [
+            "",
+            "| healthy recipe | runs | changes | wrong alarms | same weights as without |",
+            "|---|---|---|---|---|",
+        ]
         for recipe in dict.fromkeys(run["recipe"] for run in results["healthy"]):
             of = [run for run in results["healthy"] if run["recipe"] == recipe]
-            lines.append(
-                f"| {recipe} | {len(of)} | {sum(len(run['actions']) for run in of)} | "
-                f"{sum(run['same_weights'] for run in of)} |"
-            )
+            actions = [name for run in of for _, _, name in run["actions"]]
+            changes = sum(name != "tell" for name in actions)
+            same = sum(run["same_weights"] for run in of)
+            lines.append(f"| {recipe} | {len(of)} | {changes} | {len(actions) - changes} | {same} |")
     return "\n".join(lines) + "\n"
 
 
