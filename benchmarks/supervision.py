@@ -36,7 +36,7 @@ from training.watching.space import Space
 
 Record = dict[str, Any]
 
-SEEDS = range(100, 105)  # thresholds were tuned on seeds 0 and 1
+SEEDS = range(200, 205)  # thresholds were tuned on seeds 0 to 4, and mended after 100 to 104
 SAMPLES = 2_000
 SAMPLE_SEED = 20_000  # added to a run's seed
 

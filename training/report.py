@@ -86,7 +86,8 @@ class Stats:
     actions                   times that the supervisor has changed the run, before this line
     diversity                 of samples of the averaged generator: `training.statistics.diversity`
     frechet                   distance of those samples, with their labels, from reals: `training.watching.space.Space`
-    frechet_floor             of as many other reals: what chance makes of it
+    frechet_floor             of as many other reals: what chance makes of it, on average over ways to split them
+    frechet_floor_deviation   standard deviation over those ways
     real_frechet              of as many reals, those shown last
     effective_rank            of the critic's features of the samples, over that of reals
     held_out_score held_out_accuracy    the critic's, of reals that are never shown to it

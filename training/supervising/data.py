@@ -7,7 +7,7 @@ from statistics import median
 from training.supervising.reading import Line, Reading, above
 
 TIMES = 2.0  # the distance of the reals shown from those held out, over the floor, or over its own first values (own)
-CLEAR = 1.5
+DEVIATIONS = 5.0  # of the floor, beyond it: in few dimensions chance alone doubles it (own)
 FIRST = 5  # lines that say what its own is
 
 
@@ -27,7 +27,7 @@ class Changed:
             self._first.append(line["real_frechet"])
             return None
         ours = max(median(self._first), line.get("frechet_floor", 0.0))
-        return above("real_frechet over its first median", line["real_frechet"] / ours, TIMES, CLEAR) if ours else None
+        return further("real_frechet over its first median", line, ours) if ours else None
 
 
 class Mismatched:
@@ -40,4 +40,10 @@ class Mismatched:
         floor = line.get("frechet_floor", 0.0)
         if "real_frechet" not in line or floor <= 0:
             return None
-        return above("real_frechet over its floor", line["real_frechet"] / floor, TIMES, CLEAR)
+        return further("real_frechet over its floor", line, floor)
+
+
+def further(signal: str, line: Line, ours: float) -> Reading:
+    """The distance over what it should be, against what chance makes of that."""
+    times = max(TIMES, 1 + DEVIATIONS * line.get("frechet_floor_deviation", 0.0) / ours)
+    return above(signal, line["real_frechet"] / ours, times, (1 + times) / 2)

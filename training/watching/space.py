@@ -10,6 +10,7 @@ from service.packing.fidelity import Moments, frechet
 
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
+SPLITS = 16  # of reals, for the floor: in a few dimensions a single one is an accident, too
 
 Samples = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -42,6 +43,15 @@ class Space:
         if not np.isfinite(samples).all():
             return math.nan
         return frechet(Moments.of(self.of(samples, labels)), self._reference)
+
+    def floor(self, reals: Samples, labels: Labels, rows: int) -> tuple[float, float]:
+        """How far `rows` reals of those given, [M, ...], are from the others: mean and deviation over splits."""
+        points = self.of(reals, labels)
+        rng = np.random.default_rng(0)
+        orders = [rng.permutation(len(points)) for _ in range(SPLITS)]
+        halves = [(Moments.of(points[order[:rows]]), Moments.of(points[order[rows:]])) for order in orders]
+        distances = [frechet(some, others) for some, others in halves]
+        return float(np.mean(distances)), float(np.std(distances))
 
     def of(self, samples: Samples, labels: Labels) -> NDArray[np.float64]:
         """Samples [N, ...] and their labels as points float64 [N, d]."""

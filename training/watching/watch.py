@@ -51,13 +51,13 @@ class Watch:
         )
         self._part = config.batch // config.accumulate
         self._space: Space | None = None
-        self._floor = math.nan
+        self._floor, self._floor_deviation = math.nan, math.nan
         some = statistics.some_of_each(dataset.labels)
         self._real_spread = statistics.spread(see(dataset.take(some)), dataset.labels[some])
         if self.rows >= LEAST:
             rest = slice(self.rows, None)
             self._space = Space(reals[rest], others.labels[rows[rest]], kinds, standardise=dataset.kind != "image")
-            self._floor = self._space.distance(self._reals, self.labels)
+            self._floor, self._floor_deviation = self._space.floor(reals, others.labels[rows], self.rows)
 
     @torch.no_grad()
     def look(
@@ -78,7 +78,7 @@ class Watch:
         if self._space is None:
             return told
         told["frechet"] = self._space.distance(fakes.numpy(), self.labels)
-        told["frechet_floor"] = self._floor
+        told["frechet_floor"], told["frechet_floor_deviation"] = self._floor, self._floor_deviation
         told["real_frechet"] = self._space.distance(shown, labels)
         real_score, real_features = self._through(critic, self._reals, self.labels)
         fake_score, fake_features = self._through(critic, fakes.numpy(), self.labels)

@@ -98,3 +98,11 @@ def test_waiting_for_data_is_a_stall(tiny: Config) -> None:
 def test_a_field_that_is_missing_is_no_failure(tiny: Config, field: str) -> None:
     if field != "images":
         assert replay(long(tiny), "image", run(6, 12, **{field: None})) == []
+
+
+def test_where_chance_alone_doubles_a_distance_it_takes_more(tiny: Config) -> None:
+    far = {"real_frechet": 0.3, "frechet_floor": 0.1}
+    assert found(long(tiny), run(0, 9, **far)) == ["mismatched data"]
+    assert found(long(tiny), run(0, 9, **far, frechet_floor_deviation=0.06)) == []
+    assert found(long(tiny), run(9, 9, **far)) == ["changed data", "mismatched data"]
+    assert found(long(tiny), run(9, 9, **far, frechet_floor_deviation=0.06)) == []

@@ -38,3 +38,15 @@ def test_reals_that_are_all_the_same_can_be_compared_with() -> None:
     space = Space(same, none, 0, standardise=False)
     assert space.distance(same, none) == pytest.approx(0)
     assert space.distance(same + 1, none) > 0
+
+
+def test_the_floor_is_what_other_draws_are_like() -> None:
+    """In two dimensions a single draw says little: the floor is of many, and knows how much they differ."""
+    rng, none = np.random.default_rng(0), np.zeros(400, np.int64)
+    reals = rng.standard_normal((400, 2)).astype(np.float32)
+    space = Space(reals[100:], none[100:], 0, standardise=True)
+    floor, deviation = space.floor(reals, none, 100)
+    others = [space.distance(rng.standard_normal((100, 2)).astype(np.float32), none[:100]) for _ in range(200)]
+    assert np.median(others) / 2 < floor < 2 * np.median(others)
+    assert deviation > floor / 5
+    assert np.mean(np.array(others) > floor + 5 * deviation) < 0.02
