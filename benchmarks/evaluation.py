@@ -71,7 +71,7 @@ def ours(real: np.ndarray, fake: np.ndarray) -> dict[str, Callable[[], object]]:
         "frechet": lambda: moment_distances(real, fake, chances),
         "kernel": kernels,
         "prdc": lambda: neighbours.within_reach(
-            real, fake, neighbours.reaches(real), neighbours.reaches(fake), *chances
+            real, fake, neighbours.both_reaches(real), neighbours.reaches(fake), *chances
         ).measured(*chances),
     }
 

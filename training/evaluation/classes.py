@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from training.evaluation.classifier import Labels
 from training.evaluation.resampling import Measured, Resampling
+from training.evaluation.views import Samples
+from training.statistics import LIMIT, spread
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class ClassRow:
         agreement: share of samples asked to be of this class that it takes for one; None: none could be asked for.
         real_agreement: the same of held-out real samples of the class.
         coverage: share of real samples of the class that have a generated one in their neighbourhood.
+        diversity: mean distance between two samples of the class, over that of held-out real ones; None: there are no
+            two.
     """
 
     name: str
@@ -29,6 +33,7 @@ class ClassRow:
     agreement: float | None
     real_agreement: float
     coverage: float
+    diversity: float | None
 
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
@@ -43,6 +48,7 @@ def class_rows(
     held: Labels,
     covered: NDArray[np.bool_],
     reference: Labels,
+    diverse: list[float | None],
 ) -> list[ClassRow]:
     """A row a class, of predictions for generated [N] and held-out samples [M], and of covered reference ones [N]."""
 
@@ -57,9 +63,24 @@ def class_rows(
             agreement=None if asked is None else mean(taken_for[asked == at] == at),
             real_agreement=mean(held_taken_for[held == at] == at),
             coverage=mean(covered[reference == at]),
+            diversity=diverse[at],
         )
         for at, name in enumerate(names)
     ]
+
+
+def diversities(
+    fake: Samples, fakes_of: Labels | None, real: Samples, reals_of: Labels | None, count: int
+) -> list[float | None]:
+    """Of each of `count` classes, how far samples [N, ...] with labels [N] lie apart, over how far real ones do: what a
+    run calls diversity. Without labels all are of one."""
+
+    def apart(seen: Samples, labels: Labels | None, at: int) -> float:
+        some = seen[:LIMIT] if labels is None else seen[np.flatnonzero(labels == at)[:LIMIT]]
+        return spread(some, np.zeros(len(some), np.int64))
+
+    pairs = [(apart(fake, fakes_of, at), apart(real, reals_of, at)) for at in range(count)]
+    return [made / of_reals if of_reals > 0 and made >= 0 else None for made, of_reals in pairs]
 
 
 def imbalance(

@@ -8,8 +8,8 @@ import numpy as np
 
 from training.data import Dataset
 from training.evaluation import tasks
-from training.evaluation.classes import ClassRow, class_rows, imbalance
-from training.evaluation.classifier import Classifier, Labels
+from training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
+from training.evaluation.classifier import SEEN, Classifier, Labels
 from training.evaluation.features import FeatureSpace, feature_spaces
 from training.evaluation.memorisation import ROWS, Nearest, copies, memorisation, nearest
 from training.evaluation.reals import Reals
@@ -38,6 +38,8 @@ class Evaluation:
         statistics: all of them.
         spreads: of each feature space, the trace of the reals' covariance, which Frechet distances are compared with.
         classes: None where the data have no classes.
+        diversity: mean distance between two samples of a class, over that of real ones, on average over classes; None:
+            there are no two.
         columns, pairs: of tables.
         nearest: of the first samples, the nearest training samples.
         nonfinite: samples that held what is no number, and were taken for 0.
@@ -51,6 +53,7 @@ class Evaluation:
     statistics: list[Statistic]
     spreads: dict[str, float]
     classes: list[ClassRow] | None
+    diversity: float | None
     columns: list[ColumnRow] | None
     pairs: list[ColumnRow] | None
     nearest: Nearest
@@ -86,6 +89,10 @@ class Standard:
         self.view, self.unlabelled = view_of(reals.train), view_of(reals.train, labelled=False)
         self.deviation = float(self.view.of(self.reference).std(axis=0).mean())
         self.names = reals.train.label_names
+        self.seen_held = self.unlabelled.of(self.held)
+        self.alike = bool((self.reference == self.reference[:1]).all())
+        if self.alike:
+            self.warnings.append("All real samples are the same: nothing can be learnt of them but that one.")
 
         self.classifier: Classifier | None = None
         accuracy = None
@@ -95,7 +102,7 @@ class Standard:
         if len(self.names) > 1:
             tell("training classifiers on real samples")
             self.classifier = _taught(self.unlabelled, reals.train)
-            reference, self.seen_held = self.unlabelled.of(self.reference), self.unlabelled.of(self.held)
+            reference = self.unlabelled.of(self.reference)
             self.held_taken_for = self.classifier.predict(self.seen_held)
             self.reference_taken_for = self.classifier.predict(reference)
             accuracy = float((self.held_taken_for == self.held_labels).mean())
@@ -146,7 +153,7 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
         tell(f"measuring {subject.name} by {yardstick.space.name}")
         found, covered = yardstick.measure(yardstick.space.of(samples, asked))
         statistics = found + statistics
-        spreads[yardstick.space.name] = yardstick.spread
+        spreads[yardstick.space.name] = 0.0 if standard.alike else yardstick.spread
 
     def add(name: str, measured: Measured, floor: float, n: int = standard.count) -> None:
         statistics.append(Statistic(name, None, measured, floor, n, standard.split))
@@ -161,9 +168,12 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
     add("copies", measured, floor, n=few)
 
     classes = None
+    diverse = diversities(seen, None, standard.seen_held, None, 1)
     if standard.classifier is not None:
         taken_for = standard.classifier.predict(seen)
         count = len(standard.names)
+        of_class = taken_for if asked is None else asked
+        diverse = diversities(seen, of_class, standard.seen_held, standard.held_labels, count)
         floor = imbalance(standard.held_taken_for, standard.reference_taken_for, count, None).value
         add("class_balance", imbalance(taken_for, standard.reference_taken_for, count, chances), floor)
         classes = class_rows(
@@ -174,6 +184,7 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
             standard.held_labels,
             covered,
             standard.reference_labels,
+            diverse,
         )
         if asked is not None:
             tell(f"training classifiers on samples of {subject.name}")
@@ -197,6 +208,7 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
         statistics,
         spreads,
         classes,
+        _mean([each for each in diverse if each is not None]),
         columns,
         pairs,
         found_nearest,
@@ -206,9 +218,13 @@ def evaluate(subject: Subject, standard: Standard, seed: int = 0, tell: Tell = l
     )
 
 
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
 def _taught(view: View, train: Dataset) -> Classifier:
     """A classifier that has learnt from the training part, or from as much of it as is no burden."""
-    most = TAUGHT // (4 * view.of(train.take(slice(0, 1))).size)
+    most = min(SEEN, TAUGHT // (4 * view.of(train.take(slice(0, 1))).size))
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
     seen = np.concatenate([view.of(train.take(rows[start : start + 1024])) for start in range(0, len(rows), 1024)])
     return Classifier(seen, train.labels[rows], len(train.label_names), seed=0)

@@ -37,8 +37,9 @@ def look(evaluation: Evaluation, standard: Standard) -> Iterator[str]:
         yield pictures.sheet(_ways(subject), pictures.STEPS)
     yield "<h2>Nearest training samples</h2>"
     yield (
-        "<p>Left: generated; right: the training sample nearest to it. The first are those that come nearest of "
-        f"{len(evaluation.nearest.row):,}, the others the first that were drawn. Equal pairs are copies.</p>"
+        "<p>In pairs: a generated sample, and right of it the training sample nearest to it. The first "
+        f"{NEIGHBOURS} pairs are those that come nearest of {len(evaluation.nearest.row):,}, the others the first that "
+        "were drawn. Equal pairs are copies.</p>"
     )
     yield _neighbours(evaluation, data)
     yield from _quiz(evaluation, standard)

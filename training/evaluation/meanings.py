@@ -30,6 +30,12 @@ MEANINGS = {
     ),
     "density": Meaning("Density", "more", "How thick real samples lie around generated ones; 1 where both are alike."),
     "coverage": Meaning("Coverage", "more", "Share of real samples that have a generated one in their neighbourhood."),
+    "holes": Meaning(
+        "Holes",
+        "less",
+        "Share of real samples with no generated one anywhere near, where chance would leave none: whole groups that "
+        "are never made.",
+    ),
     "mahalanobis": Meaning(
         "Mahalanobis distance", "less", "How far the average generated sample is off, in real standard deviations."
     ),

@@ -28,7 +28,7 @@ class Yardstick:
         self.space = space
         self._reference, self._chances, self._split = reference, chances, split
         self._kernel = kernel.Within(reference, chances[0])
-        self._reaches = neighbours.reaches(reference)
+        self._reaches = neighbours.both_reaches(reference)
         self.spread = float(reference.var(axis=0, ddof=1).sum())  # trace of the reference's covariance
         self._floors = {name: found.value for name, found in self._measure(held, resample=False)[0].items()}
 

@@ -72,10 +72,10 @@ def test_precision_recall_density_and_coverage_are_those_of_prdc(features) -> No
     theirs = prdc.compute_prdc(*features, nearest_k=neighbours.K)
     real, fake = features
     chances = Resampling.of(len(real), 1), Resampling.of(len(fake), 2)
-    found = neighbours.within_reach(real, fake, neighbours.reaches(real), neighbours.reaches(fake), *chances)
+    found = neighbours.within_reach(real, fake, neighbours.both_reaches(real), neighbours.reaches(fake), *chances)
     measured = found.measured(*chances)
-    ours = {name: each.value for name, each in measured.items()}
-    assert all(each.interval()[0] < each.value < each.interval()[1] for each in measured.values())
+    ours = {name: measured[name].value for name in theirs}
+    assert all(measured[name].interval()[0] < ours[name] < measured[name].interval()[1] for name in theirs)
     assert ours == pytest.approx(theirs, abs=SCALE)
     assert 0 < ours["recall"] < 1
 

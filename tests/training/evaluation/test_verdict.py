@@ -76,6 +76,32 @@ def test_little_variety_is_told(subject, standard, unseen) -> None:
     assert "class_missing" not in found
 
 
+def test_mode_collapse_is_called_by_its_name_and_of_a_class(subject, standard, unseen) -> None:
+    one_each = np.array([np.flatnonzero(unseen.labels == label)[0] for label in range(10)])
+    samples = unseen.samples.copy()
+    for collapsed, words in ((unseen.labels == 3, "of class 3 are"), (unseen.labels >= 0, "of every class are")):
+        samples[collapsed] = unseen.samples[one_each[unseen.labels[collapsed]]]
+        verdict = judged(subject, standard, samples, unseen.labels)
+        assert verdict.grade == "poor"
+        assert verdict.findings[0].name == "mode_collapse"
+        assert f"Mode collapse: samples {words}" in verdict.sentence
+        assert "they lie 0% as far apart" in verdict.sentence
+
+
+def test_groups_that_are_never_made_are_mode_collapse(subject: Subject) -> None:
+    train, held = load("ring", None), load("ring", None, "test")
+    standard = Standard(Reals(train.subset(np.arange(1_200)), held, ("train", "test"), "", ()), 1_000)
+    unlabelled = Subject(**{**vars(subject), "labels": None, "kind": "array", "shape": [2]})
+    points = train.samples[5_000:9_000]
+    group = np.rint(np.arctan2(points[:, 1], points[:, 0]) / (np.pi / 4)) % 8
+    assert judged(unlabelled, standard, points, None).findings == []
+    for missing in (1, 4):
+        verdict = judged(unlabelled, standard, points[group >= missing], None)
+        holes = next(finding for finding in verdict.findings if finding.name == "holes")
+        assert holes.severity == "serious"
+        assert "Mode collapse: whole groups of real samples are never made; " in verdict.sentence
+
+
 def test_copies_are_told(subject, standard) -> None:
     train = standard.reals.train
     verdict = judged(subject, standard, train.samples, train.labels)
@@ -93,6 +119,16 @@ def test_one_and_the_same_sample_and_numbers_that_are_none(subject, standard) ->
     verdict = judged(subject, standard, np.full((COUNT, 1, 8, 8), np.nan, np.float32), standard.held_labels)
     assert [finding.name for finding in verdict.findings] == ["not_finite", "one_sample"]
     assert "100.0% of its samples hold what is not a number" in verdict.sentence
+
+
+def test_real_samples_that_are_all_the_same(subject, standard, unseen) -> None:
+    alone = unseen.subset(np.zeros(60, np.int64))
+    same = Standard(replace(standard.reals, train=alone, held=alone), 60)
+    assert "All real samples are the same: nothing can be learnt of them but that one." in same.warnings
+    evaluation = evaluate(subject, same)
+    assert all(np.isfinite(statistic.value) for statistic in evaluation.statistics)
+    assert "its samples are others" in judge(evaluation).sentence
+    assert "All real samples are the same" in page_of_one(evaluation, same)
 
 
 def test_one_class_and_more_features_than_samples(subject: Subject) -> None:
