@@ -1,50 +1,168 @@
-"""What a run's folder tells of its training: the supervisor's journal and the lines of stats.jsonl.
+"""What a run's folder tells of its training: what its supervisor did, in words, and the lines of stats.jsonl.
 
-Both are read as they come: a line that is cut, or of another version, is left out, and so is a file that is not there.
+A file that cannot be read stops no report: a line says so in its place.
 """
 
-import json
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any, Literal
 
-JOURNAL = "journal.jsonl"
+from training.errors import RunError
+from training.evaluation.subject import Subject
+from training.report import read_lines
+from training.supervising import Action, read_journal
+
 STATS = "stats.jsonl"
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file of lines."""
-    try:
-        text = path.read_text(errors="replace")
-    except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+@dataclass(frozen=True)
+class Supervision:
+    """What the supervisor of a run wrote down.
+
+    Attributes:
+        mode: what the run's configuration lets it do.
+        actions: its journal; None where that cannot be read.
+        unread: why not, in a line.
+    """
+
+    mode: Literal["act", "observe", "off"]
+    actions: list[Action] | None
+    unread: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Whether there was a supervisor, what it found, and whether it changed anything."""
+        if self.actions is None:
+            return f"What the supervisor did is not known: {self.unread}."
+        if not self.actions:
+            return {
+                "off": "No supervisor watched the training.",
+                "observe": "The supervisor watched the training, as an observer only, and found nothing wrong.",
+                "act": "The supervisor watched the training, found nothing wrong, and changed nothing.",
+            }[self.mode]
+        found = _findings(self.actions)
+        faults = list(dict.fromkeys(each[0].fault for each in found))
+        changed = sum(any(_changes(action) for action in each) for each in found)
+        wished = sum(any(not action.applied and action.action != "tell" for action in each) for each in found)
+        if changed:
+            acted = f"changed the training {_times(changed)}"
+        elif wished:
+            acted = f"changed nothing, as it was there to observe; it would have acted {_times(wished)}"
+        else:
+            acted = "changed nothing"
+        end = next((action.images for action in self.actions if action.action == "stop" and action.applied), None)
+        ended = "" if end is None else f"; it ended the training early, at {end:,} images"
+        return f"The supervisor found something wrong {_times(len(found))} ({', '.join(faults)}), and {acted}{ended}."
+
+    @property
+    def events(self) -> list[str]:
+        """Each thing that was found: when, by what sign, and what was done about it."""
+        return [_event(each) for each in _findings(self.actions or [])]
+
+    def to_json(self) -> list[dict[str, Any]] | None:
+        """What report.json says: None where nobody watched, or nothing is known."""
+        if self.actions is None or (self.mode == "off" and not self.actions):
+            return None
+        return [asdict(action) for action in self.actions]
 
 
-def supervision(run: Path) -> list[dict[str, Any]] | None:
-    """The entries of the supervisor's journal that say what was found or done; None where no supervisor kept one."""
-    if not (run / JOURNAL).is_file():
+def supervision(subject: Subject) -> Supervision | None:
+    """Of a run; None of a bundle, which tells nothing of its training."""
+    if subject.config is None:
         return None
-    return [line for line in read_lines(run / JOURNAL) if "action" in line or "fault" in line]
+    mode = subject.config.supervise
+    try:
+        return Supervision(mode, read_journal(subject.path))
+    except RunError as error:
+        return Supervision(mode, None, str(error))
+    except (OSError, UnicodeError):
+        return Supervision(mode, None, f"the journal in {subject.path} cannot be read")
 
 
-def told(actions: list[dict[str, Any]] | None) -> str:
-    """What the supervisor did, in a sentence."""
-    if actions is None:
-        return "No supervisor's journal is there: none watched the training, or it found nothing to write down."
-    if not actions:
-        return "The supervisor watched the training and found nothing to do."
-    changed = [action for action in actions if action.get("applied", True)]
-    faults = list(dict.fromkeys(str(action.get("fault", "something")).replace("_", " ") for action in actions))
-    many = "once" if len(actions) == 1 else f"{len(actions)} times"
-    acted = "it changed nothing" if not changed else f"it changed the training {len(changed)} of these times"
-    if len(changed) == len(actions):
-        acted = "it changed the training each time"
-    return f"The supervisor found something wrong {many} ({', '.join(faults)}), and {acted}; see its journal below."
+def curves(subject: Subject) -> tuple[list[dict[str, Any]], str | None]:
+    """The lines of a run's stats.jsonl; or none, and why they cannot be read, in a line."""
+    path = subject.path / STATS
+    try:
+        return read_lines(path), None
+    except (OSError, ValueError):
+        return [], f"{path}: holds what is no line of statistics; the curves of the training are left out."
+
+
+def _moved(what: str, unit: str = "") -> Callable[[Any, Any], str]:
+    """A number that went up or down."""
+    return lambda before, after: (
+        f"{'raised' if after > before else 'lowered'} {what} from {_short(before)} to {_short(after)}{unit}"
+    )
+
+
+def _of_gamma(before: float, after: float) -> str:
+    if not before:
+        return "turned on the penalties of the critic's gradients (gamma), with their default weight"
+    return _moved("the weight of the penalties of the critic's gradients (gamma)", " times its first value")(
+        before, after
+    )
+
+
+def _of_clip(before: float | None, after: float) -> str:
+    return f"limited the norm of gradients to {_short(after)} (before: {_short(before) if before else 'no limit'})"
+
+
+def _of_rollback(before: int, after: int) -> str:
+    best = f"the best state, at {after:,} images" if after else "its beginning"
+    return f"returned the training from {before:,} images to {best}"
+
+
+# Each action by its name in the journal, told by verbs whose past tense is their participle, too: `it would have` may
+# stand before them.
+DEEDS: dict[str, Callable[[Any, Any], str]] = {
+    "skip": lambda before, after: f"skipped {after} steps whose losses or gradients were no finite numbers",
+    "tell": lambda before, after: "changed nothing, having no remedy left",
+    "lr": _moved("the generator's learning rate", " times the configured one"),
+    "critic_lr": _moved("the critic's learning rate", " times the configured one"),
+    "gamma": _of_gamma,
+    "clip": _of_clip,
+    "n_critic": _moved("the critic's steps for each of the generator's"),
+    "loss": lambda before, after: f"replaced the loss {before} by {after}",
+    "critic": lambda before, after: "replaced the critic's weights by new ones",
+    "augment": lambda before, after: f"turned on augmentation ({', '.join(after)})",
+    "rollback": _of_rollback,
+    "stop": lambda before, after: "ended the training early",
+}
+
+
+def _findings(actions: Sequence[Action]) -> list[list[Action]]:
+    """Actions by what they are about: one fault at one time."""
+    return [list(each) for _, each in groupby(actions, key=lambda action: (action.images, action.fault))]
+
+
+def _changes(action: Action) -> bool:
+    """Whether the supervisor changed the run: steps that are not finite are skipped by the loop, with or without it."""
+    return action.applied and action.action not in ("skip", "tell")
+
+
+def _event(actions: Sequence[Action]) -> str:
+    first = actions[0]
+    value = f" {_short(first.window[-1])}" if first.window else ""
+    seen = f"At {first.images:,} images: {first.fault} ({first.signal}{value}; limit {_short(first.threshold)})."
+    deeds = [_deed(action) for action in actions]
+    observed = not first.applied and first.action != "tell"
+    return f"{seen} It {'would have ' if observed else ''}{_listed(deeds)}."
+
+
+def _deed(action: Action) -> str:
+    if action.action not in DEEDS:  # of a later latentserve, whose journals are of the same version
+        return f"changed {action.action} from {action.before} to {action.after}"
+    return DEEDS[action.action](action.before, action.after)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + f", and {words[-1]}" if words[1:] else words[0]
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}"

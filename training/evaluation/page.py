@@ -5,11 +5,10 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from training.evaluation import pictures
+from training.evaluation import course, pictures
 from training.evaluation.classes import ClassRow
 from training.evaluation.compare import Difference, summary
 from training.evaluation.evaluate import Evaluation, Standard
-from training.evaluation.journal import STATS, read_lines, supervision, told
 from training.evaluation.look import by_class, look
 from training.evaluation.meanings import MEANINGS
 from training.evaluation.statistic import Statistic
@@ -27,13 +26,11 @@ _HOW_TO_READ = (
 
 def page_of_one(evaluation: Evaluation, standard: Standard) -> str:
     """The report on one generator."""
-    verdict = judge(evaluation)
-    name = evaluation.subject.name
     return _page(
-        f"How good is {name}?",
+        f"How good is {evaluation.subject.name}?",
         [
-            f'<p class="verdict {verdict.grade}">{escape(verdict.sentence)} {escape(_supervised(evaluation))}</p>',
-            _warnings([*standard.warnings, *evaluation.warnings]),
+            _lead(evaluation),
+            _warnings([*standard.warnings, *_own_warnings(evaluation)]),
             _about(evaluation, standard),
             *look(evaluation, standard),
             "<h2>The numbers</h2>",
@@ -41,7 +38,7 @@ def page_of_one(evaluation: Evaluation, standard: Standard) -> str:
             *_numbers(evaluation, standard),
             *_classes(evaluation),
             *_columns(evaluation),
-            *_training(evaluation),
+            *course.course(evaluation.subject),
         ],
     )
 
@@ -52,15 +49,10 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
     names = tuple(each.subject.name for each in both)
     if names[0] == names[1]:
         names = ("the first", "the second")
-    verdicts = [judge(each) for each in both]
     lines = [
         f'<p class="verdict">{escape(summary(list(differences), *names))}</p>',
-        *(
-            f'<p class="verdict {verdict.grade}"><b>{escape(name)}</b>: {escape(verdict.sentence)} '
-            f"{escape(_supervised(each))}</p>"
-            for name, verdict, each in zip(names, verdicts, both, strict=True)
-        ),
-        _warnings([*standard.warnings, *first.warnings, *second.warnings]),
+        *(_lead(each, f"<b>{escape(name)}</b>: ") for name, each in zip(names, both, strict=True)),
+        _warnings([*standard.warnings, *(line for each in both for line in _own_warnings(each))]),
     ]
     if standard.reals.train.kind == "image":
         shown = [pictures.sheet(by_class(each.subject)[0], 10) for each in both]
@@ -76,7 +68,7 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
         _differences(differences, names),
         _HOW_TO_READ,
         *(_about(each, standard) for each in both),
-        *(part for each in both for part in _training(each)),
+        *(part for each in both for part in course.course(each.subject)),
     ]
     return _page(f"{names[0]} beside {names[1]}", lines)
 
@@ -92,10 +84,19 @@ def _page(title: str, sections: Sequence[str]) -> str:
     )
 
 
-def _supervised(evaluation: Evaluation) -> str:
-    """What the supervisor did, of a run."""
-    subject = evaluation.subject
-    return told(supervision(subject.path)) if subject.origin == "run" else ""
+def _lead(evaluation: Evaluation, before: str = "") -> str:
+    """What a reader should know first: is it good, what is wrong with it, and what was done about it?"""
+    verdict = judge(evaluation)
+    findings = "".join(f"<li>{escape(finding.sentence)}</li>" for finding in verdict.findings)
+    wrong = f" What is wrong:</p><ul>{findings}</ul>" if findings else "</p>"
+    return (
+        f'<div class="verdict {verdict.grade}"><p>{before}<b>{escape(verdict.opening)}</b>{wrong}'
+        f"{course.supervised(evaluation.subject)}</div>"
+    )
+
+
+def _own_warnings(evaluation: Evaluation) -> list[str]:
+    return [*evaluation.warnings, *course.warnings(evaluation.subject)]
 
 
 def _warnings(warnings: Sequence[str]) -> str:
@@ -160,17 +161,18 @@ def _classes(evaluation: Evaluation) -> Iterator[str]:
     yield "<h2>Class by class</h2>"
     yield (
         "<p>As a classifier sees them that has learnt from real samples: how many samples it takes for each class, how "
-        "many of those that were asked for it recognises, and how much of the real class has samples near it. Worst "
-        "first.</p>"
+        "many of those that were asked for it recognises, how much of the real class has samples near it, and how far "
+        "two samples of the class lie apart, over how far real ones do. Worst first.</p>"
     )
     lines = "".join(
         f"<tr><td>{escape(row.name)}</td><td class='number'>{row.share:.1%}</td>"
         f"<td class='number'>{row.real_share:.1%}</td>"
         f"<td class='number'>{'' if row.agreement is None else f'{row.agreement:.1%}'}</td>"
-        f"<td class='number'>{row.real_agreement:.1%}</td><td class='number'>{row.coverage:.1%}</td></tr>"
+        f"<td class='number'>{row.real_agreement:.1%}</td><td class='number'>{row.coverage:.1%}</td>"
+        f"<td class='number'>{'' if row.diversity is None else f'{row.diversity:.0%}'}</td></tr>"
         for row in sorted(evaluation.classes, key=_shortfall)[:_MOST_ROWS]
     )
-    words = ("of samples", "of real ones", "recognised", "real ones recognised", "covered")
+    words = ("of samples", "of real ones", "recognised", "real ones recognised", "covered", "diversity")
     head = "".join(f"<th class='number'>{word}</th>" for word in words)
     yield f"<table><tr><th>class</th>{head}</tr>{lines}</table>"
 
@@ -195,39 +197,6 @@ def _columns(evaluation: Evaluation) -> Iterator[str]:
         )
         head = "<th class='number'>differ</th><th class='number'>floor</th><th class='number'>Wasserstein</th>"
         yield f"<h2>{title}</h2><p>The worst first.</p><table><tr><th></th>{head}</tr>{lines}</table>"
-
-
-def _training(evaluation: Evaluation) -> Iterator[str]:
-    subject = evaluation.subject
-    if subject.origin != "run":
-        return
-    actions = supervision(subject.path)
-    yield f"<h2>The training of {escape(subject.name)}</h2><p>{escape(told(actions))}</p>"
-    if actions:
-        keys = list(dict.fromkeys(key for action in actions for key in action))
-        head = "".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in keys)
-        lines = "".join(
-            "<tr>" + "".join(f"<td>{escape(_told(action.get(key)))}</td>" for key in keys) + "</tr>"
-            for action in actions[:_MOST_ROWS]
-        )
-        yield f"<table><tr>{head}</tr>{lines}</table>"
-    lines_of_stats = read_lines(subject.path / STATS)
-    if lines_of_stats:
-        yield pictures.figure(
-            [
-                pictures.curve(lines_of_stats, ("critic_loss", "generator_loss"), "losses"),
-                pictures.curve(lines_of_stats, ("real_accuracy", "fake_accuracy"), "critic right on"),
-                pictures.curve(lines_of_stats, ("diversity",), "diversity (1: as real data)"),
-            ]
-        )
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(_told(each) for each in value)
-    return "" if value is None else str(value)
 
 
 def _short(value: float | None) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from training.errors import ReportError
 from training.evaluation.compare import Difference, summary
+from training.evaluation.course import warnings
 from training.evaluation.evaluate import Evaluation, Standard
 from training.evaluation.journal import supervision
 from training.evaluation.page import page_of_one, page_of_two
@@ -66,7 +67,7 @@ def _data(standard: Standard) -> dict[str, Any]:
 
 
 def _one(evaluation: Evaluation, standard: Standard) -> dict[str, Any]:
-    subject, verdict = evaluation.subject, judge(evaluation)
+    subject, verdict, supervised = evaluation.subject, judge(evaluation), supervision(evaluation.subject)
     told: dict[str, Any] = {
         "subject": {"origin": subject.origin, "name": subject.name, "path": str(subject.path), **subject.about},
         "verdict": {
@@ -75,8 +76,10 @@ def _one(evaluation: Evaluation, standard: Standard) -> dict[str, Any]:
             "findings": [finding.to_json() for finding in verdict.findings],
         },
         "statistics": {statistic.key: statistic.to_json() for statistic in evaluation.statistics},
-        "warnings": [*standard.warnings, *evaluation.warnings],
-        "supervisor": supervision(subject.path) if subject.origin == "run" else None,
+        "diversity": evaluation.diversity,
+        "warnings": [*standard.warnings, *evaluation.warnings, *warnings(subject)],
+        "supervisor": supervised and supervised.to_json(),
+        "supervision": supervised and supervised.sentence,
     }
     for name in ("classes", "columns", "pairs"):
         rows = getattr(evaluation, name)

@@ -2,15 +2,18 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from service.errors import LatentserveError
 from training.evaluation.command import evaluate
 from training.evaluation.meanings import MEANINGS
+from training.supervising import Action, Journal
 
 TOP = Path(__file__).parents[3]
 
@@ -25,9 +28,7 @@ def called(*words: object) -> str:
 @pytest.fixture(scope="module")
 def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "run"
-    (run / "journal.jsonl").write_text(
-        '{"images": 400, "fault": "plateau", "action": "lr", "before": 1, "after": 0.5}\n'
-    )
+    Journal(run, 0).write([Action(400, "plateau", "frechet", (3.0,), 2.0, "lr", 1.0, 0.5, applied=True)])
     printed = called(run, "--samples", 200, "--out", out)
     assert "This generator is not good" in printed
     assert f"{out}/report.html: open it in a browser" in printed
@@ -58,6 +59,7 @@ def test_every_statistic_says_what_it_stands_beside(report: Path) -> None:
     assert statistics["frechet_classifier"]["value"] > 3 * statistics["frechet_classifier"]["floor"]
     assert len(told["features"]["classifier"]["sha256"]) == 64
     assert len(told["classes"]) == 10
+    assert told["diversity"] == pytest.approx(np.mean([row["diversity"] for row in told["classes"]]))
 
 
 class Links(HTMLParser):
@@ -87,9 +89,16 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
     assert text.count('data-answer="real"') == text.count('data-answer="generated"') == 10
-    for words in ("This generator is not good", "found something wrong once (plateau)", "floor", "Class by class"):
+    for words in (
+        "This generator is not good",
+        "found something wrong once (plateau)",
+        "from 1 to 0.5",
+        "floor",
+        "Class by class",
+    ):
         assert words in text
-    assert text.index("This generator is not good") < text.index("<h2>")
+    for words in ("This generator is not good", "What is wrong", "At 400 images: plateau"):
+        assert text.index(words) < text.index("<h2>")
     assert all(meaning.sentence.replace("'", "&#x27;") in text for name, meaning in MEANINGS.items()
                if name not in ("columns", "pairs", "column_wasserstein"))  # fmt: skip
 
@@ -109,6 +118,21 @@ def test_a_run_and_its_bundle_get_the_same_numbers_and_no_difference(
     distances = told["comparison"]["statistics"]["frechet_classifier"]
     assert distances["second"] == pytest.approx(distances["first"], rel=1e-4)
     assert "Which differences are real" in (tmp_path / "report.html").read_text()
+
+
+def test_a_journal_of_another_version_and_cut_statistics_stop_no_report(run: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(run, tmp_path / "run")
+    (folder / "journal.jsonl").write_text('{"format": 2, "what": "nobody knows"}\n')
+    stats = folder / "stats.jsonl"
+    stats.write_text(stats.read_text()[:-20])
+    called(folder, "--samples", 60, "--out", tmp_path / "out")
+    line = f"{folder}/journal.jsonl: a journal of version 2; this latentserve reads version 1"
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert told["supervisor"] is None
+    assert line in told["supervision"]
+    assert any(line in warning for warning in told["warnings"])
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.index(line) < page.index("<h2>")
 
 
 def test_mistakes_are_told_in_a_line(run: Path, run_bundle: Path, tmp_path: Path) -> None:
