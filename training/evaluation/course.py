@@ -48,6 +48,10 @@ def course(subject: Subject) -> Iterator[str]:
         yield f"<p>Its journal, one line a change:</p><table><tr>{head}</tr>{lines}</table>"
     lines_of_stats, _ = curves(subject)
     if lines_of_stats:
+        yield (
+            "<p>Once a tick, against images seen. The distance is of other features than the numbers above, cheap ones "
+            "that are the same all run long; the supervisor goes back to where it was least.</p>"
+        )
         yield pictures.figure(
             [
                 pictures.curve(lines_of_stats, ("critic_loss", "generator_loss"), "losses"),

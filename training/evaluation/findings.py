@@ -66,8 +66,11 @@ def findings_of(evaluation: Evaluation) -> Iterator[Finding]:
         yield collapse
     yield from _of_classes(evaluation)
     yield from _of_distance(found[f"frechet_{first}"], evaluation.spreads[first])
-    yield from _of_precision(_worst(evaluation, "precision"))
-    yield from _of_variety(_worst(evaluation, "recall", "coverage"))
+    precision = _worst(evaluation, "precision")
+    yield from _of_precision(precision)
+    # Where samples are off, there are none near real ones either: that is no lack of variety.
+    near = ("recall", "coverage") if _falls_short(precision) is None else ("recall",)
+    yield from _of_variety(_worst(evaluation, *near))
     yield from _of_copies(found["memorisation"], found["copies"])
     yield from _of_tasks(found, evaluation)
     for name, what in (("columns", "Columns"), ("pairs", "Pairs of columns")):
@@ -146,7 +149,8 @@ def _of_distance(frechet: Statistic, spread: float) -> Iterator[Finding]:
             "distance",
             "serious" if share > _FAR else "minor",
             f"As a whole its samples are off: their Fréchet distance from real ones, {frechet.value:.3g} beside a "
-            f"floor of {frechet.floor:.3g}, is {share:.0%} of that of a generator which only makes the average.",
+            f"floor of {frechet.floor:.3g}, is {share:.0%} of that of a generator which only makes the average; of a "
+            f"good one it is at most {_OFF:.0%}.",
         )
 
 
@@ -161,14 +165,15 @@ def _of_precision(precision: Statistic) -> Iterator[Finding]:
         )
 
 
-def _of_variety(recall: Statistic) -> Iterator[Finding]:
-    share = _falls_short(recall)
+def _of_variety(worst: Statistic) -> Iterator[Finding]:
+    share = _falls_short(worst)
     if share is not None:
+        there = "lie among generated ones" if worst.name == "recall" else "have a generated one near"
         yield Finding(
             "variety",
             share,
-            f"Samples lack variety: {recall.value:.0%} of real samples have generated ones around them ({recall.name} "
-            f"in the features `{recall.features}`; floor {recall.floor:.0%}).",
+            f"Samples lack variety: {worst.value:.0%} of real samples {there} ({worst.name} in the features "
+            f"`{worst.features}`; floor {worst.floor:.0%}).",
         )
 
 
