@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist
 from torch import Tensor
 
 LIMIT = 200  # reals of a label that are looked at, at the most: 20,000 pairs
+ROUNDING = 1e-6  # of features of float32, as a share of their norm
 
 
 def some_of_each(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -42,7 +43,9 @@ def diversity(samples: NDArray[np.float32], labels: NDArray[np.int64], real_spre
 def effective_rank(features: Tensor) -> float:
     """How many directions features [N, d] vary in, from 1 to d: the exponential of the entropy of the shares that the
     singular values of the centred features have in their sum (Roy & Vetterli 2007, definition 1); 0 where none do."""
-    centred = (features - features.mean(0)).double()
+    features = features.double()
+    centred = features - features.mean(0)
     values = torch.linalg.eigvalsh(centred.T @ centred).clamp(min=0).sqrt()
-    shares = values[values > 0] / values.sum()
+    values = values[values > ROUNDING * features.norm()]
+    shares = values / values.sum()
     return float(torch.exp(-(shares * shares.log()).sum())) if len(shares) else 0.0

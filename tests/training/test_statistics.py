@@ -2,11 +2,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from training.statistics import LIMIT, diversity, some_of_each, spread
+from training.statistics import LIMIT, diversity, effective_rank, some_of_each, spread
 
 
 def test_spread_by_hand() -> None:
@@ -51,3 +52,12 @@ def test_without_a_spread_of_reals_there_is_no_diversity() -> None:
     assert math.isnan(diversity(same, labels, spread(same, labels)))
     assert math.isnan(spread(same, np.arange(4)))
     assert math.isnan(diversity(same, labels, math.nan))
+
+
+def test_rank_is_how_many_directions_there_are_and_rounding_is_none() -> None:
+    ends = torch.eye(5)[:3].repeat(2, 1) * torch.tensor([1.0] * 3 + [-1.0] * 3)[:, None]
+    assert effective_rank(ends) == pytest.approx(3)
+    assert effective_rank(ends + 0.1) == pytest.approx(3)
+    same = torch.full((37, 5), 0.1)
+    assert effective_rank(same) == 0
+    assert effective_rank(same * (1 + 1e-8 * torch.arange(37)[:, None])) == 0

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,12 @@ def test_from_the_recipe_to_served_rows(
     assert len({tuple(row.values()) for row in rows}) > 50
     rich = list(csv.DictReader(io.StringIO(answer("text/csv", label="yes").decode())))
     assert {row["rich"] for row in rich} == {"yes"}
+    document = json.loads(answer("application/json"))
+    assert document["columns"] == list(TYPES)
+    written = [["" if value is None else str(value) for value in row] for row in document["samples"]]
+    assert written == [list(row.values()) for row in rows]
+    for column, values in zip(TYPES.values(), zip(*document["samples"], strict=True), strict=True):
+        assert {type(value) for value in values} - {type(None)} == {column}
     refused = http.post("/v1/samples", json={"n": 1, "label": "maybe"})
     assert (refused.status_code // 100, "label" in refused.text) == (4, True)
 

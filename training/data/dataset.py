@@ -82,7 +82,7 @@ class Dataset:
 
     def take(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Samples of these rows, float32 [n, *shape]: images and audio in [-1, 1]."""
-        taken = np.asarray(self.samples[rows], dtype=np.float32)
+        taken = np.require(self.samples[rows], np.float32, "W")  # torch warns of what is mapped and cannot be written
         if self.stored_range is None:
             return taken
         low, high = self.stored_range

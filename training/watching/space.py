@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from service.packing.fidelity import Moments, frechet
+from training.statistics import ROUNDING
 
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
@@ -28,14 +29,17 @@ class Space:
     def __init__(self, reals: Samples, labels: Labels, kinds: int, standardise: bool) -> None:
         """Of reals [M, ...] with labels [M] below `kinds`, 0 for none; `standardise`: numbers have their own units."""
         flat = reals.reshape(len(reals), -1)
-        deviation = flat.std(axis=0) if standardise else np.ones(flat.shape[1], np.float32)
-        self._scale = np.where(deviation > 0, deviation, 1)
+        # In double precision, in which a number that is always the same has no deviation.
+        deviation = flat.std(axis=0, dtype=np.float64) if standardise else np.ones(flat.shape[1])
+        self._scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
         self._kinds = kinds
         count = max(1, min(COMPONENTS, flat.shape[1], len(flat) // ROWS_A_COMPONENT))
-        self._components = PCA(count, random_state=0).fit(flat / self._scale)
+        with np.errstate(invalid="ignore"):  # shares of a variance of 0, which nobody asks for
+            self._components = PCA(count, random_state=0).fit(flat / self._scale)
         self._unit = 1.0
-        total = self._seen(reals).var(axis=0).sum()
-        self._unit = float(np.sqrt(total)) if total > 0 else 1.0
+        spread = math.sqrt(self._seen(reals).var(axis=0, dtype=np.float64).sum())
+        size = float(np.linalg.norm(flat / self._scale)) / math.sqrt(len(flat))
+        self._unit = spread if spread > ROUNDING * size else 1.0
         self._reference = Moments.of(self.of(reals, labels))
 
     def distance(self, samples: Samples, labels: Labels) -> float:

@@ -82,7 +82,8 @@ class Watch:
         told["real_frechet"] = self._space.distance(shown, labels)
         real_score, real_features = self._through(critic, self._reals, self.labels)
         fake_score, fake_features = self._through(critic, fakes.numpy(), self.labels)
-        told["effective_rank"] = statistics.effective_rank(fake_features) / statistics.effective_rank(real_features)
+        fake_rank, real_rank = (statistics.effective_rank(features) for features in (fake_features, real_features))
+        told["effective_rank"] = fake_rank / real_rank if real_rank > 0 else math.nan
         if self._held_out:
             shown_score, _ = self._through(critic, shown, labels)
             told["held_out_score"] = real_score.mean().item()

@@ -33,11 +33,23 @@ def test_numbers_with_units_of_their_own_count_alike() -> None:
     assert moved == pytest.approx([4 / 3] * 3, rel=0.05)
 
 
-def test_reals_that_are_all_the_same_can_be_compared_with() -> None:
-    same, none = np.ones((40, 1, 4, 4), np.float32), np.zeros(40, np.int64)
+def test_a_number_that_never_changes_has_no_unit_of_its_own() -> None:
+    rng, none, distances = np.random.default_rng(0), np.zeros(100, np.int64), []
+    numbers = rng.standard_normal((100, 2)).astype(np.float32)
+    for constant in (0.0, 0.1):  # the mean of which is another number in float32
+        numbers[:, 1] = constant
+        moved = numbers + np.array([0, 0.5], np.float32)
+        distances.append(Space(numbers, none, 0, standardise=True).distance(moved, none))
+    assert distances[1] == pytest.approx(distances[0], rel=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
+def test_reals_that_are_all_the_same_can_be_compared_with(value: float) -> None:
+    same, none = np.full((40, 1, 4, 4), value, np.float32), np.zeros(40, np.int64)
     space = Space(same, none, 0, standardise=False)
-    assert space.distance(same, none) == pytest.approx(0)
-    assert space.distance(same + 1, none) > 0
+    assert space.distance(same, none) == pytest.approx(0, abs=1e-6)
+    assert space.distance(same + 1, none) == pytest.approx(16, rel=1e-3)  # there is no variance to be a unit
 
 
 def test_the_floor_is_what_other_draws_are_like() -> None:

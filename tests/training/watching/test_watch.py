@@ -85,6 +85,13 @@ def test_of_a_handful_of_reals_only_diversity_is_said(tiny: Config, digits: Data
     assert look(tiny, digits.subset(np.arange(40)), None).keys() == {"diversity"}
 
 
+def test_reals_that_are_all_the_same_leave_nothing_to_be_compared_with(tiny: Config, digits: Dataset) -> None:
+    told = look(tiny, digits.subset(np.zeros(128, np.int64)), None)
+    assert math.isnan(told["effective_rank"])
+    assert math.isnan(told["diversity"])
+    assert told["frechet"] > told["frechet_floor"] == pytest.approx(0, abs=1e-6)
+
+
 def test_looking_leaves_chance_weights_and_modes_alone(tiny: Config, digits: Dataset, unseen: Dataset) -> None:
     state = loop.construct(tiny.model_copy(update={"network": "convolutional"}), digits.description, CPU)
     before = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
