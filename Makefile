@@ -25,7 +25,7 @@ demo/bundle/manifest.json: $(VENV)/.installed
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
 test: $(VENV)/.installed
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
 
 test-full: $(VENV)/.installed
 	$(RUN)/python -m pytest

@@ -19,6 +19,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests.digits import write_idx
 from tests.generators import dense_generator
 from tests.server import free_port
 
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
 DEMO_SECONDS = 900  # on a quiet machine with two cores it takes half a minute
+FEW = "--reference-samples 5000"  # of 100,000 or more, which take most of the time
 
 
 def block(containing: str) -> str:
@@ -59,11 +61,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("checkout") / "latentserve"
     left_out = shutil.ignore_patterns(".git", ".venv", "demo", "runs", "bundles", ".*_cache", "__pycache__")
     shutil.copytree(TOP, folder, ignore=left_out)
+    makefile = folder / "Makefile"
+    makefile.write_text(makefile.read_text().replace("export demo/run", f"export demo/run {FEW}"))
     port = free_port()
     log = folder / "demo.log"
     # The environment is this one: -o takes its installation as done.
     make = ["make", "-o", f"{sys.prefix}/.installed", "demo", f"VENV={sys.prefix}", f"PORT={port}"]
-    make.append("TRAIN=--set images=30000")
+    make.append("TRAIN=--set images=10000 --set threads=1")
     with log.open("w") as output:
         process = subprocess.Popen(make, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -125,10 +129,10 @@ def test_curl_what_is_served(demo: Demo):
     assert "latentserve_requests_total" in printed
 
 
-def test_train_your_own(demo: Demo, mnist_folder: Path):
-    script = block("train mnist").replace("MNIST_FOLDER", str(mnist_folder))
+def test_train_your_own(demo: Demo, tmp_path: Path):
+    script = block("train mnist").replace("MNIST_FOLDER", str(write_idx(tmp_path / "mnist")))
     *commands, serve = script.strip().splitlines()
-    commands[0] = commands[0].split("#")[0] + " --set images=1280 --set tick=640 --set snapshot=640"
+    commands[0] = commands[0].split("#")[0] + " --set images=640 --set threads=1"
     commands[1] += " --reference-samples 500"
     demo.run("\n".join(commands))
     with Image.open(demo.folder / "mnist.png") as picture:
@@ -144,13 +148,15 @@ def test_evaluate(demo: Demo):
 def test_bring_an_onnx_file(demo: Demo):
     onnx.save(dense_generator(labels=None), demo.folder / "generator.onnx")
     *commands, serve = block("pack generator.onnx").strip().splitlines()
+    commands[0] += f" {FEW}"
     demo.run("\n".join(commands))
     serve_and_ask(demo, serve)
 
 
 def test_bring_a_module(demo: Demo):
     script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
-    (demo.folder / "bring.py").write_text(script + block("export_bundle"))
+    script += block("export_bundle").replace("latent_dim=64", "latent_dim=64, reference_samples=5000")
+    (demo.folder / "bring.py").write_text(script)
     demo.run(".venv/bin/python bring.py && .venv/bin/latentserve check bundles/mine")
 
 

@@ -47,7 +47,7 @@ def still_empty(url: str, dashboard: dict[str, object]) -> list[str]:
 
 def test_training(rules: list[Path], tmp_path: Path):
     with ExitStack() as running:
-        port = running.enter_context(training(tmp_path / "run", "tick=1000", "images=50000000"))
+        port = running.enter_context(training(tmp_path / "run", "tick=1000", "images=50000000", "threads=1"))
         jobs = {TRAINING_JOB: [port]}
         url = running.enter_context(prometheus(tmp_path / "prometheus", rules, SCRAPE, jobs))
         assert still_empty(url, read("training")) == [], (tmp_path / "run.log").read_text()

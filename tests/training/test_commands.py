@@ -44,8 +44,7 @@ def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) ->
     assert "finished after 1,024 images; nothing left to train" in out
 
 
-@pytest.mark.parametrize("classes", [("",), ("cat", "dog")], ids=["unlabelled", "labelled"])
-@pytest.mark.parametrize("network", ["dense", "convolutional"])
+@pytest.mark.parametrize(("network", "classes"), [("dense", ("",)), ("convolutional", ("cat", "dog"))])
 def test_pictures_in_folders_become_a_bundle(
     latentserve, tiny_file: Path, tmp_path: Path, network: str, classes: tuple[str, ...]
 ) -> None:

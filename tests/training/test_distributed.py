@@ -169,6 +169,7 @@ def test_only_the_first_rank_writes(made: Path) -> None:
     assert not list((made / "plain").glob("*.partial"))
 
 
+@pytest.mark.full
 def test_torchrun_trains_and_one_of_them_tells(tiny_file: Path, alone: Callable[..., Path], tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started([*TORCHRUN, "train", tiny_file, "--set", BUDGET, "--out", out]) as (process,):
@@ -201,6 +202,7 @@ def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path
         wait_for_lines(out, first)
         second.kill()
         _, err = first.communicate(timeout=60)
+        assert not any("images" in told for told in second.communicate())  # the first rank tells, and it alone
     assert first.returncode == 1
     assert re.fullmatch("latentserve: another of the 2 ranks died, or did not answer for 0:10:00: .+", last_line(err))
     assert "Traceback" not in err

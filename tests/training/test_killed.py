@@ -79,6 +79,7 @@ def test_a_save_that_is_under_way_when_the_run_is_asked_to_stop_is_finished(tiny
     while not saving.exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read()
+        time.sleep(0.0005)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err

@@ -32,7 +32,7 @@ def latentserve(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("recipe", list(MIXTURES))
 def test_from_recipe_to_samples(latentserve: Latentserve, recipe: str, tmp_path: Path) -> None:
-    short = [word for field in ("images=2560", "tick=1280", "snapshot=1280") for word in ("--set", field)]
+    short = [word for field in ("images=2560", "tick=1280", "snapshot=2560") for word in ("--set", field)]
     latentserve("train", recipe, *short, "--out", tmp_path / "run")
     assert (tmp_path / "run" / "reals.png").exists()
     assert (tmp_path / "run" / "samples-000002560.png").exists()

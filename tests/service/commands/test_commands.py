@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -256,7 +255,8 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
     (tmp_path / "nonsense.onnx").write_text("nonsense")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis").write_text("x")
-    name = ("--name", "mine", "--out")
+    few = ("--reference-samples", 64)
+    name = (*few, "--name", "mine", "--out")
     assert_refused(run("pack", tmp_path / "nothing.onnx", *name, out), "no such file")
     assert_refused(run("pack", tmp_path / "nonsense.onnx", *name, out), "not an ONNX file")
     assert_refused(run("pack", file, *name, out, "--labels", "a,a,b"), "labels")
@@ -267,7 +267,7 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
     assert_refused(run("pack", file, *name, out, "--kind", "table"), "table")
     assert_refused(run("pack", file, *name, out, "--output", "nothing"), "--output")
     assert_refused(run("pack", file, *name, out, "--real", tmp_path / "nothing"), "no such file or folder")
-    assert_refused(run("pack", file, "--name", "a b", "--out", out), "name")
+    assert_refused(run("pack", file, *few, "--name", "a b", "--out", out), "name")
     assert_refused(run("pack", file, *name, tmp_path / "mine"), "not a bundle")
     assert_refused(run("pack", file, *name, tmp_path / "mine" / "thesis"), "not a folder")
     assert not out.exists()
@@ -276,30 +276,30 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
 # serve
 
 
-def test_serve_refuses_what_cannot_work(bundle: Path, tmp_path: Path) -> None:
+def test_serve_refuses_what_cannot_work(run: Callable[..., Ended], bundle: Path, tmp_path: Path) -> None:
     tampered = Path(shutil.copytree(bundle, tmp_path / "tampered"))
     (tampered / "golden.npz").write_bytes(b"x")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        cases: list[tuple[list[object], dict[str, str], tuple[str, ...]]] = [
-            ([], {}, ("no bundle",)),
-            ([tmp_path / "nowhere"], {}, ("nowhere",)),
-            ([tampered], {}, ("golden.npz",)),
-            ([bundle, bundle], {}, ("toy",)),
-            ([bundle, "--port", 70_000], {}, ("PORT", "70000")),
-            ([bundle, "--port", 0], {}, ("PORT",)),
-            ([bundle, "--port", port], {}, ("--port", str(port))),
-            ([bundle, "--workers", 0], {}, ("WORKERS",)),
-            ([bundle, "--host", "0.0.0.0"], {}, ("LATENTSERVE_ALLOW_OPEN",)),  # noqa: S104
-            ([bundle, "--host", "nowhere"], {}, ("nowhere",)),
-            ([bundle], {"LATENTSERVE_MAX_BATCH": "many"}, ("LATENTSERVE_MAX_BATCH", "many")),
+        cases: list[tuple[list[object], tuple[str, ...]]] = [
+            ([], ("no bundle",)),
+            ([tmp_path / "nowhere"], ("nowhere",)),
+            ([tampered], ("golden.npz",)),
+            ([bundle, bundle], ("toy",)),
+            ([bundle, "--port", 70_000], ("PORT", "70000")),
+            ([bundle, "--port", 0], ("PORT",)),
+            ([bundle, "--port", port], ("--port", str(port))),
+            ([bundle, "--workers", 0], ("WORKERS",)),
+            ([bundle, "--host", "0.0.0.0"], ("LATENTSERVE_ALLOW_OPEN",)),  # noqa: S104
+            ([bundle, "--host", "nowhere"], ("nowhere",)),
         ]
-        with ThreadPoolExecutor(3) as pool:
-            ended = pool.map(lambda case: process("serve", *case[0], **case[1]), cases)
-        for each, (_, _, words) in zip(ended, cases, strict=True):
-            assert_refused(each, *words)
+        for arguments, words in cases:
+            assert_refused(run("serve", *arguments), *words)
+        assert_refused(process("serve", bundle, "--port", port), "--port", str(port))
+    refused = process("serve", bundle, LATENTSERVE_MAX_BATCH="many")
+    assert_refused(refused, "LATENTSERVE_MAX_BATCH", "many")
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA")
