@@ -28,6 +28,7 @@ def called(*words: object) -> str:
 @pytest.fixture(scope="module")
 def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("reports") / "run"
+    run = Path(shutil.copytree(run, tmp_path_factory.mktemp("treated") / "run"))  # others read the journal, too
     Journal(run, 0).write([Action(400, "plateau", "frechet", (3.0,), 2.0, "lr", 1.0, 0.5, applied=True)])
     printed = called(run, "--samples", 200, "--out", out)
     assert "This generator is not good" in printed
