@@ -70,7 +70,7 @@ def one_voice() -> Iterator[None]:
 @click.option(
     "--supervise",
     type=click.Choice(["act", "observe", "off"]),
-    help="Let a supervisor change a run that fails (default), or only write what it would do into journal.jsonl.",
+    help="Let a supervisor change a run that fails, or only write what it would do into journal.jsonl (default).",
 )
 def train(
     recipe: str,
@@ -87,7 +87,7 @@ def train(
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
     goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
     gradient norms, how far samples are from reals, and more; --metrics-port and --tensorboard show the same numbers
-    and change nothing in the run. A run that fails is changed, and the journal.jsonl in its folder says why and how.
+    and change nothing in the run. The journal.jsonl in its folder says what is, or would be, done about a fault.
 
     \b
     Examples:
@@ -96,7 +96,7 @@ def train(
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
-      latentserve train digits --supervise observe --out runs/digits
+      latentserve train digits --supervise act --out runs/digits
       torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:

@@ -185,8 +185,8 @@ def test_torchrun_saves_when_it_is_asked_to_stop_and_resumes(tiny_file: Path, tm
     outs = [tmp_path / name for name in ("whole", "parts")]
     for out in outs:
         for stop in (out.name == "parts", False):
-            words = ["train", tiny_file, "--set", "images=20000", "--set", "snapshot=20000", "--out", out]
-            with started([*TORCHRUN, *words]) as (process,):
+            words = ["train", tiny_file, "--set", "images=20000", "--set", "snapshot=2000", "--supervise", "off"]
+            with started([*TORCHRUN, *words, "--out", out]) as (process,):
                 if stop:
                     wait_for_lines(out, process)
                     process.terminate()
