@@ -14,8 +14,9 @@ from training.run import prepare
 @pytest.fixture(scope="package")
 def run(tiny: Config, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluated") / "run"
-    prepare(folder, tiny)
-    loop.train(tiny, digits, folder)
+    config = tiny.model_copy(update={"supervise": "act"})
+    prepare(folder, config)
+    loop.train(config, digits, folder)
     return folder
 
 
