@@ -44,7 +44,7 @@ class Steering:
         """Let the supervisor see a line, and return what was changed for it; the configuration is the loop's to change.
 
         A rollback goes to the best networks so far, with optimisers that know nothing of before, and another random
-        stream; the images seen, and with them every schedule, go on.
+        stream; a new critic begins in one, too. The images seen, and with them every schedule, go on.
         """
         if self._supervisor is None:
             return []

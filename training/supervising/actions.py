@@ -19,7 +19,8 @@ class Changes:
 
     Attributes:
         lr, critic_lr: factors of the step sizes of generator and critic.
-        gamma: factor of the weight of R1 + R2; of the default one where the configuration has none. None: as it is.
+        gamma: factor of the weight of R1 + R2.
+        penalised: whether R1 + R2 came with their default weight, where the configuration has none.
         clip: largest norm of a player's gradient; None: the configuration's.
         n_critic: steps of the critic to one of the generator; None: the configuration's.
         loss: the game; None: the configuration's.
@@ -31,7 +32,8 @@ class Changes:
 
     lr: float = 1.0
     critic_lr: float = 1.0
-    gamma: float | None = None
+    gamma: float = 1.0
+    penalised: bool = False
     clip: float | None = None
     n_critic: int | None = None
     loss: str | None = None
@@ -52,12 +54,11 @@ class Changes:
         if self == Changes(stream=self.stream, stopped=self.stopped, count=self.count):
             return config
         critic = config.critic_optimisation.lr
-        gamma = config.gamma if config.penalised or self.gamma is None else PENALISED
         return config.model_copy(
             update={
                 "lr": _times(self.lr, config.lr),
                 "critic": config.critic.model_copy(update={"lr": _times(self.critic_lr, critic)}),
-                "gamma": _times(1.0 if self.gamma is None else self.gamma, gamma),
+                "gamma": _times(self.gamma, PENALISED if self.penalised else config.gamma),
                 "clip": self.clip or config.clip,
                 "n_critic": self.n_critic or config.n_critic,
                 "loss": self.loss or config.loss,

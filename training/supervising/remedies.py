@@ -57,10 +57,9 @@ def change(
             before = getattr(changes, name)
             return before, before * factor, replace(changes, **{name: before * factor})
         case "gamma" if _may_be_penalised(config):
-            # Where there are no penalties, they come with their default weight.
-            before = (1.0 if config.penalised else 0.0) if changes.gamma is None else changes.gamma
-            after = before * factor or 1.0
-            return before, after, replace(changes, gamma=after)
+            if not (config.penalised or changes.penalised):
+                return 0.0, 1.0, replace(changes, penalised=True)
+            return changes.gamma, changes.gamma * factor, replace(changes, gamma=changes.gamma * factor)
         case "clip" if best is not None:
             norms = [best[norm] for norm in NORMS if norm in best]
             if norms and max(norms) > 0:
