@@ -7,7 +7,7 @@ from training.supervising.reading import Line, Reading, above
 WORSE = 1.5  # times the best, for PATIENCE lines on end (own)
 SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)
 BETTER = 0.98  # of the best, to count as better
-FAR = 3.0  # floors from the reals: a plateau nearer to them is an end, no failure
+FAR = 3.0  # floors from the reals: nearer to them a plateau is an end, no failure (own)
 LINES = 40  # without anything better
 
 

@@ -6,6 +6,8 @@ from tests.training.supervising.lines import line, run
 from training.config import Config
 from training.supervising import FAULTS, replay
 
+FAR = {"frechet_floor": 0.04, "real_frechet": 0.05}  # samples that are several floors from the reals
+
 FAILING = {
     "non-finite values": {"nonfinite_steps": 1},
     "divergence": {"critic_loss": -150.0},
@@ -14,7 +16,7 @@ FAILING = {
     "worse quality": {"frechet": 0.4},
     "vanishing gradients": {"generator_gradient_norm": 1e-4, "fake_accuracy": 1.0},
     "overpowering critic": {"critic_loss": 0.01, "real_accuracy": 1.0, "fake_accuracy": 1.0},
-    "overfitting critic": {"held_out_gap": 0.7},
+    "overfitting critic": {"held_out_gap": 0.7} | FAR,
     "stall": {"images_per_second": 100.0},
 }
 PATIENCE = {"divergence": 1, "non-finite values": 1, "mode collapse": 2, "vanishing gradients": 2, "worse quality": 3}
@@ -46,6 +48,11 @@ def test_what_lasts_is_called_by_its_name_and_what_passes_is_not(tiny: Config, f
 
 def test_every_fault_that_can_be_found_has_been_looked_for() -> None:
     assert set(FAULTS) == FAILING.keys() | {"plateau", "mismatched data"}
+
+
+def test_a_critic_may_overfit_where_samples_are_as_good_as_they_get(tiny: Config) -> None:
+    assert found(long(tiny), run(8, 30, held_out_gap=0.9)) == []
+    assert found(long(tiny), run(8, 30, held_out_gap=0.9, frechet=None, frechet_floor=None)) == ["overfitting critic"]
 
 
 def test_gradients_that_are_gone_need_no_sure_critic(tiny: Config) -> None:

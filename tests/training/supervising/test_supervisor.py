@@ -23,6 +23,9 @@ def saw(config: Config, lines: list[dict[str, Any]]) -> Supervisor:
     return supervisor
 
 
+OVERFITS = {"held_out_gap": 0.9, "frechet_floor": 0.04, "real_frechet": 0.05}  # and samples are far from the reals
+
+
 def test_an_action_says_why_and_what(tiny: Config) -> None:
     actions = replay(long(tiny), "image", run(8, 1, critic_loss=150.0))
     assert [action.action for action in actions] == ["rollback", "lr", "critic_lr", "clip"]
@@ -52,7 +55,7 @@ def test_changes_add_up_and_become_a_configuration(tiny: Config) -> None:
 
 
 def test_after_a_change_lines_count_for_nothing_until_statistics_had_time(tiny: Config) -> None:
-    lines = run(8, 12, held_out_gap=0.8)
+    lines = run(8, 12, **OVERFITS)
     images = sorted({action.images for action in replay(long(tiny), "image", lines)})
     assert images[0] == 1200
     assert images[1] == 1200 + 100 * (COOL_DOWN + 4)
@@ -61,15 +64,15 @@ def test_after_a_change_lines_count_for_nothing_until_statistics_had_time(tiny: 
 def test_between_the_thresholds_nothing_is_forgotten(tiny: Config) -> None:
     config = long(tiny)
     gaps = [0.6, 0.6, 0.4, 0.6, 0.6]  # 0.4 is neither bad nor clear
-    assert replay(config, "image", [line(at, held_out_gap=gap) for at, gap in enumerate(gaps)])
+    assert replay(config, "image", [line(at, **OVERFITS | {"held_out_gap": gap}) for at, gap in enumerate(gaps)])
     gaps[2] = 0.2
-    assert not replay(config, "image", [line(at, held_out_gap=gap) for at, gap in enumerate(gaps)])
+    assert not replay(config, "image", [line(at, **OVERFITS | {"held_out_gap": gap}) for at, gap in enumerate(gaps)])
 
 
 def test_the_budget_ends_in_the_best_state(tiny: Config) -> None:
     lines = []
     for _ in range(20):  # one failure after another, each of which could be treated alone
-        for fields in ({"critic_loss": 150.0}, {"held_out_gap": 0.9}, {"frechet": 3.0}, {"nonfinite_steps": 30}):
+        for fields in ({"critic_loss": 150.0}, OVERFITS, {"frechet": 3.0}, {"nonfinite_steps": 30}):
             lines += [line(len(lines) + at, **fields) for at in range(8)]
     actions = replay(long(tiny), "image", run(8, 0) + [one | {"images": one["images"] + 800} for one in lines])
     assert len({action.images for action in actions if action.applied and action.action != "skip"}) <= BUDGET
@@ -104,14 +107,14 @@ def test_a_critic_that_may_not_be_penalised_is_not(tiny: Config) -> None:
 
 
 def test_observing_says_the_same_and_changes_nothing(tiny: Config) -> None:
-    lines = run(8, 3, critic_loss=150.0) + run(8, 20, held_out_gap=0.9)
+    lines = run(8, 3, critic_loss=150.0) + run(8, 20, **OVERFITS)
     acts, observes = (replay(long(tiny, supervise=mode), "image", lines) for mode in ("act", "observe"))
     assert acts == [type(one)(**vars(one) | {"applied": one.action != "tell"}) for one in observes]
     assert not any(action.applied for action in observes)
 
 
 def test_two_failures_at_once_are_treated_one_after_the_other(tiny: Config) -> None:
-    lines = run(8, 3, frechet=3.0, held_out_gap=0.9) + [line(11 + at, held_out_gap=0.9) for at in range(9)]
+    lines = run(8, 3, **OVERFITS | {"frechet": 3.0}) + [line(11 + at, **OVERFITS) for at in range(9)]
     actions = replay(long(tiny), "image", lines)
     faults = list(dict.fromkeys((action.images, action.fault) for action in actions))
     assert [fault for _, fault in faults[:2]] == ["worse quality", "overfitting critic"]
