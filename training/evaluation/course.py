@@ -48,16 +48,18 @@ def course(subject: Subject) -> Iterator[str]:
         yield f"<p>Its journal, one line a change:</p><table><tr>{head}</tr>{lines}</table>"
     lines_of_stats, _ = curves(subject)
     if lines_of_stats:
+        marks = found.changes
+        dotted = " Dotted lines: the supervisor changed the training." if marks else ""
         yield (
-            "<p>Once a tick, against images seen. The distance is of other features than the numbers above, cheap ones "
-            "that are the same all run long; the supervisor goes back to where it was least.</p>"
+            f"<p>Once a tick, against images seen.{dotted} The distance is of other features than the numbers above, "
+            "cheap ones that are the same all run long; the supervisor goes back to where it was least.</p>"
         )
         yield pictures.figure(
             [
-                pictures.curve(lines_of_stats, ("critic_loss", "generator_loss"), "losses"),
-                pictures.curve(lines_of_stats, ("real_accuracy", "fake_accuracy"), "critic right on"),
-                pictures.curve(lines_of_stats, ("diversity",), "diversity (1: as real data)"),
-                pictures.curve(lines_of_stats, ("frechet", "frechet_floor"), "distance from real data"),
+                pictures.curve(lines_of_stats, ("critic_loss", "generator_loss"), "losses", marks),
+                pictures.curve(lines_of_stats, ("real_accuracy", "fake_accuracy"), "critic right on", marks),
+                pictures.curve(lines_of_stats, ("diversity",), "diversity (1: as real data)", marks),
+                pictures.curve(lines_of_stats, ("frechet", "frechet_floor"), "distance from real data", marks),
             ],
             2,
         )

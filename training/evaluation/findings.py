@@ -37,6 +37,22 @@ _GAP, _HOLE = 0.1, 0.01
 # Total variation between columns or pairs, beyond the floor.
 _OTHER, _DIFFERENT = 0.3, 0.08
 
+# The same for a reader.
+RULES = (
+    f"Samples of a class lie less than {HEALTHY:.0%} as far apart as real ones do (serious: {COLLAPSED:.0%}).",
+    f"More than {_HOLE:.0%} of real samples, beyond the floor and beyond chance, have no generated one anywhere near "
+    f"(serious: {_GAP:.0%}).",
+    f"A class is made less than {_RARITY[1][1]:.0%} as often as it should be (serious: {_RARITY[0][1]:.0%}), or fewer "
+    f"than {_MINOR:.0%} as many of its samples are recognised as of real ones (serious: {_SERIOUS:.0%}).",
+    f"The Fréchet distance beyond its floor is more than {_OFF:.0%} (serious: {_FAR:.0%}) of that of a generator which "
+    "only makes the average sample.",
+    f"Precision or recall is below {_MINOR:.0%} of its floor (serious: {_SERIOUS:.0%}).",
+    f"Memorisation is surely above {_CLOSE}, and there are five times as many copies as among real samples by chance "
+    f"(serious: above {_COPIED}, or half of the samples).",
+    f"A classifier learns less than {_WORSE:.0%} of what it learns from as many real samples (serious: {_USELESS:.0%}).",
+    f"In tables, more than {_DIFFERENT:.0%} of a column's values differ beyond the floor (serious: {_OTHER:.0%}).",
+)
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -99,7 +115,7 @@ def _of_holes(evaluation: Evaluation) -> Finding | None:
     worst: Finding | None = None
     most = _HOLE
     for holes in (each for each in evaluation.statistics if each.name == "holes"):
-        interval, floor = holes.measured.interval(), holes.floor or 0.0
+        interval, floor = holes.interval, holes.floor or 0.0
         low = (interval[0] if interval is not None else holes.value) - floor
         if low > most and _falls_short(found[f"precision_{holes.features}"]) != "serious":
             most = low
@@ -193,7 +209,7 @@ def _falls_short(statistic: Statistic) -> Severity | None:
 
 def _of_copies(memorisation: Statistic, copies: Statistic) -> Iterator[Finding]:
     floor = max(copies.floor or 0.0, 0.01)
-    interval = memorisation.measured.interval()
+    interval = memorisation.interval
     nearer = interval[0] if interval is not None else memorisation.value
     if nearer > _CLOSE and copies.value > 5 * floor:
         yield Finding(

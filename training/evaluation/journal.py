@@ -60,6 +60,11 @@ class Supervision:
         """Each thing that was found: when, by what sign, and what was done about it."""
         return [_event(each) for each in _findings(self.actions or [])]
 
+    @property
+    def changes(self) -> list[int]:
+        """Images at which it changed the run."""
+        return list(dict.fromkeys(action.images for action in self.actions or [] if _changes(action)))
+
     def to_json(self) -> list[dict[str, Any]] | None:
         """What report.json says: None where nobody watched, or nothing is known."""
         if self.actions is None or (self.mode == "off" and not self.actions):

@@ -9,6 +9,7 @@ from training.evaluation import course, pictures
 from training.evaluation.classes import ClassRow
 from training.evaluation.compare import Difference, summary
 from training.evaluation.evaluate import Evaluation, Standard
+from training.evaluation.findings import RULES
 from training.evaluation.look import by_class, look
 from training.evaluation.meanings import MEANINGS
 from training.evaluation.statistic import Statistic
@@ -17,10 +18,15 @@ from training.evaluation.verdict import judge
 _MOST_ROWS = 30  # of a table of actions, columns or pairs
 
 _HOW_TO_READ = (
-    "<p>Each number stands beside its <b>floor</b>: the same number of held-out real samples, as many, in place of the "
-    "generated ones. A generator cannot be expected to do better than that. The interval holds the number in 95 % of "
+    "<p>Each number stands beside its <b>floor</b>: what held-out real samples get, as many, in place of the generated "
+    "ones. A generator cannot be expected to do better than that. The interval holds the number in 95 % of "
     "cases, were the evaluation done again with other samples. Numbers of different feature spaces, sample counts or "
     "programs cannot be compared with each other.</p>"
+)
+
+_HOW_IT_IS_JUDGED = (
+    "<h2>How it is judged</h2><p>A generator is called good where none of these holds, usable where some do, and not "
+    "good where one does seriously:</p><ul>" + "".join(f"<li>{escape(rule)}</li>" for rule in RULES) + "</ul>"
 )
 
 
@@ -39,6 +45,7 @@ def page_of_one(evaluation: Evaluation, standard: Standard) -> str:
             *_classes(evaluation),
             *_columns(evaluation),
             *course.course(evaluation.subject),
+            _HOW_IT_IS_JUDGED,
         ],
     )
 
@@ -69,6 +76,7 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
         _HOW_TO_READ,
         *(_about(each, standard) for each in both),
         *(part for each in both for part in course.course(each.subject)),
+        _HOW_IT_IS_JUDGED,
     ]
     return _page(f"{names[0]} beside {names[1]}", lines)
 
@@ -133,13 +141,13 @@ def _table(statistics: Sequence[Statistic]) -> str:
     lines = "".join(
         f"<tr><td>{escape(meaning.title)}</td>"
         f"<td class='number'>{_short(each.value)}</td><td class='number'>{_short(each.floor)}</td>"
-        f"<td class='number'>{_interval(each.measured.interval())}</td><td>{meaning.better}</td>"
+        f"<td class='number'>{_interval(each.interval)}</td><td>{meaning.better}</td>"
         f"<td class='meaning'>{escape(meaning.sentence)}</td></tr>"
         for each in statistics
         for meaning in [MEANINGS[each.name]]
     )
-    head = "<tr><th></th><th class='number'>value</th><th class='number'>floor</th><th class='number'>interval</th>"
-    return f"<table>{head}<th>better</th><th>what it says</th></tr>{lines}</table>"
+    head = "".join(f"<th class='number'>{word}</th>" for word in ("value", "real data (floor)", "interval"))
+    return f"<table><tr><th></th>{head}<th>better</th><th>what it says</th></tr>{lines}</table>"
 
 
 def _differences(differences: Sequence[Difference], names: Sequence[str]) -> str:

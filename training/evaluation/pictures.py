@@ -131,10 +131,12 @@ def waveform(samples: Samples, title: str) -> Any:
     return draw
 
 
-def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str) -> Any:
-    """A plot of some fields of stats.jsonl over images seen."""
+def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str, marks: Sequence[int] = ()) -> Any:
+    """A plot of some fields of stats.jsonl over images seen, with dotted lines at the `marks`."""
 
     def draw(axis: "Axes") -> None:
+        for mark in marks:
+            axis.axvline(mark, color="#c33", linestyle=":", linewidth=1)
         for name in names:
             known = [(line["images"], line[name]) for line in lines if name in line and "images" in line]
             if known:

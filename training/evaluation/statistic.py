@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from training.evaluation.meanings import MEANINGS
 from training.evaluation.resampling import Measured
 
 
@@ -36,12 +37,21 @@ class Statistic:
     def value(self) -> float:
         return self.measured.value
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Of 95 %, as far as the number can be; None where nothing was resampled."""
+        interval = self.measured.interval()
+        if interval is None:
+            return None
+        least, most = MEANINGS[self.name].bounds
+        return max(least, interval[0]), min(most, interval[1])
+
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
         return {
             "value": self.value,
             "floor": self.floor,
-            "interval": self.measured.interval(),
+            "interval": self.interval,
             "n": self.n,
             "features": self.features,
             "split": self.split,

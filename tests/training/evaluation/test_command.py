@@ -49,12 +49,14 @@ def test_every_statistic_says_what_it_stands_beside(report: Path) -> None:
         "frechet", "kernel", "precision", "recall", "density", "coverage", "holes", "mahalanobis", "sliced_wasserstein"
     }  # fmt: skip
     assert {"memorisation", "copies", "class_balance", "tstr", "trts", "frechet_random"} <= set(statistics)
-    for each in statistics.values():
+    for key, each in statistics.items():
         assert each["n"] == 200
         assert each["split"] == "train; floor: test"
         assert each["floor"] is not None
         low, high = each["interval"]
         assert low <= each["value"] <= high
+        assert low >= 0 or key.startswith("kernel")
+        assert high <= 1 or not key.startswith(("precision", "recall", "coverage", "holes", "copies", "t", "class_"))
         assert each["features"] is None or each["features"] in told["features"]
     assert statistics["tstr"]["value"] < statistics["tstr"]["floor"]
     assert statistics["frechet_classifier"]["value"] > 3 * statistics["frechet_classifier"]["floor"]
@@ -94,8 +96,10 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Path) -> None:
         "This generator is not good",
         "found something wrong once (plateau)",
         "from 1 to 0.5",
-        "floor",
+        "real data (floor)",
         "Class by class",
+        "Dotted lines: the supervisor changed the training.",
+        "A generator is called good where none of these holds",
     ):
         assert words in text
     for words in ("This generator is not good", "What is wrong", "At 400 images: plateau"):

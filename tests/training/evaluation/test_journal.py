@@ -56,6 +56,7 @@ def test_what_was_done_is_told_once_a_fault_with_when_why_and_from_what_to_what(
         "At 25,600 images: mode collapse (diversity 0.125; limit 0.2). It returned the training from 25,600 images to "
         "its beginning, and ended the training early.",
     ]
+    assert found.changes == [12_800, 25_600]
     assert found.to_json()[2]["action"] == "lr"
 
 
@@ -63,6 +64,7 @@ def test_what_an_observer_would_have_done(subject: Subject) -> None:
     Journal(subject.path, 0).write([action(640, "mode collapse", "n_critic", 5, 1, applied=False)])
     found = supervision(subject)
     assert "changed nothing, as it was there to observe; it would have acted once" in found.sentence
+    assert found.changes == []
     assert found.events[0].endswith("It would have lowered the critic's steps for each of the generator's from 5 to 1.")
 
 
