@@ -49,7 +49,7 @@ RULES = (
     f"Precision or recall is below {_MINOR:.0%} of its floor (serious: {_SERIOUS:.0%}).",
     f"Memorisation is surely above {_CLOSE}, and there are five times as many copies as among real samples by chance "
     f"(serious: above {_COPIED}, or half of the samples).",
-    f"A classifier learns less than {_WORSE:.0%} of what it learns from as many real samples (serious: {_USELESS:.0%}).",
+    f"A classifier learns less than {_WORSE:.0%} of what as many real samples teach it (serious: {_USELESS:.0%}).",
     f"In tables, more than {_DIFFERENT:.0%} of a column's values differ beyond the floor (serious: {_OTHER:.0%}).",
 )
 
