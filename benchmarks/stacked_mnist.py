@@ -5,7 +5,8 @@
 By the usual protocol (Metz et al. 2017; Srivastava et al. 2017; Lin et al. 2018, section 4.2): a classifier of MNIST
 names the digit in each channel of 26,000 samples; counted are the different triples, and the divergence of their shares
 from equal ones. Beside it stands how sure the classifier is, without which any three blots would count for a triple.
-`--rows recipe residual` trains the recipe and the same with residual networks.
+`--rows bf16` trains the recipe in bfloat16, in 0.6 of the time where the processor has that; `residual` with residual
+networks.
 Samples are the averaged generator's, of seed 20000 + the run's. Goes on where it was stopped, the runs in --runs and
 what is written down already included. Writes DIR.json as it goes on, and DIR.md.
 """
@@ -41,7 +42,7 @@ MODES = 1_000
 SURE = 0.9
 SAMPLE_SEED = 20_000  # added to a run's seed
 JUDGE_EPOCHS = 4
-ROWS = {"recipe": (), "residual": ("network=residual",)}
+ROWS = {"recipe": (), "bf16": ("precision=bf16",), "residual": ("network=residual",)}
 BATCH = 500
 
 

@@ -10,7 +10,11 @@ Record = dict[str, Any]
 MARKS = (500_000, 1_000_000, 2_000_000, 3_000_000)  # images after which a run is measured
 AIM = {"modes": 950, "kl": 0.5, "sure": 0.9}  # at 3,000,000 images at the latest
 
-NAMES = {"recipe": "recipe `stacked-mnist`", "residual": "the same, residual networks"}
+NAMES = {
+    "recipe": "recipe `stacked-mnist`",
+    "bf16": "recipe `stacked-mnist` in bfloat16",
+    "residual": "recipe `stacked-mnist`, residual networks",
+}
 
 FLOOR = 0.0193  # divergence that 26,000 draws from equal shares have of themselves; (1000 - 1) / (2 * 26000)
 
@@ -61,12 +65,11 @@ def report(results: Record) -> str:
         "Published runs took larger networks, and others' classifiers; ours has two cores and a tenth or less of their "
         "arithmetic, so a row of ours beside one of theirs compares budgets as well as methods.",
     ]
-    of_recipe = [run for run in results["runs"] if run["row"] == "recipe"]
-    if of_recipe:
-        last = max(of_recipe, key=lambda run: run["images"])
+    for row in dict.fromkeys(run["row"] for run in results["runs"]):
+        last = max((run for run in results["runs"] if run["row"] == row), key=lambda run: run["images"])
         out = missed(last)
         verdict = f"missed {', '.join(out)}" if out else "all aims are met"
-        lines += ["", f"After {last['images']:,} images: {verdict}."]
+        lines += ["", f"{NAMES[row][0].upper()}{NAMES[row][1:]}, after {last['images']:,} images: {verdict}."]
     return "\n".join(lines) + "\n"
 
 
