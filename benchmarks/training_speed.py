@@ -39,7 +39,8 @@ from training.watching import Watch
 
 Record = dict[str, Any]
 
-RECIPES = ("digits", "mnist", "ring")
+# Images that each loop sees: a whole run, or where that is long as many as lie between two snapshots.
+RECIPES = {"digits": 300_000, "mnist": 50_000, "ring": 320_000}
 TURN = 0.5  # seconds that each loop runs before it is the other's turn, about
 WARM = 20  # steps of each before the first turn
 
@@ -175,15 +176,15 @@ def stopwatch() -> Iterator[list[float]]:
         yield spent
 
 
-def measure(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int | None) -> Record:
-    """Both loops, over as many images as lie between two snapshots unless `images` says otherwise."""
+def measure(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int) -> Record:
+    """Both loops, over so many images."""
     config = load_config(recipe, (*overrides, "supervise='act'"))
     needs_data = recipe == "mnist"
     folder = data if needs_data else None
     dataset = random_mnist() if needs_data and data is None else load(config.data, folder)
     held_out = None if needs_data and data is None else load(config.data, folder, "test")
     torch.set_num_threads(config.threads)
-    turns = Turns(Bare(config, dataset), steps=-(-(images or config.snapshot) // config.batch))
+    turns = Turns(Bare(config, dataset), steps=-(-images // config.batch))
     with tempfile.TemporaryDirectory() as run, stopwatch() as spent:
         train(config, dataset, Path(run), turns, held_out=held_out)
     # The last turn may be a few steps only, and neither a snapshot nor a tick lies in most of the others.
@@ -244,15 +245,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
     parser.add_argument("--data", type=Path, help="folder of MNIST")
-    parser.add_argument("--recipes", choices=RECIPES, nargs="+", default=list(RECIPES))
+    parser.add_argument("--recipes", choices=tuple(RECIPES), nargs="+", default=list(RECIPES))
     parser.add_argument("--threads", type=int, help="instead of the recipe's")
-    parser.add_argument("--images", type=int, help="of each loop, instead of those between two snapshots")
+    parser.add_argument("--images", type=int, help="of each loop, instead of the usual")
     arguments = parser.parse_args()
 
     overrides = () if arguments.threads is None else (f"threads={arguments.threads}",)
     results: Record = {"machine": describe_machine(), "torch": torch.__version__, "records": []}
     for recipe in arguments.recipes:
-        record = measure(recipe, arguments.data, overrides, arguments.images)
+        record = measure(recipe, arguments.data, overrides, arguments.images or RECIPES[recipe])
         results["records"].append(record | {"threads": load_config(recipe, overrides).threads})
         print(json.dumps({name: value for name, value in record.items() if name != "turn_ratios"}), flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)

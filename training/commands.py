@@ -70,7 +70,7 @@ def one_voice() -> Iterator[None]:
 @click.option(
     "--supervise",
     type=click.Choice(["act", "observe", "off"]),
-    help="Let a supervisor change a run that fails, or only write what it would do into journal.jsonl (default).",
+    help="Let a supervisor change a run that fails (default), or only write what it would do into journal.jsonl.",
 )
 def train(
     recipe: str,
@@ -96,7 +96,7 @@ def train(
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
-      latentserve train digits --supervise act --out runs/digits
+      latentserve train digits --supervise observe --out runs/digits
       torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:

@@ -129,7 +129,7 @@ class Config(BaseModel):
     tick: PositiveInt = Field(description="Images between two lines of stats.jsonl.")
     snapshot: PositiveInt = Field(description="Images between two checkpoints, each with a sample grid.")
     supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = Field(
-        default="observe",
+        default="act",
         description="Whether a failing run is changed, or its journal only says what would be.",
     )
     seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(default=0, description="Seed of weights, latents and order.")
