@@ -63,7 +63,7 @@ def test_runs_are_measured_at_their_marks_and_go_on_where_they_stopped(
     assert len(results["judge"]["sha256"]) == 64
     text = out.with_suffix(".md").read_text()
     assert text.count("recipe `stacked-mnist`, seed 0") == 3
-    assert "After 512 images: missed modes" in text
+    assert "after 512 images: missed modes" in text
     results["runs"].pop()
     out.with_suffix(".json").write_text(json.dumps(results))
     stacked_mnist.main()
