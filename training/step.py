@@ -151,7 +151,7 @@ class Game:
         return Cost(total, told)
 
     def _generator_cost(self, part: Part) -> Cost:
-        fake = part.fake
+        fake, part.fake = part.fake, None  # its graph is not to outlive this turn
         if fake is None:
             with self.precision():
                 fake = self.generator(part.z, part.label)
