@@ -39,6 +39,7 @@ _OTHER, _DIFFERENT = 0.3, 0.08
 
 # The same for a reader.
 RULES = (
+    "Some samples hold what is not a number, or all are one and the same (serious).",
     f"Samples of a class lie less than {HEALTHY:.0%} as far apart as real ones do (serious: {COLLAPSED:.0%}).",
     f"More than {_HOLE:.0%} of real samples, beyond the floor and beyond chance, have no generated one anywhere near "
     f"(serious: {_GAP:.0%}).",
@@ -46,7 +47,8 @@ RULES = (
     f"than {_MINOR:.0%} as many of its samples are recognised as of real ones (serious: {_SERIOUS:.0%}).",
     f"The Fréchet distance beyond its floor is more than {_OFF:.0%} (serious: {_FAR:.0%}) of that of a generator which "
     "only makes the average sample.",
-    f"Precision or recall is below {_MINOR:.0%} of its floor (serious: {_SERIOUS:.0%}).",
+    f"Precision, recall, or coverage where precision is fine, is below {_MINOR:.0%} of its floor "
+    f"(serious: {_SERIOUS:.0%}).",
     f"Memorisation is surely above {_CLOSE}, and there are five times as many copies as among real samples by chance "
     f"(serious: above {_COPIED}, or half of the samples).",
     f"A classifier learns less than {_WORSE:.0%} of what as many real samples teach it (serious: {_USELESS:.0%}).",
