@@ -35,7 +35,7 @@ class Part:
         place: float32 [n] in [0, 1], of the gradient penalty's samples between fakes and reals; only where it is used.
         noise: float32 [n, *shape] on reals, and on fakes, that the critic sees; only where there is any.
         altered: what is done to reals, and to fakes, before the critic sees them; only where there is augmentation.
-        fake: the generator's for z, kept from the critic's turn.
+        fake: the generator's for z, from the critic's turn to the generator's.
     """
 
     real: Tensor

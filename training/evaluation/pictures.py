@@ -131,7 +131,7 @@ def waveform(samples: Samples, title: str) -> Any:
     return draw
 
 
-def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str, marks: Sequence[int] = ()) -> Any:
+def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str, marks: Sequence[int]) -> Any:
     """A plot of some fields of stats.jsonl over images seen, with dotted lines at the `marks`."""
 
     def draw(axis: "Axes") -> None:
