@@ -23,7 +23,7 @@ PUBLISHED = {
 }
 AIMS = {"adult": "at least 0.63", "mnist28": "at least 0.88, or 0.97 of our own real row"}
 SCORES = {"adult": "F1 of >50K", "mnist28": "accuracy"}
-NAMES = {"adult": "recipe `adult`", "mnist28": "recipe `mnist` (image network)"}
+NAMES = {"adult": "recipe `adult`", "mnist28": "recipe `mnist` in bfloat16 (image network)"}
 AGREES = 0.01  # how far our real row may be from the published one for other rows to be compared
 
 

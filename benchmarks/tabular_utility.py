@@ -5,11 +5,11 @@
 
 Classifiers are trained on as many generated rows as there are training rows, and tested on rows that no generator saw:
 of `adult` the last 10,000 of the order of seed 0, of `mnist28` MNIST's test images. The recipe is trained on the
-training rows alone, once for each of three seeds, and judged at the end of its budget: no checkpoint is chosen. `real`
-are the training rows themselves; beside them stand columns drawn one by one (independent), and anything (uniform).
-Latents and labels of seed s are the server's own of seed 20000 + s, classifiers have the seed s. Runs are kept under
---runs and go on where they stopped; what is written down already is not done again. Writes DIR.json as it goes on, and
-DIR.md.
+training rows alone, once for each of three seeds, and judged at the end of its budget: no checkpoint is chosen.
+`mnist` is trained in bfloat16, in 0.65 of the time where the processor has that. `real` are the training rows
+themselves; beside them stand columns drawn one by one (independent), and anything (uniform). Latents and labels of seed
+s are the server's own of seed 20000 + s, classifiers have the seed s. Runs are kept under --runs and go on where they
+stopped; what is written down already is not done again. Writes DIR.json as it goes on, and DIR.md.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Record = dict[str, Any]
 
 SEEDS = (0, 1, 2)
 SAMPLE_SEED = 20_000  # added to a run's seed
-RECIPES = {"adult": "adult", "mnist28": "mnist"}
+RECIPES = {"adult": ("adult", ()), "mnist28": ("mnist", ("precision=bf16",))}
 ROWS = ("real", "independent", "uniform", "recipe")
 BATCH = 500
 
@@ -88,8 +88,8 @@ def main() -> None:
     path = arguments.out.with_suffix(".json")
     results: Record = json.loads(path.read_text()) if path.exists() else {"machine": describe_machine(), "runs": []}
     results["versions"] = {"torch": torch.__version__, "scikit-learn": sklearn.__version__}
-    recipe = RECIPES[arguments.problem]
-    results.setdefault("recipes", {})[arguments.problem] = load_config(recipe).model_dump(mode="json")
+    recipe, changed = RECIPES[arguments.problem]
+    results.setdefault("recipes", {})[arguments.problem] = load_config(recipe, changed).model_dump(mode="json")
     problem = PROBLEMS[arguments.problem](arguments.data)
     for row in arguments.rows:
         for seed in SEEDS:
@@ -98,7 +98,7 @@ def main() -> None:
                 continue
             took: Record = {}
             if row == "recipe":
-                config = load_config(recipe, (f"seed={seed}",))
+                config = load_config(recipe, (*changed, f"seed={seed}"))
                 values, took = trained(problem, config, arguments.runs / f"{arguments.problem}-{seed}")
             else:
                 values = BESIDE[row](problem, seed)

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from service.bundle import Column, Latent, Lineage, Manifest
@@ -25,12 +26,14 @@ from service.packing.real import keep_real
 from training import checkpoint, networks
 from training.data import AT_HAND, Description, load
 from training.errors import DataError, ExportError
+from training.report import read_lines
 from training.run import CHECKPOINT, open_run
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
 REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
+LOOK = ("diversity", "frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet")  # of a line of statistics
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
 
 log = logging.getLogger(__name__)
@@ -89,8 +92,17 @@ def export_run(
             images_seen=header["images_seen"],
             pretrained_sha256=header.get("pretrained") or None,
             code_revision=code_revision(),
+            evaluation=last_look(run, header["images_seen"]),
         ),
     )
+
+
+def last_look(run: Path, images_seen: int) -> dict[str, JsonValue] | None:
+    """What the run's statistics say of samples of the averaged generator, last before it was saved; None: nothing."""
+    lines = [line for line in read_lines(run / "stats.jsonl") if line["images"] <= images_seen and "frechet" in line]
+    if not lines:
+        return None
+    return {"images": lines[-1]["images"]} | {name: lines[-1][name] for name in LOOK if name in lines[-1]}
 
 
 def export_bundle(

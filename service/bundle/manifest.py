@@ -148,7 +148,11 @@ class OnnxSpec(_Part):
 
 
 class Lineage(_Part):
-    """Where the generator comes from. Unknown parts are null."""
+    """Where the generator comes from. Unknown parts are null.
+
+    `evaluation`: of a run's bundle, what training saw last of its samples (`images` seen by then, and fields of
+    stats.jsonl); of an optimised variant, what that cost.
+    """
 
     dataset: str | None = None
     dataset_sha256: Sha256 | None = None

@@ -18,7 +18,7 @@ from training import checkpoint, loop, networks
 from training.config import Config, write_config
 from training.data import Dataset, load
 from training.errors import DataError, ExportError, RunError
-from training.export import export_bundle, export_run
+from training.export import export_bundle, export_run, last_look
 
 SAMPLES = 600  # of a reference
 
@@ -62,6 +62,18 @@ def test_a_run_becomes_a_bundle_with_its_lineage(run: Path, bundle: Path, digits
     assert manifest.lineage.dataset_sha256 == digits.description.sha256
     assert (manifest.lineage.images_seen, manifest.lineage.seed, manifest.lineage.recipe) == (320, 0, "tiny")
     assert manifest.lineage.code_revision
+    last = json.loads((run / "stats.jsonl").read_text().splitlines()[-1])
+    evaluation = manifest.lineage.evaluation
+    assert evaluation is not None
+    assert (evaluation["images"], evaluation["frechet"]) == (320, last["frechet"])
+    assert "| frechet_floor | " in (bundle / "MODEL_CARD.md").read_text()
+
+
+def test_a_bundle_is_judged_by_nothing_that_came_after_it_was_saved(tmp_path: Path) -> None:
+    lines = [{"images": 100, "diversity": 1.0}, {"images": 200, "frechet": 0.5}, {"images": 300, "frechet": 0.1}]
+    (tmp_path / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert last_look(tmp_path, 250) == {"images": 200, "frechet": 0.5}
+    assert last_look(tmp_path, 150) is None
 
 
 def test_onnx_gives_what_torch_gives_at_every_batch(run: Path, bundle: Path, tiny: Config, digits: Dataset) -> None:
