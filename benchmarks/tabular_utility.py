@@ -6,7 +6,7 @@
 Classifiers are trained on as many generated rows as there are training rows, and tested on rows that no generator saw:
 of `adult` the last 10,000 of the order of seed 0, of `mnist28` MNIST's test images. The recipe is trained on the
 training rows alone, once for each of three seeds, and judged at the end of its budget: no checkpoint is chosen.
-`mnist` is trained in bfloat16, in 0.65 of the time where the processor has that. `real` are the training rows
+`mnist` is trained in bfloat16, which the processor must have: it takes 0.65 of the time. `real` are the training rows
 themselves; beside them stand columns drawn one by one (independent), and anything (uniform). Latents and labels of seed
 s are the server's own of seed 20000 + s, classifiers have the seed s. Runs are kept under --runs and go on where they
 stopped; what is written down already is not done again. Writes DIR.json as it goes on, and DIR.md.
