@@ -33,8 +33,8 @@ OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
 REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
-LOOK = ("diversity", "frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet")  # of a line of statistics
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
+LOOK = ("diversity", "frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet")  # of a line of statistics
 
 log = logging.getLogger(__name__)
 
