@@ -21,6 +21,7 @@ RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['p
     && find /opt/latentserve -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 
 COPY README.md LICENSE ./
+COPY latentserve latentserve
 COPY service service
 COPY training training
 RUN pip --python /opt/latentserve/bin/python install --no-cache-dir --no-deps .

@@ -16,9 +16,9 @@ import onnxruntime
 from onnx import numpy_helper
 
 from benchmarks.generators import DIM
-from service.bundle import Bundle
-from service.bundle.files import GENERATOR
-from service.sampling.sessions import Device, open_session
+from latentserve.service.bundle import Bundle
+from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.sampling.sessions import Device, open_session
 
 try:
     import torch

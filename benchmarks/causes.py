@@ -26,17 +26,17 @@ import orjson
 
 from benchmarks.faults import CASES, Case
 from benchmarks.machine import describe_machine
-from service.bundle import read_bundle
-from service.http.body import parse_body, rows_request
-from service.models import watched
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
-from service.sampling.sampler import BatchDone
-from service.watching.judge import Judge
-from service.watching.metrics import ModelMetrics
-from service.watching.monitor import Monitor
-from service.watching.reference import read_reference
-from service.watching.verdict import probe_fault
+from latentserve.service.bundle import read_bundle
+from latentserve.service.http.body import parse_body, rows_request
+from latentserve.service.models import watched
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.watching.judge import Judge
+from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.reference import read_reference
+from latentserve.service.watching.verdict import probe_fault
 
 _RESULTS = Path(__file__).parent / "results"
 _ROWS_A_REQUEST = 50

@@ -29,7 +29,7 @@ from benchmarks.detectors.one_signal import beside_cusum, beside_river, run_leng
 from benchmarks.detectors.records import Plan, Record
 from benchmarks.environments import AbsentError, versions
 from benchmarks.machine import describe_machine
-from service import __version__
+from latentserve import __version__
 
 _RESULTS = Path(__file__).parent / "results"
 _PARTS = ("run lengths", "CUSUM", "river", "alibi-detect")
@@ -90,7 +90,7 @@ def _trained(scratch: Path) -> Path:
         ["train", "digits", "--out", str(run)],
         ["export", str(run), "--name", "digits", "--out", str(bundle)],
     ):
-        subprocess.run([sys.executable, "-m", "service", *command], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, "-m", "latentserve", *command], check=True, stdout=subprocess.DEVNULL)
     return bundle
 
 

@@ -24,12 +24,12 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from benchmarks.machine import describe_machine
-from training.evaluation import kernel, neighbours
-from training.evaluation.moments import moment_distances
-from training.evaluation.resampling import Resampling
+from latentserve.training.evaluation import kernel, neighbours
+from latentserve.training.evaluation.moments import moment_distances
+from latentserve.training.evaluation.resampling import Resampling
 
 ROWS, WIDTH = 10_000, 64
-LATENTSERVE = [sys.executable, "-c", "from service.cli import main; main()"]
+LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 
 
 class Identity(torch.nn.Module):

@@ -30,15 +30,15 @@ from benchmarks.alone import Alone, BoundEngine, TorchEngine, best_batch, sample
 from benchmarks.figures import Figure, Record, figure, ratio, select, values
 from benchmarks.generators import DIM, LARGE, TINY, Generator
 from benchmarks.machine import describe_machine
-from service import __version__
-from service.benching.load import closed_loop
-from service.benching.requests import RAW, seeded
-from service.benching.target import own_server
-from service.bundle import Bundle, Latent, Lineage, SampleSpec, read_bundle
-from service.errors import LatentserveError
-from service.packing.assemble import assemble_bundle
-from service.sampling.engine import require_cuda
-from service.sampling.sessions import Device
+from latentserve import __version__
+from latentserve.service.benching.load import closed_loop
+from latentserve.service.benching.requests import RAW, seeded
+from latentserve.service.benching.target import own_server
+from latentserve.service.bundle import Bundle, Latent, Lineage, SampleSpec, read_bundle
+from latentserve.service.errors import LatentserveError
+from latentserve.service.packing.assemble import assemble_bundle
+from latentserve.service.sampling.engine import require_cuda
+from latentserve.service.sampling.sessions import Device
 
 ROWS, CONNECTIONS = 64, 4  # rows of a request; requests under way
 PRECISIONS = ("fp32", "fp16")

@@ -24,10 +24,10 @@ from torch import nn
 
 from benchmarks.machine import describe_machine
 from benchmarks.modes_report import report
-from training import side_by_side
-from training.config import Config, load_config
-from training.data import load
-from training.data.mixtures import MIXTURES, Mixture
+from latentserve.training import side_by_side
+from latentserve.training.config import Config, load_config
+from latentserve.training.data import load
+from latentserve.training.data.mixtures import MIXTURES, Mixture
 
 Record = dict[str, Any]
 

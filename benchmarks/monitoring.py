@@ -24,12 +24,12 @@ from prometheus_client import REGISTRY
 from benchmarks.figures import figure
 from benchmarks.generators import CONVOLUTIONAL_28
 from benchmarks.machine import describe_machine
-from service.bundle import read_bundle
-from service.models import Model
-from service.packing.foreign import Told, pack_foreign
-from service.sampling.request import RowsRequest
-from service.sampling.sampler import Sampler
-from service.settings import load_settings
+from latentserve.service.bundle import read_bundle
+from latentserve.service.models import Model
+from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import Sampler
+from latentserve.service.settings import load_settings
 
 _RESULTS = Path(__file__).parent / "results"
 _LOADS = {"1 row, 64 askers": (1, 64), "64 rows, 4 askers": (64, 4)}

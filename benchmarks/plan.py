@@ -8,7 +8,7 @@ from typing import Literal
 
 from benchmarks.generators import CONVOLUTIONAL_28, CONVOLUTIONAL_64, ONE_LAYER, Generator
 from benchmarks.servers import BENTOML, LITSERVE, MOSEC, MOSEC_JSON, OURS, OURS_INT8, TRITON, UVICORN, Server
-from service.benching.load import Spacing
+from latentserve.service.benching.load import Spacing
 
 MANY = 64  # rows of a large request
 BULK_ROWS = 100_000

@@ -39,11 +39,11 @@ from benchmarks.faults.weights import BITS, add_noise_in, flip_bit_in, shuffle_i
 from benchmarks.generators import CONVOLUTIONAL_28
 from benchmarks.machine import describe_machine
 from benchmarks.probes_report import AIM_DB, report
-from service.bundle import Bundle, Latent, SampleSpec, graph, read_bundle
-from service.bundle.files import GENERATOR
-from service.packing.assemble import assemble_bundle
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import Bundle, Latent, SampleSpec, graph, read_bundle
+from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.packing.assemble import assemble_bundle
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
 
 RESULTS = Path(__file__).parent / "results"
 

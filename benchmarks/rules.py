@@ -32,8 +32,8 @@ from benchmarks.machine import describe_machine
 from deploy.generated import generated
 from deploy.names import JOB
 from deploy.windows import SCRAPE, Times
-from service.benching.process import free_port, process_group
-from service.watching import metrics
+from latentserve.service.benching.process import free_port, process_group
+from latentserve.service.watching import metrics
 
 REPLICAS, MODELS = 50, 3
 AIM = 1.0  # seconds of evaluation in 15

@@ -26,9 +26,9 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from torch import nn
 
-from service.bundle import Bundle, read_bundle
-from service.sampling.latents import draw_latents
-from training.data import Dataset, load
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.sampling.latents import draw_latents
+from latentserve.training.data import Dataset, load
 
 Images = NDArray[np.float32]  # [N, C, H, W] in [-1, 1]
 Labels = NDArray[np.int64]  # [N]

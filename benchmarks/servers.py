@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from benchmarks.environments import AbsentError, environment
 from benchmarks.generators import DIM
-from service.benching.process import free_port, last_line, process_group
-from service.benching.requests import Address, Requests, ask, post, seeded
+from latentserve.service.benching.process import free_port, last_line, process_group
+from latentserve.service.benching.requests import Address, Requests, ask, post, seeded
 
 _JSON, _RAW, _MSGPACK = "application/json", "application/octet-stream", "application/msgpack"
 _PEERS = Path(__file__).parent / "peers"
@@ -51,7 +51,7 @@ class Server:
 
 def _ours(bundle: str) -> Callable[[str, int, Subject], list[str]]:
     return lambda python, port, subject: [
-        python, "-m", "service", "serve", str(getattr(subject, bundle)), "--port", str(port),
+        python, "-m", "latentserve", "serve", str(getattr(subject, bundle)), "--port", str(port),
     ]  # fmt: skip
 
 

@@ -31,12 +31,12 @@ from benchmarks.plan import BULK_ROWS, FULL, QUICK, SHARE, Case, Plan
 from benchmarks.plot import draw
 from benchmarks.servers import OURS_INT8, Server, Subject, running
 from benchmarks.tables import report
-from service import __version__
-from service.benching.bare_engine import BareEngine
-from service.benching.load import Load, closed_loop, open_loop
-from service.benching.requests import Address, Requests, post
-from service.bundle import read_bundle
-from service.packing.foreign import Told, pack_foreign
+from latentserve import __version__
+from latentserve.service.benching.bare_engine import BareEngine
+from latentserve.service.benching.load import Load, closed_loop, open_loop
+from latentserve.service.benching.requests import Address, Requests, post
+from latentserve.service.bundle import read_bundle
+from latentserve.service.packing.foreign import Told, pack_foreign
 
 _RESULTS = Path(__file__).parent / "results"
 _OPTIMIZE_SECONDS = 300
@@ -127,7 +127,7 @@ def _prepare(generator: Generator, threads: int, scratch: Path) -> Subject:
 
 def _quantize(subject: Subject) -> None:
     """The int8 variant of the subject's bundle. Raises AbsentError."""
-    command = [sys.executable, "-m", "service", "optimize", str(subject.bundle), "--precision", "int8"]
+    command = [sys.executable, "-m", "latentserve", "optimize", str(subject.bundle), "--precision", "int8"]
     out = ["--out", str(subject.int8_bundle)]
     done = subprocess.run([*command, *out], capture_output=True, text=True, timeout=_OPTIMIZE_SECONDS, check=False)
     if done.returncode:

@@ -30,10 +30,10 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.machine import describe_machine
 from benchmarks.sample_quality import LATENT_SEED, SEEDS, bundle_sampler
-from service.bundle import read_bundle
-from service.packing import fidelity
-from training.data import load
-from training.data.waves import COUNTS, FORMS, tones
+from latentserve.service.bundle import read_bundle
+from latentserve.service.packing import fidelity
+from latentserve.training.data import load
+from latentserve.training.data.waves import COUNTS, FORMS, tones
 
 Sounds = NDArray[np.float32]  # [N, 1, frames]
 Features = NDArray[np.float64]  # [N, COMPONENTS]

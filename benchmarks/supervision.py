@@ -26,13 +26,13 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.machine import describe_machine
 from benchmarks.supervision_faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.supervision_report import report
-from training import checkpoint, loop, networks
-from training.config import Config, load_config
-from training.data import Dataset, load
-from training.errors import DivergedError
-from training.run import CHECKPOINT
-from training.supervising import read_journal
-from training.watching.space import Space
+from latentserve.training import checkpoint, loop, networks
+from latentserve.training.config import Config, load_config
+from latentserve.training.data import Dataset, load
+from latentserve.training.errors import DivergedError
+from latentserve.training.run import CHECKPOINT
+from latentserve.training.supervising import read_journal
+from latentserve.training.watching.space import Space
 
 Record = dict[str, Any]
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training import loop, networks, optimizers
-from training.checkpoint import State
-from training.config import Config
-from training.data import Dataset, Description, digits
-from training.step import Cost, Game, update
+from latentserve.training import loop, networks, optimizers
+from latentserve.training.checkpoint import State
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset, Description, digits
+from latentserve.training.step import Cost, Game, update
 
 # A run small enough to be made by the hundred: 63 lines of stats.jsonl.
 TINY = (

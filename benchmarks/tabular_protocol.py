@@ -21,7 +21,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from training.data import Dataset, load
+from latentserve.training.data import Dataset, load
 
 Values = NDArray[np.float64]  # [N, columns]: numbers, or places of categories; the last is the label
 Model = Callable[[int], Any]  # of a seed

@@ -27,11 +27,11 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.tabular_protocol import PROBLEMS, Problem, Values, independent, uniform, utility
 from benchmarks.tabular_report import report
-from service.bundle import Latent
-from service.sampling.latents import draw_labels, draw_latents
-from training import checkpoint, loop, networks
-from training.config import Config, load_config
-from training.run import CHECKPOINT, prepare
+from latentserve.service.bundle import Latent
+from latentserve.service.sampling.latents import draw_labels, draw_latents
+from latentserve.training import checkpoint, loop, networks
+from latentserve.training.config import Config, load_config
+from latentserve.training.run import CHECKPOINT, prepare
 
 Record = dict[str, Any]
 

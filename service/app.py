@@ -1,6 +1,7 @@
 """The BentoML service: life cycle and wiring, nothing else.
 
-`latentserve serve` starts it, and so does `bentoml serve service.app:Latentserve` with LATENTSERVE_BUNDLES set.
+`latentserve serve` starts it, and so does `bentoml serve latentserve.service.app:Latentserve` with LATENTSERVE_BUNDLES
+set.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import Any
 
 import bentoml
 
-from service.bundle import read_bundles
-from service.encoding.documents import JSON
-from service.http.body import SamplesBody, parse_fields
-from service.http.limits import BodyLimit, Loopback
-from service.http.routes import Routes
-from service.http.samples import Samples
-from service.models import Models
-from service.settings import load_settings
-from service.watching.ledger import state_folder
-from service.watching.metrics import describe_worker
-from service.watching.workers import count_start
+from latentserve.service.bundle import read_bundles
+from latentserve.service.encoding.documents import JSON
+from latentserve.service.http.body import SamplesBody, parse_fields
+from latentserve.service.http.limits import BodyLimit, Loopback
+from latentserve.service.http.routes import Routes
+from latentserve.service.http.samples import Samples
+from latentserve.service.models import Models
+from latentserve.service.settings import load_settings
+from latentserve.service.watching.ledger import state_folder
+from latentserve.service.watching.metrics import describe_worker
+from latentserve.service.watching.workers import count_start
 
 _SETTINGS = load_settings()
 _SAMPLES = Samples(_SETTINGS)
@@ -36,7 +37,8 @@ _SWITCH_SECONDS = 0.0005
     # Our own deadline answers first; this one is for what never reaches the sampler. BentoML keeps a timer for every
     # request until then, answered or not: a longer one costs memory, and time in the garbage collector.
     traffic={"timeout": _SETTINGS.deadline_seconds + 2},
-    # Requests are counted by route template (service.watching.metrics); BentoML would count by raw path, and trace.
+    # Requests are counted by route template (latentserve.service.watching.metrics); BentoML would count by raw path,
+    # and trace.
     metrics={"enabled": False},
     tracing={"excluded_urls": ".*"},
     logging={"access": {"enabled": False}},

@@ -8,8 +8,8 @@ from importlib.metadata import entry_points
 
 import click
 
-from service import __version__
-from service.errors import LatentserveError
+from latentserve import __version__
+from latentserve.service.errors import LatentserveError
 
 
 class _Commands(click.Group):

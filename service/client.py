@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import httpx
 
-from service.errors import LatentserveError
+from latentserve.service.errors import LatentserveError
 
 _JUDGED = ("model", "version", "cause", "sentence", "evidence")
 

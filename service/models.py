@@ -10,23 +10,23 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, read_bundle
-from service.errors import BundleError, InvalidError, LatentserveError, NotFoundError, NotReadyError
-from service.sampling.engine import Engine
-from service.sampling.latents import SEED_LIMIT
-from service.sampling.request import RowsRequest
-from service.sampling.sampler import Sampler
-from service.settings import Settings
-from service.watching.evidence import signal_tolerance
-from service.watching.judge import ROUND_SECONDS, Judge
-from service.watching.ledger import state_folder
-from service.watching.metrics import ModelMetrics, Watched
-from service.watching.monitor import Monitor, counted_signals
-from service.watching.reference import Reference, read_reference
-from service.watching.scales import DETECTORS
-from service.watching.signals import LABEL_MARGIN
-from service.watching.verdict import probe_fault
-from service.watching.watch import FILE_SECONDS, PADDING_SECONDS, PROBE_SECONDS, Watch
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.errors import BundleError, InvalidError, LatentserveError, NotFoundError, NotReadyError
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import Sampler
+from latentserve.service.settings import Settings
+from latentserve.service.watching.evidence import signal_tolerance
+from latentserve.service.watching.judge import ROUND_SECONDS, Judge
+from latentserve.service.watching.ledger import state_folder
+from latentserve.service.watching.metrics import ModelMetrics, Watched
+from latentserve.service.watching.monitor import Monitor, counted_signals
+from latentserve.service.watching.reference import Reference, read_reference
+from latentserve.service.watching.scales import DETECTORS
+from latentserve.service.watching.signals import LABEL_MARGIN
+from latentserve.service.watching.verdict import probe_fault
+from latentserve.service.watching.watch import FILE_SECONDS, PADDING_SECONDS, PROBE_SECONDS, Watch
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.errors import LatentserveError
+from latentserve.service.errors import LatentserveError
 
 
 class SettingsError(LatentserveError):

@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
-from service.errors import BundleError
-from service.models import watched
-from service.packing.real import KEPT, Real, read_real
-from service.sampling.engine import Engine
-from service.sampling.latents import SEED_LIMIT
-from service.sampling.request import RowsRequest
-from service.sampling.sampler import BatchDone
-from service.settings import Settings
-from service.watching.judge import Judge
-from service.watching.metrics import ModelMetrics
-from service.watching.monitor import Monitor
-from service.watching.reference import Reference, read_reference
-from service.watching.staleness import Staleness
-from service.watching.verdict import probe_fault
+from latentserve.service.bundle import Bundle
+from latentserve.service.errors import BundleError
+from latentserve.service.models import watched
+from latentserve.service.packing.real import KEPT, Real, read_real
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.settings import Settings
+from latentserve.service.watching.judge import Judge
+from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.reference import Reference, read_reference
+from latentserve.service.watching.staleness import Staleness
+from latentserve.service.watching.verdict import probe_fault
 
 ROWS = 20_000
 SECONDS = 30.0

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.bundle import Latent, SampleSpec
-from service.packing.assemble import assemble_bundle
+from latentserve.service.bundle import Latent, SampleSpec
+from latentserve.service.packing.assemble import assemble_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
 

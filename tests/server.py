@@ -45,7 +45,7 @@ class Server:
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "service", "serve", *map(str, bundles), "--port", str(self.port)],
+                [sys.executable, "-m", "latentserve", "serve", *map(str, bundles), "--port", str(self.port)],
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

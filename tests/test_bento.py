@@ -37,9 +37,9 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
     python = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
     for installed in Path(sysconfig.get_path("purelib")).iterdir():
-        if "latentserve" not in installed.name and installed.name not in ("service", "training"):
+        if "latentserve" not in installed.name:
             (packages / installed.name).symlink_to(installed)
-    absent = subprocess.run([python, "-c", "import service"], cwd=folder, capture_output=True, check=False)
+    absent = subprocess.run([python, "-c", "import latentserve"], cwd=folder, capture_output=True, check=False)
     assert absent.returncode != 0
     return str(python)
 
@@ -61,7 +61,7 @@ def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def test_holds_the_server_alone(environment: dict[str, str]) -> None:
     (bento,) = Path(environment["BENTOML_HOME"]).glob("bentos/latentserve/*/src")
-    assert {path.name for path in bento.iterdir()} == {"bentofile.yaml", "service"}
+    assert {path.name for path in bento.iterdir()} == {"bentofile.yaml", "latentserve", "service"}
     assert not list(bento.rglob("__pycache__"))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import Latent
-from service.cli import main
-from service.sampling.latents import draw_labels, draw_latents
-from service.settings import settings_table
+from latentserve.service.bundle import Latent
+from latentserve.service.cli import main
+from latentserve.service.sampling.latents import draw_labels, draw_latents
+from latentserve.service.settings import settings_table
 
 TOP = Path(__file__).parents[1]
 
@@ -38,7 +38,9 @@ def test_the_test_vector_of_the_labels():
 
 
 def test_the_readme_holds_the_table_of_settings():
-    assert settings_table() in (TOP / "README.md").read_text(), "run `python -m service.settings` and paste the table"
+    assert settings_table() in (TOP / "README.md").read_text(), (
+        "run `python -m latentserve.service.settings` and paste the table"
+    )
 
 
 def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

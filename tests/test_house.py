@@ -36,14 +36,22 @@ def imports(file: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("file", sorted((TOP / "service").rglob("*.py")), ids=str)
 def test_service_knows_nothing_of_training_or_torch(file: Path):
-    assert {name.split(".")[0] for name in imports(file)}.isdisjoint({"training", "torch", "pickle"})
+    assert {name.split(".")[0] for name in imports(file)}.isdisjoint({"torch", "pickle"})
+    assert not any(name.startswith("latentserve.training") for name in imports(file))
+
+
+@pytest.mark.parametrize("folder", ["latentserve", "service", "training", "deploy", "benchmarks", "tests"])
+def test_the_bare_names_are_imported_by_nobody(folder: str):
+    for file in (TOP / folder).rglob("*.py"):
+        for name in imports(file):
+            assert name.split(".")[0] not in ("service", "training"), f"{file} imports {name}"
 
 
 @pytest.mark.parametrize("room", KNOWS)
 def test_data_flows_one_way(room: str):
     for file in (TOP / "service" / room).rglob("*.py"):
         for name in imports(file):
-            other = name.split(".")[1] if name.startswith("service.") else ""
+            other = name.split(".")[2] if name.startswith("latentserve.service.") else ""
             assert other not in KNOWS or other == room or other in KNOWS[room], f"{file} imports {name}"
 
 

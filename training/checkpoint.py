@@ -17,10 +17,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from training.data import Description
-from training.errors import RunError
-from training.supervising import Changes
-from training.writing import replaced
+from latentserve.training.data import Description
+from latentserve.training.errors import RunError
+from latentserve.training.supervising import Changes
+from latentserve.training.writing import replaced
 
 FORMAT = "latentserve-checkpoint-1"
 

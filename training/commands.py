@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from training.errors import ConfigError, DivergedError, TrainingError
+from latentserve.training.errors import ConfigError, DivergedError, TrainingError
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def training_extra() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
-        if package in {"training", "service"}:
+        if package == "latentserve":
             raise
         raise TrainingError(f"{package} is not installed: install latentserve[training]") from None
 
@@ -100,10 +100,10 @@ def train(
       torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:
-        from training import metrics
-        from training.config import load_config, require_fit
-        from training.data import Dataset, Split, load
-        from training.metrics import Sink
+        from latentserve.training import metrics
+        from latentserve.training.config import load_config, require_fit
+        from latentserve.training.data import Dataset, Split, load
+        from latentserve.training.metrics import Sink
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
         config = load_config(recipe, (*overrides, *supervised))
@@ -120,12 +120,12 @@ def train(
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
-        from training import loop, networks, pretrained
-        from training.distributed import joined
-        from training.hardware import require_hardware
-        from training.interrupt import interruptible
-        from training.run import images_seen, is_over, prepare
-        from training.watching import held_out
+        from latentserve.training import loop, networks, pretrained
+        from latentserve.training.distributed import joined
+        from latentserve.training.hardware import require_hardware
+        from latentserve.training.interrupt import interruptible
+        from latentserve.training.run import images_seen, is_over, prepare
+        from latentserve.training.watching import held_out
 
         require_hardware(config)
         networks.require_shape(config, dataset.description)
@@ -139,7 +139,7 @@ def train(
                 click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
         if tensorboard and ranks.leads:
-            from training.tensorboard import written
+            from latentserve.training.tensorboard import written
 
             sinks.append(stack.enter_context(written(run)))
         unseen = held_out(split, dataset)
@@ -187,7 +187,7 @@ def export(
       latentserve export runs/digits --out bundles/digits
     """
     with training_extra():
-        from training.export import export_run
+        from latentserve.training.export import export_run
 
         export_run(run, out, name=name, license_id=license_id, reference_samples=reference_samples, data=data)
     click.echo(f"{out}: exported; next: latentserve serve {out}")

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from training.contradictions import first_contradiction
-from training.errors import ConfigError
-from training.writing import replaced
+from latentserve.training.contradictions import first_contradiction
+from latentserve.training.errors import ConfigError
+from latentserve.training.writing import replaced
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -172,7 +172,9 @@ FREE_TO_CHANGE = {"minutes", "supervise"}
 def recipes() -> list[str]:
     """Names of the recipes that ship with the package."""
     return sorted(
-        Path(entry.name).stem for entry in files("training.recipes").iterdir() if entry.name.endswith(".yaml")
+        Path(entry.name).stem
+        for entry in files("latentserve.training.recipes").iterdir()
+        if entry.name.endswith(".yaml")
     )
 
 
@@ -182,7 +184,7 @@ def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
     Raises ConfigError naming the file, and the field, that is wrong.
     """
     if recipe in recipes():
-        text = (files("training.recipes") / f"{recipe}.yaml").read_text()
+        text = (files("latentserve.training.recipes") / f"{recipe}.yaml").read_text()
     elif recipe.endswith((".yaml", ".yml")):
         try:
             text = Path(recipe).read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from training.config import Config, Optimisation
+    from latentserve.training.config import Config, Optimisation
 
 
 def first_contradiction(config: Config, ranks: int = 1) -> str | None:

@@ -20,9 +20,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from training.config import Config
-from training.contradictions import first_contradiction
-from training.errors import ConfigError, LostRankError, RunError
+from latentserve.training.config import Config
+from latentserve.training.contradictions import first_contradiction
+from latentserve.training.errors import ConfigError, LostRankError, RunError
 
 TIMEOUT = timedelta(minutes=10)  # that a rank waits for the others, while the first of them saves, for example
 

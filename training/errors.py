@@ -1,6 +1,6 @@
 """The mistakes a user can make around training. Each message is one line that names the file or the field."""
 
-from service.errors import LatentserveError
+from latentserve.service.errors import LatentserveError
 
 
 class TrainingError(LatentserveError):

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor, nn
 
-from service.bundle import Column, Latent, Lineage, Manifest
-from service.bundle.graph import parse
-from service.packing.assemble import assemble_bundle
-from service.packing.describe import Kind, SampleHints, describe_samples
-from service.packing.probes import golden_inputs
-from service.packing.real import keep_real
-from training import checkpoint, networks
-from training.data import AT_HAND, Description, load
-from training.errors import DataError, ExportError
-from training.report import read_lines
-from training.run import CHECKPOINT, open_run
+from latentserve.service.bundle import Column, Latent, Lineage, Manifest
+from latentserve.service.bundle.graph import parse
+from latentserve.service.packing.assemble import assemble_bundle
+from latentserve.service.packing.describe import Kind, SampleHints, describe_samples
+from latentserve.service.packing.probes import golden_inputs
+from latentserve.service.packing.real import keep_real
+from latentserve.training import checkpoint, networks
+from latentserve.training.data import AT_HAND, Description, load
+from latentserve.training.errors import DataError, ExportError
+from latentserve.training.report import read_lines
+from latentserve.training.run import CHECKPOINT, open_run
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)

@@ -7,8 +7,8 @@ as fast for `mnist`, with and without R1 + R2, and 1.1 times for `digits`. torch
 
 import torch
 
-from training.config import Config
-from training.errors import ConfigError
+from latentserve.training.config import Config
+from latentserve.training.errors import ConfigError
 
 
 def require_hardware(config: Config) -> None:

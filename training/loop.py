@@ -15,20 +15,20 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from training import checkpoint, marginals, networks, optimizers, report
-from training.augmentation import adapt
-from training.checkpoint import State
-from training.config import Config, Optimisation
-from training.data import Dataset, Description
-from training.distributed import Ranks
-from training.errors import DivergedError
-from training.metrics import Sink
-from training.pretrained import Pretrained
-from training.run import CHECKPOINT
-from training.schedules import cosine, ema_decay
-from training.steering import Steering
-from training.step import Game, clip_weights, update
-from training.watching import Watch, layer_norms
+from latentserve.training import checkpoint, marginals, networks, optimizers, report
+from latentserve.training.augmentation import adapt
+from latentserve.training.checkpoint import State
+from latentserve.training.config import Config, Optimisation
+from latentserve.training.data import Dataset, Description
+from latentserve.training.distributed import Ranks
+from latentserve.training.errors import DivergedError
+from latentserve.training.metrics import Sink
+from latentserve.training.pretrained import Pretrained
+from latentserve.training.run import CHECKPOINT
+from latentserve.training.schedules import cosine, ema_decay
+from latentserve.training.steering import Steering
+from latentserve.training.step import Game, clip_weights, update
+from latentserve.training.watching import Watch, layer_norms
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
 GRID = 64  # images, or sounds, of a grid at the least

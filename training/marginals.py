@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Column
-from training.data import Dataset
+from latentserve.service.bundle import Column
+from latentserve.training.data import Dataset
 
 REALS = 2_500  # rows of the data, at the most
 COLUMNS = 30  # at the most; the first ones

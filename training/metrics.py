@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from training.errors import MetricsPortError
+from latentserve.training.errors import MetricsPortError
 
 Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
-from training.config import Cosine, Optimisation
-from training.schedules import cosine
+from latentserve.training.config import Cosine, Optimisation
+from latentserve.training.schedules import cosine
 
 
 def build(chosen: Optimisation, parameters: Iterable[nn.Parameter]) -> Optimizer:

@@ -10,11 +10,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from training import networks
-from training.checkpoint import NETWORKS, State
-from training.config import Config
-from training.data import Description
-from training.errors import WeightsError
+from latentserve.training import networks
+from latentserve.training.checkpoint import NETWORKS, State
+from latentserve.training.config import Config
+from latentserve.training.data import Description
+from latentserve.training.errors import WeightsError
 
 PICKLED = (".pt", ".pth")
 

@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from service.encoding.images import contact_sheet, to_uint8
-from training.curves import curves
-from training.distributed import Ranks
-from training.metrics import Sink
-from training.writing import named_if_not_written, replaced
+from latentserve.service.encoding.images import contact_sheet, to_uint8
+from latentserve.training.curves import curves
+from latentserve.training.distributed import Ranks
+from latentserve.training.metrics import Sink
+from latentserve.training.writing import named_if_not_written, replaced
 
 CELL = 56  # least height of one image in a grid, in pixels
 FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
@@ -84,8 +84,9 @@ class Stats:
     nonfinite_steps           steps of the tick that were left out because a loss or a gradient was not finite
     data_seconds              of the tick, spent waiting for data
     actions                   times that the supervisor has changed the run, before this line
-    diversity                 of samples of the averaged generator: `training.statistics.diversity`
-    frechet                   distance of those samples, with their labels, from reals: `training.watching.space.Space`
+    diversity                 of samples of the averaged generator: `latentserve.training.statistics.diversity`
+    frechet                   distance of those samples, with their labels, from reals:
+                              `latentserve.training.watching.space.Space`
     frechet_floor             of as many other reals: what chance makes of it, on average over ways to split them
     frechet_floor_deviation   standard deviation over those ways
     real_frechet              of as many reals, those shown last
@@ -99,7 +100,8 @@ class Stats:
 
     critic_loss generator_loss    without penalties
     real_score fake_score     the critic's, in its own unit
-    real_accuracy fake_accuracy    shares that the critic took for what they are: `training.losses.Loss.right`
+    real_accuracy fake_accuracy    shares that the critic took for what they are:
+                              `latentserve.training.losses.Loss.right`
     critic_gradient_norm generator_gradient_norm    Euclidean, over all of a player's parameters, penalties included,
                               before it is clipped
     r1 r2                     zero-centred gradient penalties of reals and of fakes, without their weight gamma / 2

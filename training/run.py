@@ -5,10 +5,10 @@ config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  rea
 
 from pathlib import Path
 
-from training import checkpoint
-from training.config import Config, first_difference, read_config, write_config
-from training.errors import RunError
-from training.writing import PARTIAL, named_if_not_written
+from latentserve.training import checkpoint
+from latentserve.training.config import Config, first_difference, read_config, write_config
+from latentserve.training.errors import RunError
+from latentserve.training.writing import PARTIAL, named_if_not_written
 
 CONFIG = "config.yaml"
 CHECKPOINT = "checkpoint.safetensors"

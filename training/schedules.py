@@ -2,7 +2,7 @@
 
 import math
 
-from training.config import Cosine
+from latentserve.training.config import Cosine
 
 
 def cosine(schedule: Cosine, images_seen: int, images: int) -> float:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from training import networks, optimizers
-from training.config import Config
-from training.data import Dataset
-from training.errors import ConfigError, DivergedError
-from training.loop import averaging, batch_rows, construct
-from training.schedules import cosine, ema_decay
-from training.step import Cost, Game, Part, update
+from latentserve.training import networks, optimizers
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import ConfigError, DivergedError
+from latentserve.training.loop import averaging, batch_rows, construct
+from latentserve.training.schedules import cosine, ema_decay
+from latentserve.training.step import Cost, Game, Part, update
 
 # Of these each would need its own arithmetic over the stack: a norm, a mean or a share that is one seed's alone.
 _ALONE = {"accumulate": 1, "augment": (), "clip": None, "compile": False, "n_critic": 1, "packing": 1}

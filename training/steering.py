@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from training import networks, optimizers
-from training.checkpoint import NETWORKS, State
-from training.config import Config
-from training.data import Description
-from training.supervising import Action, Journal, Supervisor
-from training.supervising.reading import Line
+from latentserve.training import networks, optimizers
+from latentserve.training.checkpoint import NETWORKS, State
+from latentserve.training.config import Config
+from latentserve.training.data import Description
+from latentserve.training.supervising import Action, Journal, Supervisor
+from latentserve.training.supervising.reading import Line
 
 
 class Steering:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
-from training import noise, optimizers
-from training.augmentation import Alteration
-from training.config import Config
-from training.distributed import Ranks
-from training.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
-from training.telling import listening
+from latentserve.training import noise, optimizers
+from latentserve.training.augmentation import Alteration
+from latentserve.training.config import Config
+from latentserve.training.distributed import Ranks
+from latentserve.training.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
+from latentserve.training.telling import listening
 
 
 @dataclass

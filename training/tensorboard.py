@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from training.errors import TrainingError
-from training.metrics import Sink
+from latentserve.training.errors import TrainingError
+from latentserve.training.metrics import Sink
 
 FOLDER = "tensorboard"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from training.errors import RunError
+from latentserve.training.errors import RunError
 
 PARTIAL = ".partial"  # suffix of what is being written, and of what a killed process left
 

@@ -14,9 +14,9 @@ from benchmarks.detectors.generator_features import DRIFTS, Features
 from benchmarks.detectors.records import REFERENCE_ROWS, Plan, Record, answer, compared, kept
 from benchmarks.detectors.run_lengths import NEVER, Integers, delays, mean_run_length
 from benchmarks.environments import environment
-from service.watching.feature_space import FeatureSpace
-from service.watching.features import FeatureHead
-from service.watching.joint_head import JointHead
+from latentserve.service.watching.feature_space import FeatureSpace
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.joint_head import JointHead
 
 UNSEEN = "labels unseen"
 

@@ -14,7 +14,7 @@ from benchmarks.detectors import cusum, ours
 from benchmarks.detectors.records import REFERENCE_ROWS, Plan, Record, answer, compared, kept
 from benchmarks.detectors.run_lengths import Integers, delays, mean_run_length
 from benchmarks.environments import environment
-from service.watching.reference import BINS, Distribution
+from latentserve.service.watching.reference import BINS, Distribution
 
 SHIFTS = (0.25, 0.5, 1.0)
 _BETWEEN = (0.35, 0.7)  # the shifts that our bets are on

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.detectors.run_lengths import NEVER, Integers
-from service.watching.evidence import accumulate, bin_bets, log_mean, tolerant
-from service.watching.joint_head import JointHead
-from service.watching.multivariate import JointEvidence
-from service.watching.reference import BINS, Distribution
+from latentserve.service.watching.evidence import accumulate, bin_bets, log_mean, tolerant
+from latentserve.service.watching.joint_head import JointHead
+from latentserve.service.watching.multivariate import JointEvidence
+from latentserve.service.watching.reference import BINS, Distribution
 
 Floats = NDArray[np.float64]
 

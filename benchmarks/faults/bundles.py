@@ -19,11 +19,11 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from benchmarks.faults.regions import mode_dropped, nan_in_region
 from benchmarks.faults.weights import flip_bit_in, shuffle_in, zero_channel_in
-from service.bundle import Bundle, content_version, graph, read_bundle, write_bundle
-from service.bundle.files import GENERATOR, GOLDEN
-from service.packing.int8 import quantize_int8
-from service.packing.optimize import Bound, optimize_bundle
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import Bundle, content_version, graph, read_bundle, write_bundle
+from latentserve.service.bundle.files import GENERATOR, GOLDEN
+from latentserve.service.packing.int8 import quantize_int8
+from latentserve.service.packing.optimize import Bound, optimize_bundle
+from latentserve.service.sampling.request import RowsRequest
 
 Fault = Callable[[Path, Path, np.random.Generator], None]
 Precision = Literal["fp16", "int8"]

@@ -16,7 +16,7 @@ from benchmarks.faults.traffic import (
     wide_latents,
     without_seed,
 )
-from service.watching.verdict import Cause
+from latentserve.service.watching.verdict import Cause
 
 _TOP_OF_EXPONENT = 30  # a weight below 2 becomes one of about 1e36: never without effect, unless nothing reaches it
 

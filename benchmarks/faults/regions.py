@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 from scipy.special import ndtri
 
-from service.bundle import Bundle, Latent
-from service.sampling.latents import draw_latents
+from latentserve.service.bundle import Bundle, Latent
+from latentserve.service.sampling.latents import draw_latents
 
 _DIRECTIONS = 1000  # tried
 _DRAWN = 100_000  # latents, where the quantile has no formula

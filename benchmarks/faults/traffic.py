@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from service.bundle import Manifest
-from service.sampling.latents import draw_latents
+from latentserve.service.bundle import Manifest
+from latentserve.service.sampling.latents import draw_latents
 
 Body = dict[str, Any]
 Traffic = Callable[[Manifest, int, int], Iterator[Body]]

@@ -15,7 +15,7 @@ from benchmarks.fleet.load import Load, mixed
 from benchmarks.fleet.prometheus import Prometheus, Rules, watching
 from benchmarks.fleet.replicas import Replica
 from benchmarks.fleet.webhook import Notice, Webhook, webhook
-from service.bundle import read_bundle
+from latentserve.service.bundle import read_bundle
 
 CAUSE_NAMED = "LatentserveCauseNamed"
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.faults import Traffic
 from benchmarks.faults.traffic import Body, label_mix, requested_truncation, without_seed
-from service.benching.requests import RAW, SAMPLES, Address, ask, post
-from service.bundle import Manifest
-from service.sampling.latents import draw_latents
+from latentserve.service.benching.requests import RAW, SAMPLES, Address, ask, post
+from latentserve.service.bundle import Manifest
+from latentserve.service.sampling.latents import draw_latents
 
 _ANSWER_SECONDS = 30.0
 _IDLE_SECONDS = 0.1

@@ -18,7 +18,7 @@ import httpx
 from benchmarks.fleet.programs import program
 from deploy.names import JOB
 from deploy.windows import Times, duration
-from service.benching.process import free_port, last_line, process_group
+from latentserve.service.benching.process import free_port, last_line, process_group
 
 _TOP = Path(__file__).parents[2]
 _START_SECONDS = 60.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.benching.process import free_port, last_line, process_group
-from service.benching.requests import Address, ask, get
+from latentserve.service.benching.process import free_port, last_line, process_group
+from latentserve.service.benching.requests import Address, ask, get
 
 _START_SECONDS = 120.0
 
@@ -37,7 +37,7 @@ class Replica:
         """Start it; it answers later, see `wait`."""
         log = self._folder / "log"
         # -P: a folder `service` in the working directory is somebody else's.
-        command = [sys.executable, "-P", "-m", "service", "serve", str(bundle), "--port", str(self.port)]
+        command = [sys.executable, "-P", "-m", "latentserve", "serve", str(bundle), "--port", str(self.port)]
         self._process = self._running.enter_context(process_group(command, log, self._variables))
 
     def wait(self, *, ready: bool = True) -> None:

@@ -20,8 +20,8 @@ from benchmarks.fleet.prometheus import write_rules
 from benchmarks.fleet.replicas import Replica
 from benchmarks.panels.asking import Source, Span
 from deploy.names import JOB, TRAINING_JOB
-from service.benching.process import free_port, last_line, process_group
-from service.bundle import read_bundle
+from latentserve.service.benching.process import free_port, last_line, process_group
+from latentserve.service.bundle import read_bundle
 
 FASTER = 15.0  # so that scrapes are a second apart
 
@@ -67,7 +67,7 @@ def training(folder: Path, *settings: str) -> Iterator[int]:
     port = free_port()
     chosen = [word for setting in settings for word in ("--set", setting)]
     words = ["train", "digits", *chosen, "--metrics-port", str(port), "--out", str(folder)]
-    with process_group([sys.executable, "-P", "-m", "service", *words], folder.with_suffix(".log"), os.environ):
+    with process_group([sys.executable, "-P", "-m", "latentserve", *words], folder.with_suffix(".log"), os.environ):
         yield port
 
 

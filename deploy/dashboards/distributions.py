@@ -6,9 +6,9 @@ from deploy.dashboards.panels import GREEN, RED, Panel, lines, shares, states
 from deploy.dashboards.queries import FLEET, REPLICA, at_least, of, one_of, rate, total
 from deploy.rules.statistics import TOLERATED
 from deploy.windows import SHOWN
-from service.watching import metrics as m
-from service.watching.inputs import INPUTS
-from service.watching.reference import BINS
+from latentserve.service.watching import metrics as m
+from latentserve.service.watching.inputs import INPUTS
+from latentserve.service.watching.reference import BINS
 
 _MODEL, _OF = "model, version", "{{model}} {{version}}"
 _WINDOW, _LABELS = "${window}", SHOWN[1]

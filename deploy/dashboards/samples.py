@@ -9,8 +9,8 @@ from deploy.dashboards.queries import FLEET, PROCESS, REPLICA, at_least, increas
 from deploy.rules.evidence import EVIDENCE, EVIDENCE_THRESHOLD
 from deploy.rules.replicas import REPLICA_WINDOWS
 from deploy.windows import SHOWN
-from service.watching import metrics as m
-from service.watching.verdict import CAUSES
+from latentserve.service.watching import metrics as m
+from latentserve.service.watching.verdict import CAUSES
 
 _MODEL, _OF = "model, version", "{{model}} {{version}}"
 _COLOURS = {

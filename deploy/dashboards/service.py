@@ -6,7 +6,7 @@ from deploy.dashboards.frame import Section, dashboard, labels_of
 from deploy.dashboards.panels import BLUE, GREEN, RED, YELLOW, Panel, buckets, lines, number, rows, states
 from deploy.dashboards.queries import FLEET, PROCESS, REPLICA, by_bucket, increase, mean, of, quantile, rate, total
 from deploy.rules.requests import ERROR_BUDGET, ERRORS, LATENCY_BUDGET, LONGER, SLOW, SLOW_ONES
-from service.watching import metrics as m
+from latentserve.service.watching import metrics as m
 
 _MODEL, _OF = "model, version", "{{model}} {{version}}"
 _STAGES = {

@@ -1,4 +1,4 @@
-"""Evidence of a drift from all replicas' counts together: `service.watching.evidence`, in PromQL.
+"""Evidence of a drift from all replicas' counts together: `latentserve.service.watching.evidence`, in PromQL.
 
 Its log is linear in the counts, so increases of a minute, summed over replicas, are a block like any other, and each
 bet's M is carried on in a record that reads its own value of a minute ago:
@@ -21,9 +21,9 @@ from deploy.rules.counts import MODEL, by, increase, joined
 from deploy.rules.rule import Record
 from deploy.rules.statistics import ARM, SIGNAL
 from deploy.windows import BLOCK, Times
-from service.sampling.request import ARMS
-from service.watching.evidence import bin_bets
-from service.watching.reference import BINS
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.evidence import bin_bets
+from latentserve.service.watching.reference import BINS
 
 EVIDENCE = "model:latentserve_drift_evidence:log"
 EVIDENCE_THRESHOLD = "model:latentserve_drift_evidence_threshold:log"

@@ -1,4 +1,4 @@
-"""The statistics of `service.watching.statistics`, in PromQL, over windows of all replicas together."""
+"""The statistics of `latentserve.service.watching.statistics`, in PromQL, over windows of all replicas together."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from deploy.names import (
 from deploy.rules.counts import MODEL, by, increases, joined
 from deploy.rules.rule import Record
 from deploy.windows import SHOWN, TESTED, Times
-from service.watching.features import COMPONENT_LIMIT
-from service.watching.reference import BINS
-from service.watching.statistics import DEVIATIONS, SMOOTHING
+from latentserve.service.watching.features import COMPONENT_LIMIT
+from latentserve.service.watching.reference import BINS
+from latentserve.service.watching.statistics import DEVIATIONS, SMOOTHING
 
 ARM = (*MODEL, "arm")
 SIGNAL = (*ARM, "signal")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from service.bundle import Bundle
-from service.bundle.files import GENERATOR
-from service.sampling.engine import require_runtime
-from service.sampling.request import RowsRequest
-from service.sampling.sessions import CPU, Device, open_session
+from latentserve.service.bundle import Bundle
+from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sessions import CPU, Device, open_session
 
 BATCHES = (1, 4, 16, 64, 128)
 DEVICE_BATCHES = (*BATCHES, 256, 512, 1024)

@@ -22,7 +22,7 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from service.benching.requests import Address, Requests
+from latentserve.service.benching.requests import Address, Requests
 
 Spacing = Literal["even", "poisson"]
 

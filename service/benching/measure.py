@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from service.benching.load import Load, closed_loop, open_loop
-from service.benching.target import Target
+from latentserve.service.benching.load import Load, closed_loop, open_loop
+from latentserve.service.benching.target import Target
 
 SHARE = 0.7  # of saturation, open loop
 MANY = 64  # rows of a large request

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from service.benching.measure import Measurement
+from latentserve.service.benching.measure import Measurement
 
 _OVER = "over the engine"
 _HEAD = ("requests", "connections", "requests/s", "samples/s", _OVER, "p50 ms", "p99 ms", "failed")

@@ -16,9 +16,9 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.benching.process import free_port, last_line, process_group
-from service.benching.requests import RAW, SAMPLES, Address, Requests, ask, get, seeded
-from service.client import ServerError
+from latentserve.service.benching.process import free_port, last_line, process_group
+from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, ask, get, seeded
+from latentserve.service.client import ServerError
 
 _ANSWER_SECONDS = 60.0
 _START_SECONDS = 300.0  # a large model on a slow machine takes minutes to warm up
@@ -86,7 +86,7 @@ def own_server(bundle: Path) -> Iterator[Target]:
     with tempfile.TemporaryDirectory(prefix="latentserve-bench-") as home:
         log = Path(home) / "log"
         # -P: a folder `service` in the working directory is somebody else's.
-        command = [sys.executable, "-P", "-m", "service", "serve", str(bundle), "--host", "127.0.0.1"]
+        command = [sys.executable, "-P", "-m", "latentserve", "serve", str(bundle), "--host", "127.0.0.1"]
         variables = os.environ | {"BENTOML_HOME": home}
         with process_group([*command, "--port", str(port)], log, variables) as process:
             target = Target(f"http://127.0.0.1:{port}")

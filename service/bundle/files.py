@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from service.bundle import graph
-from service.bundle.golden import Golden
-from service.bundle.manifest import (
+from latentserve.service.bundle import graph
+from latentserve.service.bundle.golden import Golden
+from latentserve.service.bundle.manifest import (
     SCHEMA_VERSION,
     SCORE,
     Graph,
@@ -26,7 +26,7 @@ from service.bundle.manifest import (
     first_fault,
     generator_graph,
 )
-from service.errors import BundleError
+from latentserve.service.errors import BundleError
 
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
 GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BundleError
+from latentserve.service.errors import BundleError
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]

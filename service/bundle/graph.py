@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import onnx
 from google.protobuf.message import DecodeError
 
-from service.bundle.manifest import Graph, Tensor
-from service.errors import BundleError
+from latentserve.service.bundle.manifest import Graph, Tensor
+from latentserve.service.errors import BundleError
 
 _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}

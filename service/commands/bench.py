@@ -15,14 +15,14 @@ from pathlib import Path
 
 import click
 
-from service.benching.bare_engine import BareEngine
-from service.benching.measure import CASES, Measurement, measure
-from service.benching.table import record, table
-from service.benching.target import Target, own_server
-from service.bundle import read_bundle
-from service.client import ServerError
-from service.errors import InvalidError, LatentserveError
-from service.settings import load_settings
+from latentserve.service.benching.bare_engine import BareEngine
+from latentserve.service.benching.measure import CASES, Measurement, measure
+from latentserve.service.benching.table import record, table
+from latentserve.service.benching.target import Target, own_server
+from latentserve.service.bundle import read_bundle
+from latentserve.service.client import ServerError
+from latentserve.service.errors import InvalidError, LatentserveError
+from latentserve.service.settings import load_settings
 
 _BUSY = 0.9  # cores of the load generator, whose one thread has no more
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from service.bundle import read_bundle
-from service.errors import BundleError
-from service.sampling.engine import Engine
-from service.watching.reference import read_reference
+from latentserve.service.bundle import read_bundle
+from latentserve.service.errors import BundleError
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.watching.reference import read_reference
 
 
 @click.command()

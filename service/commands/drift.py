@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from service.bundle import read_bundle
-from service.client import Client
-from service.errors import InvalidError
-from service.settings import load_settings
-from service.trial import try_bundle
+from latentserve.service.bundle import read_bundle
+from latentserve.service.client import Client
+from latentserve.service.errors import InvalidError
+from latentserve.service.settings import load_settings
+from latentserve.service.trial import try_bundle
 
 _QUIET = ("none", "not_enough_samples")
 _SECONDS = 10.0  # for the server's answer

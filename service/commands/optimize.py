@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from service.errors import RuntimeMissingError
-from service.sampling.engine import require_runtime
+from latentserve.service.errors import RuntimeMissingError
+from latentserve.service.sampling.engine import require_runtime
 
 
 @click.command()
@@ -44,7 +44,7 @@ def optimize(bundle: Path, precision: str, out: Path, max_shift: float, max_frec
     """
     require_runtime()
     try:  # its quantisation takes half a second to import, which `latentserve --help` should not
-        from service.packing.optimize import Bound, optimize_bundle
+        from latentserve.service.packing.optimize import Bound, optimize_bundle
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(f"optimize: needs {error.name}, which is not installed") from None
     manifest, measured = optimize_bundle(bundle, precision, out, Bound(max_shift, max_frechet))  # type: ignore[arg-type]

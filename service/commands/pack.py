@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from service.packing.foreign import Told, pack_foreign
+from latentserve.service.packing.foreign import Told, pack_foreign
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str] | None:

@@ -11,14 +11,14 @@ from typing import BinaryIO
 import click
 import numpy as np
 
-from service.bundle import read_bundle
-from service.client import Client
-from service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, media_types, written_as
-from service.encoding.provenance import Provenance
-from service.errors import InvalidError, LatentserveError
-from service.sampling.engine import Engine
-from service.sampling.latents import SEED_LIMIT
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import read_bundle
+from latentserve.service.client import Client
+from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, media_types, written_as
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.errors import InvalidError, LatentserveError
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.request import RowsRequest
 
 _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
 _BATCH = 64

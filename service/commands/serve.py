@@ -13,10 +13,10 @@ from pathlib import Path
 
 import click
 
-from service.bundle import read_bundles
-from service.sampling.engine import require_cuda, require_runtime
-from service.settings import Settings, SettingsError, is_loopback, load_settings
-from service.watching.reference import read_reference
+from latentserve.service.bundle import read_bundles
+from latentserve.service.sampling.engine import require_cuda, require_runtime
+from latentserve.service.settings import Settings, SettingsError, is_loopback, load_settings
+from latentserve.service.watching.reference import read_reference
 
 
 @click.command()
@@ -101,6 +101,6 @@ def _run_bentoml(host: str, settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     from bentoml_cli.cli import cli as bentoml  # it reads its environment when it is imported
 
-    arguments = ["serve", "service.app:Latentserve", "--host", host, "--port", str(settings.port)]
+    arguments = ["serve", "latentserve.service.app:Latentserve", "--host", host, "--port", str(settings.port)]
     arguments += ["--timeout-graceful-shutdown", str(settings.drain_seconds)]
     bentoml.main(arguments, prog_name="bentoml", standalone_mode=False)

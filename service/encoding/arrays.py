@@ -9,9 +9,9 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.encoding import images, tables
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding import images, tables
+from latentserve.service.encoding.provenance import Provenance
 
 Dtype = Literal["float32", "uint8"]
 Samples = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.encoding.tables import typed
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.tables import typed
 
 
 class Batches:

@@ -11,8 +11,8 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.provenance import Provenance
 
 _BYTES = 2  # of a value
 _FULL_SCALE = 1 << (8 * _BYTES - 1)

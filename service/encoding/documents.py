@@ -12,9 +12,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.encoding import arrays, audio, images, tables
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding import arrays, audio, images, tables
+from latentserve.service.encoding.provenance import Provenance
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
@@ -158,7 +158,7 @@ class Arrow:
     headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", ARROW.encode()),)
 
     def __init__(self, spec: SampleSpec) -> None:
-        from service.encoding.arrow import Batches  # its package is an extra
+        from latentserve.service.encoding.arrow import Batches  # its package is an extra
 
         self._batches = Batches(spec)
 

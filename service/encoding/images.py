@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from service.bundle import SampleSpec
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.provenance import Provenance
 
 Form = Literal["png", "webp"]
 

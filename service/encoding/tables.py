@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Column, SampleSpec
+from latentserve.service.bundle import Column, SampleSpec
 
 
 def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from service.bundle import Manifest
-from service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
-from service.sampling.latents import SEED_LIMIT
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import Manifest
+from latentserve.service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
+from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.request import RowsRequest
 
 NameField = Annotated[str, Field(max_length=256)]
 LatentField = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.models import Model, Models
+from latentserve.service.models import Model, Models
 
 
 def list_models(models: Models) -> dict[str, object]:

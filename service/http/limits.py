@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ClosedError, TooLargeError
-from service.http.problems import problem
-from service.settings import is_loopback
-from service.watching import metrics
+from latentserve.service.errors import ClosedError, TooLargeError
+from latentserve.service.http.problems import problem
+from latentserve.service.settings import is_loopback
+from latentserve.service.watching import metrics
 
 _OPEN = ("/livez", "/readyz")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.errors import NotAcceptableError
+from latentserve.service.errors import NotAcceptableError
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str:

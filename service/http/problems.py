@@ -5,7 +5,13 @@ from __future__ import annotations
 import orjson
 from starlette.responses import Response
 
-from service.errors import InvalidError, LatentserveError, MethodNotAllowedError, NotReadyError, QueueFullError
+from latentserve.service.errors import (
+    InvalidError,
+    LatentserveError,
+    MethodNotAllowedError,
+    NotReadyError,
+    QueueFullError,
+)
 
 
 def problem(error: LatentserveError) -> Response:

@@ -11,18 +11,18 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import (
+from latentserve.service.errors import (
     LatentserveError,
     MethodNotAllowedError,
     NotFoundError,
     TooLargeError,
     UnsupportedMediaError,
 )
-from service.http.body import SamplesBody, parse_body
-from service.http.catalogue import describe_drift, describe_model, list_models
-from service.http.problems import problem
-from service.http.samples import Samples
-from service.watching import metrics
+from latentserve.service.http.body import SamplesBody, parse_body
+from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
+from latentserve.service.http.problems import problem
+from latentserve.service.http.samples import Samples
+from latentserve.service.watching import metrics
 
 _SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
 _JSON = b"application/json"

@@ -11,21 +11,21 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from service.encoding.audio import most_samples
-from service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, media_types, written_as
-from service.encoding.provenance import Provenance
-from service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
-from service.http.answer import Answer, Stream
-from service.http.body import SamplesBody, rows_request
-from service.http.negotiation import negotiate
-from service.http.problems import problem
-from service.http.waiting import Waiting
-from service.models import Model, Models
-from service.sampling.request import RowsRequest
-from service.sampling.sampler import Rows, Slice
-from service.sampling.scheduler import Job
-from service.settings import Settings
-from service.watching import metrics
+from latentserve.service.encoding.audio import most_samples
+from latentserve.service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, media_types, written_as
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
+from latentserve.service.http.answer import Answer, Stream
+from latentserve.service.http.body import SamplesBody, rows_request
+from latentserve.service.http.negotiation import negotiate
+from latentserve.service.http.problems import problem
+from latentserve.service.http.waiting import Waiting
+from latentserve.service.models import Model, Models
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import Rows, Slice
+from latentserve.service.sampling.scheduler import Job
+from latentserve.service.settings import Settings
+from latentserve.service.watching import metrics
 
 SHEET_LIMIT = 4096  # images on one contact sheet
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Receive
 
-from service.errors import DeadlineError
+from latentserve.service.errors import DeadlineError
 
 
 @dataclass(slots=True)

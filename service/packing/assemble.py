@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from service.bundle import (
+from latentserve.service.bundle import (
     Bundle,
     Golden,
     Latent,
@@ -22,19 +22,19 @@ from service.bundle import (
     graph,
     write_bundle,
 )
-from service.bundle.files import CARD, CRITIC, GENERATOR, GOLDEN, PREVIEW, REFERENCE
-from service.bundle.manifest import first_fault
-from service.encoding import images
-from service.encoding.provenance import Provenance
-from service.errors import BundleError
-from service.packing.card import model_card
-from service.packing.probes import golden_inputs, measure_golden
-from service.packing.real import Real
-from service.packing.reference import make_reference
-from service.sampling.engine import Engine, require_runtime
-from service.sampling.request import RowsRequest
-from service.sampling.sessions import CUDA
-from service.watching.reference import BINS, RealSide, Reference
+from latentserve.service.bundle.files import CARD, CRITIC, GENERATOR, GOLDEN, PREVIEW, REFERENCE
+from latentserve.service.bundle.manifest import first_fault
+from latentserve.service.encoding import images
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.card import model_card
+from latentserve.service.packing.probes import golden_inputs, measure_golden
+from latentserve.service.packing.real import Real
+from latentserve.service.packing.reference import make_reference
+from latentserve.service.sampling.engine import Engine, require_runtime
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sessions import CUDA
+from latentserve.service.watching.reference import BINS, RealSide, Reference
 
 _PREVIEW, _PREVIEW_SEED = 64, 1
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.bundle import Golden, Manifest
-from service.watching.reference import Reference
-from service.watching.signals import MOST_COLUMNS
+from latentserve.service.bundle import Golden, Manifest
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.signals import MOST_COLUMNS
 
 
 def model_card(manifest: Manifest, golden: Golden, reference: Reference) -> str:

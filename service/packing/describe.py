@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Column, SampleSpec
-from service.errors import BundleError
+from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.errors import BundleError
 
 Kind = Literal["image", "table", "audio", "array"]
 

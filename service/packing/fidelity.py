@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, SampleSpec
-from service.sampling.engine import require_runtime
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import Bundle, SampleSpec
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.request import RowsRequest
 
 BATCH = 64  # rows of a batch, of the speed that is stated too
 

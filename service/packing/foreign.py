@@ -14,13 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from service.bundle import Latent, Manifest, graph
-from service.errors import BundleError
-from service.packing.assemble import assemble_bundle
-from service.packing.describe import SampleHints, describe_samples
-from service.packing.real import read_real
-from service.sampling.engine import require_runtime
-from service.sampling.latents import draw_latents
+from latentserve.service.bundle import Latent, Manifest, graph
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.assemble import assemble_bundle
+from latentserve.service.packing.describe import SampleHints, describe_samples
+from latentserve.service.packing.real import read_real
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.latents import draw_latents
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)

@@ -22,9 +22,9 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-from service.errors import BundleError
-from service.packing.fold import fold_batch_norm
-from service.packing.rewrite import rewrite_narrow, rewrite_transposed
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.fold import fold_batch_norm
+from latentserve.service.packing.rewrite import rewrite_narrow, rewrite_transposed
 
 _LAYERS = {"Conv", "MatMul", "Gemm"}
 # What may stand between two layers and has an integer kernel, or needs none. Others are computed in float32.

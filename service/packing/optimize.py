@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from pydantic import JsonValue
 
-from service.bundle import Bundle, Manifest, graph, read_bundle
-from service.bundle.files import GENERATOR
-from service.errors import BundleError
-from service.packing.assemble import assemble_bundle
-from service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
-from service.packing.int8 import Feed, quantize_int8
-from service.sampling.engine import require_runtime
-from service.sampling.request import RowsRequest
-from service.watching.reference import Reference
+from latentserve.service.bundle import Bundle, Manifest, graph, read_bundle
+from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.assemble import assemble_bundle
+from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
+from latentserve.service.packing.int8 import Feed, quantize_int8
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.watching.reference import Reference
 
 Precision = Literal["int8", "fp16"]
 Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]

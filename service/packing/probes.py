@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Golden, Latent
-from service.bundle.files import CRITIC, GENERATOR
-from service.bundle.golden import TOLERANCE_FACTOR, Measured
-from service.errors import BundleError
-from service.sampling.engine import Engine
-from service.sampling.latents import draw_latents
+from latentserve.service.bundle import Golden, Latent
+from latentserve.service.bundle.files import CRITIC, GENERATOR
+from latentserve.service.bundle.golden import TOLERANCE_FACTOR, Measured
+from latentserve.service.errors import BundleError
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import draw_latents
 
 GOLDEN_PROBES = 16  # at least, and one a label
 GOLDEN_SEED = 0

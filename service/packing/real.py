@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.bundle import SampleSpec
-from service.errors import BundleError
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.errors import BundleError
 
 KEPT = 2048  # real samples that are looked at, chosen at random
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, Manifest
-from service.bundle.files import GENERATOR
-from service.errors import BundleError
-from service.packing.real import KEPT, Real
-from service.packing.rows import Drawer, Rows
-from service.watching.classifier import Classifier
-from service.watching.distribution import Distribution
-from service.watching.features import FeatureHead
-from service.watching.joint_head import JointHead
-from service.watching.kernel import kernel_distance
-from service.watching.reference import Cell, NullTable, RealSide, Reference
-from service.watching.signals import LABEL_MARGIN
+from latentserve.service.bundle import Bundle, Manifest
+from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.real import KEPT, Real
+from latentserve.service.packing.rows import Drawer, Rows
+from latentserve.service.watching.classifier import Classifier
+from latentserve.service.watching.distribution import Distribution
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.joint_head import JointHead
+from latentserve.service.watching.kernel import kernel_distance
+from latentserve.service.watching.reference import Cell, NullTable, RealSide, Reference
+from latentserve.service.watching.signals import LABEL_MARGIN
 
 REFERENCE_SAMPLES = 100_000
 CELL_SAMPLES = 20_000  # the least that a label has a cell of its own for

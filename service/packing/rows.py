@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
-from service.bundle.files import CRITIC
-from service.sampling.cuda import on_device
-from service.sampling.engine import Engine, require_runtime
-from service.sampling.request import RowsRequest
-from service.sampling.sessions import CPU, open_session
-from service.watching.feature_space import FeatureMap, FeatureSpace
-from service.watching.signals import CRITIC_SCORE, sample_signals
+from latentserve.service.bundle import Bundle
+from latentserve.service.bundle.files import CRITIC
+from latentserve.service.sampling.cuda import on_device
+from latentserve.service.sampling.engine import Engine, require_runtime
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sessions import CPU, open_session
+from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace
+from latentserve.service.watching.signals import CRITIC_SCORE, sample_signals
 
 REFERENCE_SEED = 1
 

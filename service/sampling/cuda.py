@@ -19,9 +19,9 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BundleError
-from service.sampling.heads import Output
-from service.sampling.padding import Padding
+from latentserve.service.errors import BundleError
+from latentserve.service.sampling.heads import Output
+from latentserve.service.sampling.padding import Padding
 
 log = logging.getLogger(__name__)
 

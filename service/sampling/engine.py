@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, graph
-from service.bundle.files import CRITIC, GENERATOR
-from service.errors import BundleError, RuntimeMissingError
-from service.sampling.cuda import CudaRunner, on_device
-from service.sampling.heads import Output, ServedGraph, served_graph
-from service.sampling.padding import Padded, Padding, differences
-from service.sampling.sessions import (
+from latentserve.service.bundle import Bundle, graph
+from latentserve.service.bundle.files import CRITIC, GENERATOR
+from latentserve.service.errors import BundleError, RuntimeMissingError
+from latentserve.service.sampling.cuda import CudaRunner, on_device
+from latentserve.service.sampling.heads import Output, ServedGraph, served_graph
+from latentserve.service.sampling.padding import Padded, Padding, differences
+from latentserve.service.sampling.sessions import (
     CPU,
     CUDA,
     NO_CUDA_BUILD,
@@ -119,7 +119,7 @@ class Engine:
     def run(
         self, z: NDArray[np.float32], label: NDArray[np.int64] | None, outputs: Sequence[Output]
     ) -> list[NDArray[Any]]:
-        """Several outputs of one run, each [n, ...]; see `service.sampling.heads.served_graph`."""
+        """Several outputs of one run, each [n, ...]; see `latentserve.service.sampling.heads.served_graph`."""
         return self._runner.run({"z": z} if label is None else {"z": z, "label": label}, outputs)
 
     def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import SampleSpec, graph
+from latentserve.service.bundle import SampleSpec, graph
 
 Output = Literal["sample", "sample_uint8", "signals"]
 
@@ -48,7 +48,7 @@ def served_graph(model: onnx.ModelProto, spec: SampleSpec) -> ServedGraph:
     """Graft the further outputs on a copy of a generator's graph, whose output is `sample` float32 [batch, *shape].
 
     `sample_uint8` [batch, *shape], of images: `value_range` stretched to 0 .. 255, rounded half to even and clipped;
-    NaN is 0. Bit for bit what `service.encoding.images.to_uint8` makes of `sample`.
+    NaN is 0. Bit for bit what `latentserve.service.encoding.images.to_uint8` makes of `sample`.
 
     `signals` float32 [batch, S], a row's numbers by `signal_columns`:
         mean, std: over the values of the row; NaN and infinity spread into them as they do in numpy.

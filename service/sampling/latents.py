@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from service.bundle import Latent
+from latentserve.service.bundle import Latent
 
 SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Golden
+from latentserve.service.bundle import Golden
 
 EVERY_SECONDS = 1.0  # at the most; in between, padding is zeros
 _SHARE = 0.001  # of the time, for fetching what the batch itself did not need

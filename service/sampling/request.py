@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Manifest
-from service.sampling.heads import Output
-from service.sampling.latents import Span, draw_labels, draw_latents_of
+from latentserve.service.bundle import Manifest
+from latentserve.service.sampling.heads import Output
+from latentserve.service.sampling.latents import Span, draw_labels, draw_latents_of
 
 Arm = Literal["server", "client", "control"]
 ARMS: tuple[Arm, ...] = ("server", "client", "control")

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
-from service.errors import EngineError, LatentserveError, QueueFullError
-from service.sampling.engine import Engine
-from service.sampling.heads import Output
-from service.sampling.request import Inputs, Part, RowsRequest, draw_inputs
-from service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
+from latentserve.service.bundle import Bundle
+from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.heads import Output
+from latentserve.service.sampling.request import Inputs, Part, RowsRequest, draw_inputs
+from latentserve.service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from service.errors import BundleError, RuntimeMissingError
+from latentserve.service.errors import BundleError, RuntimeMissingError
 
 Device = Literal["auto", "cpu", "cuda"]
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.watching.alarm import Alarm, kept, raised
-from service.watching.reference import BINS
+from latentserve.service.watching.alarm import Alarm, kept, raised
+from latentserve.service.watching.reference import BINS
 
 Floats = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Latent, SampleSpec
-from service.errors import BundleError
-from service.sampling.latents import draw_latents
+from latentserve.service.bundle import Latent, SampleSpec
+from latentserve.service.errors import BundleError
+from latentserve.service.sampling.latents import draw_latents
 
 _RANDOM = 64  # random features
 _LEAST = 8  # a critic with fewer features says too little of a sample

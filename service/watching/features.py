@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.watching.feature_space import FeatureSpace, Floats, Singles
+from latentserve.service.watching.feature_space import FeatureSpace, Floats, Singles
 
 COMPONENTS = 32  # at the most
 COMPONENT_LIMIT = 8.0  # a component beyond it counts as it: sums shifted by as much never fall

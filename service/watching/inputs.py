@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtr, ndtr, ndtri
 
-from service.bundle import Latent
+from latentserve.service.bundle import Latent
 
 INPUT_NORM, INPUT_MEAN = "input_norm", "input_mean"
 INPUTS = (INPUT_NORM, INPUT_MEAN)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.watching.distribution import (
+from latentserve.service.watching.distribution import (
     BINS,
     BinTable,
     Distribution,
     distributions_from_arrays,
     distributions_to_arrays,
 )
-from service.watching.features import multiplied
+from latentserve.service.watching.features import multiplied
 
 CLUSTERS = 20
 

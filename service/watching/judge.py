@@ -15,15 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from service.bundle import Manifest
-from service.sampling.request import ARMS
-from service.watching.alarm import CALM
-from service.watching.inputs import Lately
-from service.watching.ledger import Counts, Ledger
-from service.watching.reference import Reference
-from service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
-from service.watching.staleness import Staleness
-from service.watching.verdict import LEAST_ROWS, Facts, judge
+from latentserve.service.bundle import Manifest
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.alarm import CALM
+from latentserve.service.watching.inputs import Lately
+from latentserve.service.watching.ledger import Counts, Ledger
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
+from latentserve.service.watching.staleness import Staleness
+from latentserve.service.watching.verdict import LEAST_ROWS, Facts, judge
 
 ROUND_SECONDS = 2.0
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY as IN_PROCESS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from service.sampling.request import ARMS
-from service.watching.features import COMPONENT_LIMIT
-from service.watching.inputs import INPUTS
-from service.watching.reference import BINS
-from service.watching.verdict import CAUSES
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.features import COMPONENT_LIMIT
+from latentserve.service.watching.inputs import INPUTS
+from latentserve.service.watching.reference import BINS
+from latentserve.service.watching.verdict import CAUSES
 
 _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)

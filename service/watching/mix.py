@@ -9,8 +9,8 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import ArrayLike
 
-from service.watching.alarm import Alarm, kept, raised
-from service.watching.evidence import LEAST, Floats, accumulate, log_mean, read_state, tolerant
+from latentserve.service.watching.alarm import Alarm, kept, raised
+from latentserve.service.watching.evidence import LEAST, Floats, accumulate, log_mean, read_state, tolerant
 
 _FACTORS = (0.25, 0.5, 2.0, 4.0)  # of a label's share in the reference, in a bet
 _MOST = 0.9  # of all labels that one of them is, in a bet

@@ -11,16 +11,16 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
-from service.sampling.engine import Engine
-from service.sampling.heads import NONFINITE
-from service.sampling.request import ARMS
-from service.sampling.sampler import BatchDone, Wanted
-from service.watching.inputs import INPUTS, Repeats, implausible, input_signals
-from service.watching.ledger import Ledger
-from service.watching.metrics import SIGNS, ModelMetrics
-from service.watching.reference import BINS, Reference
-from service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
+from latentserve.service.bundle import Bundle
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.heads import NONFINITE
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.sampling.sampler import BatchDone, Wanted
+from latentserve.service.watching.inputs import INPUTS, Repeats, implausible, input_signals
+from latentserve.service.watching.ledger import Ledger
+from latentserve.service.watching.metrics import SIGNS, ModelMetrics
+from latentserve.service.watching.reference import BINS, Reference
+from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
 
 log = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.watching.alarm import Alarm, kept, raised
-from service.watching.evidence import LEAST, Floats, accumulate, bin_bets, log_mean, read_state, tolerant
-from service.watching.joint_head import JointHead
-from service.watching.reference import BINS
+from latentserve.service.watching.alarm import Alarm, kept, raised
+from latentserve.service.watching.evidence import LEAST, Floats, accumulate, bin_bets, log_mean, read_state, tolerant
+from latentserve.service.watching.joint_head import JointHead
+from latentserve.service.watching.reference import BINS
 
 _SIZES = (0.25, 0.5, 1.0, 2.0)  # of the shift's norm, in standard deviations of one component
 _MARGIN = 1.02  # on the variance of S

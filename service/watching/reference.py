@@ -14,23 +14,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Bundle
-from service.bundle.files import REFERENCE
-from service.bundle.golden import pack_arrays, unpack_arrays
-from service.errors import BundleError
-from service.watching.classifier import Classifier
-from service.watching.distribution import (
+from latentserve.service.bundle import Bundle
+from latentserve.service.bundle.files import REFERENCE
+from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
+from latentserve.service.errors import BundleError
+from latentserve.service.watching.classifier import Classifier
+from latentserve.service.watching.distribution import (
     BINS,
     BinTable,
     Distribution,
     distributions_from_arrays,
     distributions_to_arrays,
 )
-from service.watching.features import FeatureHead
-from service.watching.joint_head import JointHead
-from service.watching.kernel import Distance
-from service.watching.signals import signal_names
-from service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.joint_head import JointHead
+from latentserve.service.watching.kernel import Distance
+from latentserve.service.watching.signals import signal_names
+from latentserve.service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
 
 __all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference", "read_reference"]
 

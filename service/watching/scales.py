@@ -7,16 +7,16 @@ import math
 
 import numpy as np
 
-from service.bundle import Manifest
-from service.sampling.request import ARMS
-from service.watching.alarm import Alarm
-from service.watching.evidence import Evidence, run_length
-from service.watching.inputs import INPUTS
-from service.watching.ledger import Counts, Layout
-from service.watching.mix import MixEvidence
-from service.watching.multivariate import MultivariateEvidence
-from service.watching.reference import BINS, Reference
-from service.watching.verdict import Suspicion
+from latentserve.service.bundle import Manifest
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.alarm import Alarm
+from latentserve.service.watching.evidence import Evidence, run_length
+from latentserve.service.watching.inputs import INPUTS
+from latentserve.service.watching.ledger import Counts, Layout
+from latentserve.service.watching.mix import MixEvidence
+from latentserve.service.watching.multivariate import MultivariateEvidence
+from latentserve.service.watching.reference import BINS, Reference
+from latentserve.service.watching.verdict import Suspicion
 
 GENERATED, JOINT, ASKED, LATENTS, LABELS = "generated", "joint", "asked", "latents", "labels"
 DETECTORS = (GENERATED, JOINT, ASKED, LATENTS, LABELS)  # each takes its share of the promised run length

@@ -7,9 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.sampling.heads import HIGH_FREQUENCY, MEAN, NONFINITE, SATURATED_SHARE, STD, Output, signal_columns
-from service.sampling.sampler import BatchDone
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.sampling.heads import (
+    HIGH_FREQUENCY,
+    MEAN,
+    NONFINITE,
+    SATURATED_SHARE,
+    STD,
+    Output,
+    signal_columns,
+)
+from latentserve.service.sampling.sampler import BatchDone
 
 CRITIC_SCORE, LABEL_MARGIN = "critic_score", "label_margin"
 COLUMN = "column:"  # before a table's column, which may be called anything

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.watching.features import FeatureHead
-from service.watching.kernel import Distance, kernel_distance, permutation_p
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.kernel import Distance, kernel_distance, permutation_p
 
 LEAST_CHANCE = 1e-3  # of a division of the data as uneven as that into then and now
 LEAST_DISTANCE = 0.0075  # what a shift of all features by a twentieth of their standard deviation makes: 3 * 0.05^2

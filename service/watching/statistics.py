@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from service.watching.distribution import BINS
+from latentserve.service.watching.distribution import BINS
 
 STATISTICS = ("psi", "chi_square", "ks", "w1", "t_squared")
 WINDOWS = (200, 1_000, 10_000, 100_000)

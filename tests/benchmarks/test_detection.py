@@ -9,7 +9,7 @@ from scipy import stats
 from benchmarks.detectors import cusum
 from benchmarks.detectors.ours import true_masses
 from benchmarks.detectors.run_lengths import NEVER, delays, mean_run_length, median_delay, ratio_of_medians
-from service.watching.reference import BINS, Distribution
+from latentserve.service.watching.reference import BINS, Distribution
 
 
 def test_a_run_length_counts_the_streams_that_never_ended() -> None:

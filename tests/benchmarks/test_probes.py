@@ -16,9 +16,9 @@ from benchmarks.faults.weights import add_noise_in, shuffle_in
 from benchmarks.generators import TINY
 from benchmarks.probes import QUICK, Plan
 from benchmarks.probes_report import report
-from service.bundle import Bundle, read_bundle
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from benchmarks import stacked_mnist, stacked_mnist_report
+from latentserve.training.config import load_config
 from tests.digits import write_idx
-from training.config import load_config
 
 
 def test_draws_from_equal_shares_have_the_floor_and_what_is_missed_shows() -> None:

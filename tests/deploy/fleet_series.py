@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from deploy import names
-from service.watching.features import COMPONENT_LIMIT
-from service.watching.reference import BINS
-from service.watching.verdict import CAUSES
+from latentserve.service.watching.features import COMPONENT_LIMIT
+from latentserve.service.watching.reference import BINS
+from latentserve.service.watching.verdict import CAUSES
 from tests.deploy.promtool import Counter, Series, key
 
 ARMS = {"server": 2000.0, "client": 1000.0, "control": 60.0}  # rows a minute

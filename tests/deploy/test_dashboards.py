@@ -19,10 +19,10 @@ from deploy.generated import generated
 from deploy.names import series
 from deploy.rules import rule_groups
 from deploy.rules.rule import Alert, Record
-from service.watching import metrics as serving
+from latentserve.service.watching import metrics as serving
+from latentserve.training import metrics as training
 from tests.deploy.grafana_types import mistyped
 from tests.deploy.panels import DASHBOARDS, read
-from training import metrics as training
 
 DEPLOY = DASHBOARDS.parents[1]
 NAMES = sorted(file.stem for file in DASHBOARDS.glob("*.json"))

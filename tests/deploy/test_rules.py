@@ -14,9 +14,9 @@ from deploy.generated import generated
 from deploy.rules import rule_groups
 from deploy.rules.rule import Alert
 from deploy.windows import Times
-from service.watching import statistics
-from service.watching.evidence import Evidence, signal_tolerance
-from service.watching.reference import BINS
+from latentserve.service.watching import statistics
+from latentserve.service.watching.evidence import Evidence, signal_tolerance
+from latentserve.service.watching.reference import BINS
 from tests.deploy.cases import CASES, Case, shift
 from tests.deploy.fleet_series import A, B, replica
 from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, growing, passes

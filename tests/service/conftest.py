@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from service.bundle import read_bundle
-from service.sampling.engine import Engine
+from latentserve.service.bundle import read_bundle
+from latentserve.service.sampling.engine import Engine
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from service.bundle import Latent, SampleSpec
-from service.commands.sample import sample
+from latentserve.service.bundle import Latent, SampleSpec
+from latentserve.service.commands.sample import sample
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server

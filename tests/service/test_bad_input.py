@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.bundle import read_bundle
+from latentserve.service.bundle import read_bundle
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server

@@ -16,9 +16,9 @@ import httpx
 import numpy as np
 import pytest
 
-from service.encoding.documents import RAW
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
+from latentserve.service.encoding.documents import RAW
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server

@@ -21,11 +21,11 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks.faults import CASES, Case, Traffic, without_seed
-from service.bundle import read_bundle, write_bundle
-from service.bundle.files import GOLDEN, REFERENCE
-from service.bundle.golden import pack_arrays, unpack_arrays
-from service.encoding.documents import RAW
-from service.watching.verdict import CAUSES, LEAST_ROWS
+from latentserve.service.bundle import read_bundle, write_bundle
+from latentserve.service.bundle.files import GOLDEN, REFERENCE
+from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
+from latentserve.service.encoding.documents import RAW
+from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
@@ -360,7 +360,7 @@ def test_a_reference_of_another_release_is_refused_in_one_line(folder: Folder, c
     files[REFERENCE] = pack_arrays({**arrays, "format": arrays["format"] + 1})
     write_bundle(path, read.manifest, files)
     done = subprocess.run(
-        [sys.executable, "-m", "service", *command, path], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "latentserve", *command, path], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode != 0
     (line,) = done.stderr.strip().splitlines()

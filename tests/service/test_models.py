@@ -19,19 +19,19 @@ import pytest
 from prometheus_client import REGISTRY
 
 from benchmarks.faults import flip_bit
-from service import models
-from service.bundle import read_bundle, write_bundle
-from service.bundle.files import GENERATOR, MANIFEST, REFERENCE
-from service.errors import NotReadyError
-from service.models import CONTROL_ROWS, Model, watched
-from service.sampling import padding
-from service.sampling.cuda import CudaRunner
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
-from service.settings import Settings
-from service.watching.evidence import DOUBT
-from service.watching.reference import read_reference
-from service.watching.signals import LABEL_MARGIN
+from latentserve.service import models
+from latentserve.service.bundle import read_bundle, write_bundle
+from latentserve.service.bundle.files import GENERATOR, MANIFEST, REFERENCE
+from latentserve.service.errors import NotReadyError
+from latentserve.service.models import CONTROL_ROWS, Model, watched
+from latentserve.service.sampling import padding
+from latentserve.service.sampling.cuda import CudaRunner
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.settings import Settings
+from latentserve.service.watching.evidence import DOUBT
+from latentserve.service.watching.reference import read_reference
+from latentserve.service.watching.signals import LABEL_MARGIN
 from tests.generators import dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
 

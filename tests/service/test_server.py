@@ -24,11 +24,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.encoding import images
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
-from service.settings import Settings
-from service.watching.verdict import CAUSES
+from latentserve.service.encoding import images
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.settings import Settings
+from latentserve.service.watching.verdict import CAUSES
 from tests.server import Server
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from service.bundle import Column, Latent, SampleSpec
-from service.commands.sample import sample
+from latentserve.service.bundle import Column, Latent, SampleSpec
+from latentserve.service.commands.sample import sample
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
-from training.config import Config, load_config
-from training.data import Dataset, load
+from latentserve.training.config import Config, load_config
+from latentserve.training.data import Dataset, load
 
 TINY = """
 data: digits

@@ -16,9 +16,9 @@ from pathlib import Path
 import matplotlib.figure  # noqa: F401
 import torch._dynamo  # noqa: F401, the optimisers want it
 
-from service.cli import main
-from training import loop  # noqa: F401
-from training.data import load
+from latentserve.service.cli import main
+from latentserve.training import loop  # noqa: F401
+from latentserve.training.data import load
 
 PARTIAL = "checkpoint.partial"
 

@@ -8,11 +8,11 @@ import json
 import sys
 from pathlib import Path
 
+from latentserve.training.config import load_config
+from latentserve.training.data import load
+from latentserve.training.distributed import joined
+from latentserve.training.loop import train
 from tests.training.conftest import lose, stop_after
-from training.config import load_config
-from training.data import load
-from training.distributed import joined
-from training.loop import train
 
 
 def main(folder: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training.augmentation import IMAGES, Alteration, adapt
+from latentserve.training.augmentation import IMAGES, Alteration, adapt
 
 
 def test_the_probability_follows_how_sure_the_critic_is() -> None:

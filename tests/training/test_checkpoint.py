@@ -6,10 +6,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from training import checkpoint, loop
-from training.config import Config
-from training.data import Dataset
-from training.errors import RunError
+from latentserve.training import checkpoint, loop
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import RunError
 
 CPU = torch.device("cpu")
 

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from service.bundle import read_bundle
-from service.cli import main
-from training.config import load_config, write_config
+from latentserve.service.bundle import read_bundle
+from latentserve.service.cli import main
+from latentserve.training.config import load_config, write_config
 
-LATENTSERVE = [sys.executable, "-c", "from service.cli import main; main()"]
+LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ class Absent(MetaPathFinder):
         if name in {"torch", "yaml", "sklearn", "safetensors", "matplotlib", "rich", "onnxscript"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
-from service.cli import main
+from latentserve.service.cli import main
 main()
 """
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from training.config import first_difference, load_config, read_config, recipes, write_config
-from training.errors import ConfigError
+from latentserve.training.config import first_difference, load_config, read_config, recipes, write_config
+from latentserve.training.errors import ConfigError
 
 
 def test_every_recipe_loads_under_its_name() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from training.config import load_config, require_fit
-from training.errors import ConfigError
+from latentserve.training.config import load_config, require_fit
+from latentserve.training.errors import ConfigError
 
 WASSERSTEIN = ("loss=wasserstein", "clip_weights=0.01", "gamma.start=0", "gamma.end=0")
 PENALTY = ("loss=wasserstein-gp", "gradient_penalty=10", "gamma.start=0", "gamma.end=0")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.curves import CURVE, WIDTH, WINDOW, curves
+from latentserve.training.curves import CURVE, WIDTH, WINDOW, curves
 
 
 def test_a_curve_is_drawn_from_left_to_right() -> None:

@@ -17,14 +17,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from service.cli import main
+from latentserve.service.cli import main
+from latentserve.training import loop
+from latentserve.training.config import Config, load_config
+from latentserve.training.contradictions import first_contradiction
+from latentserve.training.data import Dataset
+from latentserve.training.distributed import Ranks
+from latentserve.training.loop import batch_rows
 from tests.training.conftest import TINY, lose
-from training import loop
-from training.config import Config, load_config
-from training.contradictions import first_contradiction
-from training.data import Dataset
-from training.distributed import Ranks
-from training.loop import batch_rows
 
 TOP = Path(__file__).parents[2]
 ALTERED = ("augment=[flip, translate, brightness, contrast]", "noise={start: 0.3, end: 0}")
@@ -35,7 +35,7 @@ CASES = {
     "normalised": ("network=convolutional", "loss=non-saturating", "gamma.start=0", "gamma.end=0"),
     "options": (*ALTERED, *PARTS, *PENALTY),
 }
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "latentserve"]
 STEPS = 10
 BUDGET = f"images={32 * STEPS}"
 LOST = batch_rows(898, 32, 0, 96)[20:22].tolist()  # of the fourth step, in the second rank's share
@@ -198,7 +198,10 @@ def test_torchrun_saves_when_it_is_asked_to_stop_and_resumes(tiny_file: Path, tm
 
 def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with two_ranks("-m", "training", "train", tiny_file, "--set", "images=50000000", "--out", out) as (first, second):
+    with two_ranks("-m", "latentserve", "train", tiny_file, "--set", "images=50000000", "--out", out) as (
+        first,
+        second,
+    ):
         wait_for_lines(out, first)
         second.kill()
         _, err = first.communicate(timeout=60)
@@ -212,7 +215,7 @@ def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path
 @pytest.mark.full
 def test_a_rank_that_does_not_answer_is_not_waited_for_forever(tiny_file: Path, tmp_path: Path) -> None:
     impatient = "import datetime as d; from training import distributed as t; t.TIMEOUT = d.timedelta(seconds=9); "
-    impatient += "from service.cli import main; main()"
+    impatient += "from latentserve.service.cli import main; main()"
     out = tmp_path / "run"
     with two_ranks("-c", impatient, "train", tiny_file, "--set", "images=50000000", "--out", out) as (first, second):
         wait_for_lines(out, first)

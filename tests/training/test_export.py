@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.bundle import read_bundle
-from service.errors import BundleError
-from service.watching.reference import Reference
-from training import checkpoint, loop, networks
-from training.config import Config, write_config
-from training.data import Dataset, load
-from training.errors import DataError, ExportError, RunError
-from training.export import export_bundle, export_run, last_look
+from latentserve.service.bundle import read_bundle
+from latentserve.service.errors import BundleError
+from latentserve.service.watching.reference import Reference
+from latentserve.training import checkpoint, loop, networks
+from latentserve.training.config import Config, write_config
+from latentserve.training.data import Dataset, load
+from latentserve.training.errors import DataError, ExportError, RunError
+from latentserve.training.export import export_bundle, export_run, last_look
 
 SAMPLES = 600  # of a reference
 
@@ -77,7 +77,7 @@ def test_a_bundle_is_judged_by_nothing_that_came_after_it_was_saved(tmp_path: Pa
 
 
 def test_onnx_gives_what_torch_gives_at_every_batch(run: Path, bundle: Path, tiny: Config, digits: Dataset) -> None:
-    from training.run import open_run
+    from latentserve.training.run import open_run
 
     config = open_run(run)
     generator, critic = networks.build(config, digits.description)
@@ -117,7 +117,7 @@ def test_the_graph_holds_no_chance_and_no_trace_of_this_machine(bundle: Path) ->
 @pytest.mark.parametrize("run", ["convolutional"], indirect=True)
 def test_another_process_exports_the_same_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:
     words = ["export", str(run), "--out", "b", "--name", "renamed", "--reference-samples", str(SAMPLES)]
-    command = [sys.executable, "-c", "from service.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from latentserve.service.cli import main; main()", *words]
     done = subprocess.run(command, check=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout == "b: exported; next: latentserve serve b\n"
     for name in ("generator.onnx", "critic.onnx"):
@@ -144,7 +144,7 @@ def test_what_it_was_trained_on_is_the_real_side(run: Path, bundle: Path, digits
 def test_other_data_than_it_was_trained_on_is_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import export
+    from latentserve.training import export
 
     monkeypatch.setattr(export, "load", lambda name, folder, **_: load(name, folder, "test"))
     with pytest.raises(DataError, match=r"digits: not the data that .* was trained on"):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training.commands import train
-from training.config import load_config
-from training.errors import ConfigError
-from training.hardware import require_hardware
+from latentserve.training.commands import train
+from latentserve.training.config import load_config
+from latentserve.training.errors import ConfigError
+from latentserve.training.hardware import require_hardware
 
 UNPENALISED = ("loss=hinge", "gamma.start=0", "gamma.end=0")
 

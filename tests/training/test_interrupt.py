@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from training.interrupt import interruptible
+from latentserve.training.interrupt import interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from latentserve.training import loop
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import RunError
+from latentserve.training.run import prepare
 from tests.training.conftest import TINY, stop_after
-from training import loop
-from training.config import Config
-from training.data import Dataset
-from training.errors import RunError
-from training.run import prepare
 
 TOP = Path(__file__).parents[2]
 CHECKPOINT = "checkpoint.safetensors"
@@ -35,7 +35,7 @@ OTHERS = {
     "augmented": AUGMENTED,
     "normalised": NORMALISED,
 }
-LATENTSERVE = [sys.executable, "-c", "from service.cli import main; main()"]
+LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 
 
 def assert_killed_runs_end_as_others(folder: Path, runs: dict[str, tuple[str, ...]], kills: int, images: int) -> None:

@@ -10,15 +10,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.bundle import Bundle, read_bundle
-from service.encoding.tables import rows
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
-from training import loop
-from training.config import load_config
-from training.data import Dataset, load
-from training.export import export_run
-from training.run import prepare
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.encoding.tables import rows
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.training import loop
+from latentserve.training.config import load_config
+from latentserve.training.data import Dataset, load
+from latentserve.training.export import export_run
+from latentserve.training.run import prepare
 
 IMAGES = 128
 SHORT = ("data=files", f"images={IMAGES}", "tick=64", "snapshot=128")

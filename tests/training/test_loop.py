@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import DivergedError
+from latentserve.training.loop import NONFINITE_LIMIT, averaging, batch_rows, train
 from tests.training.conftest import lose, stop_after
-from training.config import Config
-from training.data import Dataset
-from training.errors import DivergedError
-from training.loop import NONFINITE_LIMIT, averaging, batch_rows, train
 
 CHECKPOINT = "checkpoint.safetensors"
 

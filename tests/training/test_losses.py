@@ -4,8 +4,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from training.config import Config
-from training.losses import LOSSES, Loss, between, one_centred_penalty, zero_centred_penalty
+from latentserve.training.config import Config
+from latentserve.training.losses import LOSSES, Loss, between, one_centred_penalty, zero_centred_penalty
 
 REAL, FAKE = [2.0, -1.0], [0.5, -3.0]
 

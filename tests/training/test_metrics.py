@@ -11,12 +11,12 @@ import torch
 from prometheus_client.parser import text_string_to_metric_families
 from safetensors.torch import load_file
 
-from training import metrics
-from training.config import Config
-from training.data import Dataset
-from training.errors import MetricsPortError
-from training.loop import train
-from training.report import Stats
+from latentserve.training import metrics
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import MetricsPortError
+from latentserve.training.loop import train
+from latentserve.training.report import Stats
 
 OF = {"recipe": "tiny", "run": "run"}
 LINE = {"images": 200, "seconds": 1.5, "timestamp": 4_000_000_000, "images_per_second": 150.0, "critic_loss": 0.7}

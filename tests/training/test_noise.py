@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training import noise
+from latentserve.training import noise
 
 
 def test_strength_is_spread_evenly_over_its_logarithm() -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training import optimizers
-from training.config import Cosine, Optimisation
+from latentserve.training import optimizers
+from latentserve.training.config import Cosine, Optimisation
 
 LR, BETA2 = Cosine(start=0.1, end=0.02), Cosine(start=0.9, end=0.5)
 HALF_WAY = 0.06, 0.7  # what the two say in the middle of a run

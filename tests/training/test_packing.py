@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from service.bundle import read_bundle
-from training import loop, networks
-from training.config import load_config
-from training.data import Dataset
-from training.export import export_run
-from training.packing import PackedCritic
-from training.run import prepare
+from latentserve.service.bundle import read_bundle
+from latentserve.training import loop, networks
+from latentserve.training.config import load_config
+from latentserve.training.data import Dataset
+from latentserve.training.export import export_run
+from latentserve.training.packing import PackedCritic
+from latentserve.training.run import prepare
 
 
 class Sum(nn.Module):

@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from training import checkpoint, loop, networks, pretrained
-from training.config import Config, write_config
-from training.data import Dataset
-from training.errors import RunError, WeightsError
-from training.export import export_run
+from latentserve.training import checkpoint, loop, networks, pretrained
+from latentserve.training.config import Config, write_config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import RunError, WeightsError
+from latentserve.training.export import export_run
 
 CPU = torch.device("cpu")
 

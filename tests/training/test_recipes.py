@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_bundle
-from service.cli import main
+from latentserve.service.bundle import read_bundle
+from latentserve.service.cli import main
+from latentserve.training.data import load
+from latentserve.training.data.mixtures import MIXTURES
 from tests.digits import write_idx
 from tests.server import Server
-from training.data import load
-from training.data.mixtures import MIXTURES
 
 Latentserve = Callable[..., None]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.report import FOLD, Means, Stats, note, save_curves
+from latentserve.training.report import FOLD, Means, Stats, note, save_curves
 
 
 def test_means_are_of_what_came_since_they_were_collected() -> None:

@@ -1,8 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from training.config import Cosine
-from training.schedules import cosine, ema_decay
+from latentserve.training.config import Cosine
+from latentserve.training.schedules import cosine, ema_decay
 
 
 def test_cosine_starts_ends_and_is_half_way_in_the_middle() -> None:

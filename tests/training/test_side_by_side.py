@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from training import checkpoint, loop, networks, side_by_side
-from training.config import load_config
-from training.data import Dataset, load
-from training.errors import ConfigError
+from latentserve.training import checkpoint, loop, networks, side_by_side
+from latentserve.training.config import load_config
+from latentserve.training.data import Dataset, load
+from latentserve.training.errors import ConfigError
 
 TINY = ("images=1024", "batch=64", "tick=512", "snapshot=1024", "width=16", "gamma.until=1", "threads=1")
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
-from service.bundle import read_bundle
-from service.cli import main
+from latentserve.service.bundle import read_bundle
+from latentserve.service.cli import main
+from latentserve.training.data.waves import FORMS, FRAMES, RATE
 from tests.server import Server
-from training.data.waves import FORMS, FRAMES, RATE
 
 SHORT = ["images=320", "batch=32", "tick=160", "snapshot=160", "width=8", "latent=8", "threads=1"]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import pdist
 
-from training.statistics import LIMIT, diversity, effective_rank, some_of_each, spread
+from latentserve.training.statistics import LIMIT, diversity, effective_rank, some_of_each, spread
 
 
 def test_spread_by_hand() -> None:

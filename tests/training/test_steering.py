@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from benchmarks.supervision_faults import SATURATING, Clock, saturated_critic, zeroed_gradients
+from latentserve.training import checkpoint
+from latentserve.training.config import Config, load_config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import DivergedError, RunError
+from latentserve.training.loop import NONFINITE_LIMIT, batch_rows, train
+from latentserve.training.run import CHECKPOINT, is_over, prepare
+from latentserve.training.supervising import Action, read_journal, replay
 from tests.training.conftest import lose, stop_after
 from tests.training.test_loop import assert_equal, folder, weights
-from training import checkpoint
-from training.config import Config, load_config
-from training.data import Dataset
-from training.errors import DivergedError, RunError
-from training.loop import NONFINITE_LIMIT, batch_rows, train
-from training.run import CHECKPOINT, is_over, prepare
-from training.supervising import Action, read_journal, replay
 
 
 def supervised(config: Config, mode: str, **other: object) -> Config:
@@ -109,7 +109,7 @@ def test_a_critic_that_is_sure_of_everything_is_begun_anew(tiny_file: Path, digi
 
 def test_a_run_that_was_changed_resumes_bit_for_bit(short: Config, digits: Dataset, tmp_path: Path) -> None:
     """Whatever the lines say: here a distance that jumps, and the run goes back, slower, and in another stream."""
-    from training.watching import Watch
+    from latentserve.training.watching import Watch
 
     look = Watch.look
 

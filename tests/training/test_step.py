@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from latentserve.training import checkpoint, loop, networks
+from latentserve.training.config import Config, load_config
+from latentserve.training.data import Dataset
+from latentserve.training.hardware import has_bf16
+from latentserve.training.losses import LOSSES
+from latentserve.training.step import Cost, Game, clip_weights, update
 from tests.training.conftest import stop_after
-from training import checkpoint, loop, networks
-from training.config import Config, load_config
-from training.data import Dataset
-from training.hardware import has_bf16
-from training.losses import LOSSES
-from training.step import Cost, Game, clip_weights, update
 
 CPU = torch.device("cpu")
 NEEDS = {"wasserstein": ("clip_weights=0.05",), "wasserstein-gp": ("gradient_penalty=10",)}

@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from service.bundle import read_bundle
-from service.cli import main
+from latentserve.service.bundle import read_bundle
+from latentserve.service.cli import main
+from latentserve.training import checkpoint, loop, marginals
+from latentserve.training.config import load_config
+from latentserve.training.data import load
+from latentserve.training.errors import DataError
 from tests.server import Server
 from tests.training.people import write_people
-from training import checkpoint, loop, marginals
-from training.config import load_config
-from training.data import load
-from training.errors import DataError
 
 SHORT = ("images=1024", "tick=512", "snapshot=512", "width=32", "latent=64", "batch=128", "label=rich")
 TYPES = {"age": int, "school": str, "income": float, "country": str, "rich": str}
@@ -131,8 +131,8 @@ def test_a_folder_with_two_tables_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_networks_than_tabular_refuse_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from training.config import require_fit
-    from training.errors import ConfigError
+    from latentserve.training.config import require_fit
+    from latentserve.training.errors import ConfigError
 
     dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
     with pytest.raises(ConfigError, match=r"dense makes .*; people holds samples that are table"):

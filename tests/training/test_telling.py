@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from training import loop, networks
-from training.config import Config
-from training.data import Dataset
-from training.telling import listening, report
+from latentserve.training import loop, networks
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.telling import listening, report
 
 
 def test_what_is_said_outside_is_heard_by_nobody_and_within_as_a_mean() -> None:

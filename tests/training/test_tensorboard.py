@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from training.errors import TrainingError
-from training.tensorboard import FOLDER, written
+from latentserve.training.errors import TrainingError
+from latentserve.training.tensorboard import FOLDER, written
 
 INSTALLED = importlib.util.find_spec("tensorboard") is not None
 

@@ -6,10 +6,21 @@ of pictures and WAV files everything up to a GiB, and beyond it what is looked a
 
 from pathlib import Path
 
-from training.data import arrays, digits, hub, idx, mixtures, pictures, sounds, stacked, tabular_files, waves
-from training.data.dataset import Dataset, Description
-from training.data.folders import Split, comes_in_two
-from training.errors import DataError
+from latentserve.training.data import (
+    arrays,
+    digits,
+    hub,
+    idx,
+    mixtures,
+    pictures,
+    sounds,
+    stacked,
+    tabular_files,
+    waves,
+)
+from latentserve.training.data.dataset import Dataset, Description
+from latentserve.training.data.folders import Split, comes_in_two
+from latentserve.training.errors import DataError
 
 __all__ = ["AT_HAND", "Dataset", "Description", "Split", "load"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import CHUNK, Dataset
-from training.data.folders import Split
-from training.errors import DataError
+from latentserve.training.data.dataset import CHUNK, Dataset
+from latentserve.training.data.folders import Split
+from latentserve.training.errors import DataError
 
 SUFFIXES = (".npy", ".npz")
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.transform import Coding, TableTransform
+from latentserve.training.data.transform import Coding, TableTransform
 
 
 class Encode(nn.Module):

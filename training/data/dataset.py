@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from service.bundle import Column
-from training.data.transform import TableTransform
-from training.errors import DataError
+from latentserve.service.bundle import Column
+from latentserve.training.data.transform import TableTransform
+from latentserve.training.errors import DataError
 
 Kind = Literal["image", "array", "audio", "table"]
 

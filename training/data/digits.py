@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from training.data.dataset import Dataset
+from latentserve.training.data.dataset import Dataset
 
 
 def load(split: Literal["train", "test"]) -> Dataset:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import DataError
+from latentserve.training.errors import DataError
 
 Split = Literal["train", "test"]
 

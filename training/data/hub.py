@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from training.data import pictures
-from training.data.dataset import Dataset
-from training.data.folders import Split
-from training.data.table import Distinct, table
-from training.data.tabular_files import arrow_column
-from training.errors import DataError
+from latentserve.training.data import pictures
+from latentserve.training.data.dataset import Dataset
+from latentserve.training.data.folders import Split
+from latentserve.training.data.table import Distinct, table
+from latentserve.training.data.tabular_files import arrow_column
+from latentserve.training.errors import DataError
 
 _PREFIX = "hf:"
 _SPLITS: dict[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation")}

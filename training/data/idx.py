@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset
-from training.errors import DataError
+from latentserve.training.data.dataset import Dataset
+from latentserve.training.errors import DataError
 
 
 def read(path: Path) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset
+from latentserve.training.data.dataset import Dataset
 
 POINTS = 100_000  # of either split
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from training.data.dataset import Dataset, storage
-from training.data.folders import Split, find
-from training.errors import DataError
+from latentserve.training.data.dataset import Dataset, storage
+from latentserve.training.data.folders import Split, find
+from latentserve.training.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset
+from latentserve.training.data.dataset import Dataset
 
 TRIPLES = {"train": 128_000, "test": 26_000}
 _SEEDS = {"train": 0, "test": 1}

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Column
-from training.data.dataset import Dataset, storage
-from training.errors import DataError
+from latentserve.service.bundle import Column
+from latentserve.training.data.dataset import Dataset, storage
+from latentserve.training.errors import DataError
 
 FEW = 10  # different numbers, which are taken for categories where each stands for ten rows or more
 MOST_CATEGORIES = 1000

@@ -15,9 +15,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from training.data.dataset import Dataset
-from training.data.table import Distinct, from_texts, table
-from training.errors import DataError
+from latentserve.training.data.dataset import Dataset
+from latentserve.training.data.table import Distinct, from_texts, table
+from latentserve.training.errors import DataError
 
 CSV = (".csv", ".csv.gz")
 PARQUET = (".parquet",)

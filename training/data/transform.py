@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 
-from service.bundle import Column
+from latentserve.service.bundle import Column
 
 MODES = 10  # of a mixture at the most
 LEAST_WEIGHT = 0.005  # of a mixture's mode
@@ -171,7 +171,7 @@ def _mixture(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _chosen(values: NDArray[np.float32], coding: Coding) -> NDArray[np.int64]:
-    """As `training.data.coding` has it, for one column."""
+    """As `latentserve.training.data.coding` has it, for one column."""
     if coding.categories:
         return values.astype(np.int64)
     means, stds, weights = (np.array(part) for part in (coding.means, coding.stds, coding.weights))

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.dataset import Dataset
+from latentserve.training.data.dataset import Dataset
 
 RATE = 8_000  # Hz
 FRAMES = 1_024

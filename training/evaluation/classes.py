@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.classifier import Labels
-from training.evaluation.resampling import Measured, Resampling
-from training.evaluation.views import Samples
-from training.statistics import LIMIT, spread
+from latentserve.training.evaluation.classifier import Labels
+from latentserve.training.evaluation.resampling import Measured, Resampling
+from latentserve.training.evaluation.views import Samples
+from latentserve.training.statistics import LIMIT, spread
 
 
 @dataclass(frozen=True)

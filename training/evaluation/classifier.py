@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.evaluation.views import Samples
+from latentserve.training.evaluation.views import Samples
 
 FEATURES = 64  # of its last hidden layer
 BATCH = 128

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from training.commands import training_extra
-from training.errors import ReportError
+from latentserve.training.commands import training_extra
+from latentserve.training.errors import ReportError
 
 
 @click.command()
@@ -57,13 +57,13 @@ def evaluate(
         click.echo(f"{step} ...", err=True)
 
     with training_extra():
-        from training.evaluation.compare import compare, summary
-        from training.evaluation.evaluate import Standard
-        from training.evaluation.evaluate import evaluate as measure
-        from training.evaluation.reals import load_reals, require_fit
-        from training.evaluation.report import HTML, prepare, write_report
-        from training.evaluation.subject import open_subject
-        from training.evaluation.verdict import judge
+        from latentserve.training.evaluation.compare import compare, summary
+        from latentserve.training.evaluation.evaluate import Standard
+        from latentserve.training.evaluation.evaluate import evaluate as measure
+        from latentserve.training.evaluation.reals import load_reals, require_fit
+        from latentserve.training.evaluation.report import HTML, prepare, write_report
+        from latentserve.training.evaluation.subject import open_subject
+        from latentserve.training.evaluation.verdict import judge
 
         opened = [open_subject(path) for path in subjects]
         reals = load_reals(opened[0], data)

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import ndtri
 
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.meanings import MEANINGS
+from latentserve.training.evaluation.evaluate import Evaluation
+from latentserve.training.evaluation.meanings import MEANINGS
 
 LEVEL = 0.95  # of all intervals together
 NEGLIGIBLE = 1e-3  # of the numbers themselves: rounding in torch and ONNX Runtime moves both sides of a draw alike

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from training.evaluation import pictures
-from training.evaluation.journal import curves, supervision
-from training.evaluation.subject import Subject
+from latentserve.training.evaluation import pictures
+from latentserve.training.evaluation.journal import curves, supervision
+from latentserve.training.evaluation.subject import Subject
 
 _MOST_EVENTS = 10  # that are told before all else
 _MOST_ROWS = 100  # of the journal

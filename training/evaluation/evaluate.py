@@ -6,19 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from training.data import Dataset
-from training.evaluation import tasks
-from training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
-from training.evaluation.classifier import SEEN, Classifier, Labels
-from training.evaluation.features import FeatureSpace, feature_spaces
-from training.evaluation.memorisation import ROWS, Nearest, copies, memorisation, nearest
-from training.evaluation.reals import Reals
-from training.evaluation.resampling import Measured, Resampling
-from training.evaluation.statistic import Statistic
-from training.evaluation.subject import Subject
-from training.evaluation.tables import ColumnRow, TableYardstick
-from training.evaluation.views import Samples, View, view_of
-from training.evaluation.yardstick import Yardstick
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation import tasks
+from latentserve.training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
+from latentserve.training.evaluation.classifier import SEEN, Classifier, Labels
+from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
+from latentserve.training.evaluation.memorisation import ROWS, Nearest, copies, memorisation, nearest
+from latentserve.training.evaluation.reals import Reals
+from latentserve.training.evaluation.resampling import Measured, Resampling
+from latentserve.training.evaluation.statistic import Statistic
+from latentserve.training.evaluation.subject import Subject
+from latentserve.training.evaluation.tables import ColumnRow, TableYardstick
+from latentserve.training.evaluation.views import Samples, View, view_of
+from latentserve.training.evaluation.yardstick import Yardstick
 
 SAMPLES = 10_000  # of each side, unless there are fewer real ones
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from

@@ -10,12 +10,12 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from training.data import Dataset
-from training.errors import FeaturesError
-from training.evaluation.classifier import Classifier
-from training.evaluation.random_network import RandomNetwork
-from training.evaluation.resampling import Floats
-from training.evaluation.views import Samples, View
+from latentserve.training.data import Dataset
+from latentserve.training.errors import FeaturesError
+from latentserve.training.evaluation.classifier import Classifier
+from latentserve.training.evaluation.random_network import RandomNetwork
+from latentserve.training.evaluation.resampling import Floats
+from latentserve.training.evaluation.views import Samples, View
 
 WIDEST_VIEW = 256  # numbers that are compared as they are; more go through the random network
 _AT_ONCE = 64  # rows of a file's network

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.statistic import Statistic
-from training.supervising.collapse import COLLAPSED, HEALTHY
+from latentserve.training.evaluation.evaluate import Evaluation
+from latentserve.training.evaluation.statistic import Statistic
+from latentserve.training.supervising.collapse import COLLAPSED, HEALTHY
 
 Severity = Literal["serious", "minor"]
 

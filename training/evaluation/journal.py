@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from training.errors import RunError
-from training.evaluation.subject import Subject
-from training.report import read_lines
-from training.supervising import Action, read_journal
+from latentserve.training.errors import RunError
+from latentserve.training.evaluation.subject import Subject
+from latentserve.training.report import read_lines
+from latentserve.training.supervising import Action, read_journal
 
 STATS = "stats.jsonl"
 

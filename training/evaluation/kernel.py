@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 
 _AT_ONCE = 100  # rows: their kernel with 10,000 others stays near the processor
 

@@ -6,12 +6,12 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from service.sampling.latents import draw_latents
-from training.data import Dataset
-from training.evaluation import pictures
-from training.evaluation.evaluate import Evaluation, Standard
-from training.evaluation.subject import Subject
-from training.evaluation.views import Samples
+from latentserve.service.sampling.latents import draw_latents
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation import pictures
+from latentserve.training.evaluation.evaluate import Evaluation, Standard
+from latentserve.training.evaluation.subject import Subject
+from latentserve.training.evaluation.views import Samples
 
 SEED = 1  # of latents that are only looked at
 PER_CLASS = 10

@@ -7,10 +7,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from training.data import Dataset
-from training.evaluation.neighbours import squared_distances
-from training.evaluation.resampling import Floats, Measured, Resampling, share
-from training.evaluation.views import Samples, View
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation.neighbours import squared_distances
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling, share
+from latentserve.training.evaluation.views import Samples, View
 
 ROWS = 1_000  # samples of each side that neighbours are looked for
 MOST = 100_000  # training samples that they are looked for among

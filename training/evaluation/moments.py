@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from service.packing.fidelity import Moments, frechet
-from training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 
 WIDEST = 256  # features, of which covariances can be resampled in seconds
 _RANK = 1e-10  # of the largest variance: what varies less is a constant

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 
 K = 5
 WIDE = 50  # neighbours; of few reals a twentieth

@@ -5,15 +5,15 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from training.evaluation import course, pictures
-from training.evaluation.classes import ClassRow
-from training.evaluation.compare import Difference, summary
-from training.evaluation.evaluate import Evaluation, Standard
-from training.evaluation.findings import RULES
-from training.evaluation.look import by_class, look
-from training.evaluation.meanings import MEANINGS
-from training.evaluation.statistic import Statistic
-from training.evaluation.verdict import judge
+from latentserve.training.evaluation import course, pictures
+from latentserve.training.evaluation.classes import ClassRow
+from latentserve.training.evaluation.compare import Difference, summary
+from latentserve.training.evaluation.evaluate import Evaluation, Standard
+from latentserve.training.evaluation.findings import RULES
+from latentserve.training.evaluation.look import by_class, look
+from latentserve.training.evaluation.meanings import MEANINGS
+from latentserve.training.evaluation.statistic import Statistic
+from latentserve.training.evaluation.verdict import judge
 
 _MOST_ROWS = 30  # of a table of actions, columns or pairs
 
@@ -82,7 +82,9 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
 
 
 def _page(title: str, sections: Sequence[str]) -> str:
-    style, script = (files("training.evaluation").joinpath(name).read_text() for name in ("page.css", "quiz.js"))
+    style, script = (
+        files("latentserve.training.evaluation").joinpath(name).read_text() for name in ("page.css", "quiz.js")
+    )
     body = "\n".join(section for section in sections if section)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

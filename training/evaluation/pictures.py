@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.bundle import Column, Latent, SampleSpec
-from service.encoding import tables
-from service.encoding.images import contact_sheet, to_uint8
-from training.data import Dataset
-from training.evaluation.views import Samples
+from latentserve.service.bundle import Column, Latent, SampleSpec
+from latentserve.service.encoding import tables
+from latentserve.service.encoding.images import contact_sheet, to_uint8
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation.views import Samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

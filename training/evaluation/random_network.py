@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.bundle import Latent
-from service.sampling.latents import draw_latents
-from training.evaluation.views import Samples
+from latentserve.service.bundle import Latent
+from latentserve.service.sampling.latents import draw_latents
+from latentserve.training.evaluation.views import Samples
 
 CHANNELS = (16, 32, 16)
 DENSE = 64

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data import AT_HAND, Dataset, Split, load, pictures
-from training.errors import DataError
-from training.evaluation.subject import Subject
+from latentserve.training.data import AT_HAND, Dataset, Split, load, pictures
+from latentserve.training.errors import DataError
+from latentserve.training.evaluation.subject import Subject
 
 LEAST = 20  # real samples of each part
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.errors import ReportError
-from training.evaluation.compare import Difference, summary
-from training.evaluation.course import warnings
-from training.evaluation.evaluate import Evaluation, Standard
-from training.evaluation.journal import supervision
-from training.evaluation.page import page_of_one, page_of_two
-from training.evaluation.verdict import judge
+from latentserve.training.errors import ReportError
+from latentserve.training.evaluation.compare import Difference, summary
+from latentserve.training.evaluation.course import warnings
+from latentserve.training.evaluation.evaluate import Evaluation, Standard
+from latentserve.training.evaluation.journal import supervision
+from latentserve.training.evaluation.page import page_of_one, page_of_two
+from latentserve.training.evaluation.verdict import judge
 
 FORMAT = "latentserve-evaluation-1"
 JSON, HTML = "report.json", "report.html"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.evaluation.meanings import MEANINGS
-from training.evaluation.resampling import Measured
+from latentserve.training.evaluation.meanings import MEANINGS
+from latentserve.training.evaluation.resampling import Measured
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Statistic:
     """A number about generated samples, and the same number about real ones in their place.
 
     Attributes:
-        name: what is measured: a key of `training.evaluation.meanings.MEANINGS`.
+        name: what is measured: a key of `latentserve.training.evaluation.meanings.MEANINGS`.
         features: name of the feature space; None: it needs none.
         measured: of generated samples.
         floor: of held-out real samples in their place, as many; None: there are none.

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from service.bundle import Column, Latent, read_bundle
-from service.sampling.engine import Engine
-from service.sampling.latents import draw_labels, draw_latents
-from training import checkpoint, networks
-from training.config import Config
-from training.data import Description
-from training.data.dataset import Kind
-from training.errors import RunError
-from training.run import CHECKPOINT, CONFIG, open_run
+from latentserve.service.bundle import Column, Latent, read_bundle
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import draw_labels, draw_latents
+from latentserve.training import checkpoint, networks
+from latentserve.training.config import Config
+from latentserve.training.data import Description
+from latentserve.training.data.dataset import Kind
+from latentserve.training.errors import RunError
+from latentserve.training.run import CHECKPOINT, CONFIG, open_run
 
 MANIFEST = "manifest.json"
 BATCH = 64

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
-from service.bundle import Column
-from training.evaluation.resampling import Floats, Measured, Resampling
-from training.evaluation.views import Samples
+from latentserve.service.bundle import Column
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.views import Samples
 
 BINS = 10
 MOST_KINDS = 20  # of a column; rarer categories are one kind

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from training.evaluation.classifier import Classifier, Labels
-from training.evaluation.resampling import DRAWS, Floats, Measured, Resampling
-from training.evaluation.views import Samples
+from latentserve.training.evaluation.classifier import Classifier, Labels
+from latentserve.training.evaluation.resampling import DRAWS, Floats, Measured, Resampling
+from latentserve.training.evaluation.views import Samples
 
 SEEDS = (0, 1, 2)  # of classifiers that learn from the same samples
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from training.evaluation.evaluate import Evaluation
-from training.evaluation.findings import Finding, findings_of
+from latentserve.training.evaluation.evaluate import Evaluation
+from latentserve.training.evaluation.findings import Finding, findings_of
 
 Grade = Literal["good", "flawed", "poor"]
 

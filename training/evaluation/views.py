@@ -10,8 +10,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from service.bundle import Column
-from training.data import Dataset
+from latentserve.service.bundle import Column
+from latentserve.training.data import Dataset
 
 BANDS = 32  # of a spectrum
 FRAME = 256  # values that a spectrum is taken of

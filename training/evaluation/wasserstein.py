@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 
 DIRECTIONS = 32
 MOST_COLUMNS = 64  # beyond, those of a mean over columns are chosen at random

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluation import kernel, neighbours
-from training.evaluation.features import FeatureSpace
-from training.evaluation.moments import moment_distances
-from training.evaluation.resampling import Floats, Measured, Resampling
-from training.evaluation.statistic import Statistic
-from training.evaluation.wasserstein import directions, some_columns, wasserstein_distance
+from latentserve.training.evaluation import kernel, neighbours
+from latentserve.training.evaluation.features import FeatureSpace
+from latentserve.training.evaluation.moments import moment_distances
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.statistic import Statistic
+from latentserve.training.evaluation.wasserstein import directions, some_columns, wasserstein_distance
 
 
 class Yardstick:

@@ -8,14 +8,14 @@ from types import ModuleType
 import torch
 from torch import nn
 
-from service.bundle import Column
-from training.config import Config
-from training.data import Description
-from training.data.coding import Decode, Encode, RowCritic, RowGenerator
-from training.data.transform import TableTransform
-from training.networks import convolutional, dense, mixture, residual, tabular, waveform
-from training.networks.scale import ScaledCritic, ScaledGenerator
-from training.packing import PackedCritic
+from latentserve.service.bundle import Column
+from latentserve.training.config import Config
+from latentserve.training.data import Description
+from latentserve.training.data.coding import Decode, Encode, RowCritic, RowGenerator
+from latentserve.training.data.transform import TableTransform
+from latentserve.training.networks import convolutional, dense, mixture, residual, tabular, waveform
+from latentserve.training.networks.scale import ScaledCritic, ScaledGenerator
+from latentserve.training.packing import PackedCritic
 
 FAMILIES: dict[str, ModuleType] = {
     "convolutional": convolutional,

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from training.errors import ConfigError
+from latentserve.training.errors import ConfigError
 
 START = 256  # channels of the generator's first, smallest map
 EMBEDDING = 16

@@ -11,7 +11,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from training.errors import ConfigError
+from latentserve.training.errors import ConfigError
 
 CORE = 0.1  # what moves a sample within its cluster, in the distance that tells clusters apart
 WAVES = 64

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.errors import ConfigError
+from latentserve.training.errors import ConfigError
 
 EMBEDDING = 16
 SMALLEST = 4  # side of the map that images are halved to, unless an odd number ends it before

@@ -22,9 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.data.transform import TableTransform
-from training.errors import ConfigError
-from training.networks.dense import Critic
+from latentserve.training.data.transform import TableTransform
+from latentserve.training.errors import ConfigError
+from latentserve.training.networks.dense import Critic
 
 __all__ = ["Critic", "Generator"]
 

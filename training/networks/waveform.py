@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.errors import ConfigError
+from latentserve.training.errors import ConfigError
 
 FOLD = 4
 START = 16  # frames that are not folded any more

@@ -5,8 +5,8 @@ a function of the configuration and of the lines, so that the journal can be mad
 torch.
 """
 
-from training.supervising.actions import Action, Changes
-from training.supervising.journal import Journal, read_journal
-from training.supervising.supervisor import FAULTS, Supervisor, replay
+from latentserve.training.supervising.actions import Action, Changes
+from latentserve.training.supervising.journal import Journal, read_journal
+from latentserve.training.supervising.supervisor import FAULTS, Supervisor, replay
 
 __all__ = ["FAULTS", "Action", "Changes", "Journal", "Supervisor", "read_journal", "replay"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training.config import PENALISED
+from latentserve.training.config import PENALISED
 
 if TYPE_CHECKING:
-    from training.config import Config, Cosine
+    from latentserve.training.config import Config, Cosine
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Action:
 
     Attributes:
         images: real images seen when it was decided.
-        fault: what was found, one of `training.supervising.FAULTS`.
+        fault: what was found, one of `latentserve.training.supervising.FAULTS`.
         signal: what was read.
         window: its last values, the newest last.
         threshold: what they were held against.

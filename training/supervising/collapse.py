@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from training.supervising.reading import Line, Reading, below
+from latentserve.training.supervising.reading import Line, Reading, below
 
 COLLAPSED = 0.2  # of the reals' diversity (own); below a half is a warning
 HEALTHY = 0.5  # what a run must have had, for it to be lost

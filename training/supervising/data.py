@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from training.supervising.reading import Line, Reading, above
+from latentserve.training.supervising.reading import Line, Reading, above
 
 TIMES = 2.0  # the distance of the reals shown from those held out, over the floor, or over its own first values (own)
 DEVIATIONS = 5.0  # of the floor, beyond it: in few dimensions chance alone doubles it (own)

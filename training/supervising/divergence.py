@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
-from training.supervising.equilibrium import EQUILIBRIUM
-from training.supervising.reading import Line, Reading, above
+from latentserve.training.supervising.equilibrium import EQUILIBRIUM
+from latentserve.training.supervising.reading import Line, Reading, above
 
 LOSS = 100.0  # healthy losses lie within 0 and 10, a broken run's have three digits (README of gigagan-pytorch)
 GRADIENT = 30.0  # "norms above 100: things are screwing up" (ganhacks, 10); here the mean of a tick over the run's own

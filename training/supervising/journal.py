@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from training.errors import RunError
-from training.supervising.actions import Action
-from training.writing import named_if_not_written, replaced
+from latentserve.training.errors import RunError
+from latentserve.training.supervising.actions import Action
+from latentserve.training.writing import named_if_not_written, replaced
 
 JOURNAL = "journal.jsonl"
 FORMAT = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.supervising.reading import Line, Reading
+from latentserve.training.supervising.reading import Line, Reading
 
 MANY = 10  # steps, the loop's own limit of those on end: then skipping is no longer enough
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 
-from training.supervising.quality import FAR
-from training.supervising.reading import Line, Reading, above
+from latentserve.training.supervising.quality import FAR
+from latentserve.training.supervising.reading import Line, Reading, above
 
 GAP = 0.5  # unseen reals score nearer to fakes than to seen reals: r_v of Karras et al. 2020, section 3
 CLEAR = 0.35

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from training.supervising.equilibrium import EQUILIBRIUM
-from training.supervising.reading import Line, Reading, below
+from latentserve.training.supervising.equilibrium import EQUILIBRIUM
+from latentserve.training.supervising.reading import Line, Reading, below
 
 SHARE = 0.05  # of the critic's loss at equilibrium; "D loss goes to 0: failure mode" (ganhacks, 10)
 SURE = 0.95  # its accuracy, on both sides

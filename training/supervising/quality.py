@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.supervising.reading import Line, Reading, above
+from latentserve.training.supervising.reading import Line, Reading, above
 
 WORSE = 1.5  # times the best, for PATIENCE lines on end (own)
 SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from training.supervising.actions import Changes
-from training.supervising.reading import Line
+from latentserve.training.supervising.actions import Changes
+from latentserve.training.supervising.reading import Line
 
 if TYPE_CHECKING:
-    from training.config import Config
+    from latentserve.training.config import Config
 
 Step = tuple[str, float]
 

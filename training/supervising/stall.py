@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-from training.supervising.reading import Line, Reading, above
+from latentserve.training.supervising.reading import Line, Reading, above
 
 SHARE = 0.5  # of the time that went into waiting for data
 SLOWER = 4.0  # times as slow as the run's median

@@ -8,22 +8,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from training.supervising import remedies
-from training.supervising.actions import Action, Changes
-from training.supervising.collapse import Collapse
-from training.supervising.data import Changed, Mismatched
-from training.supervising.divergence import Divergence
-from training.supervising.nonfinite import ManyNonFinite, NonFinite
-from training.supervising.overfitting import Overfitting
-from training.supervising.overpowering import Overpowering
-from training.supervising.quality import Plateau, Worsening
-from training.supervising.reading import Detector, Line, Reading
-from training.supervising.remedies import Step
-from training.supervising.stall import Stall
-from training.supervising.vanishing import Vanishing
+from latentserve.training.supervising import remedies
+from latentserve.training.supervising.actions import Action, Changes
+from latentserve.training.supervising.collapse import Collapse
+from latentserve.training.supervising.data import Changed, Mismatched
+from latentserve.training.supervising.divergence import Divergence
+from latentserve.training.supervising.nonfinite import ManyNonFinite, NonFinite
+from latentserve.training.supervising.overfitting import Overfitting
+from latentserve.training.supervising.overpowering import Overpowering
+from latentserve.training.supervising.quality import Plateau, Worsening
+from latentserve.training.supervising.reading import Detector, Line, Reading
+from latentserve.training.supervising.remedies import Step
+from latentserve.training.supervising.stall import Stall
+from latentserve.training.supervising.vanishing import Vanishing
 
 if TYPE_CHECKING:
-    from training.config import Config
+    from latentserve.training.config import Config
 
 COOL_DOWN = 3  # lines after a change that count for nothing: statistics need time to follow
 BUDGET = 8  # times that a run may be changed; the last of them ends it

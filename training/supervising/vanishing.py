@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from training.supervising.reading import Line, Reading, below
+from latentserve.training.supervising.reading import Line, Reading, below
 
 RATIO = 1e-3  # of the healthy level, with a critic that is nearly always right (own)
 SURE = 0.95  # its accuracy on fakes

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from training.data import Dataset, Split
-from training.errors import DataError
+from latentserve.training.data import Dataset, Split
+from latentserve.training.errors import DataError
 
 
 def held_out(load: Callable[[Split], Dataset], dataset: Dataset) -> Dataset | None:

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from service.packing.fidelity import Moments, frechet
-from training.statistics import ROUNDING
+from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.training.statistics import ROUNDING
 
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident

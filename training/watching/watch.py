@@ -8,10 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training import statistics
-from training.config import Config
-from training.data import Dataset
-from training.watching.space import Labels, Samples, Space
+from latentserve.training import statistics
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.watching.space import Labels, Samples, Space
 
 ROWS = 512  # samples that are compared once a tick, and as many reals
 REFERENCE = 2_048  # reals that they are compared with, at the most
@@ -63,7 +63,9 @@ class Watch:
     def look(
         self, critic: nn.Module, average: nn.Module, right: Right, shown: Samples, labels: Labels
     ) -> dict[str, float]:
-        """What there is to say of the averaged generator and of the critic; `training.report.Stats` says what it means.
+        """What there is to say of the averaged generator and of the critic.
+
+        `latentserve.training.report.Stats` says what each means.
 
         Args:
             critic: As it stands.

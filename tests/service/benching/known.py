@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from service.benching.requests import Address
+from latentserve.service.benching.requests import Address
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

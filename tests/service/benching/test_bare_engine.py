@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from service.benching import bare_engine
-from service.benching.bare_engine import BATCHES, BareEngine
-from service.bundle import read_bundle
+from latentserve.service.benching import bare_engine
+from latentserve.service.benching.bare_engine import BATCHES, BareEngine
+from latentserve.service.bundle import read_bundle
 
 
 def test_both_kinds_of_bundle_run(bundle: Path, plain_bundle: Path) -> None:

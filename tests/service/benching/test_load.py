@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from service.benching import load as load_module
-from service.benching.load import arrivals, closed_loop, open_loop
-from service.benching.requests import Address, ask, post
-from service.benching.target import Target
-from service.client import ServerError
+from latentserve.service.benching import load as load_module
+from latentserve.service.benching.load import arrivals, closed_loop, open_loop
+from latentserve.service.benching.requests import Address, ask, post
+from latentserve.service.benching.target import Target
+from latentserve.service.client import ServerError
 from tests.service.benching.known import ANSWER, Known
 
 REQUEST = post("/", b"{}", "application/json")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.benching.process import last_line, process_group
+from latentserve.service.benching.process import last_line, process_group
 
 
 def lives(pid: int) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 
-from service.benching.load import Load
-from service.benching.measure import Case, Measurement
-from service.benching.table import record, table
+from latentserve.service.benching.load import Load
+from latentserve.service.benching.measure import Case, Measurement
+from latentserve.service.benching.table import record, table
 
 LOAD = Load(answers=2469, failed=1, seconds=2.0, p50_ms=0.456, p99_ms=12.34, megabytes=1.0, client_cpu=0.5)
 NOTHING = Load(answers=0, failed=3, seconds=0.0, p50_ms=math.nan, p99_ms=math.nan, megabytes=0.0, client_cpu=0.0)

@@ -7,9 +7,9 @@ import ssl
 
 import pytest
 
-from service.benching.requests import Address, seeded
-from service.benching.target import Target
-from service.client import ServerError
+from latentserve.service.benching.requests import Address, seeded
+from latentserve.service.benching.target import Target
+from latentserve.service.client import ServerError
 from tests.server import Server, free_port
 from tests.service.benching.known import ANSWER, Known
 

@@ -19,9 +19,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import Bundle, Golden, Latent, Lineage, SampleSpec, content_version, read_bundle, read_bundles
-from service.bundle.golden import unpack_arrays
-from service.errors import BundleError
+from latentserve.service.bundle import (
+    Bundle,
+    Golden,
+    Latent,
+    Lineage,
+    SampleSpec,
+    content_version,
+    read_bundle,
+    read_bundles,
+)
+from latentserve.service.bundle.golden import unpack_arrays
+from latentserve.service.errors import BundleError
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 

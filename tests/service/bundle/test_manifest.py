@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.bundle import Column, SampleSpec
+from latentserve.service.bundle import Column, SampleSpec
 
 
 def test_a_column_of_which_only_the_name_is_known_is_that_name() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from service.bundle import read_bundle
+from latentserve.service.bundle import read_bundle
 from tests.server import Server
 from tests.service.benching.known import ANSWER, Known
 from tests.service.commands.test_commands import Ended, assert_refused, process, run  # noqa: F401
@@ -91,7 +91,7 @@ def test_a_url(server: Server) -> None:
     ours, theirs = pty.openpty()
     command = ["bench", server.url, "--model", "plain", "--seconds", "0.1"]
     running = subprocess.Popen(
-        [sys.executable, "-m", "service", *command], stdout=subprocess.PIPE, stderr=theirs, text=True
+        [sys.executable, "-m", "latentserve", *command], stdout=subprocess.PIPE, stderr=theirs, text=True
     )
     out = running.communicate(timeout=120)[0]
     os.close(theirs)
@@ -165,7 +165,7 @@ def interrupted(number: signal.Signals, when: Callable[[], bool], *arguments: ob
     usual = signal.signal(number, signal.default_int_handler)
     try:
         running = subprocess.Popen(
-            [sys.executable, "-m", "service", "bench", *map(str, arguments)],
+            [sys.executable, "-m", "latentserve", "bench", *map(str, arguments)],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

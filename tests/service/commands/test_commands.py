@@ -20,12 +20,12 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from service import __version__
-from service.bundle import read_bundle
-from service.cli import main
-from service.encoding.images import contact_sheet, to_uint8
-from service.sampling.engine import Engine
-from service.sampling.request import RowsRequest
+from latentserve import __version__
+from latentserve.service.bundle import read_bundle
+from latentserve.service.cli import main
+from latentserve.service.encoding.images import contact_sheet, to_uint8
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
 from tests.generators import dense_generator
 from tests.server import Server
 from tests.service.test_bad_input import forge
@@ -60,7 +60,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def process(*arguments: object, **environment: str) -> Ended:
     """`latentserve ARGUMENTS` as a process of its own; it must end by itself."""
     ended = subprocess.run(
-        [sys.executable, "-m", "service", *map(str, arguments)],
+        [sys.executable, "-m", "latentserve", *map(str, arguments)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -319,7 +319,7 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
-from service.cli import main
+from latentserve.service.cli import main
 sys.argv[0] = "latentserve"
 main()
 """
@@ -348,7 +348,9 @@ def test_no_torch_is_needed(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_the_server_itself_imports_no_torch(bundle: Path) -> None:
-    code = "import sys, json, service.app; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    code = (
+        "import sys, json, latentserve.service.app; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
     ended = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "LATENTSERVE_BUNDLES": str(bundle)},

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.faults import drop_mode
-from service.bundle import read_bundle
-from service.encoding.images import to_uint8
-from service.packing.real import keep_real
-from service.packing.rows import Drawer
+from latentserve.service.bundle import read_bundle
+from latentserve.service.encoding.images import to_uint8
+from latentserve.service.packing.real import keep_real
+from latentserve.service.packing.rows import Drawer
 from tests.conftest import make_bundle
 from tests.server import Server, free_port
 from tests.service.commands.test_commands import Ended, assert_refused, run  # noqa: F401

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.bundle import SampleSpec
-from service.encoding import arrays
-from service.encoding.images import to_uint8
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding import arrays
+from latentserve.service.encoding.images import to_uint8
+from latentserve.service.encoding.provenance import Provenance
 
 IMAGE = SampleSpec(kind="image", shape=[1, 2, 3], value_range=(-1, 1), channels="L")
 ARRAY = SampleSpec(kind="array", shape=[2, 3])

@@ -14,10 +14,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
-from service.bundle import SampleSpec
-from service.encoding.audio import most_samples, to_int16, wav_header
-from service.encoding.documents import JSON, NPY, RAW, WAV, Wav, media_types
-from service.encoding.provenance import Provenance
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.audio import most_samples, to_int16, wav_header
+from latentserve.service.encoding.documents import JSON, NPY, RAW, WAV, Wav, media_types
+from latentserve.service.encoding.provenance import Provenance
 
 MADE_BY = Provenance("toy", "0123456789ab", 7, 3)
 

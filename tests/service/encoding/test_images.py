@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from service.encoding.images import contact_sheet, encode, to_uint8
-from service.encoding.provenance import Provenance
+from latentserve.service.encoding.images import contact_sheet, encode, to_uint8
+from latentserve.service.encoding.provenance import Provenance
 
 MADE_BY = Provenance("toy", "0123456789ab", 7, 3)
 

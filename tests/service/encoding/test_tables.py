@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service.bundle import Column, SampleSpec
-from service.encoding.documents import ARROW, CSV, JSON, Arrow, Csv, Json, media_types
-from service.encoding.provenance import Provenance
-from service.encoding.tables import typed
+from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.encoding.documents import ARROW, CSV, JSON, Arrow, Csv, Json, media_types
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.tables import typed
 
 SPEC = SampleSpec(
     kind="table",

@@ -12,11 +12,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.bundle import Latent, Manifest, OnnxSpec, SampleSpec
-from service.bundle.manifest import generator_graph
-from service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
-from service.http.body import SamplesBody, parse_body, parse_fields, rows_request
-from service.sampling.latents import SEED_LIMIT
+from latentserve.service.bundle import Latent, Manifest, OnnxSpec, SampleSpec
+from latentserve.service.bundle.manifest import generator_graph
+from latentserve.service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
+from latentserve.service.http.body import SamplesBody, parse_body, parse_fields, rows_request
+from latentserve.service.sampling.latents import SEED_LIMIT
 
 DIM = 3
 LABELS = ["zero", "one", "7"]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import NotAcceptableError
-from service.http.negotiation import negotiate
+from latentserve.service.errors import NotAcceptableError
+from latentserve.service.http.negotiation import negotiate
 
 JSON, PNG, WEBP, NPY = "application/json", "image/png", "image/webp", "application/x-npy"
 OFFERS = [JSON, PNG, WEBP, NPY]

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from service.packing.fold import fold_batch_norm
+from latentserve.service.packing.fold import fold_batch_norm
 from tests.generators import model
 
 CHANNELS = 6

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import Bundle, read_bundle
-from service.errors import BundleError
-from service.packing.foreign import Told, pack_foreign
-from service.sampling.engine import Engine
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.sampling.engine import Engine
 from tests.generators import dense_generator
 
 

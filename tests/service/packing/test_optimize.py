@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import Bundle, Latent, SampleSpec, read_bundle
-from service.commands.optimize import optimize
-from service.errors import BundleError, RuntimeMissingError
-from service.packing.fidelity import Moments, frechet
-from service.packing.optimize import Bound, optimize_bundle
-from service.sampling.engine import Engine
+from latentserve.service.bundle import Bundle, Latent, SampleSpec, read_bundle
+from latentserve.service.commands.optimize import optimize
+from latentserve.service.errors import BundleError, RuntimeMissingError
+from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.service.packing.optimize import Bound, optimize_bundle
+from latentserve.service.sampling.engine import Engine
 from tests.conftest import LABELS, make_bundle
 from tests.generators import dense_critic, model
 
@@ -186,7 +186,7 @@ def test_the_command_prints_one_line(original: Path, tmp_path: Path):
 
 
 def test_a_missing_package_is_one_line(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "service.packing.optimize", None)
+    monkeypatch.setitem(sys.modules, "latentserve.service.packing.optimize", None)
     done = CliRunner().invoke(optimize, [str(original), "--precision", "int8", "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, RuntimeMissingError)
 

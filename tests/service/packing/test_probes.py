@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import Golden, Latent, read_bundle
-from service.packing.probes import golden_inputs
+from latentserve.service.bundle import Golden, Latent, read_bundle
+from latentserve.service.packing.probes import golden_inputs
 
 CPU = "CPUExecutionProvider"
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.bundle import SampleSpec
-from service.errors import BundleError
-from service.packing.real import KEPT, keep_real, read_real
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.real import KEPT, keep_real, read_real
 
 GREY = SampleSpec(kind="image", shape=[1, 6, 4], value_range=(-1, 1), channels="L")
 COLOUR = SampleSpec(kind="image", shape=[3, 6, 4], value_range=(0, 1), channels="RGB")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.bundle import Latent, SampleSpec, read_bundle
-from service.packing import reference as making
-from service.packing.reference import make_reference
-from service.packing.rows import Drawer, Rows
-from service.watching.distribution import BINS
-from service.watching.reference import Reference
-from service.watching.signals import LABEL_MARGIN
-from service.watching.statistics import chi_square, effective_reference, t_squared
+from latentserve.service.bundle import Latent, SampleSpec, read_bundle
+from latentserve.service.packing import reference as making
+from latentserve.service.packing.reference import make_reference
+from latentserve.service.packing.rows import Drawer, Rows
+from latentserve.service.watching.distribution import BINS
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.signals import LABEL_MARGIN
+from latentserve.service.watching.statistics import chi_square, effective_reference, t_squared
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 

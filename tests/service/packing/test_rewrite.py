@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from service.packing.rewrite import rewrite_narrow, rewrite_transposed
+from latentserve.service.packing.rewrite import rewrite_narrow, rewrite_transposed
 from tests.generators import model
 
 

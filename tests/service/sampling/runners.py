@@ -8,9 +8,9 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from service.bundle import SampleSpec
-from service.sampling.cuda import CudaRunner
-from service.sampling.heads import served_graph
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.sampling.cuda import CudaRunner
+from latentserve.service.sampling.heads import served_graph
 
 
 def open_runner(model: onnx.ModelProto, spec: SampleSpec, max_batch: int) -> CudaRunner:

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from service.bundle import SampleSpec
-from service.errors import BundleError
-from service.sampling.cuda import bucket_sizes
-from service.sampling.heads import Output, served_graph
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.errors import BundleError
+from latentserve.service.sampling.cuda import bucket_sizes
+from latentserve.service.sampling.heads import Output, served_graph
 from tests.generators import dense_generator
 from tests.generators import model as make_model
 from tests.service.sampling.runners import open_runner

@@ -12,14 +12,14 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from service.bundle import Bundle, Lineage, read_bundle
-from service.encoding.images import to_uint8
-from service.errors import BundleError, RuntimeMissingError
-from service.sampling import engine as engine_module
-from service.sampling.engine import Engine, require_cuda
-from service.sampling.request import RowsRequest
-from service.sampling.sessions import tensorrt_options
-from service.settings import SettingsError, load_settings
+from latentserve.service.bundle import Bundle, Lineage, read_bundle
+from latentserve.service.encoding.images import to_uint8
+from latentserve.service.errors import BundleError, RuntimeMissingError
+from latentserve.service.sampling import engine as engine_module
+from latentserve.service.sampling.engine import Engine, require_cuda
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sessions import tensorrt_options
+from latentserve.service.settings import SettingsError, load_settings
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server

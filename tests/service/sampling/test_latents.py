@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import ndtr, ndtri
 
-from service.bundle import Latent
-from service.sampling.latents import SEED_LIMIT, draw_labels, draw_latents
+from latentserve.service.bundle import Latent
+from latentserve.service.sampling.latents import SEED_LIMIT, draw_labels, draw_latents
 
 MASK = 2**64 - 1
 LATENTS, LABELS = 0, 1
@@ -143,7 +143,7 @@ def test_labels_do_not_depend_on_the_latents() -> None:
 @pytest.mark.parametrize("word", [MASK, 0, 1 << 63])
 def test_u_is_never_0_or_1(word: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest word would round up to 1, whose normal quantile is infinite."""
-    from service.sampling import latents
+    from latentserve.service.sampling import latents
 
     monkeypatch.setattr(latents, "_words", lambda *_: np.full(4, word, np.uint64))
     for prior, truncation in itertools.product(("normal", "uniform"), (1.0, 0.5)):

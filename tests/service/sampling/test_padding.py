@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.bundle import Golden, read_bundle
-from service.sampling import padding as padding_module
-from service.sampling.cuda import CudaRunner
-from service.sampling.heads import Output
-from service.sampling.padding import Padding
+from latentserve.service.bundle import Golden, read_bundle
+from latentserve.service.sampling import padding as padding_module
+from latentserve.service.sampling.cuda import CudaRunner
+from latentserve.service.sampling.heads import Output
+from latentserve.service.sampling.padding import Padding
 from tests.generators import dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
 from tests.service.sampling.test_cuda import ALL, IMAGE, latents

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.bundle import read_bundle
-from service.errors import EngineError, QueueFullError
-from service.sampling import padding
-from service.sampling.engine import Engine
-from service.sampling.request import ARMS, RowsRequest
-from service.sampling.sampler import BatchDone, Rows, Sampler, Wanted
+from latentserve.service.bundle import read_bundle
+from latentserve.service.errors import EngineError, QueueFullError
+from latentserve.service.sampling import padding
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import ARMS, RowsRequest
+from latentserve.service.sampling.sampler import BatchDone, Rows, Sampler, Wanted
 from tests.generators import dense_generator
 from tests.service.sampling.runners import open_runner
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
+from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
 
 SHORT_SECONDS = 0.002
 

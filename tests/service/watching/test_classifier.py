@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.watching.classifier import Classifier
+from latentserve.service.watching.classifier import Classifier
 
 
 def clusters(n: int, labels: int, apart: float, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

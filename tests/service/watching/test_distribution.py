@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from service.watching.distribution import BINS, BinTable, Distribution
+from latentserve.service.watching.distribution import BINS, BinTable, Distribution
 
 Draw = Callable[[np.random.Generator, int], np.ndarray[Any, Any]]
 

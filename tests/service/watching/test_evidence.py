@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from service.watching.alarm import CALM
-from service.watching.evidence import (
+from latentserve.service.watching.alarm import CALM
+from latentserve.service.watching.evidence import (
     DOUBT,
     Evidence,
     accumulate,
@@ -23,7 +23,7 @@ from service.watching.evidence import (
     tolerance,
     tolerant,
 )
-from service.watching.reference import BINS, Distribution
+from latentserve.service.watching.reference import BINS, Distribution
 
 ARMS, SIGNALS = 3, 4
 UNIFORM = np.full(BINS, 1 / BINS)

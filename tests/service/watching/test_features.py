@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from service.bundle import SampleSpec
-from service.watching.feature_space import FeatureSpace, compressed
-from service.watching.features import COMPONENT_LIMIT, FeatureHead
-from service.watching.statistics import effective_reference, t_squared
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.watching.feature_space import FeatureSpace, compressed
+from latentserve.service.watching.features import COMPONENT_LIMIT, FeatureHead
+from latentserve.service.watching.statistics import effective_reference, t_squared
 
 IMAGE = SampleSpec(kind="image", shape=[3, 50, 41], value_range=(-1, 1), channels="RGB")
 TABLE = SampleSpec(kind="table", shape=[3], columns=["a", "b", "c"])

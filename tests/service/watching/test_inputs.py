@@ -11,10 +11,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from service.bundle import Latent
-from service.sampling.latents import draw_latents
-from service.watching import inputs
-from service.watching.inputs import INPUT_MEAN, INPUT_NORM, INPUTS, Lately, Repeats, implausible, input_signals
+from latentserve.service.bundle import Latent
+from latentserve.service.sampling.latents import draw_latents
+from latentserve.service.watching import inputs
+from latentserve.service.watching.inputs import (
+    INPUT_MEAN,
+    INPUT_NORM,
+    INPUTS,
+    Lately,
+    Repeats,
+    implausible,
+    input_signals,
+)
 
 ROWS = 20_000
 LEAST_P = 1e-4  # of a test that must pass, with a fixed seed

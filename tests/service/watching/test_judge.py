@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import read_bundle
-from service.watching.judge import Judge
-from service.watching.reference import Reference
-from service.watching.scales import GENERATED, LABELS, layout
-from service.watching.signals import signal_names
-from service.watching.verdict import LEAST_ROWS
+from latentserve.service.bundle import read_bundle
+from latentserve.service.watching.judge import Judge
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.scales import GENERATED, LABELS, layout
+from latentserve.service.watching.signals import signal_names
+from latentserve.service.watching.verdict import LEAST_ROWS
 from tests.service.watching.test_scales import Known, block
 
 RATE = 0.01

@@ -7,7 +7,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from service.watching.kernel import kernel_distance, permutation_p
+from latentserve.service.watching.kernel import kernel_distance, permutation_p
 
 
 def estimate(x: np.ndarray, y: np.ndarray) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.watching.ledger import Counts, Ledger
+from latentserve.service.watching.ledger import Counts, Ledger
 
 LAYOUT = {"rows": (3,), "bins": (3, 2, 4), "none": (3, 0), "sent": (1,)}
 
@@ -22,7 +22,7 @@ _WORKER = f"""
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-from service.watching.ledger import Ledger
+from latentserve.service.watching.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]), {LAYOUT!r})
 counts = {{name: np.ones(shape) for name, shape in {LAYOUT!r}.items()}}
 for _ in range(int(sys.argv[2])):

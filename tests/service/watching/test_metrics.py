@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY
 
-from service import models
-from service.watching.metrics import ModelMetrics, Watched
-from service.watching.scales import DETECTORS
-from service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
+from latentserve.service import models
+from latentserve.service.watching.metrics import ModelMetrics, Watched
+from latentserve.service.watching.scales import DETECTORS
+from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
 
 MOST = 1500
 OF_NO_MODEL = 30  # what belongs to the server, with room for refusals by route and code

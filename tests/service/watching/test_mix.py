@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from service.watching.alarm import CALM
-from service.watching.mix import MixEvidence, mix_bets
+from latentserve.service.watching.alarm import CALM
+from latentserve.service.watching.mix import MixEvidence, mix_bets
 
 EVEN = np.full(10, 0.1)
 SKEWED = np.array([0.9, 0.05, 0.03, 0.02])

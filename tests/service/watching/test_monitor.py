@@ -14,19 +14,19 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
-from service.bundle import Bundle, read_bundle
-from service.models import watched as watched_of
-from service.sampling.engine import Engine
-from service.sampling.heads import signal_columns
-from service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
-from service.sampling.sampler import BatchDone
-from service.watching import monitor as monitor_module
-from service.watching.ledger import Ledger
-from service.watching.metrics import ModelMetrics
-from service.watching.monitor import Monitor
-from service.watching.reference import Reference
-from service.watching.scales import layout
-from service.watching.signals import sample_signals, signal_names
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.models import watched as watched_of
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.heads import signal_columns
+from latentserve.service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
+from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.watching import monitor as monitor_module
+from latentserve.service.watching.ledger import Ledger
+from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.scales import layout
+from latentserve.service.watching.signals import sample_signals, signal_names
 
 _NUMBERS = itertools.count()
 

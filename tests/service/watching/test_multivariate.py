@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.watching.alarm import CALM
-from service.watching.joint_head import CLUSTERS, JointHead
-from service.watching.multivariate import JointEvidence, MultivariateEvidence
-from service.watching.reference import BINS
+from latentserve.service.watching.alarm import CALM
+from latentserve.service.watching.joint_head import CLUSTERS, JointHead
+from latentserve.service.watching.multivariate import JointEvidence, MultivariateEvidence
+from latentserve.service.watching.reference import BINS
 
 ARMS, MODES, SIZE = 3, 10, 16
 Array = np.ndarray[Any, Any]

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from service.bundle import SampleSpec
-from service.bundle.golden import pack_arrays, unpack_arrays
-from service.errors import BundleError
-from service.watching.classifier import Classifier
-from service.watching.feature_space import FeatureSpace
-from service.watching.features import FeatureHead
-from service.watching.joint_head import JointHead
-from service.watching.kernel import Distance
-from service.watching.reference import BINS, Cell, Distribution, NullTable, RealSide, Reference
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
+from latentserve.service.errors import BundleError
+from latentserve.service.watching.classifier import Classifier
+from latentserve.service.watching.feature_space import FeatureSpace
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.joint_head import JointHead
+from latentserve.service.watching.kernel import Distance
+from latentserve.service.watching.reference import BINS, Cell, Distribution, NullTable, RealSide, Reference
 
 SPEC = SampleSpec(kind="array", shape=[12])
 CELLS = (Cell(0, 1.0, 1000), Cell(1, 1.0, 1000), Cell(None, 0.7, 1000))

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.bundle import Manifest, read_bundle
-from service.sampling.request import ARMS
-from service.watching.inputs import INPUTS
-from service.watching.ledger import Counts
-from service.watching.reference import BINS, Reference
-from service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
-from service.watching.signals import signal_names
+from latentserve.service.bundle import Manifest, read_bundle
+from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.inputs import INPUTS
+from latentserve.service.watching.ledger import Counts
+from latentserve.service.watching.reference import BINS, Reference
+from latentserve.service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
+from latentserve.service.watching.signals import signal_names
 
 SERVER, CLIENT = ARMS.index("server"), ARMS.index("client")
 RATE = 0.01  # rows a second: a threshold that short streams can reach

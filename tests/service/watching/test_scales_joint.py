@@ -13,18 +13,18 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.faults import drop_mode
-from service.bundle import Bundle, read_bundle
-from service.models import watched
-from service.packing import reference as making
-from service.packing.reference import make_reference
-from service.sampling.engine import Engine
-from service.sampling.request import ARMS, RowsRequest
-from service.sampling.sampler import BatchDone
-from service.watching.ledger import Counts, Ledger
-from service.watching.metrics import ModelMetrics
-from service.watching.monitor import Monitor
-from service.watching.reference import Reference
-from service.watching.scales import DETECTORS, GENERATED, JOINT, LABELS, Scales, layout
+from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.models import watched
+from latentserve.service.packing import reference as making
+from latentserve.service.packing.reference import make_reference
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import ARMS, RowsRequest
+from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.watching.ledger import Counts, Ledger
+from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.reference import Reference
+from latentserve.service.watching.scales import DETECTORS, GENERATED, JOINT, LABELS, Scales, layout
 
 RATE = 1.0  # row a second: a threshold of 1.3e7 rows
 BLOCK = 250

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnxruntime
 
-from service.bundle import SampleSpec
-from service.sampling.heads import served_graph
-from service.watching.signals import sample_signals, signal_names
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.sampling.heads import served_graph
+from latentserve.service.watching.signals import sample_signals, signal_names
 from tests.generators import dense_generator
 
 IMAGE = SampleSpec(kind="image", shape=[3, 4, 5], value_range=(-1, 1), channels="RGB")

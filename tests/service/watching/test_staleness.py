@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.bundle import SampleSpec
-from service.watching.feature_space import FeatureSpace
-from service.watching.features import FeatureHead
-from service.watching.staleness import LEAST_CHANCE, LEAST_DISTANCE, Staleness
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.watching.feature_space import FeatureSpace
+from latentserve.service.watching.features import FeatureHead
+from latentserve.service.watching.staleness import LEAST_CHANCE, LEAST_DISTANCE, Staleness
 
 SPEC = SampleSpec(kind="array", shape=[12])
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.watching.distribution import BINS, Distribution
-from service.watching.statistics import (
+from latentserve.service.watching.distribution import BINS, Distribution
+from latentserve.service.watching.statistics import (
     LEVELS,
     STATISTICS,
     WINDOWS,

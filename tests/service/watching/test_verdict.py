@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge
+from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge
 
 SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2)
 OF_LATENTS = replace(SEEN, arm="", signal="input_norm")

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from service.watching.watch import Watch
+from latentserve.service.watching.watch import Watch
 
 OFTEN, NEVER = 0.005, 3600.0
 PATIENCE = 20.0

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from service.watching.workers import count_start
+from latentserve.service.watching.workers import count_start
 
 
 def test_starts_are_counted_once_each(tmp_path: Path) -> None:

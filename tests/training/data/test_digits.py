@@ -2,7 +2,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from training.data import load
+from latentserve.training.data import load
 
 
 def test_the_halves_are_the_stratified_split_of_the_whole() -> None:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from scipy.io import wavfile
 
-from training.data import dataset as dataset_module
-from training.data import load
-from training.errors import DataError
+from latentserve.training.data import dataset as dataset_module
+from latentserve.training.data import load
+from latentserve.training.errors import DataError
 
 RNG = np.random.default_rng(0)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.data import load
-from training.errors import DataError
+from latentserve.training.data import load
+from latentserve.training.errors import DataError
 
 pytest.importorskip("datasets", reason="needs the package datasets")
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from latentserve.training.data import load
+from latentserve.training.data.idx import read
+from latentserve.training.errors import DataError
 from tests.digits import idx
-from training.data import load
-from training.data.idx import read
-from training.errors import DataError
 
 LABELS = (np.arange(12) % 10).astype(np.uint8)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from training.data import load
-from training.data.mixtures import MIXTURES
-from training.errors import DataError
+from latentserve.training.data import load
+from latentserve.training.data.mixtures import MIXTURES
+from latentserve.training.errors import DataError
 
 
 @pytest.mark.parametrize(("name", "means", "std"), [("ring", 8, 0.01), ("grid", 25, 0.05)])

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latentserve.training.data import load
+from latentserve.training.errors import DataError
 from tests.digits import idx
-from training.data import load
-from training.errors import DataError
 
 SIDE = 2
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.bundle import Column, SampleSpec
-from service.encoding.tables import rows
-from training.data import Dataset, load
-from training.errors import DataError
+from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.encoding.tables import rows
+from latentserve.training.data import Dataset, load
+from latentserve.training.errors import DataError
 
 PEOPLE = """age,work class,income,member,code,class
 39,State-gov,77.5,True,007,<=50K

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
-from service.bundle import Column
-from training.data.coding import Decode, Encode, RowCritic, RowGenerator
-from training.data.transform import TableTransform
-from training.export import export_bundle
+from latentserve.service.bundle import Column
+from latentserve.training.data.coding import Decode, Encode, RowCritic, RowGenerator
+from latentserve.training.data.transform import TableTransform
+from latentserve.training.export import export_bundle
 
 MIXED = [
     Column(name="income", type="float64", decimals=2),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.data import load
-from training.data.waves import COUNTS, FORMS, FRAMES, RATE, tones
+from latentserve.training.data import load
+from latentserve.training.data.waves import COUNTS, FORMS, FRAMES, RATE, tones
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from service.errors import LatentserveError
-from training.evaluation.command import evaluate
-from training.evaluation.meanings import MEANINGS
-from training.supervising import Action, Journal
+from latentserve.service.errors import LatentserveError
+from latentserve.training.evaluation.command import evaluate
+from latentserve.training.evaluation.meanings import MEANINGS
+from latentserve.training.supervising import Action, Journal
 
 TOP = Path(__file__).parents[3]
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from training.evaluation.compare import compare, summary
-from training.evaluation.resampling import DRAWS, Measured
-from training.evaluation.statistic import Statistic
+from latentserve.training.evaluation.compare import compare, summary
+from latentserve.training.evaluation.resampling import DRAWS, Measured
+from latentserve.training.evaluation.statistic import Statistic
 
 
 class Measurement:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import mahalanobis
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
-from service.packing.fidelity import Moments, frechet
-from training.evaluation import kernel, neighbours
-from training.evaluation.moments import mahalanobis_distance
-from training.evaluation.resampling import Resampling
-from training.evaluation.wasserstein import wasserstein_distance
+from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.training.evaluation import kernel, neighbours
+from latentserve.training.evaluation.moments import mahalanobis_distance
+from latentserve.training.evaluation.resampling import Resampling
+from latentserve.training.evaluation.wasserstein import wasserstein_distance
 
 SCALE = 1e-6
 

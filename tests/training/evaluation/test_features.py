@@ -3,12 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data import Dataset
-from training.errors import FeaturesError
-from training.evaluation.classifier import Classifier
-from training.evaluation.features import feature_spaces, file_features
-from training.evaluation.random_network import RandomNetwork
-from training.evaluation.views import view_of
+from latentserve.training.data import Dataset
+from latentserve.training.errors import FeaturesError
+from latentserve.training.evaluation.classifier import Classifier
+from latentserve.training.evaluation.features import feature_spaces, file_features
+from latentserve.training.evaluation.random_network import RandomNetwork
+from latentserve.training.evaluation.views import view_of
 
 
 def test_a_classifier_learns_the_digits_and_is_the_same_twice(digits: Dataset) -> None:

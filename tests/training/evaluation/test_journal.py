@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Config
-from training.evaluation.journal import DEEDS, curves, supervision
-from training.evaluation.subject import Subject, open_subject
-from training.supervising import Action, Changes, Journal
-from training.supervising.remedies import LADDERS, change
+from latentserve.training.config import Config
+from latentserve.training.evaluation.journal import DEEDS, curves, supervision
+from latentserve.training.evaluation.subject import Subject, open_subject
+from latentserve.training.supervising import Action, Changes, Journal
+from latentserve.training.supervising.remedies import LADDERS, change
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.io import wavfile
 
-from service.bundle import Column, Latent, SampleSpec
+from latentserve.service.bundle import Column, Latent, SampleSpec
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.training.evaluation.test_command import called

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from training.data import Dataset
-from training.evaluation.memorisation import copies, memorisation, nearest
-from training.evaluation.resampling import Resampling
-from training.evaluation.views import view_of
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation.memorisation import copies, memorisation, nearest
+from latentserve.training.evaluation.resampling import Resampling
+from latentserve.training.evaluation.views import view_of
 
 
 def test_the_nearest_training_samples_are_found(digits: Dataset) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.errors import DataError
-from training.evaluation.reals import load_reals
-from training.evaluation.subject import open_subject
+from latentserve.training.errors import DataError
+from latentserve.training.evaluation.reals import load_reals
+from latentserve.training.evaluation.subject import open_subject
 
 
 def test_a_run_knows_its_data(run: Path) -> None:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from service.packing.fidelity import Moments, frechet
-from training.evaluation import kernel
-from training.evaluation.moments import moment_distances
-from training.evaluation.resampling import BLOCKS, DRAWS, Measured, Resampling, share
-from training.evaluation.wasserstein import wasserstein_distance
+from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.training.evaluation import kernel
+from latentserve.training.evaluation.moments import moment_distances
+from latentserve.training.evaluation.resampling import BLOCKS, DRAWS, Measured, Resampling, share
+from latentserve.training.evaluation.wasserstein import wasserstein_distance
 
 
 @pytest.mark.parametrize("rows", [7, BLOCKS, 1_003])

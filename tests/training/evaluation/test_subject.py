@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.bundle import Latent, SampleSpec
+from latentserve.service.bundle import Latent, SampleSpec
+from latentserve.training.errors import RunError
+from latentserve.training.evaluation.subject import open_subject
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
-from training.errors import RunError
-from training.evaluation.subject import open_subject
 
 
 def test_a_run_and_its_bundle_make_the_same_samples(run: Path, run_bundle: Path) -> None:

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from service.bundle import Column
-from training.evaluation.resampling import Resampling
-from training.evaluation.tables import TableYardstick
+from latentserve.service.bundle import Column
+from latentserve.training.evaluation.resampling import Resampling
+from latentserve.training.evaluation.tables import TableYardstick
 
 COLUMNS = [
     Column(name="age", type="float32", missing=-1.0),

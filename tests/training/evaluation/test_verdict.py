@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.data import Dataset, load
-from training.evaluation.evaluate import Standard, evaluate
-from training.evaluation.page import page_of_one
-from training.evaluation.reals import Reals, load_reals
-from training.evaluation.subject import Subject, open_subject
-from training.evaluation.verdict import Verdict, judge
+from latentserve.training.data import Dataset, load
+from latentserve.training.evaluation.evaluate import Standard, evaluate
+from latentserve.training.evaluation.page import page_of_one
+from latentserve.training.evaluation.reals import Reals, load_reals
+from latentserve.training.evaluation.subject import Subject, open_subject
+from latentserve.training.evaluation.verdict import Verdict, judge
 
 COUNT = 400
 

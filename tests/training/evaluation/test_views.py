@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from service.bundle import Column
-from training.data import Dataset
-from training.evaluation.views import log_spectra, view_of
+from latentserve.service.bundle import Column
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation.views import log_spectra, view_of
 
 
 def test_a_tables_columns() -> None:

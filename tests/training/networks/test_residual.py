@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.config import Config
-from training.data import Description
-from training.errors import ConfigError
-from training.export import PARITY, parity, to_onnx
-from training.losses import zero_centred_penalty
-from training.networks import build, residual
-from training.step import Game, Part
+from latentserve.training.config import Config
+from latentserve.training.data import Description
+from latentserve.training.errors import ConfigError
+from latentserve.training.export import PARITY, parity, to_onnx
+from latentserve.training.losses import zero_centred_penalty
+from latentserve.training.networks import build, residual
+from latentserve.training.step import Game, Part
 
 SIZES = list(itertools.product((8, 28, 32, 64, 128), (1, 3)))
 

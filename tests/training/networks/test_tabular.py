@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from service.bundle import Column
-from training import networks
-from training.config import Config
-from training.data import Dataset
-from training.errors import ConfigError
+from latentserve.service.bundle import Column
+from latentserve.training import networks
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset
+from latentserve.training.errors import ConfigError
 
 COLUMNS = [
     Column(name="income", type="float64", decimals=2),

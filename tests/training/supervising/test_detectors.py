@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from latentserve.training.config import Config
+from latentserve.training.supervising import FAULTS, replay
 from tests.training.supervising.lines import line, run
-from training.config import Config
-from training.supervising import FAULTS, replay
 
 FAR = {"frechet_floor": 0.04, "real_frechet": 0.05}  # samples that are several floors from the reals
 

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from training.errors import RunError
-from training.supervising import Action, Journal, read_journal
-from training.supervising.journal import JOURNAL
+from latentserve.training.errors import RunError
+from latentserve.training.supervising import Action, Journal, read_journal
+from latentserve.training.supervising.journal import JOURNAL
 
 
 def action(images: int) -> Action:

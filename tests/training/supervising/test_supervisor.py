@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentserve.training.config import PENALISED, UNPENALISED, Config
+from latentserve.training.contradictions import first_contradiction
+from latentserve.training.supervising import Changes, Supervisor, replay
+from latentserve.training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 from tests.training.supervising.lines import HEALTHY, line, run
-from training.config import PENALISED, UNPENALISED, Config
-from training.contradictions import first_contradiction
-from training.supervising import Changes, Supervisor, replay
-from training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 
 
 def long(config: Config, **other: object) -> Config:

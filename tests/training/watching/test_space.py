@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.data import Dataset
-from training.watching.space import Space
+from latentserve.training.data import Dataset
+from latentserve.training.watching.space import Space
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from training import loop
-from training.config import Config
-from training.data import Dataset, load
-from training.errors import DataError
-from training.losses import LOSSES
-from training.watching import Watch, held_out, layer_norms
+from latentserve.training import loop
+from latentserve.training.config import Config
+from latentserve.training.data import Dataset, load
+from latentserve.training.errors import DataError
+from latentserve.training.losses import LOSSES
+from latentserve.training.watching import Watch, held_out, layer_norms
 
 CPU = torch.device("cpu")
 

@@ -1,0 +1,45 @@
+"""Train a generator, export it, serve its samples over HTTP, and know the moment they drift.
+
+What is public is named here and loaded when it is asked for: `draw_latents` needs no torch, `export_bundle` does. All
+else is private, and may change with any release. `docs/python.md` lists it.
+"""
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentserve.service.bundle import Latent as Latent
+    from latentserve.service.sampling.latents import draw_labels as draw_labels
+    from latentserve.service.sampling.latents import draw_latents as draw_latents
+    from latentserve.training.export import export_bundle as export_bundle
+
+__version__ = "0.1.0"
+
+# ONNX Runtime reports home, and writes into it, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+# The repository keeps `service` and `training` at its top, and this folder holds links to them. `bentoml build` copies
+# no links: in a bento the parts of the package lie beside this folder.
+if not (Path(__file__).parent / "service").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
+
+_PUBLIC = {
+    "Latent": "latentserve.service.bundle",
+    "draw_labels": "latentserve.service.sampling.latents",
+    "draw_latents": "latentserve.service.sampling.latents",
+    "export_bundle": "latentserve.training.export",
+}
+
+__all__ = ["Latent", "__version__", "draw_labels", "draw_latents", "export_bundle"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

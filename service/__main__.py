@@ -1,5 +1,0 @@
-"""`python -m service`: the command line."""
-
-from service.cli import main
-
-main()
