@@ -18,6 +18,7 @@ from onnx import numpy_helper
 from benchmarks.generators import DIM
 from latentserve.service.bundle import Bundle
 from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.errors import one_line
 from latentserve.service.sampling.sessions import Device, open_session
 
 try:
@@ -58,7 +59,7 @@ def best_batch(alone: Alone, seconds: float) -> int:
         except Exception as error:  # of the runtime's or torch's, for want of memory
             if not runs:
                 raise
-            print(f"batches of {batch} do not fit: {str(error).splitlines()[0]}", flush=True)
+            print(f"batches of {batch} do not fit: {one_line(error)}", flush=True)
             break
         runs[batch] = run
     rates: dict[int, list[float]] = {batch: [] for batch in runs}

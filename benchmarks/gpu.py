@@ -35,7 +35,7 @@ from latentserve.service.benching.load import closed_loop
 from latentserve.service.benching.requests import RAW, seeded
 from latentserve.service.benching.target import own_server
 from latentserve.service.bundle import Bundle, Latent, Lineage, SampleSpec, read_bundle
-from latentserve.service.errors import LatentserveError
+from latentserve.service.errors import LatentserveError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.sampling.engine import require_cuda
 from latentserve.service.sampling.sessions import Device
@@ -126,7 +126,7 @@ def _measure_precision(
             batch = best_batch(engine, seconds / 5)
             alone[way] = engine.prepare(batch), batch
         except Exception as error:  # torch, and what it runs on, fail in ways of their own
-            absent[f"{way}, {precision}"] = (str(error).splitlines() or [type(error).__name__])[0]
+            absent[f"{way}, {precision}"] = one_line(error)
     with own_server(bundle.path) as target:
         requests = seeded(ROWS, RAW, dtype="uint8")
         closed_loop(target.address, requests, CONNECTIONS, seconds / 4)  # first ones are slower

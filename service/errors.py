@@ -7,6 +7,14 @@ On the command line the message is the one line that is printed; over HTTP it is
 from __future__ import annotations
 
 
+def one_line(error: BaseException) -> str:
+    """Why something failed, for a sentence that names what: the system's own words (`No such file or directory`), else
+    the first line of the message that is not blank, else the error's class.
+    """
+    lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class LatentserveError(Exception):
     """Base of the family: `str(error)` is one clear line that names the file or the field."""
 

@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from latentserve.service.errors import one_line
 from latentserve.training import networks
 from latentserve.training.checkpoint import NETWORKS, State
 from latentserve.training.config import Config
@@ -103,8 +104,7 @@ def _read(path: Path) -> Weights:
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     except Exception as error:  # torch fails in its own ways on files that are something else
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"{path}: torch reads no tensors alone from it: {reason}") from None
+        raise WeightsError(f"{path}: torch reads no tensors alone from it: {one_line(error)}") from None
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:

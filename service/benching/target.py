@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from latentserve.service.benching.process import free_port, last_line, process_group
 from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, ask, get, seeded
 from latentserve.service.client import ServerError
+from latentserve.service.errors import one_line
 
 _ANSWER_SECONDS = 60.0
 _START_SECONDS = 300.0  # a large model on a slow machine takes minutes to warm up
@@ -72,8 +73,7 @@ class Target:
         try:
             return ask(self.address, request, _ANSWER_SECONDS)
         except (OSError, HTTPException) as error:
-            reason = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-            raise ServerError(f"{self.url}: {reason}") from None
+            raise ServerError(f"{self.url}: {one_line(error)}") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -126,8 +126,7 @@ def unpack_arrays(content: bytes, file: str) -> dict[str, NDArray[np.generic]]:
         with archive:
             return {name: archive[name] for name in archive.files}
     except Exception as error:  # a damaged archive fails in zipfile, zlib and numpy, each in ways of its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BundleError(f"{file}: not a readable npz file ({reason})") from None
+        raise BundleError(f"{file}: not a readable npz file ({one_line(error)})") from None
 
 
 def _distance(array: NDArray[Any] | np.float64) -> float:

@@ -8,7 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from latentserve.service.bundle.manifest import Graph, Tensor
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 
 _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
@@ -19,7 +19,7 @@ def parse(content: bytes, file: str) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise BundleError(f"{file}: not an ONNX file ({_one_line(error)})") from None
+        raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
     if not model.graph.node and not model.graph.output:
         raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
     # External data would let a bundle read any file of the host, outside the hashes.
@@ -92,7 +92,3 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 def _trains(node: onnx.NodeProto) -> bool:
     """A Dropout is the identity unless its third input, training_mode, is there."""
     return node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2])
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

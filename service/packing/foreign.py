@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
 from latentserve.service.bundle import Latent, Manifest, graph
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.describe import SampleHints, describe_samples
 from latentserve.service.packing.real import read_real
@@ -84,9 +84,7 @@ def _load(file: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(file)  # weights beside it, in external data, come along
     except Exception as error:
-        raise BundleError(
-            f"{file}: not an ONNX file ({str(error).splitlines()[0] if str(error) else error!r})"
-        ) from None
+        raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
             raise BundleError(f"{file}: its external data is not beside it")
@@ -197,7 +195,7 @@ class _Probe:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            raise BundleError(f"{file}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+            raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
 
     def samples(self) -> NDArray[np.float32]:
         """float32 [_PROBE_ROWS, *shape]."""
@@ -205,8 +203,7 @@ class _Probe:
         try:
             alone, batch = self._run(z[:1], 0), self._run(z, 0)
         except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise BundleError(f"{self._file}: does not run on a batch of latents ({reason})") from None
+            raise BundleError(f"{self._file}: does not run on a batch of latents ({one_line(error)})") from None
         if len(alone) != 1 or len(batch) != _PROBE_ROWS:
             raise BundleError(f"{self._file}: gives {len(batch)} samples for {_PROBE_ROWS} latents")
         if not np.isfinite(batch).all():

@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from latentserve.service.bundle import Bundle, Manifest, graph, read_bundle
 from latentserve.service.bundle.files import GENERATOR
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
 from latentserve.service.packing.int8 import Feed, quantize_int8
@@ -72,7 +72,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     except Exception as error:  # the tools fail in their own ways on anybody's graph
-        raise BundleError(f"{path}: cannot be converted to {precision} ({str(error).splitlines()[0]})") from None
+        raise BundleError(f"{path}: cannot be converted to {precision} ({one_line(error)})") from None
     _restore_signature(variant, graph.parse(original.generator, GENERATOR))
     content: bytes = variant.SerializeToString(deterministic=True)
     generate, optimized = _session(original.generator), _session(content)
@@ -132,7 +132,7 @@ def _session(content: bytes, as_written: bool = False) -> Generate:
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise BundleError(f"{GENERATOR}: the runtime cannot load it ({str(error).splitlines()[0]})") from None
+        raise BundleError(f"{GENERATOR}: the runtime cannot load it ({one_line(error)})") from None
 
     def generate(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Any:
         return session.run(["sample"], dict(_feed(z, label)))[0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 
 KEPT = 2048  # real samples that are looked at, chosen at random
 
@@ -32,7 +32,7 @@ def read_real(path: Path, spec: SampleSpec) -> Real:
     except FileNotFoundError:
         raise BundleError(f"{path}: no such file or folder") from None
     except Exception as error:  # numpy fails in its own ways on files that are something else
-        raise BundleError(f"{path}: not an .npy file ({(str(error).splitlines() or [''])[0]})") from None
+        raise BundleError(f"{path}: not an .npy file ({one_line(error)})") from None
     if not isinstance(samples, np.ndarray):
         raise BundleError(f"{path}: not an .npy file (it holds several arrays)")
     return keep_real(samples, spec, str(path))
@@ -75,7 +75,7 @@ def _read_folder(path: Path, spec: SampleSpec) -> Real:
                     seen = seen.resize((width, height), Image.Resampling.LANCZOS)
                 pixels = np.asarray(seen, np.float32).reshape(height, width, channels)
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise BundleError(f"{files[row]}: not a picture ({(str(error).splitlines() or [''])[0]})") from None
+            raise BundleError(f"{files[row]}: not a picture ({one_line(error)})") from None
         samples[place] = np.moveaxis(pixels, -1, 0) / np.float32(255) * np.float32(high - low) + np.float32(low)
     return samples, len(files)
 

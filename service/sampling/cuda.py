@@ -19,7 +19,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 from latentserve.service.sampling.heads import Output
 from latentserve.service.sampling.padding import Padding
 
@@ -169,7 +169,7 @@ class CudaRunner:
                 buckets[size] = self._open(size)
             except Exception as error:  # memory has no class of its own among the runtime's errors
                 refused.append(size)
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                reason = one_line(error)
         if not buckets:
             raise BundleError(f"generator.onnx: not even one row runs on {self._device} ({reason})")
         if refused:

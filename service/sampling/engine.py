@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, graph
 from latentserve.service.bundle.files import CRITIC, GENERATOR
-from latentserve.service.errors import BundleError, RuntimeMissingError
+from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
 from latentserve.service.sampling.heads import Output, ServedGraph, served_graph
 from latentserve.service.sampling.padding import Padded, Padding, differences
@@ -163,7 +163,7 @@ class Engine:
             try:
                 self.score(golden.sample[:1], None if golden.label is None else golden.label[:1])
             except Exception as error:
-                raise BundleError(f"critic.onnx: does not run on the golden samples ({_one_line(error)})") from None
+                raise BundleError(f"critic.onnx: does not run on the golden samples ({one_line(error)})") from None
 
     def _warm_up_sizes(self) -> list[int]:
         """Powers of two, and odd sizes beside them: kernels treat what is left over from their blocks differently."""
@@ -193,7 +193,7 @@ class Engine:
         try:
             samples = self.generate(golden.z[rows], None if golden.label is None else golden.label[rows])
         except Exception as error:
-            raise BundleError(f"generator.onnx: does not run on the golden latents ({_one_line(error)})") from None
+            raise BundleError(f"generator.onnx: does not run on the golden latents ({one_line(error)})") from None
         expected = (len(rows), *golden.sample.shape[1:])
         if samples.shape != expected:
             raise BundleError(f"generator.onnx: gives samples of shape {samples.shape}, not {expected}")
@@ -264,7 +264,3 @@ def require_cuda(*, tensorrt: bool = False) -> None:
     session = runtime.InferenceSession(model.SerializeToString(), options, providers=[wanted, CPU])
     if session.get_providers()[0] != wanted:
         raise RuntimeMissingError(NO_TENSORRT if tensorrt else NO_CUDA_DEVICE)
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

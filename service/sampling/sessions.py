@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from latentserve.service.errors import BundleError, RuntimeMissingError
+from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -77,7 +77,7 @@ def open_session(
     try:
         session = runtime.InferenceSession(content, options, providers=providers)
     except Exception as error:
-        raise BundleError(f"{file}: the runtime cannot load it ({_one_line(error)})") from None
+        raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
     session.disable_fallback()  # a call that fails on the device fails, and does not go on on the CPU
     # Where a provider does not work the runtime goes on with the next and does not fail: ask what it really took.
     took = session.get_providers()[0]
@@ -86,7 +86,3 @@ def open_session(
     if device == "cuda" and took == CPU:
         raise RuntimeMissingError(NO_CUDA_DEVICE)
     return session
-
-
-def _one_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import CHUNK, Dataset
 from latentserve.training.data.folders import Split
 from latentserve.training.errors import DataError
@@ -129,16 +130,14 @@ def _read(path: Path) -> NDArray[Any]:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy fails in its own ways on files that are something else
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
-        raise DataError(f"{path}: cannot be read as .npy: {reason}") from None
+        raise DataError(f"{path}: cannot be read as .npy: {one_line(error)}") from None
 
 
 def _archive(path: Path) -> Any:
     try:
         archive = np.load(path, allow_pickle=False)
     except Exception as error:  # as above
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
-        raise DataError(f"{path}: cannot be read as .npz: {reason}") from None
+        raise DataError(f"{path}: cannot be read as .npz: {one_line(error)}") from None
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise DataError(f"{path}: an .npy file under the name of an .npz archive")
     return archive
@@ -148,5 +147,5 @@ def _member(path: Path, archive: Any, key: str) -> NDArray[Any]:
     try:
         member: NDArray[Any] = archive[key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: `{key}` cannot be read: {(str(error).splitlines() or [''])[0]}") from None
+        raise DataError(f"{path}: `{key}` cannot be read: {one_line(error)}") from None
     return member

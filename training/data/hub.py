@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
 from latentserve.training.data.dataset import Dataset
 from latentserve.training.data.folders import Split
@@ -39,7 +40,7 @@ def load(path: Path, split: Split, size: int | None, label: str | None) -> Datas
         parts = datasets.load_dataset(name, configuration or None)
         part = next((parts[known] for known in _SPLITS[split] if known in parts), None)
     except Exception as error:  # it fails in many ways, most of them of the network
-        raise DataError(f"{source}: cannot be loaded: {(str(error).splitlines() or [''])[0]}") from None
+        raise DataError(f"{source}: cannot be loaded: {one_line(error)}") from None
     if part is None:
         raise DataError(f"{source}: no part {' or '.join(_SPLITS[split])}; there are {', '.join(parts)}")
     if len(part) == 0:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.folders import Split, find
 from latentserve.training.errors import DataError
@@ -74,7 +75,7 @@ def _opened(open_at: Callable[[int], Image.Image], at: int, name: str) -> Iterat
         with open_at(at) as picture:
             yield picture
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{name}: not a picture, or a broken one ({(str(error).splitlines() or [''])[0]})") from None
+        raise DataError(f"{name}: not a picture, or a broken one ({one_line(error)})") from None
 
 
 def _upright_size(picture: Image.Image) -> tuple[int, int]:

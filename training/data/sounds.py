@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
+from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.folders import Split, find
 from latentserve.training.errors import DataError
@@ -74,8 +75,7 @@ def _read(file: Path) -> tuple[int, NDArray[np.generic]]:
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
             rate, frames = wavfile.read(file)
     except Exception as error:  # scipy fails in its own ways on files that are something else
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{file}: cannot be read as WAV: {reason}") from None
+        raise DataError(f"{file}: cannot be read as WAV: {one_line(error)}") from None
     if len(frames) == 0:
         raise DataError(f"{file}: no sound in it")
     if frames.dtype.name not in _RANGES:

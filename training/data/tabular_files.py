@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset
 from latentserve.training.data.table import Distinct, from_texts, table
 from latentserve.training.errors import DataError
@@ -78,7 +79,7 @@ def read_parquet(path: Path) -> list[Distinct]:
             # A column at a time: the file as a whole may not fit into memory.
             return [arrow_column(file.read([name]).column(0), name, str(path)) for name in file.schema_arrow.names]
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read: {(str(error).splitlines() or [''])[0]}") from None
+        raise DataError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def arrow_column(column: Any, name: str, source: str) -> Distinct:

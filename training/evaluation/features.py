@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from latentserve.service.errors import one_line
 from latentserve.training.data import Dataset
 from latentserve.training.errors import FeaturesError
 from latentserve.training.evaluation.classifier import Classifier
@@ -99,7 +100,7 @@ def file_features(path: Path, train: Dataset) -> FeatureSpace:
     except OSError as error:
         raise FeaturesError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # the runtime's own kinds of errors
-        raise FeaturesError(f"{path}: no ONNX file that runs: {(str(error).splitlines() or ['?'])[0]}") from None
+        raise FeaturesError(f"{path}: no ONNX file that runs: {one_line(error)}") from None
     labelled = [given.name for given in session.get_inputs() if given.type == "tensor(int64)"]
     sampled = [given.name for given in session.get_inputs() if given.type == "tensor(float)"]
     outputs = [given.name for given in session.get_outputs() if len(given.shape or []) == 2]
@@ -122,7 +123,7 @@ def file_features(path: Path, train: Dataset) -> FeatureSpace:
     try:
         width = features(train.take(slice(0, 2)), train.labels[:2]).shape[1]
     except Exception as error:
-        raise FeaturesError(f"{path}: does not take these samples: {(str(error).splitlines() or ['?'])[0]}") from None
+        raise FeaturesError(f"{path}: does not take these samples: {one_line(error)}") from None
     sha256 = hashlib.sha256(content).hexdigest()
     identity = {"width": width, "sha256": sha256, "file": path.name, "output": output}
     return FeatureSpace(

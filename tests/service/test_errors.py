@@ -1,0 +1,20 @@
+"""Why something failed, in one line."""
+
+import pytest
+
+from latentserve.service.errors import one_line
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("first\nsecond"), "first"),
+        (ValueError("\n  first\nsecond"), "first"),
+        (ValueError(), "ValueError"),
+        (ValueError(" \n"), "ValueError"),
+        (FileNotFoundError(2, "No such file or directory", "x.npy"), "No such file or directory"),
+        (OSError("cannot identify image file 'x.png'"), "cannot identify image file 'x.png'"),
+    ],
+)
+def test_it_is_the_first_that_says_something(error: Exception, line: str) -> None:
+    assert one_line(error) == line
