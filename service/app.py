@@ -17,9 +17,9 @@ import bentoml
 from latentserve.service.bundle import read_bundles
 from latentserve.service.encoding.documents import JSON
 from latentserve.service.http.body import SamplesBody, parse_fields
+from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.http.limits import BodyLimit, Loopback
 from latentserve.service.http.routes import Routes
-from latentserve.service.http.samples import Samples
 from latentserve.service.models import Models
 from latentserve.service.settings import load_settings
 from latentserve.service.watching.ledger import state_folder
@@ -27,7 +27,7 @@ from latentserve.service.watching.metrics import describe_worker
 from latentserve.service.watching.workers import count_start
 
 _SETTINGS = load_settings()
-_SAMPLES = Samples(_SETTINGS)
+_HANDLER = SamplesHandler(_SETTINGS)
 _SWITCH_SECONDS = 0.0005
 
 
@@ -53,13 +53,13 @@ class Latentserve:
         )
         self._models = Models(read_bundles(_SETTINGS.bundles), _SETTINGS)
         self._models.start()
-        _SAMPLES.models = self._models
-        tame()
+        _HANDLER.models = self._models
+        tune_process()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Keep an eye on what is under way."""
-        self._pulse = asyncio.create_task(_SAMPLES.pulse())
+        self._pulse = asyncio.create_task(_HANDLER.pulse())
 
     @bentoml.api(route="/sample")  # type: ignore[untyped-decorator]
     async def sample(
@@ -76,7 +76,7 @@ class Latentserve:
             return parse_fields(n=n, seed=seed, label=label, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _SAMPLES.respond("/sample", body(), JSON)  # type: ignore[return-value]
+        return await _HANDLER.respond("/sample", body(), JSON)  # type: ignore[return-value]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
@@ -91,7 +91,7 @@ class Latentserve:
         return self._models.alive(_SETTINGS.hang_seconds)
 
 
-def tame() -> None:
+def tune_process() -> None:
     """Settle this process for low latency, now that everything is loaded."""
     # What is loaded stays: full collections need not look at it, and need not come often.
     gc.collect()
@@ -106,5 +106,5 @@ def tame() -> None:
 
 if not _SETTINGS.allow_open:
     Latentserve.add_asgi_middleware(Loopback)  # type: ignore[attr-defined]
-Latentserve.add_asgi_middleware(Routes, samples=_SAMPLES, max_body_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]
+Latentserve.add_asgi_middleware(Routes, handler=_HANDLER, max_body_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]
 Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]

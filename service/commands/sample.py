@@ -13,7 +13,7 @@ import numpy as np
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
-from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, media_types, written_as
+from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import InvalidError, LatentserveError
 from latentserve.service.sampling.engine import Engine
@@ -76,7 +76,7 @@ def _draw(bundle: Path, file: BinaryIO, media: str, n: int, seed: int, label: st
         raise LatentserveError(f"{bundle}: its samples are {what}; write them to a .npy file")
     labels = None if label is None else np.full(n, _index(label, manifest.labels), np.int64)
     request = RowsRequest(n=n, seed=seed, labels=labels, truncation=truncation)
-    document = written_as(media, n, spec, Provenance(manifest.name, manifest.version, seed, 0))
+    document = make_document(media, n, spec, Provenance(manifest.name, manifest.version, seed, 0))
     file.write(document.opening())
     for start in range(0, n, _BATCH):
         samples = engine.generate(*request.inputs(manifest, start, min(_BATCH, n - start)))

@@ -14,7 +14,7 @@ from latentserve.service.encoding import images, tables
 from latentserve.service.encoding.provenance import Provenance
 
 Dtype = Literal["float32", "uint8"]
-Samples = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already
+SampleArray = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already
 
 
 def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
@@ -25,14 +25,14 @@ def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
     return buffer.getvalue()
 
 
-def raw(samples: Samples, spec: SampleSpec, dtype: Dtype) -> bytes:
+def raw(samples: SampleArray, spec: SampleSpec, dtype: Dtype) -> bytes:
     """The values in C order, little-endian; `uint8` stretches the value_range, which the sample must have."""
     if dtype == "uint8":
         return images.pixels(samples, spec).tobytes()
     return samples.astype("<f4", copy=False).tobytes()
 
 
-def json_values(samples: Samples, spec: SampleSpec, provenance: Provenance) -> list[Any]:
+def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> list[Any]:
     """Samples [n, *shape] as JSON values: images as base64 of a PNG file, tables as rows of their columns' values,
     everything else as nested numbers."""
     if spec.kind == "table":

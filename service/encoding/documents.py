@@ -49,7 +49,7 @@ class Document(Protocol):
     def opening(self) -> bytes:
         """What comes before the rows."""
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The next rows: [n, *shape], int64 [n] or None."""
 
     def closing(self) -> bytes:
@@ -70,7 +70,7 @@ class Values:
         """The `.npy` header."""
         return self._opening
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The values."""
         return arrays.raw(samples, self._spec, self.dtype)
 
@@ -114,7 +114,7 @@ class Json:
             fields["columns"] = [column.name for column in self._spec.columns]
         return orjson.dumps(fields)[:-1] + b',"samples":['
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The inside of the array."""
         values = orjson.dumps(arrays.json_values(samples, self._spec, self._provenance.at(self._row)))[1:-1]
         if labels is not None:
@@ -141,7 +141,7 @@ class Csv:
         """The names."""
         return tables.csv_lines([[column.name for column in self._spec.columns or []]])
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The lines."""
         return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
 
@@ -166,7 +166,7 @@ class Arrow:
         """Nothing yet: the schema comes with the first batch."""
         return b""
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The batch."""
         return self._batches.rows(cast("NDArray[np.float32]", samples))
 
@@ -192,7 +192,7 @@ class Sheet:
         """Nothing yet."""
         return b""
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """Nothing yet."""
         self._pictures.append(images.pixels(samples, self._spec))
         return b""
@@ -220,7 +220,7 @@ class Wav:
         """The chunks before the values."""
         return self._opening
 
-    def rows(self, samples: arrays.Samples, labels: Labels | None) -> bytes:
+    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The values."""
         return audio.pcm(cast("NDArray[np.float32]", samples), self._spec)
 
@@ -229,7 +229,7 @@ class Wav:
         return b""
 
 
-def written_as(
+def make_document(
     media: str, n: int, spec: SampleSpec, provenance: Provenance, dtype: arrays.Dtype = "float32"
 ) -> Document:
     """What writes n samples as a media type of `media_types`; all but JSON, which tells of the request, too."""

@@ -20,8 +20,8 @@ from latentserve.service.errors import (
 )
 from latentserve.service.http.body import SamplesBody, parse_body
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
+from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.http.problems import problem
-from latentserve.service.http.samples import Samples
 from latentserve.service.watching import metrics
 
 _SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
@@ -34,9 +34,9 @@ _NOT_FOUND, _NOT_ALLOWED = 404, 405
 class Routes:
     """ASGI middleware: answers `/v1/...` and `/metrics`, and passes everything else on to BentoML."""
 
-    def __init__(self, app: ASGIApp, samples: Samples, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, handler: SamplesHandler, max_body_bytes: int) -> None:
         self._app = app
-        self._samples = samples
+        self._handler = handler
         self._max_body_bytes = max_body_bytes
         metrics.precreate()
 
@@ -46,7 +46,7 @@ class Routes:
         if path == _SAMPLES and scope["method"] == "POST":
             headers = dict(scope["headers"])
             accept = headers.get(b"accept", b"").decode("latin-1")
-            response = await self._samples.respond(_SAMPLES, self._body(headers, receive), accept, receive)
+            response = await self._handler.respond(_SAMPLES, self._body(headers, receive), accept, receive)
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)
         elif path == _DRIFT:
@@ -116,16 +116,16 @@ class Routes:
         return response
 
     async def _drift(self, _scope: Scope) -> Response:
-        return _as_json(describe_drift(self._samples.models))
+        return _as_json(describe_drift(self._handler.models))
 
     async def _list(self, _scope: Scope) -> Response:
-        return _as_json(list_models(self._samples.models))
+        return _as_json(list_models(self._handler.models))
 
     async def _describe(self, scope: Scope) -> Response:
-        return _as_json(describe_model(self._samples.models, scope["path"].removeprefix(f"{_MODELS}/")))
+        return _as_json(describe_model(self._handler.models, scope["path"].removeprefix(f"{_MODELS}/")))
 
     async def _exposition(self, _scope: Scope) -> Response:
-        self._samples.update_metrics()
+        self._handler.update_metrics()
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 

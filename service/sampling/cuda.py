@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.errors import BundleError, one_line
-from latentserve.service.sampling.heads import Output
 from latentserve.service.sampling.padding import Padding
+from latentserve.service.sampling.served_graph import Output
 
 log = logging.getLogger(__name__)
 

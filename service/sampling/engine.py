@@ -15,8 +15,8 @@ from latentserve.service.bundle import Bundle, graph
 from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
-from latentserve.service.sampling.heads import Output, ServedGraph, served_graph
 from latentserve.service.sampling.padding import Padded, Padding, differences
+from latentserve.service.sampling.served_graph import Output, ServedGraph, served_graph
 from latentserve.service.sampling.sessions import (
     CPU,
     CUDA,
@@ -119,7 +119,7 @@ class Engine:
     def run(
         self, z: NDArray[np.float32], label: NDArray[np.int64] | None, outputs: Sequence[Output]
     ) -> list[NDArray[Any]]:
-        """Several outputs of one run, each [n, ...]; see `latentserve.service.sampling.heads.served_graph`."""
+        """Several outputs of one run, each [n, ...]; see `served_graph`."""
         return self._runner.run({"z": z} if label is None else {"z": z, "label": label}, outputs)
 
     def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:

@@ -14,7 +14,7 @@ from latentserve.service.bundle import Golden
 EVERY_SECONDS = 1.0  # at the most; in between, padding is zeros
 _SHARE = 0.001  # of the time, for fetching what the batch itself did not need
 
-Rows = NDArray[np.int64]
+Places = NDArray[np.int64]
 
 
 class Padded(NamedTuple):
@@ -25,7 +25,7 @@ class Padded(NamedTuple):
     """
 
     batch: int
-    probes: Rows
+    probes: Places
     differences: NDArray[np.float64]
 
 
@@ -42,9 +42,9 @@ class Padding:
             self._inputs["label"] = golden.label
         self._next = 0
         self._due = 0.0
-        self._waiting: tuple[int, Rows, NDArray[np.float32]] | None = None
+        self._waiting: tuple[int, Places, NDArray[np.float32]] | None = None
 
-    def take(self, room: int) -> Rows | None:
+    def take(self, room: int) -> Places | None:
         """The probes to fill `room` rows with, int64 [room], going on where the last ones ended; None where they are
         not due, or the last ones were not collected yet."""
         if self._waiting is not None or time.monotonic() < self._due:
@@ -53,15 +53,15 @@ class Padding:
         self._next = (self._next + room) % len(self._golden.z)
         return probes
 
-    def turn(self, first: int, count: int) -> Rows:
+    def turn(self, first: int, count: int) -> Places:
         """`count` probes from `first` on, int64; after the last one comes the first."""
         return np.arange(first, first + count) % len(self._golden.z)
 
-    def inputs(self, probes: Rows) -> Mapping[str, NDArray[np.generic]]:
+    def inputs(self, probes: Places) -> Mapping[str, NDArray[np.generic]]:
         """Latents and labels of these probes, by their names."""
         return {name: array[probes] for name, array in self._inputs.items()}
 
-    def give(self, probes: Rows, batch: int, samples: NDArray[np.float32], seconds: float) -> None:
+    def give(self, probes: Places, batch: int, samples: NDArray[np.float32], seconds: float) -> None:
         """Leave what a batch of `batch` rows made of them, float32 [k, ...], for `collect`. Fetching it took `seconds`:
         the next ones are due when that is a thousandth of the time."""
         self._waiting = batch, probes, samples

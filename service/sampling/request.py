@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest
-from latentserve.service.sampling.heads import Output
 from latentserve.service.sampling.latents import Span, draw_labels, draw_latents_of
+from latentserve.service.sampling.served_graph import Output
 
 Arm = Literal["server", "client", "control"]
 ARMS: tuple[Arm, ...] = ("server", "client", "control")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Bundle
 from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.heads import Output
 from latentserve.service.sampling.request import Inputs, Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
+from latentserve.service.sampling.served_graph import Output
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slic
 
 
 @dataclass(slots=True)
-class Rows:
+class Samples:
     """Samples [n, *sample.shape], float32 or uint8 as asked, and labels int64 [n] (None if unconditional), in order."""
 
     samples: NDArray[Any]
@@ -142,7 +142,7 @@ class Sampler:
         """
         return self._submit(request, 0, request.n, bulk=False)
 
-    async def collect(self, job: Job[Slice]) -> Rows:
+    async def collect(self, job: Job[Slice]) -> Samples:
         """The rows of a submitted request. Raises EngineError.
 
         Where the wait is given up (the task or the job's future is cancelled, or the future is given an error of
@@ -157,13 +157,13 @@ class Sampler:
         except Exception as error:
             raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
         labels = _join(payload.labels) if payload.labels else None
-        return Rows(_join(payload.samples), labels, job.started - job.enqueued)
+        return Samples(_join(payload.samples), labels, job.started - job.enqueued)
 
     def release(self, rows: int) -> None:
         """Say that this many rows were sent, or given up."""
         self._unsent_bytes -= rows * self._row_bytes
 
-    async def stream(self, request: RowsRequest) -> AsyncGenerator[Rows]:
+    async def stream(self, request: RowsRequest) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
@@ -192,11 +192,13 @@ class Sampler:
                 self._scheduler.cancel(job)
                 self.release(job.rows)
 
-    async def rows(self, request: RowsRequest) -> Rows:
+    async def rows(self, request: RowsRequest) -> Samples:
         """All rows at once, in memory."""
         parts = [part async for part in self.stream(request)]
         labels = [part.labels for part in parts if part.labels is not None]
-        return Rows(_join([part.samples for part in parts]), _join(labels) if labels else None, parts[0].queue_seconds)
+        return Samples(
+            _join([part.samples for part in parts]), _join(labels) if labels else None, parts[0].queue_seconds
+        )
 
     def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool) -> Job[Slice]:
         size = rows * self._row_bytes

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.heads import NONFINITE
 from latentserve.service.sampling.request import ARMS
 from latentserve.service.sampling.sampler import BatchDone, Wanted
+from latentserve.service.sampling.served_graph import NONFINITE
 from latentserve.service.watching.inputs import INPUTS, Repeats, implausible, input_signals
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import SIGNS, ModelMetrics

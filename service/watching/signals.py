@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.sampling.heads import (
+from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.sampling.served_graph import (
     HIGH_FREQUENCY,
     MEAN,
     NONFINITE,
@@ -17,7 +18,6 @@ from latentserve.service.sampling.heads import (
     Output,
     signal_columns,
 )
-from latentserve.service.sampling.sampler import BatchDone
 
 CRITIC_SCORE, LABEL_MARGIN = "critic_score", "label_margin"
 COLUMN = "column:"  # before a table's column, which may be called anything

@@ -10,7 +10,7 @@ import onnxruntime
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.sampling.cuda import CudaRunner
-from latentserve.service.sampling.heads import served_graph
+from latentserve.service.sampling.served_graph import served_graph
 
 
 def open_runner(model: onnx.ModelProto, spec: SampleSpec, max_batch: int) -> CudaRunner:

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.errors import BundleError
 from latentserve.service.sampling.cuda import bucket_sizes
-from latentserve.service.sampling.heads import Output, served_graph
+from latentserve.service.sampling.served_graph import Output, served_graph
 from tests.generators import dense_generator
 from tests.generators import model as make_model
 from tests.service.sampling.runners import open_runner

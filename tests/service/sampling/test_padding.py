@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Golden, read_bundle
 from latentserve.service.sampling import padding as padding_module
 from latentserve.service.sampling.cuda import CudaRunner
-from latentserve.service.sampling.heads import Output
 from latentserve.service.sampling.padding import Padding
+from latentserve.service.sampling.served_graph import Output
 from tests.generators import dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
 from tests.service.sampling.test_cuda import ALL, IMAGE, latents

@@ -22,7 +22,7 @@ from latentserve.service.errors import EngineError, QueueFullError
 from latentserve.service.sampling import padding
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, RowsRequest
-from latentserve.service.sampling.sampler import BatchDone, Rows, Sampler, Wanted
+from latentserve.service.sampling.sampler import BatchDone, Sampler, Samples, Wanted
 from tests.generators import dense_generator
 from tests.service.sampling.runners import open_runner
 
@@ -67,8 +67,8 @@ def alone(engine: Engine, request: RowsRequest) -> NDArray[Any]:
     return samples
 
 
-def run(sampler: Sampler, *requests: RowsRequest) -> list[Rows]:
-    async def together() -> list[Rows]:
+def run(sampler: Sampler, *requests: RowsRequest) -> list[Samples]:
+    async def together() -> list[Samples]:
         return await asyncio.gather(*(sampler.rows(request) for request in requests))
 
     return asyncio.run(together())
@@ -160,7 +160,7 @@ def test_without_the_fixed_bucket_such_a_generator_varies(fixed_sampler: Sampler
 def test_a_long_stream_comes_in_bounded_slices(sampler: Sampler, engine: Engine) -> None:
     request = RowsRequest(n=5000, seed=2)
 
-    async def read() -> tuple[list[Rows], int]:
+    async def read() -> tuple[list[Samples], int]:
         parts, most = [], 0
         async for part in sampler.stream(request):
             most = max(most, sampler.queued_rows)
@@ -179,7 +179,7 @@ def test_a_stream_given_up_frees_the_queue(engine: Engine) -> None:
     sampler.start()
 
     async def give_up() -> None:
-        stream: AsyncIterator[Rows] = sampler.stream(RowsRequest(n=100_000, seed=1))
+        stream: AsyncIterator[Samples] = sampler.stream(RowsRequest(n=100_000, seed=1))
         first = asyncio.ensure_future(anext(stream))
         assert await asyncio.to_thread(gate.closed.wait, 30)
         assert sampler.queued_rows > 0

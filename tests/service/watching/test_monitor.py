@@ -17,9 +17,9 @@ from prometheus_client import REGISTRY
 from latentserve.service.bundle import Bundle, read_bundle
 from latentserve.service.models import watched as watched_of
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.heads import signal_columns
 from latentserve.service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.sampling.served_graph import signal_columns
 from latentserve.service.watching import monitor as monitor_module
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import ModelMetrics

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.sampling.heads import served_graph
+from latentserve.service.sampling.served_graph import served_graph
 from latentserve.service.watching.signals import sample_signals, signal_names
 from tests.generators import dense_generator
 

@@ -18,7 +18,7 @@ from benchmarks.generators import DIM, convolutional
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.packing.int8 import quantize_int8
-from latentserve.service.sampling.heads import Output, served_graph, signal_columns
+from latentserve.service.sampling.served_graph import Output, served_graph, signal_columns
 from tests.generators import dense_generator
 
 RANGES = [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-3.2, 7.7), (1e-3, 1.1e-3)]

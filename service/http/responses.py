@@ -17,7 +17,7 @@ _PIECE_BYTES = 1 << 18
 _PIECE_SECONDS = 30.0  # a client that takes longer for a piece is let go: what waits for it is memory
 
 
-class Answer(Response):
+class WholeResponse(Response):
     """A whole body, with headers that are bytes already: what is needed of a Starlette response, at a third of its
     price. `sent` is called when it was sent or could not be.
     """
@@ -42,7 +42,7 @@ class Answer(Response):
             await self.background()
 
 
-class Stream(StreamingResponse):
+class StreamedResponse(StreamingResponse):
     """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone or is too slow."""
 
     def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes], sent: Callable[[], None]) -> None:

@@ -12,17 +12,17 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from latentserve.service.encoding.audio import most_samples
-from latentserve.service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, media_types, written_as
+from latentserve.service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
-from latentserve.service.http.answer import Answer, Stream
 from latentserve.service.http.body import SamplesBody, rows_request
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.problems import problem
+from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.sampling.sampler import Rows, Slice
+from latentserve.service.sampling.sampler import Samples, Slice
 from latentserve.service.sampling.scheduler import Job
 from latentserve.service.settings import Settings
 from latentserve.service.watching import metrics
@@ -35,7 +35,7 @@ _CLIENT_GONE = 499  # nobody reads it; it is counted
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
 
-class Samples:
+class SamplesHandler:
     """Answers requests for samples, from every protocol. `models` is set once they are loaded."""
 
     def __init__(self, settings: Settings) -> None:
@@ -100,12 +100,12 @@ class Samples:
             if wanted.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(wanted)
                 first = await self._first(rows)  # what is refused is refused before the first byte
-                return Stream(headers, self._write(model, document, first, rows), lambda: finish(200))
+                return StreamedResponse(headers, self._write(model, document, first, rows), lambda: finish(200))
             job = model.sampler.submit(wanted)
             held = wanted.n
             part = await self._collect(model, job, receive)
             content = await self._encode(model, document, part)
-            return Answer(headers, content, lambda: finish(200))
+            return WholeResponse(headers, content, lambda: finish(200))
         except LatentserveError as error:
             failed = problem(error)
             if model is not None:
@@ -134,13 +134,13 @@ class Samples:
             raise TooLargeError(f"n: {wanted.n} samples were asked for; a WAV file holds {most_samples(spec)} of them")
         return media, wanted
 
-    async def _first(self, rows: AsyncGenerator[Rows]) -> Rows:
+    async def _first(self, rows: AsyncGenerator[Samples]) -> Samples:
         try:
             return await asyncio.wait_for(anext(rows), self._settings.deadline_seconds)
         except TimeoutError:
             raise DeadlineError(f"no row was made within {self._settings.deadline_seconds:g} s") from None
 
-    async def _collect(self, model: Model, job: Job[Slice], receive: Receive | None) -> Rows:
+    async def _collect(self, model: Model, job: Job[Slice], receive: Receive | None) -> Samples:
         """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
         future = job.payload.future
         self._waiting.add(future, receive)
@@ -156,7 +156,7 @@ class Samples:
         model.metrics.queue_seconds.observe(part.queue_seconds)
         return part
 
-    async def _encode(self, model: Model, document: Document, part: Rows) -> bytes:
+    async def _encode(self, model: Model, document: Document, part: Samples) -> bytes:
         """A small answer, whole."""
         began = time.perf_counter()
         if document.cheap:
@@ -167,13 +167,13 @@ class Samples:
         return content
 
     async def _write(
-        self, model: Model, document: Document, first: Rows, rest: AsyncGenerator[Rows]
+        self, model: Model, document: Document, first: Samples, rest: AsyncGenerator[Samples]
     ) -> AsyncGenerator[bytes]:
         """A large answer, slice by slice."""
         loop = asyncio.get_running_loop()
         seconds = 0.0
 
-        async def write(part: Rows) -> bytes:
+        async def write(part: Samples) -> bytes:
             nonlocal seconds
             began = time.perf_counter()
             chunk = await loop.run_in_executor(self._encoder, document.rows, part.samples, part.labels)
@@ -198,12 +198,12 @@ def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) 
     seed = wanted.seed if wanted.latents is None else None
     provenance = Provenance(model.name, model.version, seed, wanted.offset)
     if media != JSON:
-        return written_as(media, wanted.n, spec, provenance, body.dtype)
+        return make_document(media, wanted.n, spec, provenance, body.dtype)
     fields: dict[str, object] = {"model": model.name, "version": model.version, "n": wanted.n}
     if seed is not None:
         fields |= {"seed": seed, "offset": wanted.offset, "truncation": wanted.truncation}
     return Json(fields, spec, provenance)
 
 
-def _whole(document: Document, part: Rows) -> bytes:
+def _whole(document: Document, part: Samples) -> bytes:
     return document.opening() + document.rows(part.samples, part.labels) + document.closing()
