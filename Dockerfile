@@ -36,6 +36,7 @@ COPY --from=build /opt/latentserve /opt/latentserve
 ENV PATH=/opt/latentserve/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    PYTHONSAFEPATH=1 \
     BENTOML_DO_NOT_TRACK=True \
     ORT_DISABLE_TELEMETRY=1 \
     BENTOML_HOME=/tmp/bentoml \

@@ -4,11 +4,11 @@ What is public is named here and loaded when it is asked for: `draw_latents` nee
 else is private, and may change with any release. `docs/python.md` lists it.
 """
 
+# Nothing is imported that Python has not loaded already: before `python -m latentserve` takes the working directory off
+# the path, a file there would come before the standard library's.
 import os
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from latentserve.service.bundle import Latent as Latent
     from latentserve.service.sampling.latents import draw_labels as draw_labels
@@ -22,8 +22,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # The repository keeps `service` and `training` at its top, and this folder holds links to them. `bentoml build` copies
 # no links: in a bento the parts of the package lie beside this folder.
-if not (Path(__file__).parent / "service").is_dir():
-    __path__.append(str(Path(__file__).parents[1]))
+if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):  # noqa: PTH112, PTH118, PTH120
+    __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
 _PUBLIC = {
     "Latent": "latentserve.service.bundle",
@@ -38,6 +38,8 @@ __all__ = ["Latent", "__version__", "draw_labels", "draw_latents", "export_bundl
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_PUBLIC[name]), name)
 
 

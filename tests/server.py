@@ -32,7 +32,7 @@ def free_port() -> int:
 class Server:
     """`latentserve serve BUNDLE ...`; settings are keyword arguments (`workers=2`, `max_n=10`)."""
 
-    def __init__(self, *bundles: Path, wait_ready: bool = True, **settings: object) -> None:
+    def __init__(self, *bundles: Path, wait_ready: bool = True, cwd: Path | None = None, **settings: object) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
@@ -46,6 +46,7 @@ class Server:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "latentserve", "serve", *map(str, bundles), "--port", str(self.port)],
+                cwd=cwd,
                 env=environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import shutil
 import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import chdir
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -33,30 +33,32 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     \b
     Example: latentserve serve demo/bundle --port 3000
     """
-    settings = load_settings(bundles=tuple(path.resolve() for path in bundles) or None, **options)
+    settings = load_settings(bundles=bundles or None, **options)
     host = _address(settings)
-    for path in settings.bundles:
+    paths = [path.resolve() for path in settings.bundles]
+    for path in paths:
         if os.pathsep in str(path):
             raise SettingsError(f"{path}: a bundle's path must not hold {os.pathsep!r}, which stands between bundles")
     _check(settings)
     _check_port(host, settings.port)
-    # A BENTOML_HOME of its own: BentoML wipes the metrics folder in it at each start, another server's too.
-    own_home = None if os.environ.get("BENTOML_HOME") else tempfile.mkdtemp(prefix="latentserve-")
-    os.environ |= {
-        "BENTOML_HOME": own_home or os.environ["BENTOML_HOME"],
-        "BENTOML_DO_NOT_TRACK": "True",
-        # The matrices of the watch are small; threads of its own would only spin beside the engine's.
-        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
-        # Nobody's X-Forwarded-For is read: nothing here depends on the client's address.
-        "FORWARDED_ALLOW_IPS": os.environ.get("FORWARDED_ALLOW_IPS", ""),
-        "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, settings.bundles)),
-        **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
-    }
-    try:
-        _run_bentoml(host, settings)
-    finally:
-        if own_home is not None:
-            shutil.rmtree(own_home, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="latentserve-") as own:
+        work = Path(own) / "work"
+        work.mkdir()
+        os.environ |= {
+            # BentoML looks for modules in the working directory before anywhere else: it gets one that is empty.
+            "PYTHONSAFEPATH": "1",
+            # BentoML wipes the metrics folder in it at each start, another server's too.
+            "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(Path(own) / "bentoml"),
+            "BENTOML_DO_NOT_TRACK": "True",
+            # The matrices of the watch are small; threads of its own would only spin beside the engine's.
+            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+            # Nobody's X-Forwarded-For is read: nothing here depends on the client's address.
+            "FORWARDED_ALLOW_IPS": os.environ.get("FORWARDED_ALLOW_IPS", ""),
+            "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths)),
+            **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
+        }
+        with chdir(work):
+            _run_bentoml(host, settings)
 
 
 def _address(settings: Settings) -> str:
@@ -102,5 +104,6 @@ def _run_bentoml(host: str, settings: Settings) -> None:
     from bentoml_cli.cli import cli as bentoml  # it reads its environment when it is imported
 
     arguments = ["serve", "latentserve.service.app:Latentserve", "--host", host, "--port", str(settings.port)]
+    arguments += ["--working-dir", str(Path.cwd())]
     arguments += ["--timeout-graceful-shutdown", str(settings.drain_seconds)]
     bentoml.main(arguments, prog_name="bentoml", standalone_mode=False)
