@@ -7,15 +7,15 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import time
 import tomllib
-import venv
 from pathlib import Path
 
 import httpx
 import pytest
 import yaml
+
+from tests.strangers import make_stranger
 
 ROOT = Path(__file__).parents[1]
 READY_SECONDS = 30
@@ -31,17 +31,8 @@ def test_requires_what_the_project_does() -> None:
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A Python as in BentoML's container: every package of this one, except the project."""
-    folder = tmp_path_factory.mktemp("stranger")
-    venv.create(folder, symlinks=True)
-    python = folder / "bin" / "python"
-    (packages,) = folder.glob("lib/python*/site-packages")
-    for installed in Path(sysconfig.get_path("purelib")).iterdir():
-        if "latentserve" not in installed.name:
-            (packages / installed.name).symlink_to(installed)
-    absent = subprocess.run([python, "-c", "import latentserve"], cwd=folder, capture_output=True, check=False)
-    assert absent.returncode != 0
-    return str(python)
+    """A Python as in BentoML's container."""
+    return str(make_stranger(tmp_path_factory.mktemp("stranger")))
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +60,18 @@ def test_serves(stranger: str, environment: dict[str, str], tmp_path: Path) -> N
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    command = [stranger, "-m", "bentoml", "serve", "latentserve:latest", "--host", "127.0.0.1", "--port", str(port)]
+    # As docs/architecture.md has it: in an empty folder, for BentoML imports from the one it works in.
+    empty, hostile = tmp_path / "empty", tmp_path / "hostile"
+    for folder in (empty, hostile):
+        folder.mkdir()
+    for module in ("numpy", "service", "latentserve", "starlette"):
+        (hostile / f"{module}.py").write_text("raise SystemExit('imported from the working directory')\n")
+    command = [stranger, "-P", "-m", "bentoml", "serve", "latentserve:latest", "--working-dir", str(empty)]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     log = tmp_path / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=hostile, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
