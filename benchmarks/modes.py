@@ -22,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks import side_by_side
 from benchmarks.machine import describe_machine
 from benchmarks.modes_report import report
-from latentserve.training import side_by_side
-from latentserve.training.config import Config, load_config
 from latentserve.training.data import load
 from latentserve.training.data.mixtures import MIXTURES, Mixture
+from latentserve.training.recipe.config import Config, load_config
 
 Record = dict[str, Any]
 

@@ -30,10 +30,11 @@ from torch import Tensor, nn
 from benchmarks.machine import describe_machine
 from benchmarks.sample_quality import build_cnn, train_cnn
 from benchmarks.stacked_mnist_report import MARKS, report
-from latentserve.training import checkpoint, loop, networks
-from latentserve.training.config import Config, load_config
+from latentserve.training import networks
 from latentserve.training.data import Dataset, load
-from latentserve.training.run import CHECKPOINT, images_seen, prepare
+from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.run import checkpoint, loop
+from latentserve.training.run.folder import CHECKPOINT, images_seen, prepare
 
 Record = dict[str, Any]
 

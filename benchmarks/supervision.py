@@ -26,11 +26,12 @@ from sklearn.linear_model import LogisticRegression
 from benchmarks.machine import describe_machine
 from benchmarks.supervision_faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.supervision_report import report
-from latentserve.training import checkpoint, loop, networks
-from latentserve.training.config import Config, load_config
+from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DivergedError
-from latentserve.training.run import CHECKPOINT
+from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.run import checkpoint, loop
+from latentserve.training.run.folder import CHECKPOINT
 from latentserve.training.supervising import read_journal
 from latentserve.training.watching.space import Space
 

@@ -17,11 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from latentserve.training import loop, networks, optimizers
-from latentserve.training.checkpoint import State
-from latentserve.training.config import Config
+from latentserve.training import networks
 from latentserve.training.data import Dataset, Description, digits
-from latentserve.training.step import Cost, Game, update
+from latentserve.training.game import optimizers
+from latentserve.training.game.step import Cost, Game, update
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import loop
+from latentserve.training.run.checkpoint import State
 
 # A run small enough to be made by the hundred: 63 lines of stats.jsonl.
 TINY = (

@@ -29,9 +29,10 @@ from benchmarks.tabular_protocol import PROBLEMS, Problem, Values, independent, 
 from benchmarks.tabular_report import report
 from latentserve.service.bundle import Latent
 from latentserve.service.sampling.latents import draw_labels, draw_latents
-from latentserve.training import checkpoint, loop, networks
-from latentserve.training.config import Config, load_config
-from latentserve.training.run import CHECKPOINT, prepare
+from latentserve.training import networks
+from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.run import checkpoint, loop
+from latentserve.training.run.folder import CHECKPOINT, prepare
 
 Record = dict[str, Any]
 

@@ -4,9 +4,9 @@
 
 The bare loop holds the data in memory as float32 and does for each batch: draw rows, latents and noise; the critic's
 loss, backward, step; the generator's, for the same fakes; the averaged weights. It has no schedules, no statistics, no
-check of anything, no checkpoints and nothing to look at, and is not bound to deterministic kernels. Ours is
-`latentserve.training.loop.train` as the recipe has it, with a line of statistics a tick, which a supervisor reads, and
-a checkpoint, samples and curves a snapshot. Both run in one process and take turns, a few steps each, so that whatever
+check of anything, no checkpoints and nothing to look at, and is not bound to deterministic kernels. Ours is `train` of
+`latentserve.training.run.loop` as the recipe has it, with a line of statistics a tick, which a supervisor reads, and a
+checkpoint, samples and curves a snapshot. Both run in one process and take turns, a few steps each, so that whatever
 else the machine does meets both.
 `--data` is a folder of MNIST; without it the recipe `mnist` trains on random bytes of its shape, which take as long.
 """
@@ -28,13 +28,14 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe_machine
-from latentserve.training import loop, noise, optimizers
-from latentserve.training.config import Config, load_config
 from latentserve.training.data import Dataset, load
-from latentserve.training.loop import construct, train
-from latentserve.training.losses import LOSSES, zero_centred_penalty
-from latentserve.training.schedules import ema_decay
-from latentserve.training.steering import Steering
+from latentserve.training.game import noise, optimizers
+from latentserve.training.game.losses import LOSSES, zero_centred_penalty
+from latentserve.training.game.schedules import ema_decay
+from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.run import loop
+from latentserve.training.run.loop import construct, train
+from latentserve.training.run.steering import Steering
 from latentserve.training.watching import Watch
 
 Record = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 from latentserve.service.watching import metrics as serving
-from latentserve.training import metrics as training
+from latentserve.training.reporting import metrics as training
 
 JOB = "latentserve"  # of the scrapes of servers: a replica that another job scrapes too is counted once
 TRAINING_JOB = "training"

@@ -100,10 +100,10 @@ def train(
       torchrun --nproc-per-node 2 -m training train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:
-        from latentserve.training import metrics
-        from latentserve.training.config import load_config, require_fit
         from latentserve.training.data import Dataset, Split, load
-        from latentserve.training.metrics import Sink
+        from latentserve.training.recipe.config import load_config, require_fit
+        from latentserve.training.reporting import metrics
+        from latentserve.training.reporting.metrics import Sink
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
         config = load_config(recipe, (*overrides, *supervised))
@@ -120,11 +120,12 @@ def train(
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
 
         # torch takes seconds to import; a mistake above is told before.
-        from latentserve.training import loop, networks, pretrained
-        from latentserve.training.distributed import joined
-        from latentserve.training.hardware import require_hardware
-        from latentserve.training.interrupt import interruptible
-        from latentserve.training.run import images_seen, is_over, prepare
+        from latentserve.training import networks
+        from latentserve.training.recipe.hardware import require_hardware
+        from latentserve.training.run import loop, pretrained
+        from latentserve.training.run.distributed import joined
+        from latentserve.training.run.folder import images_seen, is_over, prepare
+        from latentserve.training.run.interrupt import interruptible
         from latentserve.training.watching import held_out
 
         require_hardware(config)
@@ -139,7 +140,7 @@ def train(
                 click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
         if tensorboard and ranks.leads:
-            from latentserve.training.tensorboard import written
+            from latentserve.training.reporting.tensorboard import written
 
             sinks.append(stack.enter_context(written(run)))
         unseen = held_out(split, dataset)

@@ -6,7 +6,7 @@ from deploy.dashboards.frame import Section, dashboard, labels_of
 from deploy.dashboards.panels import BLUE, RED, Panel, lines, number, rows
 from deploy.dashboards.queries import of, one_of, total
 from deploy.names import TRAINING_JOB
-from latentserve.training import metrics as m
+from latentserve.training.reporting import metrics as m
 
 _RUNS = one_of("recipe", "run")  # of records
 _RUN = f'job="{TRAINING_JOB}", {_RUNS}'

@@ -9,9 +9,9 @@ from benchmarks import supervision
 from benchmarks.supervision_faults import DISTINCT, FAULTS, Clock, duplicated, shuffled
 from benchmarks.supervision_report import report
 from latentserve.training import supervising
-from latentserve.training.config import load_config
 from latentserve.training.data import load
-from latentserve.training.loop import batch_rows
+from latentserve.training.recipe.config import load_config
+from latentserve.training.run.loop import batch_rows
 
 
 def test_every_fault_has_names_that_a_supervisor_gives() -> None:
@@ -34,7 +34,7 @@ def test_data_are_spoilt_as_they_say() -> None:
 
 
 def test_rows_are_spoilt_only_while_the_fault_lasts() -> None:
-    from latentserve.training import loop
+    from latentserve.training.run import loop
 
     digits, clock = load("digits", None), Clock()
     config = load_config("digits", supervision.TINY)

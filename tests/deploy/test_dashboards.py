@@ -20,7 +20,7 @@ from deploy.names import series
 from deploy.rules import rule_groups
 from deploy.rules.rule import Alert, Record
 from latentserve.service.watching import metrics as serving
-from latentserve.training import metrics as training
+from latentserve.training.reporting import metrics as training
 from tests.deploy.grafana_types import mistyped
 from tests.deploy.panels import DASHBOARDS, read
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
-from latentserve.training.config import Config, load_config
 from latentserve.training.data import Dataset, load
+from latentserve.training.recipe.config import Config, load_config
 
 TINY = """
 data: digits

@@ -14,11 +14,11 @@ from latentserve.service.bundle import Bundle, read_bundle
 from latentserve.service.encoding.tables import rows
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.training import loop
-from latentserve.training.config import load_config
 from latentserve.training.data import Dataset, load
 from latentserve.training.export import export_run
-from latentserve.training.run import prepare
+from latentserve.training.recipe.config import load_config
+from latentserve.training.run import loop
+from latentserve.training.run.folder import prepare
 
 IMAGES = 128
 SHORT = ("data=files", f"images={IMAGES}", "tick=64", "snapshot=128")

@@ -72,7 +72,7 @@ def test_files_are_learned_and_what_does_not_fit_is_told(latentserve: Callable[.
     noise = np.random.default_rng(0).integers(-9999, 9999, (300, 2), dtype=np.int16)
     for name in "ab":
         wavfile.write(folder / f"{name}.wav", 11_025, noise)
-    recipe = Path("training/recipes/waves.yaml").read_text().replace("data: waves", "data: files")
+    recipe = Path("training/recipe/waves.yaml").read_text().replace("data: waves", "data: files")
     (tmp_path / "mine.yaml").write_text(recipe)
     words = ["train", tmp_path / "mine.yaml", "--data", folder, "--out", tmp_path / "run"]
 

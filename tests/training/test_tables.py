@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
-from latentserve.training import checkpoint, loop, marginals
-from latentserve.training.config import load_config
 from latentserve.training.data import load
 from latentserve.training.errors import DataError
+from latentserve.training.recipe.config import load_config
+from latentserve.training.reporting import marginals
+from latentserve.training.run import checkpoint, loop
 from tests.server import Server
 from tests.training.people import write_people
 
@@ -131,8 +132,8 @@ def test_a_folder_with_two_tables_is_refused(tmp_path: Path) -> None:
 
 
 def test_other_networks_than_tabular_refuse_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from latentserve.training.config import require_fit
     from latentserve.training.errors import ConfigError
+    from latentserve.training.recipe.config import require_fit
 
     dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
     with pytest.raises(ConfigError, match=r"dense makes .*; people holds samples that are table"):

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from latentserve.service.bundle import Column, Latent, read_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import draw_labels, draw_latents
-from latentserve.training import checkpoint, networks
-from latentserve.training.config import Config
+from latentserve.training import networks
 from latentserve.training.data import Description
 from latentserve.training.data.dataset import Kind
 from latentserve.training.errors import RunError
-from latentserve.training.run import CHECKPOINT, CONFIG, open_run
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import checkpoint
+from latentserve.training.run.folder import CHECKPOINT, CONFIG, open_run
 
 MANIFEST = "manifest.json"
 BATCH = 64

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from latentserve.service.bundle import Column
-from latentserve.training.config import Config
 from latentserve.training.data import Description
 from latentserve.training.data.coding import Decode, Encode, RowCritic, RowGenerator
 from latentserve.training.data.transform import TableTransform
+from latentserve.training.game.packing import PackedCritic
 from latentserve.training.networks import convolutional, dense, mixture, residual, tabular, waveform
 from latentserve.training.networks.scale import ScaledCritic, ScaledGenerator
-from latentserve.training.packing import PackedCritic
+from latentserve.training.recipe.config import Config
 
 FAMILIES: dict[str, ModuleType] = {
     "convolutional": convolutional,

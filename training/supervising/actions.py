@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentserve.training.config import PENALISED
+from latentserve.training.recipe.config import PENALISED
 
 if TYPE_CHECKING:
-    from latentserve.training.config import Config, Cosine
+    from latentserve.training.recipe.config import Config, Cosine
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from latentserve.training.supervising.actions import Changes
 from latentserve.training.supervising.reading import Line
 
 if TYPE_CHECKING:
-    from latentserve.training.config import Config
+    from latentserve.training.recipe.config import Config
 
 Step = tuple[str, float]
 

@@ -23,7 +23,7 @@ from latentserve.training.supervising.stall import Stall
 from latentserve.training.supervising.vanishing import Vanishing
 
 if TYPE_CHECKING:
-    from latentserve.training.config import Config
+    from latentserve.training.recipe.config import Config
 
 COOL_DOWN = 3  # lines after a change that count for nothing: statistics need time to follow
 BUDGET = 8  # times that a run may be changed; the last of them ends it

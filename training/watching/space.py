@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from latentserve.service.packing.fidelity import Moments, frechet
-from latentserve.training.statistics import ROUNDING
+from latentserve.training.watching.statistics import ROUNDING
 
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident

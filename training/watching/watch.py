@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentserve.training import statistics
-from latentserve.training.config import Config
 from latentserve.training.data import Dataset
+from latentserve.training.recipe.config import Config
+from latentserve.training.watching import statistics
 from latentserve.training.watching.space import Labels, Samples, Space
 
 ROWS = 512  # samples that are compared once a tick, and as many reals
@@ -65,7 +65,7 @@ class Watch:
     ) -> dict[str, float]:
         """What there is to say of the averaged generator and of the critic.
 
-        `latentserve.training.report.Stats` says what each means.
+        `latentserve.training.reporting.report.Stats` says what each means.
 
         Args:
             critic: As it stands.

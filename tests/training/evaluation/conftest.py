@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.training import loop
-from latentserve.training.config import Config
 from latentserve.training.data import Dataset
 from latentserve.training.export import export_run
-from latentserve.training.run import prepare
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import loop
+from latentserve.training.run.folder import prepare
 
 
 @pytest.fixture(scope="package")

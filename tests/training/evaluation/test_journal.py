@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.training.config import Config
 from latentserve.training.evaluation.journal import DEEDS, curves, supervision
 from latentserve.training.evaluation.subject import Subject, open_subject
+from latentserve.training.recipe.config import Config
 from latentserve.training.supervising import Action, Changes, Journal
 from latentserve.training.supervising.remedies import LADDERS, change
 

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from latentserve.training.config import Config
 from latentserve.training.data import Description
 from latentserve.training.errors import ConfigError
 from latentserve.training.networks import build
+from latentserve.training.recipe.config import Config
 
 
 def described(*shape: int) -> Description:

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from latentserve.training.config import Config
 from latentserve.training.data import Description
 from latentserve.training.errors import ConfigError
-from latentserve.training.export import PARITY, parity, to_onnx
-from latentserve.training.losses import zero_centred_penalty
+from latentserve.training.export.module import PARITY, parity, to_onnx
+from latentserve.training.game.losses import zero_centred_penalty
+from latentserve.training.game.step import Game, Part
 from latentserve.training.networks import build, residual
-from latentserve.training.step import Game, Part
+from latentserve.training.recipe.config import Config
 
 SIZES = list(itertools.product((8, 28, 32, 64, 128), (1, 3)))
 

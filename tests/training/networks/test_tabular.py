@@ -4,9 +4,9 @@ import torch
 
 from latentserve.service.bundle import Column
 from latentserve.training import networks
-from latentserve.training.config import Config
 from latentserve.training.data import Dataset
 from latentserve.training.errors import ConfigError
+from latentserve.training.recipe.config import Config
 
 COLUMNS = [
     Column(name="income", type="float64", decimals=2),

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from latentserve.training.config import Config
 from latentserve.training.data import Description
 from latentserve.training.errors import ConfigError
 from latentserve.training.networks import build
 from latentserve.training.networks.waveform import Fold, Unfold, folds
+from latentserve.training.recipe.config import Config
 
 
 def described(*shape: int, kind: str = "audio", labels: int = 3, std: float = 0.2) -> Description:

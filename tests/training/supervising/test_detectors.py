@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from latentserve.training.config import Config
+from latentserve.training.recipe.config import Config
 from latentserve.training.supervising import FAULTS, replay
 from tests.training.supervising.lines import line, run
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentserve.training.config import PENALISED, UNPENALISED, Config
-from latentserve.training.contradictions import first_contradiction
+from latentserve.training.recipe.config import PENALISED, UNPENALISED, Config
+from latentserve.training.recipe.contradictions import first_contradiction
 from latentserve.training.supervising import Changes, Supervisor, replay
 from latentserve.training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 from tests.training.supervising.lines import HEALTHY, line, run

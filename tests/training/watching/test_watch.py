@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from latentserve.training import loop
-from latentserve.training.config import Config
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DataError
-from latentserve.training.losses import LOSSES
+from latentserve.training.game.losses import LOSSES
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import loop
 from latentserve.training.watching import Watch, held_out, layer_norms
 
 CPU = torch.device("cpu")
@@ -136,7 +136,7 @@ def test_a_held_out_part_must_look_alike(digits: Dataset, unseen: Dataset) -> No
 
 
 def test_what_is_held_out_changes_no_weight(tiny: Config, digits: Dataset, unseen: Dataset, tmp_path: Path) -> None:
-    from tests.training.test_loop import assert_equal, folder
+    from tests.training.run.test_loop import assert_equal, folder
 
     config = tiny.model_copy(update={"images": 400, "supervise": "off"})
     one, other = folder(tmp_path, "one"), folder(tmp_path, "other")

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from latentserve.training.game.augmentation import IMAGES, Alteration, adapt
+
+
+def test_the_probability_follows_how_sure_the_critic_is() -> None:
+    """Above a mean sign of 0.6, which is 80 % of reals, it rises; it stays a probability."""
+    assert adapt(0.5, 0.81, 500) == pytest.approx(0.5 + 500 / IMAGES)
+    assert adapt(0.5, 0.79, 500) == pytest.approx(0.5 - 500 / IMAGES)
+    assert adapt(0.0, 0.5, 500) == 0
+    assert adapt(1.0, 1.0, 500) == 1
+
+
+def test_a_probability_of_0_leaves_images_alone() -> None:
+    images = torch.randn(16, 3, 8, 8)
+    alteration = Alteration.draw(("flip", "translate", "brightness", "contrast"), 0.0, 16, 8, 8)
+    assert torch.equal(alteration(images), images)
+
+
+def test_only_the_kinds_that_are_asked_for_happen() -> None:
+    images = torch.randn(64, 1, 4, 6)
+    flipped = Alteration.draw(("flip",), 1.0, 64, 4, 6)(images)
+    assert torch.equal(flipped, images.flip(3))
+    brighter = Alteration.draw(("brightness",), 1.0, 64, 4, 6)(images) - images
+    assert brighter.reshape(64, -1).std(dim=1).max() < 1e-6
+    assert brighter.std() > 0.1
+    ratio = Alteration.draw(("contrast",), 1.0, 64, 4, 6)(images) / images
+    assert (ratio.reshape(64, -1).std(dim=1) / ratio.reshape(64, -1).mean(dim=1)).max() < 1e-5
+    assert ratio.min() > 0
+
+
+def test_translations_move_by_whole_pixels_and_mirror_at_the_edge() -> None:
+    images = torch.arange(64.0).reshape(1, 1, 8, 8).expand(200, 1, 8, 8)
+    moved = Alteration.draw(("translate",), 1.0, 200, 8, 8)(images)
+    place = torch.arange(8)
+    mirrored = {
+        by: torch.where((place + by).abs() > 7, 14 - (place + by).abs(), (place + by).abs()) for by in (-1, 0, 1)
+    }
+    possible = {
+        tuple(images[0, 0][mirrored[down]][:, mirrored[right]].flatten().tolist())
+        for down in mirrored
+        for right in mirrored
+    }
+    assert {tuple(image.flatten().tolist()) for image in moved} == possible
+
+
+def test_a_share_of_the_images_is_altered() -> None:
+    images = torch.randn(4000, 1, 2, 2)
+    altered = Alteration.draw(("flip",), 0.3, 4000, 2, 2)(images) != images
+    assert altered.flatten(1).any(dim=1).double().mean().item() == pytest.approx(0.3, abs=0.04)
+
+
+def test_cut_alterations_are_the_whole_ones() -> None:
+    images = torch.randn(12, 3, 8, 8)
+    whole = Alteration.draw(("flip", "translate", "brightness", "contrast"), 0.7, 12, 8, 8)
+    parts = [part(rows) for part, rows in zip(whole.split(3), images.chunk(3), strict=True)]
+    assert torch.equal(torch.cat(parts), whole(images))
+
+
+def test_the_gradient_is_the_numerical_one() -> None:
+    alteration = Alteration.draw(("flip", "translate", "brightness", "contrast"), 0.9, 3, 8, 8)
+    double = Alteration(alteration.rows, alteration.columns, alteration.factor.double(), alteration.offset.double())
+    images = torch.randn(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(double, (images,))

@@ -1,0 +1,16 @@
+import signal
+
+import pytest
+
+from latentserve.training.run.interrupt import interruptible
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_noted_within_the_block_and_as_before_after_it(number: int) -> None:
+    before = signal.getsignal(number)
+    with interruptible() as interrupt:
+        assert not interrupt.requested
+        signal.raise_signal(number)
+        assert interrupt.requested
+        signal.raise_signal(number)  # a second one changes nothing
+    assert signal.getsignal(number) is before

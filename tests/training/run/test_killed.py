@@ -1,0 +1,129 @@
+"""Runs whose process is killed, asked to stop in mid-save, or whose disk is full: what is saved is good."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from latentserve.training.data import Dataset
+from latentserve.training.errors import RunError
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import loop
+from latentserve.training.run.folder import prepare
+from tests.training.conftest import TINY, stop_after
+
+TOP = Path(__file__).parents[3]
+CHECKPOINT = "checkpoint.safetensors"
+AUGMENTED = ("augment=[flip, translate, brightness, contrast]", "noise={start: 0.5, end: 0}")
+PARTS = ("accumulate=2", "packing=2", "n_critic=3", "clip=1.0")
+NORMALISED = ("network=convolutional", "loss=non-saturating", "gamma.start=0", "gamma.end=0")
+OTHERS = {
+    "plain": (),
+    "rmsprop": ("optimizer=rmsprop", "beta1=0.5", "loss=hinge"),
+    "wasserstein": ("loss=wasserstein-gp", "gradient_penalty=10", "gamma.start=0", "gamma.end=0", "n_critic=2"),
+    "parts": PARTS,
+    "augmented": AUGMENTED,
+    "normalised": NORMALISED,
+}
+LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
+
+
+def assert_killed_runs_end_as_others(folder: Path, runs: dict[str, tuple[str, ...]], kills: int, images: int) -> None:
+    (folder / "tiny.yaml").write_text(TINY)
+    told = []
+    for name, overrides in runs.items():
+        words = ["tiny.yaml", *(word for one in (f"images={images}", *overrides) for word in ("--set", one))]
+        told.append({"out": name, "words": words, "kills": kills})
+    (folder / "runs.json").write_text(json.dumps(told))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.training.run.killed", str(folder)]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment)
+    print(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(": killed after") > len(runs) * kills / 2
+    assert "in mid-save" in done.stdout
+    for name in runs:
+        one, other = (load_file(folder / how / name / CHECKPOINT) for how in ("whole", "killed"))
+        assert one.keys() == other.keys()
+        for tensor, value in one.items():
+            assert torch.equal(value, other[tensor]), f"{name}: {tensor}"
+        lines = [json.loads(line) for line in (folder / "killed" / name / "stats.jsonl").read_text().splitlines()]
+        assert [line["images"] for line in lines] == sorted({line["images"] for line in lines})
+
+
+def test_a_run_that_is_killed_anywhere_ends_bit_for_bit_as_an_undisturbed_one(tmp_path: Path) -> None:
+    runs = {"everything": (*AUGMENTED, *PARTS), "normalised": NORMALISED}
+    assert_killed_runs_end_as_others(tmp_path, runs, kills=3, images=1000)
+
+
+@pytest.mark.full
+def test_every_kind_of_run_that_is_killed_ten_times_ends_bit_for_bit_as_an_undisturbed_one(tmp_path: Path) -> None:
+    assert_killed_runs_end_as_others(tmp_path, OTHERS, kills=10, images=8000)
+
+
+def test_a_save_that_is_under_way_when_the_run_is_asked_to_stop_is_finished(tiny_file: Path, tmp_path: Path) -> None:
+    words = ["train", tiny_file, "--set", "images=50000000", "--set", "width=512", "--set", "snapshot=32"]
+    command = [*LATENTSERVE, *map(str, words), "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    saving, deadline = tmp_path / "run" / "checkpoint.partial", time.monotonic() + 60
+    while not saving.exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "saved after" in out
+    assert not saving.exists()
+    assert load_file(tmp_path / "run" / CHECKPOINT)
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Stands for a disk that is full: the same calls fail."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+    ("size", "begun", "file"),
+    [
+        (100, False, "config.yaml"),
+        (2_000, False, "reals.png"),
+        (200, True, "stats.jsonl"),
+        (5_000, True, CHECKPOINT),
+    ],
+)
+@pytest.mark.usefixtures("capsys")  # into memory
+def test_a_full_disk_is_one_line_that_names_the_file_and_the_last_checkpoint_is_kept(
+    tiny: Config, digits: Dataset, tmp_path: Path, size: int, begun: bool, file: str
+) -> None:
+    run = tmp_path / "run"
+    if begun:
+        prepare(run, tiny)
+        loop.train(tiny, digits, run, stop_after(5))
+        before = load_file(run / CHECKPOINT)
+    with pytest.raises(RunError) as caught, files_of_at_most(size):  # noqa: PT012
+        prepare(run, tiny)
+        loop.train(tiny, digits, run)
+    assert str(caught.value).startswith(f"{run / file}: cannot be written: ")
+    assert "\n" not in str(caught.value)
+    assert not list(run.glob("*.partial"))
+    if begun:
+        kept = load_file(run / CHECKPOINT)
+        assert all(torch.equal(tensor, kept[name]) for name, tensor in before.items())
+    assert loop.train(tiny, digits, run) == 1024

@@ -1,0 +1,222 @@
+"""One step of a player: what a batch costs it, and the gradient of that applied to its weights.
+
+A batch may go through the networks in several parts, of which only one is held at a time, and several processes may
+take some each. What a part costs is a mean over its rows, so the gradients of equal parts, added up over their number,
+are the batch's (up to rounding; networks that normalise over the batch see the part alone).
+"""
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_
+from torch.optim import Optimizer
+
+from latentserve.training.game import noise, optimizers
+from latentserve.training.game.augmentation import Alteration
+from latentserve.training.game.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
+from latentserve.training.recipe.config import Config
+from latentserve.training.reporting.telling import listening
+from latentserve.training.run.distributed import Ranks
+
+
+@dataclass
+class Part:
+    """Some rows of a batch, on their way through the turns of critic and generator.
+
+    Attributes:
+        real: float32 [n, *shape].
+        label: int64 [n].
+        z: float32 [n, latent].
+        place: float32 [n] in [0, 1], of the gradient penalty's samples between fakes and reals; only where it is used.
+        noise: float32 [n, *shape] on reals, and on fakes, that the critic sees; only where there is any.
+        altered: what is done to reals, and to fakes, before the critic sees them; only where there is augmentation.
+        fake: the generator's for z, from the critic's turn to the generator's.
+    """
+
+    real: Tensor
+    label: Tensor
+    z: Tensor
+    place: Tensor | None = None
+    noise: tuple[Tensor, Tensor] | None = None
+    altered: tuple[Alteration, Alteration] | None = None
+    fake: Tensor | None = None
+
+
+class Cost(NamedTuple):
+    """What a part costs a player, a scalar with a gradient, and what there is to be told about it."""
+
+    total: Tensor
+    told: dict[str, Tensor]
+
+
+class Update(NamedTuple):
+    """How a player's step went.
+
+    Attributes:
+        finite: whether it was, and so was made.
+        norm: Euclidean norm of the gradient before it was clipped, float32 [].
+        told: what there is to be told about each part.
+    """
+
+    finite: bool
+    norm: Tensor
+    told: list[dict[str, Tensor]]
+
+
+class Game:
+    """What a part of a batch costs each player. It knows networks and losses, no optimisers and no schedules."""
+
+    def __init__(
+        self,
+        config: Config,
+        generator: nn.Module,
+        critic: nn.Module,
+        device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+    ) -> None:
+        self.config, self.loss = config, LOSSES[config.loss]
+        self.generator, self.critic = generator, critic
+        self.device, self.ranks = device, ranks
+
+    def parts(self, real: Tensor, label: Tensor, probability: float, strongest: float = 0.0) -> list[Part]:
+        """Draw all that a step leaves to chance, for the whole batch at once, and cut this rank's share of it.
+
+        `real` float32 [n, *shape] and `label` int64 [n] are the share, all of the batch where there is one rank.
+        `probability` is that of each alteration of reals and of fakes, `strongest` the standard deviation of the
+        strongest noise on them.
+        """
+        config, share = self.config, self.ranks.share
+        count, batch = config.accumulate, config.batch
+        cut = [each.to(self.device).chunk(count) for each in (real, label, share(torch.randn(batch, config.latent)))]
+        parts = [Part(*each) for each in zip(*cut, strict=True)]
+        if config.gradient_penalty:
+            for part, place in zip(parts, share(torch.rand(batch)).to(self.device).chunk(count), strict=True):
+                part.place = place
+        if strongest > 0:
+            shape = (batch, *real.shape[1:])
+            noises = (share(noise.draw(strongest, shape)).to(self.device).chunk(count) for _ in range(2))
+            for part, on in zip(parts, zip(*noises, strict=True), strict=True):
+                part.noise = on
+        if config.augment:
+            draws = (Alteration.draw(config.augment, probability, batch, *real.shape[2:]) for _ in range(2))
+            both = (Alteration(*map(share, draw)).to(self.device).split(count) for draw in draws)
+            for part, altered in zip(parts, zip(*both, strict=True), strict=True):
+                part.altered = altered
+        return parts
+
+    def critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
+        """The critic's loss and penalties. The part's fakes are kept for the generator if it is its turn next."""
+        with listening() as heard:
+            cost = self._critic_cost(part, gamma, keep)
+        return Cost(cost.total, heard | cost.told)
+
+    def generator_cost(self, part: Part) -> Cost:
+        """The generator's loss, for fakes that are made anew where they were not kept."""
+        with listening() as heard:
+            cost = self._generator_cost(part)
+        return Cost(cost.total, heard | cost.told)
+
+    def _critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
+        config, loss, penalised = self.config, self.loss, self.config.penalised
+        with torch.set_grad_enabled(keep), self.precision():
+            fake = self.generator(part.z, part.label)
+        part.fake = fake if keep else None
+        critic_real = self.seen(part, part.real, 0).requires_grad_(penalised)
+        critic_fake = self.seen(part, fake.detach(), 1).requires_grad_(penalised)
+        real_score = self.score(critic_real, part.label)
+        fake_score = self.score(critic_fake, part.label)
+        total = critic_loss = loss.critic(real_score, fake_score)
+        real_right, fake_right = loss.right(real_score.detach(), fake_score.detach())
+        told = {
+            "critic_loss": critic_loss,
+            "real_score": real_score,
+            "fake_score": fake_score,
+            "real_accuracy": real_right,
+            "fake_accuracy": fake_right,
+        }
+        if penalised:
+            told["r1"] = zero_centred_penalty(real_score, critic_real)
+            told["r2"] = zero_centred_penalty(fake_score, critic_fake)
+            total = total + gamma / 2 * (told["r1"] + told["r2"]).mean()
+        if config.gradient_penalty:
+            assert part.place is not None  # noqa: S101, drawn wherever there is this penalty
+            middle = between(critic_real, critic_fake, part.place).requires_grad_()
+            told["gradient_penalty"] = one_centred_penalty(self.score(middle, part.label), middle)
+            total = total + config.gradient_penalty * told["gradient_penalty"].mean()
+        return Cost(total, told)
+
+    def _generator_cost(self, part: Part) -> Cost:
+        fake, part.fake = part.fake, None  # its graph is not to outlive this turn
+        if fake is None:
+            with self.precision():
+                fake = self.generator(part.z, part.label)
+        fake_score = self.score(self.seen(part, fake, 1), part.label)
+        real_score = fake_score
+        if self.loss.paired:
+            with torch.no_grad():
+                real_score = self.score(self.seen(part, part.real, 0), part.label)
+        loss = self.loss.generator(real_score, fake_score)
+        return Cost(loss, {"generator_loss": loss})
+
+    def seen(self, part: Part, samples: Tensor, side: int) -> Tensor:
+        """What the critic sees of reals (side 0) or fakes (1): samples float32, with noise and alterations, if any."""
+        samples = samples.float()
+        if part.noise is not None:
+            samples = samples + part.noise[side]
+        return samples if part.altered is None else part.altered[side](samples)
+
+    def score(self, sample: Tensor, label: Tensor) -> Tensor:
+        """The critic's score, float32 [n], or [n/m] of packs."""
+        with self.precision():
+            score: Tensor = self.critic(sample, label)[0]
+        return score.float()
+
+    def precision(self) -> AbstractContextManager[object]:
+        """What a network runs in."""
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+def update(
+    optimizer: Optimizer,
+    costs: Iterable[Cost],
+    parts: int,
+    clip: float | None,
+    ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+) -> Update:
+    """One step of a player along the gradient of the mean of its parts' costs, `parts` on each rank.
+
+    Costs are asked for one by one, and each one's graph is freed before the next. A gradient longer than `clip` is
+    shortened to it (Pascanu et al. 2013, algorithm 1). Where a cost or a gradient is not finite, on whichever rank, no
+    weight changes.
+    """
+    optimizer.zero_grad()
+    told: list[dict[str, Tensor]] = []
+    spent: Tensor | float = 0.0
+    for total, about in costs:
+        (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
+        spent = spent + total.detach()
+        told.append({name: value.detach() for name, value in about.items()})
+    if ranks.count > 1:
+        spent = torch.as_tensor(spent)
+        ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])
+    norm = optimizers.gradient_norm(optimizer)
+    finite = math.isfinite((spent + norm).item())
+    if finite:
+        if clip is not None:
+            clip_grads_with_norm_(optimizers.parameters(optimizer), clip, norm)
+        optimizer.step()
+    return Update(finite, norm, told)
+
+
+@torch.no_grad()
+def clip_weights(critic: nn.Module, bound: float) -> None:
+    """Keep each weight within plus and minus `bound` (Arjovsky et al. 2017, algorithm 1, line 7)."""
+    for parameter in critic.parameters():
+        parameter.clamp_(-bound, bound)

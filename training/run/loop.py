@@ -1,0 +1,315 @@
+"""The training loop: one function, read from top to bottom."""
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from latentserve.training import networks
+from latentserve.training.data import Dataset, Description
+from latentserve.training.errors import DivergedError
+from latentserve.training.game import optimizers
+from latentserve.training.game.augmentation import adapt
+from latentserve.training.game.schedules import cosine, ema_decay
+from latentserve.training.game.step import Game, clip_weights, update
+from latentserve.training.recipe.config import Config, Optimisation
+from latentserve.training.reporting import marginals, report
+from latentserve.training.reporting.metrics import Sink
+from latentserve.training.run import checkpoint
+from latentserve.training.run.checkpoint import State
+from latentserve.training.run.distributed import Ranks
+from latentserve.training.run.folder import CHECKPOINT
+from latentserve.training.run.pretrained import Pretrained
+from latentserve.training.run.steering import Steering
+from latentserve.training.watching import Watch, layer_norms
+
+NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
+GRID = 64  # images, or sounds, of a grid at the least
+POINTS = 2_500  # samples of a plot
+
+
+def train(
+    config: Config,
+    dataset: Dataset,
+    run: Path,
+    interrupted: Callable[[], bool] = lambda: False,
+    sinks: Sequence[Sink] = (),
+    initial: Pretrained | None = None,
+    ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+    held_out: Dataset | None = None,
+) -> int:
+    """Train until the budget is spent, or until asked to stop, and return the images seen.
+
+    A step whose losses or gradients are not finite changes no weight and is counted.
+
+    Args:
+        config: The run. The same configuration, data and machine give the same weights.
+        dataset: What to learn.
+        run: Existing folder; a checkpoint in it is continued exactly, whatever interrupted it.
+        interrupted: Asked between two steps; True saves and returns.
+        sinks: Told each line of stats.jsonl, those of earlier sittings first. They change no weight.
+        initial: What a new run's networks begin from; None: from the seed alone.
+        ranks: The processes that do this together; the first of them writes, and any of them may be interrupted.
+        held_out: Reals that are never trained on, to judge the run by; they change no weight either.
+
+    Raises:
+        RunError: The checkpoint is unreadable, of another data set, or of a run that began from other weights.
+        DivergedError: NONFINITE_LIMIT steps on end were not finite, and no supervisor went back to better ones. The
+            last checkpoint is kept.
+        LostRankError: Another rank died. The last checkpoint is kept.
+    """
+    # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
+    torch.set_num_threads(config.threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # costs 5 % to no end
+    torch.manual_seed(config.seed)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a workspace
+
+    # Construct networks, optimisers and the average.
+    description = checkpoint.description(run / CHECKPOINT, dataset.description)
+    encode, decode = networks.coding(description)
+    state = construct(config, description, ranks.device)
+    if initial is not None:
+        initial.fill(state)
+    generator, critic, average = state.generator, state.critic, state.average
+    update_average = averaging(average, generator)
+    labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
+    pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
+
+    def see(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Samples of the data set as networks see them."""
+        return encode(torch.from_numpy(samples)).numpy()
+
+    def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path) -> None:
+        if dataset.kind == "table":
+            marginals.save(decode(torch.from_numpy(samples)).numpy(), label, dataset, path)
+        else:
+            report.save_samples(samples, path)
+
+    # Continue where the run stopped.
+    if (run / CHECKPOINT).exists():
+        checkpoint.load(run / CHECKPOINT, state, description)
+    elif ranks.leads:
+        some = slice(0, 100 if pictured else POINTS)
+        draw(see(dataset.take(some)), dataset.labels[some], run / "reals.png")
+    lines = [line for line in report.read_lines(run / "stats.jsonl") if line["images"] <= state.images_seen]
+    begun = (config.model_dump_json().encode(), dataset.description.sha256.encode())
+    content: Iterable[bytes | memoryview] = chain(begun, checkpoint.content(state))
+    ranks.require_equal(content, f"{run}: rank {{}} has other settings, data or weights")
+    if config.compile:
+        # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
+        generator.compile()
+        critic.compile()
+    stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
+    sums = state.tick.get("sums", {})
+    means = report.Means(sums if ranks.leads else dict.fromkeys(sums, (0.0, 0)))
+    nonfinite_steps, nonfinite_on_end = state.tick.get("nonfinite", (0, 0))
+    data_seconds = 0.0
+    watch = Watch(config, dataset, held_out, see)
+
+    # Go on with what the supervisor has changed.
+    steering = Steering(config, description, run, state, lines, ranks.leads)
+    recipe, config = config, state.changes.applied_to(config)
+    chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
+    seed = state.changes.seed(config.seed)
+
+    def scheduled(schedule: str) -> float:
+        return cosine(getattr(config, schedule), state.images_seen, config.images)
+
+    def snapshot() -> None:
+        state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
+        ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
+        if ranks.leads:
+            checkpoint.save(run / CHECKPOINT, state, description)
+        ranks.wait()
+        if stats is None:
+            return
+        rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
+        draw(*fixed_samples(average, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
+        report.save_curves(stats.read(), run / "curves.png")
+
+    with report.Bar(config.images, state.images_seen, ranks.leads) as bar:
+        started, seconds_before = time.monotonic(), state.seconds
+        tick_started, tick_images = started, state.images_seen
+        saved_at = state.images_seen
+        while state.images_seen < config.images:
+            # Set what the schedules say for this step.
+            gamma = scheduled("gamma")
+            for optimizer, chosen in chosen_for:
+                optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
+
+            # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
+            rows = ranks.share(batch_rows(len(dataset), config.batch, seed, state.images_seen))
+            asked = time.monotonic()
+            real = encode(torch.from_numpy(dataset.take(rows.numpy())))
+            data_seconds += time.monotonic() - asked
+            parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"))
+            generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
+
+            # Update the critic.
+            keep = generators_turn and config.accumulate == 1  # fakes with their graph: made once for both turns
+            costs = (game.critic_cost(part, gamma, keep) for part in parts)
+            updates = {"critic": update(state.critic_optimizer, costs, config.accumulate, config.clip, ranks)}
+            finite = updates["critic"].finite
+            if finite and config.clip_weights is not None:
+                clip_weights(critic, config.clip_weights)
+
+            # Update the generator.
+            if finite and generators_turn:
+                critic.requires_grad_(False)
+                costs = (game.generator_cost(part) for part in parts)
+                updates["generator"] = update(state.generator_optimizer, costs, config.accumulate, config.clip, ranks)
+                critic.requires_grad_(True)
+                finite = updates["generator"].finite
+
+            # Update the average and the augmentation, and report what the step was like.
+            for network in (generator, critic):
+                ranks.average_statistics(network)
+            if finite:
+                if generators_turn:
+                    half_life = scheduled("ema_half_life")
+                    update_average(ema_decay(half_life, config.batch * config.n_critic))
+                if config.augment:
+                    right = torch.cat([told["real_accuracy"] for told in updates["critic"].told])
+                    share_right = ranks.mean(right.double().mean().item())
+                    state.augmentation = adapt(state.augmentation, share_right, config.batch)
+                for player, made in updates.items():
+                    means.add(**{f"{player}_gradient_norm": made.norm})
+                    for about in made.told:
+                        means.add(**about)
+            nonfinite_steps += not finite
+            nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
+            diverged = nonfinite_on_end == NONFINITE_LIMIT
+
+            state.images_seen += config.batch
+            now = time.monotonic()
+            state.seconds = seconds_before + now - started
+            bar.step(state.images_seen)
+
+            # Once a tick: write the statistics down.
+            done = state.images_seen >= config.images
+            if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
+                told = means.collect(ranks)
+                rate = (state.images_seen - tick_images) / (now - tick_started)
+                since = max(0, state.images_seen - watch.rows)
+                shown = batch_rows(len(dataset), max(1, watch.rows), seed, since).numpy()
+                line = report.as_line(
+                    images=state.images_seen,
+                    seconds=state.seconds,
+                    timestamp=round(time.time()),
+                    images_per_second=rate,
+                    gamma=gamma,
+                    **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
+                    nonfinite_steps=nonfinite_steps,
+                    data_seconds=data_seconds,
+                    **({} if config.supervise == "off" else {"actions": state.changes.count}),
+                    **watch.look(critic, average, game.loss.right, see(dataset.take(shown)), dataset.labels[shown]),
+                    **layer_norms("generator", generator),
+                    **layer_norms("critic", critic),
+                    **({"augmentation": state.augmentation} if config.augment else {}),
+                    **told,
+                )
+                if stats is not None:
+                    stats.append(**line)
+                bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
+                tick_started, tick_images, nonfinite_steps, data_seconds = now, state.images_seen, 0, 0.0
+
+                # Let the supervisor see it, and go on with what it changes.
+                changed = steering.see(line, state)
+                if changed:
+                    config, seed = state.changes.applied_to(recipe), state.changes.seed(recipe.seed)
+                    chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
+                    diverged, nonfinite_on_end = False, 0
+            if diverged:
+                raise DivergedError(
+                    f"{run}: diverged before {state.images_seen:,} images: losses or gradients of {NONFINITE_LIMIT} "
+                    "steps on end were not finite"
+                )
+
+            # Save when it is time, and before leaving.
+            overtime = config.minutes is not None and now - started > 60 * config.minutes
+            stopping = ranks.any(done or overtime or interrupted() or state.changes.stopped)
+            if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
+                snapshot()
+                saved_at = state.images_seen
+            if stopping:
+                break
+    return state.images_seen
+
+
+def construct(config: Config, dataset: Description, device: torch.device) -> State:
+    """Networks at their initial weights and optimisers without memory."""
+    generator, critic = networks.build(config, dataset)
+    # oneDNN's and cuDNN's convolutions prefer channels last.
+    generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(generator).eval().requires_grad_(False)
+    return State(
+        generator,
+        critic,
+        average,
+        generator_optimizer=optimizers.build(config.generator_optimisation, generator.parameters()),
+        critic_optimizer=optimizers.build(config.critic_optimisation, critic.parameters()),
+    )
+
+
+def players(config: Config, state: State) -> tuple[tuple[Optimizer, Optimisation], ...]:
+    """The players' optimisers, and what each of them follows."""
+    return (
+        (state.generator_optimizer, config.generator_optimisation),
+        (state.critic_optimizer, config.critic_optimisation),
+    )
+
+
+def batch_rows(count: int, batch: int, seed: int, images_seen: int) -> Tensor:
+    """Rows of the next batch, int64 [batch]: epochs follow one another without a gap, each in its own order."""
+    epochs = range(images_seen // count, (images_seen + batch - 1) // count + 1)
+    start = images_seen % count
+    orders = [epoch_order(count, seed, epoch) for epoch in epochs]
+    return torch.from_numpy(np.concatenate(orders)[start : start + batch] if orders[1:] else orders[0][start:][:batch])
+
+
+@lru_cache(maxsize=20)  # two of each of ten seeds that train side by side
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of the rows, int64 [count]: a function of the seed and of the epoch, so that it needs no state."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def averaging(average: nn.Module, generator: nn.Module) -> Callable[[float], None]:
+    """What does average <- decay average + (1 - decay) generator, over parameters and statistics; counters are copied.
+
+    It is done at each step: to look for the tensors every time would take longer than to change them.
+    """
+    pairs = list(zip(average.state_dict().values(), generator.state_dict().values(), strict=True))
+    floats = [pair for pair in pairs if pair[0].is_floating_point()]
+    means, values = [mean for mean, _ in floats], [value for _, value in floats]
+    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
+
+    def update_average(decay: float) -> None:
+        get_ema_multi_avg_fn(decay)(means, values, 0)  # type: ignore[no-untyped-call]
+        for mean, value in counters:
+            mean.copy_(value)
+
+    return update_average
+
+
+@torch.no_grad()
+def fixed_samples(
+    average: nn.Module, config: Config, labels: int, rows: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Samples float32 [labels * rows, *shape] and their labels int64, `rows` of each: a run's latents never change."""
+    latents = np.random.default_rng(config.seed).standard_normal((labels * rows, config.latent), np.float32)
+    device = next(average.parameters()).device
+    label = torch.arange(labels).repeat_interleave(rows)
+    samples: Tensor = average(torch.from_numpy(latents).to(device), label.to(device))
+    return samples.cpu().numpy(), label.numpy()
