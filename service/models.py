@@ -17,13 +17,13 @@ from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.settings import Settings
+from latentserve.service.watching.detectors import DETECTORS
 from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
 from latentserve.service.watching.ledger import state_folder
 from latentserve.service.watching.metrics import ModelMetrics, Watched
 from latentserve.service.watching.monitor import Monitor, counted_signals
 from latentserve.service.watching.reference import Reference, read_reference
-from latentserve.service.watching.scales import DETECTORS
 from latentserve.service.watching.signals import LABEL_MARGIN
 from latentserve.service.watching.verdict import probe_fault
 from latentserve.service.watching.watch import FILE_SECONDS, PADDING_SECONDS, PROBE_SECONDS, Watch

@@ -12,9 +12,9 @@ import click
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
+from latentserve.service.drift import judge_bundle
 from latentserve.service.errors import InvalidError
 from latentserve.service.settings import load_settings
-from latentserve.service.trial import try_bundle
 
 _QUIET = ("none", "not_enough_samples")
 _SECONDS = 10.0  # for the server's answer
@@ -43,7 +43,7 @@ def drift(source: str, real: Path | None, as_json: bool) -> None:
     """
     if not source.startswith(("http://", "https://")):
         path = Path(source)
-        models = [try_bundle(read_bundle(path), load_settings(bundles=(path,)), real)]
+        models = [judge_bundle(read_bundle(path), load_settings(bundles=(path,)), real)]
     elif real is None:
         models = Client(source, _SECONDS).drift()
     else:

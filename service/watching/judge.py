@@ -18,10 +18,19 @@ from typing import Any
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import ARMS
 from latentserve.service.watching.alarm import CALM
+from latentserve.service.watching.detectors import (
+    ASKED,
+    DETECTORS,
+    GENERATED,
+    JOINT,
+    LABELS,
+    LATENTS,
+    Detectors,
+    layout,
+)
 from latentserve.service.watching.inputs import Lately
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.reference import Reference
-from latentserve.service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
 from latentserve.service.watching.staleness import Staleness
 from latentserve.service.watching.verdict import LEAST_ROWS, Facts, judge
 
@@ -41,7 +50,7 @@ class Judge:
         self._labels = manifest.labels or []
         self._compared = bool(reference.cells)
         self._real: Staleness | None = None
-        self._scales = Scales(manifest, reference, rows_per_second)
+        self._detectors = Detectors(manifest, reference, rows_per_second)
         self._lately = Lately(LEAST_ROWS)
         self._fault = folder / f"probes-{os.getpid()}"
         self._lock: int | None = None
@@ -51,9 +60,9 @@ class Judge:
         if self._lock is None and not self._take_lock():
             return False
         total = self.ledger.total()
-        self._scales.weigh(total)
+        self._detectors.weigh(total)
         self._lately.note(*_sent(total))
-        state = {"scales": self._scales.to_json(), "lately": self._lately.to_json()}
+        state = {"detectors": self._detectors.to_json(), "lately": self._lately.to_json()}
         _write(self._folder / _STATE, json.dumps(state))
         _write(self._folder / _VERDICT, json.dumps(asdict(judge(self._facts(total)))))
         return True
@@ -68,12 +77,12 @@ class Judge:
 
     def log_evidence(self) -> dict[str, float]:
         """By detector, as far as this worker judges."""
-        return self._scales.log_evidence()
+        return self._detectors.log_evidence()
 
     @property
     def log_threshold(self) -> float:
         """Evidence at which an alarm is raised."""
-        return self._scales.log_threshold
+        return self._detectors.log_threshold
 
     def report_probes(self, fault: str | None) -> None:
         """Say how this worker's golden probes fare: None, or what is wrong, in words."""
@@ -115,20 +124,20 @@ class Judge:
         """Go on from what the last judge wrote down, as far as it can be read."""
         try:
             state = json.loads((self._folder / _STATE).read_text())
-            self._scales.restore(state["scales"])
+            self._detectors.restore(state["detectors"])
             self._lately.restore(state["lately"])
         except (OSError, ValueError, TypeError, KeyError):
             return
 
     def _facts(self, total: Counts) -> Facts:
-        found = {name: suspicion for name in DETECTORS if (suspicion := self._scales.suspicion(name)) is not None}
+        found = {name: suspicion for name in DETECTORS if (suspicion := self._detectors.suspicion(name)) is not None}
         faults = list(self._probe_faults())
         sent, repeated = _sent(total)
         sent_lately, repeated_lately = self._lately.since(sent, repeated)
         numbers: dict[str, Any] = {
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
-            "log_evidence": self._scales.log_evidence(),
-            "log_threshold": round(self._scales.log_threshold, 3),
+            "log_evidence": self._detectors.log_evidence(),
+            "log_threshold": round(self._detectors.log_threshold, 3),
             "alarms": {
                 name: {**asdict(suspicion), "clears_at_row": suspicion.rows + CALM * (suspicion.rows - suspicion.began)}
                 for name, suspicion in found.items()

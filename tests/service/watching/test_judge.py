@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from latentserve.service.bundle import read_bundle
+from latentserve.service.watching.detectors import GENERATED, LABELS, layout
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.reference import Reference
-from latentserve.service.watching.scales import GENERATED, LABELS, layout
 from latentserve.service.watching.signals import signal_names
 from latentserve.service.watching.verdict import LEAST_ROWS
-from tests.service.watching.test_scales import Known, block
+from tests.service.watching.test_detectors import Known, block
 
 RATE = 0.01
 

@@ -6,8 +6,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from latentserve.service import models
+from latentserve.service.watching.detectors import DETECTORS
 from latentserve.service.watching.metrics import ModelMetrics, Watched
-from latentserve.service.watching.scales import DETECTORS
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
 
 MOST = 1500

@@ -21,11 +21,11 @@ from latentserve.service.sampling.request import ARMS, Part, RowsRequest, draw_i
 from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.sampling.served_graph import signal_columns
 from latentserve.service.watching import monitor as monitor_module
+from latentserve.service.watching.detectors import layout
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor
 from latentserve.service.watching.reference import Reference
-from latentserve.service.watching.scales import layout
 from latentserve.service.watching.signals import sample_signals, signal_names
 
 _NUMBERS = itertools.count()

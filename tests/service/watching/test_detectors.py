@@ -1,4 +1,4 @@
-"""The scales: counts of any workers weigh what one worker's would; each kind of drift tips its own detector."""
+"""The detectors: counts of any workers weigh what one worker's would; each kind of drift tips its own detector."""
 
 from __future__ import annotations
 
@@ -13,10 +13,19 @@ from hypothesis import strategies as st
 
 from latentserve.service.bundle import Manifest, read_bundle
 from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.detectors import (
+    ASKED,
+    DETECTORS,
+    GENERATED,
+    JOINT,
+    LABELS,
+    LATENTS,
+    Detectors,
+    layout,
+)
 from latentserve.service.watching.inputs import INPUTS
 from latentserve.service.watching.ledger import Counts
 from latentserve.service.watching.reference import BINS, Reference
-from latentserve.service.watching.scales import ASKED, DETECTORS, GENERATED, JOINT, LABELS, LATENTS, Scales, layout
 from latentserve.service.watching.signals import signal_names
 
 SERVER, CLIENT = ARMS.index("server"), ARMS.index("client")
@@ -61,8 +70,8 @@ def nothing(known: Known) -> Counts:
     return {name: np.zeros(shape) for name, shape in layout(*known).items()}
 
 
-def suspects(scales: Scales) -> set[str]:
-    return {name for name in DETECTORS if scales.suspicion(name) is not None}
+def suspects(detectors: Detectors) -> set[str]:
+    return {name for name in DETECTORS if detectors.suspicion(name) is not None}
 
 
 @settings(max_examples=20)
@@ -76,7 +85,7 @@ def test_any_split_over_workers_is_one_worker(
 ) -> None:
     """Exactly: what is added up are whole numbers, before anything is weighed."""
     rng = np.random.default_rng(seed)
-    one, fleet = Scales(*known, RATE), Scales(*known, RATE)
+    one, fleet = Detectors(*known, RATE), Detectors(*known, RATE)
     workers = [nothing(known) for _ in range(4)]
     alone = nothing(known)
     for rows in rounds:
@@ -95,7 +104,7 @@ def test_other_rounds_move_the_starts_only(known: Known, drifts: tuple[str, ...]
     """Not exactly: a start counts from the beginning of its block. M of coarse rounds is off by no more than what the
     rows of one round can add."""
     rng = np.random.default_rng(1)
-    fine, coarse = Scales(*known, 1e9), Scales(*known, 1e9)
+    fine, coarse = Detectors(*known, 1e9), Detectors(*known, 1e9)
     total, most = nothing(known), 0.0
     before = fine.log_evidence()
     for step in range(1, 201):
@@ -114,18 +123,18 @@ def test_other_rounds_move_the_starts_only(known: Known, drifts: tuple[str, ...]
 @pytest.mark.parametrize("drift", [GENERATED, ASKED, LATENTS, LABELS])
 def test_a_drift_tips_its_own_detector(known: Known, drift: str) -> None:
     rng = np.random.default_rng(2)
-    scales = Scales(*known, RATE)
+    detectors = Detectors(*known, RATE)
     total = nothing(known)
     for _ in range(20):
         total = added(total, block(known, rng, 50))
-        scales.weigh(total)
-    assert suspects(scales) == set()
-    assert max(scales.log_evidence().values()) < scales.log_threshold
+        detectors.weigh(total)
+    assert suspects(detectors) == set()
+    assert max(detectors.log_evidence().values()) < detectors.log_threshold
     for _ in range(40):
         total = added(total, block(known, rng, 50, drift))
-        scales.weigh(total)
-    assert suspects(scales) == {drift}
-    found = scales.suspicion(drift)
+        detectors.weigh(total)
+    assert suspects(detectors) == {drift}
+    found = detectors.suspicion(drift)
     assert found is not None
     manifest, reference = known
     expected = {
@@ -142,11 +151,11 @@ def test_a_drift_tips_its_own_detector(known: Known, drift: str) -> None:
 @given(stop=st.integers(0, 30), drifts=st.sets(st.sampled_from([GENERATED, ASKED, LATENTS, LABELS]), min_size=1))
 def test_saved_scales_go_on_as_if_nothing_had_been(known: Known, stop: int, drifts: set[str]) -> None:
     rng = np.random.default_rng(3)
-    whole, taken_on = Scales(*known, RATE), Scales(*known, RATE)
+    whole, taken_on = Detectors(*known, RATE), Detectors(*known, RATE)
     total = nothing(known)
     for step in range(30):
         if step == stop:
-            other = Scales(*known, RATE)
+            other = Detectors(*known, RATE)
             assert other.restore(taken_on.to_json())
             taken_on = other
         total = added(total, block(known, rng, 30, *drifts))
@@ -161,52 +170,52 @@ def test_an_alarm_of_the_features_is_taken_on_too(known: Known) -> None:
     rng = np.random.default_rng(6)
     joint = known[1].joint
     assert joint is not None
-    scales, other = Scales(*known, RATE), Scales(*known, RATE)
+    detectors, other = Detectors(*known, RATE), Detectors(*known, RATE)
     total = nothing(known)
-    while scales.suspicion(JOINT) is None:
+    while detectors.suspicion(JOINT) is None:
         total = added(total, block(known, rng, 50))
         moved = 1 + rng.normal(size=(50, joint.size))
         total["joint"][SERVER] += joint.vectors(moved, np.zeros(50, np.int64), rng).sum(axis=0)
         total["joint_rows"][SERVER] += 50
-        scales.weigh(total)
+        detectors.weigh(total)
         assert total["joint_rows"][SERVER] < 5000
-    assert other.restore(scales.to_json())
-    assert other.suspicion(JOINT) == scales.suspicion(JOINT)
+    assert other.restore(detectors.to_json())
+    assert other.suspicion(JOINT) == detectors.suspicion(JOINT)
 
 
 def test_a_part_that_does_not_fit_begins_anew(known: Known) -> None:
     rng = np.random.default_rng(4)
-    scales = Scales(*known, RATE)
+    detectors = Detectors(*known, RATE)
     total = nothing(known)
     for _ in range(20):
         total = added(total, block(known, rng, 50, GENERATED, LABELS))
-        scales.weigh(total)
-    saved = json.loads(scales.to_json())
+        detectors.weigh(total)
+    saved = json.loads(detectors.to_json())
     saved[LABELS] = "nonsense"
-    other = Scales(*known, RATE)
+    other = Detectors(*known, RATE)
     assert not other.restore(json.dumps(saved))
     assert suspects(other) == {GENERATED}
     for text in ("", "{", "[]", "null", "3"):
-        assert not Scales(*known, RATE).restore(text)
+        assert not Detectors(*known, RATE).restore(text)
 
 
 def test_counters_that_begin_again_are_no_drift(known: Known) -> None:
     rng = np.random.default_rng(5)
-    scales = Scales(*known, RATE)
+    detectors = Detectors(*known, RATE)
     for _ in range(10):
         total = block(known, rng, 3)
         for _ in range(10):
-            scales.weigh(total)
+            detectors.weigh(total)
             total = added(total, block(known, rng, 50))
-    assert suspects(scales) == set()
-    assert max(scales.log_evidence().values()) > 0
+    assert suspects(detectors) == set()
+    assert max(detectors.log_evidence().values()) > 0
 
 
 def test_without_reference_and_labels_latents_are_left(plain_bundle: Path) -> None:
     manifest = read_bundle(plain_bundle).manifest
     known = manifest, Reference(0, {})
-    scales = Scales(*known, RATE)
-    scales.weigh(nothing(known))
-    assert set(scales.log_evidence()) == {LATENTS}
-    assert scales.restore(scales.to_json())
-    assert all(scales.suspicion(name) is None for name in DETECTORS)
+    detectors = Detectors(*known, RATE)
+    detectors.weigh(nothing(known))
+    assert set(detectors.log_evidence()) == {LATENTS}
+    assert detectors.restore(detectors.to_json())
+    assert all(detectors.suspicion(name) is None for name in DETECTORS)

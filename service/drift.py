@@ -37,7 +37,7 @@ _BATCH = 256
 _BATCH_BYTES = 16 << 20
 
 
-def try_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -> dict[str, Any]:
+def judge_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -> dict[str, Any]:
     """The verdict on a bundle, as `GET /v1/drift` would give it.
 
     Its golden probes are replayed; if they match, ROWS are drawn, or as many as SECONDS allow, labels by the prior,

@@ -20,11 +20,11 @@ from latentserve.service.packing.reference import make_reference
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.watching.detectors import DETECTORS, GENERATED, JOINT, LABELS, Detectors, layout
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor
 from latentserve.service.watching.reference import Reference
-from latentserve.service.watching.scales import DETECTORS, GENERATED, JOINT, LABELS, Scales, layout
 
 RATE = 1.0  # row a second: a threshold of 1.3e7 rows
 BLOCK = 250
@@ -45,7 +45,7 @@ def references(bundle: Path) -> dict[str, Reference]:
 
 
 def weigh(
-    scales: Scales,
+    detectors: Detectors,
     bundle: Bundle,
     reference: Reference,
     folder: Path,
@@ -53,7 +53,7 @@ def weigh(
     drift: Callable[[Samples], Samples] = lambda samples: samples,
     **asked: Any,
 ) -> Counts:
-    """Show the scales rows of a generator, by way of the monitor; what was counted in the end."""
+    """Show the detectors rows of a generator, by way of the monitor; what was counted in the end."""
     engine = Engine(bundle, "cpu")
     metrics = ModelMetrics("weighed", "v", watched(bundle, reference))
     ledger = Ledger(folder, layout(bundle.manifest, reference))
@@ -67,7 +67,7 @@ def weigh(
             made["sample"] = drift(made["sample"])
         monitor.offer(BatchDone([(request, start, BLOCK)], z, labels, made, 1e-3, wanted.chosen))
         monitor.settle()
-        scales.weigh(ledger.total())
+        detectors.weigh(ledger.total())
     return ledger.total()
 
 
@@ -77,18 +77,18 @@ def test_clean_rows_raise_nothing(
     bundle: Path, references: dict[str, Reference], tmp_path: Path, cells: str, truncation: float
 ) -> None:
     read, reference = read_bundle(bundle), references[cells]
-    scales = Scales(read.manifest, reference, RATE)
-    total = weigh(scales, read, reference, tmp_path, truncation=truncation)
+    detectors = Detectors(read.manifest, reference, RATE)
+    total = weigh(detectors, read, reference, tmp_path, truncation=truncation)
     assert total["joint_rows"].tolist() == [5000, 0, 0]
-    assert [scales.suspicion(name) for name in DETECTORS] == [None] * len(DETECTORS)
-    assert scales.log_evidence()[JOINT] < scales.log_threshold - 3
+    assert [detectors.suspicion(name) for name in DETECTORS] == [None] * len(DETECTORS)
+    assert detectors.log_evidence()[JOINT] < detectors.log_threshold - 3
 
 
 def test_a_shift_of_the_features_is_found(bundle: Path, references: dict[str, Reference], tmp_path: Path) -> None:
     read, reference = read_bundle(bundle), references["by label"]
-    scales = Scales(read.manifest, reference, RATE)
-    weigh(scales, read, reference, tmp_path, rows=2500, drift=lambda samples: samples * np.float32(0.9))
-    suspicion = scales.suspicion(JOINT)
+    detectors = Detectors(read.manifest, reference, RATE)
+    weigh(detectors, read, reference, tmp_path, rows=2500, drift=lambda samples: samples * np.float32(0.9))
+    suspicion = detectors.suspicion(JOINT)
     assert suspicion is not None
     assert (suspicion.signal, suspicion.arm) == ("features", "server")
     assert suspicion.began < suspicion.rows <= 2500
@@ -101,9 +101,9 @@ def test_a_mode_that_is_dropped_is_found(
     drop_mode(bundle, tmp_path / "faulty", np.random.default_rng(0))
     faulty, reference = read_bundle(tmp_path / "faulty"), references[cells]
     assert Engine(faulty, "cpu").probe().max() <= faulty.golden.tolerance
-    scales = Scales(faulty.manifest, reference, RATE)
-    weigh(scales, faulty, reference, tmp_path, rows)
-    assert scales.suspicion(JOINT) is not None
+    detectors = Detectors(faulty.manifest, reference, RATE)
+    weigh(detectors, faulty, reference, tmp_path, rows)
+    assert detectors.suspicion(JOINT) is not None
 
 
 @pytest.mark.parametrize("cells", ["pooled", "by label"])
@@ -111,11 +111,11 @@ def test_another_mix_of_labels_is_that_and_nothing_else(
     bundle: Path, references: dict[str, Reference], tmp_path: Path, cells: str
 ) -> None:
     read, reference = read_bundle(bundle), references[cells]
-    scales = Scales(read.manifest, reference, RATE)
-    total = weigh(scales, read, reference, tmp_path, labels=np.full(5000, 3, np.int64))
-    assert scales.suspicion(LABELS) is not None
-    assert scales.suspicion(JOINT) is None
-    assert scales.suspicion(GENERATED) is None
+    detectors = Detectors(read.manifest, reference, RATE)
+    total = weigh(detectors, read, reference, tmp_path, labels=np.full(5000, 3, np.int64))
+    assert detectors.suspicion(LABELS) is not None
+    assert detectors.suspicion(JOINT) is None
+    assert detectors.suspicion(GENERATED) is None
     # A cell that labels share is of the prior's mix: rows whose label was chosen cannot be judged by it.
     judged = 0 if cells == "pooled" else 5000
     assert total["joint_rows"].sum() == total["bins"][SERVER, 0].sum() == judged
@@ -124,17 +124,17 @@ def test_another_mix_of_labels_is_that_and_nothing_else(
 
 def test_clients_are_not_judged_by_it(bundle: Path, references: dict[str, Reference], tmp_path: Path) -> None:
     read, reference = read_bundle(bundle), references["by label"]
-    scales = Scales(read.manifest, reference, RATE)
-    total = weigh(scales, read, reference, tmp_path, rows=1000, arm="client", drift=lambda samples: -samples)
+    detectors = Detectors(read.manifest, reference, RATE)
+    total = weigh(detectors, read, reference, tmp_path, rows=1000, arm="client", drift=lambda samples: -samples)
     assert total["joint_rows"][CLIENT] == 1000
-    assert scales.log_evidence()[JOINT] == 0
+    assert detectors.log_evidence()[JOINT] == 0
 
 
 def test_the_state_of_an_older_release_begins_anew(
     bundle: Path, references: dict[str, Reference], tmp_path: Path
 ) -> None:
     read, reference = read_bundle(bundle), references["by label"]
-    kept, again, older = (Scales(read.manifest, reference, RATE) for _ in range(3))
+    kept, again, older = (Detectors(read.manifest, reference, RATE) for _ in range(3))
     weigh(kept, read, reference, tmp_path, rows=500)
     state = json.loads(kept.to_json())
     assert again.restore(json.dumps(state))
@@ -147,8 +147,8 @@ def test_the_state_of_an_older_release_begins_anew(
 
 def test_a_bundle_without_a_reference(bundle: Path, tmp_path: Path) -> None:
     read, nothing = read_bundle(bundle), Reference(0, {})
-    scales = Scales(read.manifest, nothing, RATE)
-    total = weigh(scales, read, nothing, tmp_path, rows=500)
+    detectors = Detectors(read.manifest, nothing, RATE)
+    total = weigh(detectors, read, nothing, tmp_path, rows=500)
     assert total["joint"].shape == (len(ARMS), 0)
-    assert JOINT not in scales.log_evidence()
-    assert scales.suspicion(JOINT) is None
+    assert JOINT not in detectors.log_evidence()
+    assert detectors.suspicion(JOINT) is None

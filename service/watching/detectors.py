@@ -1,4 +1,4 @@
-"""The scales: everything the workers counted of one model goes in, suspicions come out."""
+"""The detectors: everything the workers counted of one model goes in, suspicions come out."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
     }
 
 
-class Scales:
+class Detectors:
     """The detectors of one model, with one false alarm in 30 days at most together, at `rows_per_second`."""
 
     def __init__(self, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
