@@ -27,9 +27,10 @@ import orjson
 from benchmarks.faults import CASES, Case
 from benchmarks.machine import describe_machine
 from latentserve.service.bundle import read_bundle
-from latentserve.service.http.body import parse_body, rows_request
+from latentserve.service.http.body import parse_body
 from latentserve.service.models import watched
 from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.watching.judge import Judge

@@ -16,12 +16,13 @@ import bentoml
 
 from latentserve.service.bundle import read_bundles
 from latentserve.service.encoding.documents import JSON
-from latentserve.service.http.body import SamplesBody, parse_fields
+from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.handler import SamplesHandler
-from latentserve.service.http.limits import BodyLimit, Loopback
+from latentserve.service.http.loopback import Loopback
 from latentserve.service.http.routes import Routes
 from latentserve.service.models import Models
 from latentserve.service.settings import load_settings
+from latentserve.service.upkeep import keep_up
 from latentserve.service.watching.ledger import state_folder
 from latentserve.service.watching.metrics import describe_worker
 from latentserve.service.watching.workers import count_start
@@ -59,7 +60,7 @@ class Latentserve:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Keep an eye on what is under way."""
-        self._pulse = asyncio.create_task(_HANDLER.pulse())
+        self._upkeep = asyncio.create_task(keep_up(_HANDLER))
 
     @bentoml.api(route="/sample")  # type: ignore[untyped-decorator]
     async def sample(
@@ -73,7 +74,7 @@ class Latentserve:
         """Draw `n` samples. The same seed gives the same samples; without one the server draws it and says which."""
 
         async def body() -> SamplesBody:
-            return parse_fields(n=n, seed=seed, label=label, truncation=truncation, model=model)
+            return SamplesBody.of(n=n, seed=seed, label=label, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
         return await _HANDLER.respond("/sample", body(), JSON)  # type: ignore[return-value]
@@ -81,7 +82,7 @@ class Latentserve:
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
         """Finish what is queued."""
-        self._pulse.cancel()
+        self._upkeep.cancel()
         self._models.stop()
 
     def __is_ready__(self) -> bool:
@@ -107,4 +108,3 @@ def tune_process() -> None:
 if not _SETTINGS.allow_open:
     Latentserve.add_asgi_middleware(Loopback)  # type: ignore[attr-defined]
 Latentserve.add_asgi_middleware(Routes, handler=_HANDLER, max_body_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]
-Latentserve.add_asgi_middleware(BodyLimit, max_bytes=_SETTINGS.max_body_bytes)  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -210,6 +211,11 @@ class Manifest(_Part):
     lineage: Lineage = Lineage()
     monitor: Monitor | None = None
     sha256: dict[FileName, Sha256]
+
+    @cached_property
+    def label_places(self) -> dict[str, int]:
+        """The index of each label's name."""
+        return {name: index for index, name in enumerate(self.labels or ())}
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:

@@ -7,6 +7,7 @@ import io
 from typing import Any, Literal, cast
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
@@ -32,14 +33,20 @@ def raw(samples: SampleArray, spec: SampleSpec, dtype: Dtype) -> bytes:
     return samples.astype("<f4", copy=False).tobytes()
 
 
-def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> list[Any]:
-    """Samples [n, *shape] as JSON values: images as base64 of a PNG file, tables as rows of their columns' values,
+def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> bytes:
+    """Samples [n, *shape] as a JSON array: images as base64 of a PNG file, tables as rows of their columns' values,
     everything else as nested numbers."""
     if spec.kind == "table":
-        return list(tables.rows(cast("NDArray[np.float32]", samples), spec))
-    if spec.kind != "image" or spec.value_range is None:
-        return samples.tolist()
+        return orjson.dumps(list(tables.rows(cast("NDArray[np.float32]", samples), spec)))
+    if spec.kind != "image":
+        return json_numbers(samples)
     pictures = images.pixels(samples, spec)
-    return [
-        base64.b64encode(images.encode(picture, provenance.at(row))).decode() for row, picture in enumerate(pictures)
-    ]
+    return orjson.dumps(
+        [base64.b64encode(images.encode(picture, provenance.at(row))).decode() for row, picture in enumerate(pictures)]
+    )
+
+
+def json_numbers(values: NDArray[Any]) -> bytes:
+    """An array as a JSON array, of a float32 the shortest decimal that is read back as it (0.1, where its double would
+    be 0.10000000149011612); null of what is not finite."""
+    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 import orjson
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays, audio, images, tables
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.errors import TooLargeError
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
@@ -22,6 +23,7 @@ CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"
 WAV = "audio/wav"
 
 Labels = NDArray[np.int64]
+Headers = Sequence[tuple[bytes, bytes]]
 
 _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 
@@ -35,35 +37,66 @@ def media_types(spec: SampleSpec) -> Sequence[str]:
     return (JSON, WAV, NPY, RAW) if audio.is_wav(spec) else (JSON, NPY, RAW)
 
 
-class Document(Protocol):
+def dtype_of(media: str, spec: SampleSpec, asked: arrays.Dtype) -> arrays.Dtype:
+    """The dtype of the samples that a media type is best written from; of numbers, that which was `asked` for."""
+    if media in (NPY, RAW):
+        return asked
+    return "uint8" if spec.kind == "image" else "float32"
+
+
+def make_document(
+    media: str,
+    n: int,
+    spec: SampleSpec,
+    provenance: Provenance,
+    dtype: arrays.Dtype = "float32",
+    truncation: float = 1.0,
+) -> Document:
+    """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
+
+    Raises TooLargeError: a WAV file does not hold so many.
+    """
+    if media == JSON:
+        return Json(n, spec, provenance, truncation)
+    if media in (PNG, WEBP):
+        return Sheet(media, spec, provenance)
+    if media == WAV:
+        return Wav(n, spec, provenance)
+    if media in (CSV, ARROW):
+        return Csv(spec) if media == CSV else Arrow(spec)
+    return Values(media, n, spec, dtype)
+
+
+class Document:
     """One answer in the making. `cheap` documents are written on the event loop, others beside it.
 
-    `dtype` is that of the samples it is best written from.
     `headers` go with it; its length is among them where it is known before the rows are.
     """
 
-    cheap: bool
-    dtype: arrays.Dtype
-    headers: Sequence[tuple[bytes, bytes]]
+    cheap = False
+    headers: Headers = ()
 
     def opening(self) -> bytes:
         """What comes before the rows."""
+        return b""
 
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The next rows: [n, *shape], int64 [n] or None."""
+        raise NotImplementedError
 
     def closing(self) -> bytes:
         """What comes after them."""
+        return b""
 
 
-class Values:
+class Values(Document):
     """Numbers in C order, little-endian: an `.npy` file, or nothing but the values with headers that describe them."""
 
     cheap = True
 
     def __init__(self, media: str, n: int, spec: SampleSpec, dtype: arrays.Dtype) -> None:
         self._spec = spec
-        self.dtype: arrays.Dtype = dtype
+        self._dtype: arrays.Dtype = dtype
         self._opening, self.headers = _describe(media, (n, *spec.shape), dtype)
 
     def opening(self) -> bytes:
@@ -72,15 +105,11 @@ class Values:
 
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The values."""
-        return arrays.raw(samples, self._spec, self.dtype)
-
-    def closing(self) -> bytes:
-        """Nothing."""
-        return b""
+        return arrays.raw(samples, self._spec, self._dtype)
 
 
 @lru_cache(maxsize=64)
-def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[bytes, Sequence[tuple[bytes, bytes]]]:
+def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[bytes, Headers]:
     """What precedes the values of an array, and its headers."""
     opening = arrays.npy_header(shape, dtype) if media == NPY else b""
     length = len(opening) + math.prod(shape) * np.dtype(dtype).itemsize
@@ -91,19 +120,19 @@ def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[
     return opening, tuple(headers)
 
 
-class Json:
-    """A JSON object with the samples and, if there are any, the labels; `fields` come first."""
+class Json(Document):
+    """A JSON object: what was asked for, the samples and, if there are any, the labels."""
 
-    cheap = False
+    headers = ((b"content-type", JSON.encode()),)
 
-    def __init__(self, fields: dict[str, object], spec: SampleSpec, provenance: Provenance) -> None:
-        self._fields = fields
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, truncation: float = 1.0) -> None:
+        self._fields: dict[str, object] = {"model": provenance.model, "version": provenance.version, "n": n}
+        if provenance.seed is not None:
+            self._fields |= {"seed": provenance.seed, "offset": provenance.offset, "truncation": truncation}
         self._spec = spec
-        self.dtype: arrays.Dtype = "uint8" if spec.kind == "image" and spec.value_range is not None else "float32"
         self._provenance = provenance
         self._row = 0
-        self._labels: list[int] | None = None
-        self.headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", JSON.encode())]
+        self._labels: list[Labels] = []
 
     def opening(self) -> bytes:
         """The fields, and the start of the array of samples."""
@@ -116,23 +145,23 @@ class Json:
 
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The inside of the array."""
-        values = orjson.dumps(arrays.json_values(samples, self._spec, self._provenance.at(self._row)))[1:-1]
+        values = arrays.json_values(samples, self._spec, self._provenance.at(self._row))[1:-1]
         if labels is not None:
-            self._labels = [*(self._labels or []), *labels.tolist()]
+            self._labels.append(labels)
         first, self._row = self._row == 0, self._row + len(samples)
         return values if first else b"," + values
 
     def closing(self) -> bytes:
         """The end of the array, and the labels."""
-        return b"]}" if self._labels is None else b'],"labels":' + orjson.dumps(self._labels) + b"}"
+        if not self._labels:
+            return b"]}"
+        return b'],"labels":' + arrays.json_numbers(np.concatenate(self._labels)) + b"}"
 
 
-class Csv:
+class Csv(Document):
     """A line of the columns' names, then a line for each row of a table."""
 
-    cheap = False
-    dtype: arrays.Dtype = "float32"
-    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
+    headers = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
 
     def __init__(self, spec: SampleSpec) -> None:
         self._spec = spec
@@ -145,29 +174,19 @@ class Csv:
         """The lines."""
         return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
 
-    def closing(self) -> bytes:
-        """Nothing."""
-        return b""
 
-
-class Arrow:
+class Arrow(Document):
     """A table as an Arrow stream, a record batch for each slice of rows."""
 
-    cheap = False
-    dtype: arrays.Dtype = "float32"
-    headers: Sequence[tuple[bytes, bytes]] = ((b"content-type", ARROW.encode()),)
+    headers = ((b"content-type", ARROW.encode()),)
 
     def __init__(self, spec: SampleSpec) -> None:
         from latentserve.service.encoding.arrow import Batches  # its package is an extra
 
         self._batches = Batches(spec)
 
-    def opening(self) -> bytes:
-        """Nothing yet: the schema comes with the first batch."""
-        return b""
-
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
-        """The batch."""
+        """The batch; the schema comes with the first."""
         return self._batches.rows(cast("NDArray[np.float32]", samples))
 
     def closing(self) -> bytes:
@@ -175,22 +194,15 @@ class Arrow:
         return self._batches.closing()
 
 
-class Sheet:
+class Sheet(Document):
     """A picture: the image itself, or a contact sheet of many. It is drawn when the last row is there."""
 
-    cheap = False
-
     def __init__(self, media: str, spec: SampleSpec, provenance: Provenance) -> None:
-        self.dtype: arrays.Dtype = "uint8"
         self._form: images.Form = "webp" if media == WEBP else "png"
         self._spec = spec
         self._provenance = provenance
         self._pictures: list[NDArray[np.uint8]] = []
-        self.headers: Sequence[tuple[bytes, bytes]] = [(b"content-type", media.encode())]
-
-    def opening(self) -> bytes:
-        """Nothing yet."""
-        return b""
+        self.headers = ((b"content-type", media.encode()),)
 
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """Nothing yet."""
@@ -202,19 +214,16 @@ class Sheet:
         return images.encode(images.contact_sheet(np.concatenate(self._pictures)), self._provenance, self._form)
 
 
-class Wav:
+class Wav(Document):
     """A WAV file with the samples end to end, each as long as the next."""
 
-    cheap = False
-    dtype: arrays.Dtype = "float32"
-
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance) -> None:
+        if n > (most := audio.most_samples(spec)):
+            raise TooLargeError(f"n: {n} samples were asked for; a WAV file holds {most} of them")
         self._spec = spec
         self._opening = audio.wav_header(n, spec, provenance)
-        self.headers: Sequence[tuple[bytes, bytes]] = [
-            (b"content-type", WAV.encode()),
-            (b"content-length", b"%d" % (len(self._opening) + audio.data_bytes(n, spec))),
-        ]
+        length = len(self._opening) + audio.data_bytes(n, spec)
+        self.headers = ((b"content-type", WAV.encode()), (b"content-length", b"%d" % length))
 
     def opening(self) -> bytes:
         """The chunks before the values."""
@@ -223,20 +232,3 @@ class Wav:
     def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
         """The values."""
         return audio.pcm(cast("NDArray[np.float32]", samples), self._spec)
-
-    def closing(self) -> bytes:
-        """Nothing."""
-        return b""
-
-
-def make_document(
-    media: str, n: int, spec: SampleSpec, provenance: Provenance, dtype: arrays.Dtype = "float32"
-) -> Document:
-    """What writes n samples as a media type of `media_types`; all but JSON, which tells of the request, too."""
-    if media in (PNG, WEBP):
-        return Sheet(media, spec, provenance)
-    if media == WAV:
-        return Wav(n, spec, provenance)
-    if media in (CSV, ARROW):
-        return Csv(spec) if media == CSV else Arrow(spec)
-    return Values(media, n, spec, dtype)

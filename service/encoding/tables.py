@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Column, SampleSpec
@@ -22,9 +23,11 @@ def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
         absent |= values == np.float32(column.missing)
     known = np.where(absent, np.float32(0), values)
     if column.categories is not None:
-        names = np.array([*column.categories, None], dtype=object)
         places = np.rint(known).clip(0, len(column.categories) - 1).astype(np.int64)
-        return names[np.where(absent, len(column.categories), places)]
+        # As many as there are rows, however many categories there are.
+        chosen = np.array([column.categories[place] for place in places.tolist()], dtype=object)
+        chosen[absent] = None
+        return chosen
     dtype = np.dtype(column.type or "float32")
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
@@ -35,10 +38,9 @@ def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
     elif column.decimals is not None:
         result = np.round(known.astype(np.float64), column.decimals).astype(dtype)
     else:
-        # The shortest decimal that is this float32: 0.1, where its double would be 0.10000000149011612.
-        result = known.astype(np.str_).astype(dtype)
+        result = known if dtype == np.float32 else _shortest(known).astype(dtype)
     if absent.any():
-        result = result.astype(object)
+        result = np.array(_plain(result), dtype=object)
         result[absent] = None
     return result
 
@@ -57,6 +59,9 @@ def csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
 
 
 def _plain(values: NDArray[Any]) -> list[Any]:
-    if values.dtype == np.float32:  # its own digits, not its double's
-        values = values.astype(np.str_).astype(np.float64)
-    return values.tolist()
+    return (_shortest(values) if values.dtype == np.float32 else values).tolist()
+
+
+def _shortest(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The doubles of the shortest decimals that are these float32: 0.1, not 0.10000000149011612."""
+    return np.array(orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)), float)

@@ -11,16 +11,16 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from latentserve.service.encoding.audio import most_samples
-from latentserve.service.encoding.documents import JSON, PNG, WAV, WEBP, Document, Json, make_document, media_types
+from latentserve.service.encoding.documents import PNG, WEBP, Document, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
-from latentserve.service.http.body import SamplesBody, rows_request
+from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.problems import problem
 from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
+from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Samples, Slice
 from latentserve.service.sampling.scheduler import Job
@@ -29,42 +29,23 @@ from latentserve.service.watching import metrics
 
 SHEET_LIMIT = 4096  # images on one contact sheet
 
-_PULSE_SECONDS = 0.25
-_CONTROL_SECONDS = 60.0
 _CLIENT_GONE = 499  # nobody reads it; it is counted
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
 
 class SamplesHandler:
-    """Answers requests for samples, from every protocol. `models` is set once they are loaded."""
+    """Answers requests for samples, from every protocol.
+
+    `models` is set once they are loaded; `inflight` requests are under way, and of those `waiting` wait for the engine.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.models = Models([], settings)
         self._settings = settings
-        self._inflight = 0
-        self._waiting = Waiting(settings.deadline_seconds)
+        self.inflight = 0
+        self.waiting = Waiting(settings.deadline_seconds)
         # Encoding a picture takes longer than everything else on the event loop together.
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
-
-    async def pulse(self) -> None:
-        """Keep the metrics up to date, look at who waits, and draw control samples, until cancelled."""
-        due = time.monotonic() + _CONTROL_SECONDS
-        drawing: set[asyncio.Task[None]] = set()
-        while True:
-            if time.monotonic() > due:
-                due = time.monotonic() + _CONTROL_SECONDS
-                drawing = {asyncio.create_task(model.draw_control()) for model in self.models if model.fault is None}
-            self.update_metrics()
-            self._waiting.look()
-            await asyncio.sleep(_PULSE_SECONDS)
-            drawing = {task for task in drawing if not task.done()}
-
-    def update_metrics(self) -> None:
-        """Say how much is under way in this worker, and what was done."""
-        metrics.INFLIGHT.set(self._inflight)
-        for model in self.models:
-            model.metrics.queue_rows.set(model.sampler.queued_rows)
-            model.metrics.flush()
 
     async def respond(
         self, route: str, body: Awaitable[SamplesBody], accept: str | None, receive: Receive | None = None
@@ -74,12 +55,12 @@ class SamplesHandler:
         `receive` tells of a client that goes while it waits; its rows then leave the queue.
         """
         began = time.perf_counter()
-        self._inflight += 1
+        self.inflight += 1
         model: Model | None = None
         held = 0  # rows in memory until the answer is sent
 
         def finish(status: int) -> None:
-            self._inflight -= 1
+            self.inflight -= 1
             if model is None:
                 metrics.count_unrouted(route, status)
             else:
@@ -90,19 +71,16 @@ class SamplesHandler:
             fields = await body
             model = self.models.find(fields.model, fields.version)
             model.require_ready()
-            media, wanted = self._understand(model, fields, accept)
-            document = _document(model, wanted, media, fields)
-            if document.dtype == "uint8" and "sample_uint8" in model.engine.outputs:
-                wanted.output = "sample_uint8"
+            request, document = _understand(model, fields, accept, self._settings.max_n)
             headers = [*model.headers, *document.headers]
-            if wanted.latents is None:
-                headers.append((b"latentserve-seed", b"%d" % wanted.seed))
-            if wanted.n > model.sampler.slice_rows:
-                rows = model.sampler.stream(wanted)
+            if request.latents is None:
+                headers.append((b"latentserve-seed", b"%d" % request.seed))
+            if request.n > model.sampler.slice_rows:
+                rows = model.sampler.stream(request)
                 first = await self._first(rows)  # what is refused is refused before the first byte
                 return StreamedResponse(headers, self._write(model, document, first, rows), lambda: finish(200))
-            job = model.sampler.submit(wanted)
-            held = wanted.n
+            job = model.sampler.submit(request)
+            held = request.n
             part = await self._collect(model, job, receive)
             content = await self._encode(model, document, part)
             return WholeResponse(headers, content, lambda: finish(200))
@@ -121,19 +99,6 @@ class SamplesHandler:
             finish(500)
             raise
 
-    def _understand(self, model: Model, body: SamplesBody, accept: str | None) -> tuple[str, RowsRequest]:
-        """The media type and the rows asked for. Raises NotAcceptableError, InvalidError, TooLargeError."""
-        spec = model.bundle.manifest.sample
-        media = negotiate(accept, media_types(spec))
-        wanted = rows_request(body, model.bundle.manifest, self._settings.max_n)
-        if body.dtype == "uint8" and spec.value_range is None:
-            raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
-        if media in (PNG, WEBP) and wanted.n > SHEET_LIMIT:
-            raise TooLargeError(f"n: {wanted.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
-        if media == WAV and wanted.n > most_samples(spec):
-            raise TooLargeError(f"n: {wanted.n} samples were asked for; a WAV file holds {most_samples(spec)} of them")
-        return media, wanted
-
     async def _first(self, rows: AsyncGenerator[Samples]) -> Samples:
         try:
             return await asyncio.wait_for(anext(rows), self._settings.deadline_seconds)
@@ -143,7 +108,7 @@ class SamplesHandler:
     async def _collect(self, model: Model, job: Job[Slice], receive: Receive | None) -> Samples:
         """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
         future = job.payload.future
-        self._waiting.add(future, receive)
+        self.waiting.add(future, receive)
         try:
             part = await model.sampler.collect(job)
         except asyncio.CancelledError:
@@ -152,7 +117,7 @@ class SamplesHandler:
                 raise ClientDisconnect from None
             raise
         finally:
-            self._waiting.remove(future)
+            self.waiting.remove(future)
         model.metrics.queue_seconds.observe(part.queue_seconds)
         return part
 
@@ -192,17 +157,29 @@ class SamplesHandler:
             await rest.aclose()
 
 
-def _document(model: Model, wanted: RowsRequest, media: str, body: SamplesBody) -> Document:
-    """The answer to be written."""
-    spec = model.bundle.manifest.sample
-    seed = wanted.seed if wanted.latents is None else None
-    provenance = Provenance(model.name, model.version, seed, wanted.offset)
-    if media != JSON:
-        return make_document(media, wanted.n, spec, provenance, body.dtype)
-    fields: dict[str, object] = {"model": model.name, "version": model.version, "n": wanted.n}
-    if seed is not None:
-        fields |= {"seed": seed, "offset": wanted.offset, "truncation": wanted.truncation}
-    return Json(fields, spec, provenance)
+def _understand(model: Model, fields: SamplesBody, accept: str | None, max_n: int) -> tuple[RowsRequest, Document]:
+    """The rows asked for, and the document that they are to fill.
+
+    Raises NotAcceptableError, InvalidError, TooLargeError.
+    """
+    manifest = model.bundle.manifest
+    spec = manifest.sample
+    media = negotiate(accept, media_types(spec))
+    dtype = dtype_of(media, spec, fields.dtype)
+    request = rows_request(
+        fields,
+        manifest,
+        max_n,
+        deterministic=fields.deterministic,
+        output="sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample",
+    )
+    if fields.dtype == "uint8" and spec.value_range is None:
+        raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
+    if media in (PNG, WEBP) and request.n > SHEET_LIMIT:
+        raise TooLargeError(f"n: {request.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
+    seed = request.seed if request.latents is None else None
+    provenance = Provenance(model.name, model.version, seed, request.offset)
+    return request, make_document(media, request.n, spec, provenance, dtype, request.truncation)
 
 
 def _whole(document: Document, part: Samples) -> bytes:

@@ -16,16 +16,15 @@ from latentserve.service.errors import (
     MethodNotAllowedError,
     NotFoundError,
     TooLargeError,
-    UnsupportedMediaError,
 )
-from latentserve.service.http.body import SamplesBody, parse_body
+from latentserve.service.http.body import read_body, read_fields
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.http.problems import problem
+from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching import metrics
 
 _SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
-_JSON = b"application/json"
 # BentoML's page would load a tracker from elsewhere.
 _ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 _NOT_FOUND, _NOT_ALLOWED = 404, 405
@@ -46,7 +45,9 @@ class Routes:
         if path == _SAMPLES and scope["method"] == "POST":
             headers = dict(scope["headers"])
             accept = headers.get(b"accept", b"").decode("latin-1")
-            response = await self._handler.respond(_SAMPLES, self._body(headers, receive), accept, receive)
+            response = await self._handler.respond(
+                _SAMPLES, read_fields(headers, receive, self._max_body_bytes), accept, receive
+            )
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)
         elif path == _DRIFT:
@@ -63,8 +64,24 @@ class Routes:
         await response(scope, receive, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """BentoML's answer, but for what it does not know: that is a problem like any other."""
+        """BentoML's answer, but for what it does not know, and a body that is too large: a problem like any other."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
         unknown = False
+        try:
+            content = await read_body(dict(scope["headers"]), receive, self._max_body_bytes)
+        except ClientDisconnect:
+            return
+        except TooLargeError as error:
+            metrics.REJECTED.labels(reason="too_large").inc()
+            metrics.count_unrouted("other", error.status)
+            await problem(error)(scope, receive, send)
+            return
+        unread: list[Message] = [{"type": "http.request", "body": content}]
+
+        async def receive_again() -> Message:
+            return unread.pop() if unread else await receive()
 
         async def send_unless_unknown(message: Message) -> None:
             nonlocal unknown
@@ -80,29 +97,7 @@ class Routes:
                     message["headers"] = [*message["headers"], _ITS_OWN_ONLY]
                 await send(message)
 
-        await self._app(scope, receive, send_unless_unknown)
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> SamplesBody:
-        """Raises TooLargeError, UnsupportedMediaError, MalformedError, InvalidError, ClientDisconnect."""
-        limit = self._max_body_bytes
-        stated = headers.get(b"content-length", b"0")
-        if stated.isdigit() and int(stated) > limit:
-            raise TooLargeError(f"the body has {int(stated)} bytes; at most {limit} are taken")
-        content = bytearray()  # bytes would be copied whole for each piece that arrives
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            content += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(content) > limit:
-                raise TooLargeError(f"the body has more than the {limit} bytes that are taken")
-        kind = headers.get(b"content-type", _JSON)
-        if content and kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
-            shown = kind[:100].decode("latin-1")
-            raise UnsupportedMediaError(f"Content-Type: {shown!r} is not taken; application/json is")
-        return parse_body(bytes(content))
+        await self._app(scope, receive_again, send_unless_unknown)
 
     async def _guarded(self, route: str, scope: Scope, handler: Callable[[Scope], Awaitable[Response]]) -> Response:
         """Answer, whatever becomes of it, and count it under `route`."""
@@ -125,7 +120,7 @@ class Routes:
         return _as_json(describe_model(self._handler.models, scope["path"].removeprefix(f"{_MODELS}/")))
 
     async def _exposition(self, _scope: Scope) -> Response:
-        self._handler.update_metrics()
+        update_metrics(self._handler)
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 

@@ -17,7 +17,7 @@ Arm = Literal["server", "client", "control"]
 ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class RowsRequest:
     """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn.
 

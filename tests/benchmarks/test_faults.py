@@ -19,8 +19,9 @@ from scipy.stats import kstest
 from benchmarks import faults
 from benchmarks.faults import CASES, Fault
 from latentserve.service.bundle import Bundle, Latent, read_bundle
-from latentserve.service.http.body import parse_body, rows_request
+from latentserve.service.http.body import parse_body
 from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.request import RowsRequest
 from tests.conftest import make_bundle
 from tests.generators import dense_generator

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays
+from latentserve.service.encoding.documents import Json
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.encoding.provenance import Provenance
 
@@ -55,12 +58,36 @@ def test_raw_values_are_little_endian_in_c_order() -> None:
 
 def test_json_of_numbers_comes_back_exactly() -> None:
     samples = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
-    assert np.array_equal(np.array(arrays.json_values(samples, ARRAY, MADE_BY), np.float32), samples)
+    assert np.array_equal(np.array(json.loads(arrays.json_values(samples, ARRAY, MADE_BY)), np.float32), samples)
+
+
+@given(values=hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(width=32)))
+def test_json_of_any_float32_comes_back_exactly_and_null_where_there_is_no_number(values: np.ndarray) -> None:
+    text = arrays.json_numbers(values)
+    read = np.array(json.loads(text), np.float32)
+    finite = np.isfinite(values)
+    assert np.array_equal(read[finite], values[finite])
+    assert np.isnan(read[~finite]).all()
+    assert text.count(b"null") == np.count_nonzero(~finite)
+
+
+def test_json_of_numbers_is_as_short_as_it_can_be() -> None:
+    assert arrays.json_numbers(np.array([[0.1, 1e-7], [3, -0.0]], np.float32)) == b"[[0.1,1e-7],[3.0,-0.0]]"
+    assert arrays.json_numbers(np.arange(4)[::2]) == b"[0,2]"
+
+
+def test_json_with_labels_of_many_slices() -> None:
+    """A million labels, a few at a time: each is taken once."""
+    document = Json(10**6, ARRAY, MADE_BY)
+    document.opening()
+    for start in range(0, 10**6, 40):
+        document.rows(np.zeros((0, 2, 3), np.float32), np.arange(start, start + 40))
+    assert json.loads(b'{"samples":[' + document.closing())["labels"] == list(range(10**6))
 
 
 def test_json_of_pictures_names_each_row() -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (4, 1, 2, 3)).astype(np.float32)
-    for row, value in enumerate(arrays.json_values(samples, IMAGE, MADE_BY)):
+    for row, value in enumerate(json.loads(arrays.json_values(samples, IMAGE, MADE_BY))):
         image = Image.open(io.BytesIO(base64.b64decode(value, validate=True)))
         assert np.array_equal(np.asarray(image), to_uint8(samples[row, 0], (-1, 1)))
         assert image.text["Row"] == str(3 + row)  # type: ignore[attr-defined]

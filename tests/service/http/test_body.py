@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from latentserve.service.bundle import Latent, Manifest, OnnxSpec, SampleSpec
 from latentserve.service.bundle.manifest import generator_graph
 from latentserve.service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
-from latentserve.service.http.body import SamplesBody, parse_body, parse_fields, rows_request
+from latentserve.service.http.body import SamplesBody, parse_body
+from latentserve.service.sampling.fields import label_from_text, rows_request
 from latentserve.service.sampling.latents import SEED_LIMIT
 
 DIM = 3
@@ -102,7 +103,7 @@ def test_json_that_is_no_object_is_invalid(content: bytes) -> None:
 
 
 def test_an_empty_body_asks_for_the_defaults() -> None:
-    assert parse_body(b"") == parse_body(b"{}") == parse_fields()
+    assert parse_body(b"") == parse_body(b"{}") == SamplesBody.of()
     request = ask()
     assert (request.n, request.offset, request.truncation, request.arm) == (1, 0, 1.0, "server")
     assert not request.deterministic
@@ -214,6 +215,27 @@ def test_labels_by_index_and_by_name() -> None:
     assert ask(labels=[0, "one", "7", 2]).labels.tolist() == [0, 1, 2, 2]
     assert ask(label="7", n=2).labels.tolist() == [2, 2]
     assert ask().labels is None
+
+
+def test_as_many_labels_as_there_may_be_by_their_names() -> None:
+    """Looked up once each; one after the other in a list they would take minutes."""
+    names = [f"name {index}" for index in range(65_536)]
+    model = manifest(names)
+    body = parse_body(json.dumps({"labels": names[::-1]}).encode())
+    assert rows_request(body, model, 65_536).labels.tolist() == list(range(65_536))[::-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("7", "7"), ("0", 0), ("2", 2), ("one", "one"), ("-1", "-1"), ("1.0", "1.0"), ("", ""), ("\u0663", "\u0663")],
+)
+def test_a_label_that_was_typed_is_a_name_where_one_matches_else_an_index(text: str, label: int | str) -> None:
+    assert label_from_text(text, LABELS) == label
+
+
+def test_a_label_that_was_typed_for_a_model_without_labels_is_refused_as_any() -> None:
+    assert (label_from_text("3", None), label_from_text("nobody", None)) == (3, "nobody")
+    assert label_from_text("9" * 5000, LABELS) == "9" * 5000
 
 
 def test_latents_are_taken_as_float32() -> None:
