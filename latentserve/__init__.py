@@ -1,6 +1,6 @@
 """Train a generator, export it, serve its samples over HTTP, and know the moment they drift.
 
-What is public is named here and loaded when it is asked for: `draw_latents` needs no torch, `export_bundle` does. All
+What is public is named here and loaded when it is asked for: `open_bundle` needs no torch, `export_bundle` does. All
 else is private, and may change with any release. `docs/python.md` lists it.
 """
 
@@ -11,6 +11,8 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from latentserve.service.bundle import Latent as Latent
+    from latentserve.service.opened import OpenedBundle as OpenedBundle
+    from latentserve.service.opened import open_bundle as open_bundle
     from latentserve.service.sampling.latents import draw_labels as draw_labels
     from latentserve.service.sampling.latents import draw_latents as draw_latents
     from latentserve.training.export import export_bundle as export_bundle
@@ -27,12 +29,14 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):  # noq
 
 _PUBLIC = {
     "Latent": "latentserve.service.bundle",
+    "OpenedBundle": "latentserve.service.opened",
     "draw_labels": "latentserve.service.sampling.latents",
     "draw_latents": "latentserve.service.sampling.latents",
     "export_bundle": "latentserve.training.export",
+    "open_bundle": "latentserve.service.opened",
 }
 
-__all__ = ["Latent", "__version__", "draw_labels", "draw_latents", "export_bundle"]
+__all__ = ["Latent", "OpenedBundle", "__version__", "draw_labels", "draw_latents", "export_bundle", "open_bundle"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,14 +1,17 @@
-"""A small HTTP client: samples of a server, streamed into a file."""
+"""A small HTTP client: samples of a server, streamed into a file, and what it says of its models."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import httpx
 
-from latentserve.service.errors import LatentserveError
+from latentserve.service.errors import LatentserveError, one_line
+from latentserve.service.settings import is_loopback
 
 _JUDGED = ("model", "version", "cause", "sentence", "evidence")
 
@@ -36,32 +39,45 @@ class Client:
         ):
             if answer.status_code != 200:
                 answer.read()
-                raise ServerError(f"{self._url}: {answer.status_code} {_detail(answer)}")
+                raise ServerError(f"{self._url}: {answer.status_code} {_detail(answer) or answer.text[:200]}")
             for chunk in answer.iter_bytes():
                 file.write(chunk)
             seed: str | None = answer.headers.get("Latentserve-Seed")
         return seed
 
+    def models(self) -> list[dict[str, Any]]:
+        """What `GET /v1/models` says of each model: its name, and more. Raises ServerError."""
+        return self._list("/v1/models", ("name",))
+
     def drift(self) -> list[dict[str, Any]]:
         """What `GET /v1/drift` says of each model: model, version, cause, sentence and evidence. Raises ServerError."""
+        return self._list("/v1/drift", _JUDGED)
+
+    def _list(self, path: str, needed: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The models of a page, each with what is needed of it."""
         with self._connected() as client:
-            answer = client.get(f"{self._url}/v1/drift")
+            answer = client.get(f"{self._url}{path}")
         with suppress(ValueError, KeyError, TypeError):
             if answer.status_code == 200:
-                return [{**model, **{name: model[name] for name in _JUDGED}} for model in answer.json()["models"]]
-        raise ServerError(f"{self._url}: no latentserve server ({answer.status_code} to GET /v1/drift)")
+                return [{**{name: model[name] for name in needed}, **model} for model in answer.json()["models"]]
+        said = _detail(answer) or "no latentserve server"
+        raise ServerError(f"{self._url}: {said} ({answer.status_code} to GET {path})")
 
     @contextmanager
     def _connected(self) -> Iterator[httpx.Client]:
         try:
-            with httpx.Client(timeout=self._timeout) as client:
+            parts = urlsplit(self._url)
+            # No proxy of the environment stands between this machine and itself.
+            outside = not is_loopback(parts.hostname or "")
+            verify = ssl.create_default_context() if parts.scheme == "https" else True
+            with httpx.Client(timeout=self._timeout, trust_env=outside, verify=verify) as client:
                 yield client
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServerError(f"{self._url}: {str(error) or type(error).__name__}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise ServerError(f"{self._url}: {one_line(error)}") from None
 
 
-def _detail(answer: httpx.Response) -> str:
-    try:
+def _detail(answer: httpx.Response) -> str | None:
+    """What a problem says (RFC 9457)."""
+    with suppress(ValueError, KeyError, TypeError):
         return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return answer.text[:200]
+    return None

@@ -111,7 +111,7 @@ class InvalidError(LatentserveError):
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
-        self.field = field
+        self.field, self.reason = field, reason
 
 
 class QueueFullError(LatentserveError):

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from latentserve.service.benching.process import free_port, last_line, process_group
-from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, ask, get, seeded
-from latentserve.service.client import ServerError
-from latentserve.service.errors import one_line
+from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, seeded
+from latentserve.service.client import Client, ServerError
 
-_ANSWER_SECONDS = 60.0
 _START_SECONDS = 300.0  # a large model on a slow machine takes minutes to warm up
-_JSON = "application/json"
 
 
 @dataclass(frozen=True)
@@ -54,26 +50,9 @@ class Target:
         parts = urlsplit(self.url)
         return seeded(rows, RAW, parts.path.rstrip("/") + SAMPLES, parts.netloc, model=self.model)
 
-    def models(self) -> list[dict[str, object]]:
-        """What `/v1/models` says of each model. Raises ServerError."""
-        parts = urlsplit(self.url)
-        status, body = self._ask(get(f"{parts.path.rstrip('/')}/v1/models", _JSON, parts.netloc))
-        if status == 200:
-            with suppress(ValueError, KeyError, TypeError):
-                return [{"name": model["name"], **model} for model in json.loads(body)["models"]]
-        raise ServerError(f"{self.url}: {_detail(body) or 'no latentserve server'} ({status} to GET /v1/models)")
-
     def check(self, rows: int) -> None:
         """Raises ServerError, with the server's own words, unless it answers a request for so many samples."""
-        status, body = self._ask(self.requests(rows)(0))
-        if status != 200:
-            raise ServerError(f"{self.url}: {status} {_detail(body) or 'to POST /v1/samples'}")
-
-    def _ask(self, request: bytes) -> tuple[int, bytes]:
-        try:
-            return ask(self.address, request, _ANSWER_SECONDS)
-        except (OSError, HTTPException) as error:
-            raise ServerError(f"{self.url}: {one_line(error)}") from None
+        Client(self.url).samples(RAW, io.BytesIO(), n=rows, seed=0, model=self.model)
 
 
 @contextmanager
@@ -90,8 +69,9 @@ def own_server(bundle: Path) -> Iterator[Target]:
         variables = os.environ | {"BENTOML_HOME": home}
         with process_group([*command, "--port", str(port)], log, variables) as process:
             target = Target(f"http://127.0.0.1:{port}")
+            client = Client(target.url)
             end = time.monotonic() + _START_SECONDS
-            while not _ready(bundle, target):
+            while not _ready(bundle, client):
                 if process.poll() is not None:
                     raise ServerError(last_line(log).removeprefix("latentserve: "))
                 if time.monotonic() > end:
@@ -100,20 +80,13 @@ def own_server(bundle: Path) -> Iterator[Target]:
             yield target
 
 
-def _ready(bundle: Path, target: Target) -> bool:
+def _ready(bundle: Path, client: Client) -> bool:
     """Whether the server has its model loaded, warmed and probed. Raises ServerError where the probes failed."""
     try:
-        models = target.models()
+        models = client.models()
     except ServerError:
         return False
     for model in models:
         if model.get("fault"):
             raise ServerError(f"{bundle}: not ready, its {model['fault']}")
     return bool(models)
-
-
-def _detail(body: bytes) -> str | None:
-    """What a problem says (RFC 9457)."""
-    with suppress(ValueError, KeyError, TypeError):
-        return str(json.loads(body)["detail"])
-    return None

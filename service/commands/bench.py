@@ -20,7 +20,7 @@ from latentserve.service.benching.measure import CASES, Measurement, measure
 from latentserve.service.benching.table import record, table
 from latentserve.service.benching.target import Target, own_server
 from latentserve.service.bundle import read_bundle
-from latentserve.service.client import ServerError
+from latentserve.service.client import Client, ServerError
 from latentserve.service.errors import InvalidError, LatentserveError
 from latentserve.service.settings import load_settings
 
@@ -77,7 +77,7 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
 def _of_server(url: str, name: str | None, seconds: float, say: Say) -> _Report:
     """The server at a URL. Raises ServerError."""
     target = Target(url, name)
-    models = {model["name"]: model for model in target.models()}
+    models = {model["name"]: model for model in Client(url).models()}
     names = ", ".join(map(str, models)) or "nothing"
     if name is None and len(models) != 1:
         raise ServerError(f"{url}: serves {names}; say which with --model")

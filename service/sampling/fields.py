@@ -121,8 +121,13 @@ def _count(fields: SampleFields, max_n: int) -> int:
         raise InvalidError("labels", f"{lengths['labels']} labels for {lengths['latents']} latents")
     n = next(iter(lengths.values()), fields.n or 1)
     if n > max_n:
-        raise TooLargeError(f"n: {n} rows were asked for; one request may ask for {max_n}")
+        raise TooLargeError(f"n: {_shown(n)} rows were asked for; one request may ask for {max_n}")
     return n
+
+
+def _shown(number: int) -> str:
+    """In digits, where Python writes so many, and as many as an answer has room for."""
+    return str(number)[:_SHOWN] if number.bit_length() < 10_000 else f"a number of {number.bit_length()} bits"
 
 
 def _latents(rows: list[list[float]], dim: int) -> NDArray[np.float32]:
@@ -150,8 +155,9 @@ def _labels(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.int6
     for row, place in enumerate(places):
         if place is None or not 0 <= place < len(manifest.labels):
             label = asked[row]
-            reason = f"is {str(label)[:_SHOWN]}; the model has labels 0 to {len(manifest.labels) - 1}"
             if isinstance(label, str):
                 reason = f"no label has the name {label[:_SHOWN]!r}"
+            else:
+                reason = f"is {_shown(label or 0)}; the model has labels 0 to {len(manifest.labels) - 1}"
             raise InvalidError("label" if fields.labels is None else f"labels[{row}]", reason)
     return np.array(places, np.int64) if fields.label is None else np.full(n, places[0], np.int64)

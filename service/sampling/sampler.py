@@ -28,7 +28,6 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 _SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
-_FIXED_BUCKET = 16  # batch size of deterministic rows where the engine's result depends on the batch
 # Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
 _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
@@ -272,7 +271,7 @@ class Sampler:
         began = time.perf_counter()
         if pieces[0].job.alone:
             request, start, _ = parts[0]
-            outputs = self._run_fixed(z, labels, asked, request.offset + start)
+            outputs = self.engine.run_fixed(z, labels, asked, request.offset + start)
         else:
             outputs = self.engine.run(z, labels, asked)
         seconds = time.perf_counter() - began
@@ -288,31 +287,6 @@ class Sampler:
             self._on_batch(BatchDone(parts, z, labels, made, seconds, wanted.chosen))
         except Exception:
             log.exception("a watcher failed; the batch is served")
-
-    def _run_fixed(
-        self, z: NDArray[np.float32], labels: NDArray[np.int64] | None, asked: Sequence[Output], row: int
-    ) -> list[NDArray[Any]]:
-        """Outputs so that each row is bit for bit the same whatever else is served: row i of a seed (`row` is the
-        first) always sits at position i mod K of a batch of K rows, and the other positions hold zeros or its
-        neighbours, which it never sees.
-
-        No golden probes ride here, as they do in a GPU's padding: only rows that depend on their batch come here, and a
-        request that is asked again must find the same beside it, however little its rows should see of that.
-        """
-        runs: list[list[NDArray[Any]]] = []
-        start = 0
-        while start < len(z):
-            slot = (row + start) % _FIXED_BUCKET
-            count = min(len(z) - start, _FIXED_BUCKET - slot)
-            bucket = np.zeros((_FIXED_BUCKET, z.shape[1]), np.float32)
-            bucket[slot : slot + count] = z[start : start + count]
-            label = None
-            if labels is not None:
-                label = np.zeros(_FIXED_BUCKET, np.int64)
-                label[slot : slot + count] = labels[start : start + count]
-            runs.append([output[slot : slot + count] for output in self.engine.run(bucket, label, asked)])
-            start += count
-        return [_join(list(parts)) for parts in zip(*runs, strict=True)]
 
 
 def _deliver(finished: Finished[Slice]) -> None:

@@ -14,8 +14,7 @@ import pytest
 from latentserve.service.benching import load as load_module
 from latentserve.service.benching.load import arrivals, closed_loop, open_loop
 from latentserve.service.benching.requests import Address, ask, post
-from latentserve.service.benching.target import Target
-from latentserve.service.client import ServerError
+from latentserve.service.client import Client, ServerError
 from tests.service.benching.known import ANSWER, Known
 
 REQUEST = post("/", b"{}", "application/json")
@@ -106,4 +105,4 @@ def test_over_tls(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             closed_loop(Address(port, tls=ssl.create_default_context()), lambda _: REQUEST, connections=1, seconds=0.1)
         with pytest.raises(ServerError, match=r"https://127.0.0.1:\d+: .*verify failed"):
-            Target(f"https://127.0.0.1:{port}").models()
+            Client(f"https://127.0.0.1:{port}").models()

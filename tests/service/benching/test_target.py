@@ -9,7 +9,7 @@ import pytest
 
 from latentserve.service.benching.requests import Address, seeded
 from latentserve.service.benching.target import Target
-from latentserve.service.client import ServerError
+from latentserve.service.client import Client, ServerError
 from tests.server import Server, free_port
 from tests.service.benching.known import ANSWER, Known
 
@@ -49,19 +49,19 @@ def test_requests_name_host_path_and_model() -> None:
 
 
 def test_what_a_server_serves_and_refuses(server: Server) -> None:
-    assert [model["name"] for model in Target(server.url).models()] == ["toy", "plain"]
+    assert [model["name"] for model in Client(server.url).models()] == ["toy", "plain"]
     Target(server.url, "plain").check(64)
     with pytest.raises(ServerError, match=r"404 .*nobody"):
         Target(server.url, "nobody").check(1)
     with pytest.raises(ServerError, match=r"413 .*1000001"):
         Target(server.url, "toy").check(1_000_001)
     with pytest.raises(ServerError, match="404"):
-        Target(f"{server.url}/elsewhere").models()
+        Client(f"{server.url}/elsewhere").models()
 
 
 def test_what_is_no_server() -> None:
     with pytest.raises(ServerError, match="refused"):
-        Target(f"http://127.0.0.1:{free_port()}").models()
+        Client(f"http://127.0.0.1:{free_port()}").models()
     for answer in (
         ANSWER,
         b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"models": [{}]}',
@@ -69,6 +69,6 @@ def test_what_is_no_server() -> None:
         b"SSH-2.0-OpenSSH\r\n",
     ):
         with Known(answer) as known, pytest.raises(ServerError) as refused:
-            Target(f"http://127.0.0.1:{known.address.port}").models()
+            Client(f"http://127.0.0.1:{known.address.port}").models()
         assert "\n" not in str(refused.value)
         assert str(refused.value).startswith(f"http://127.0.0.1:{known.address.port}: ")

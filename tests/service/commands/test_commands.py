@@ -21,11 +21,12 @@ import pytest
 from PIL import Image
 
 from latentserve import __version__
-from latentserve.service.bundle import read_bundle
+from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.cli import main
 from latentserve.service.encoding.images import contact_sheet, to_uint8
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
+from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server
 from tests.service.test_bad_input import forge
@@ -165,6 +166,51 @@ def test_sample_is_what_the_server_gives(
         assert ended.status == 0, ended.err
         served = server.samples(accept="application/x-npy", model="toy", n=n, seed=9, **fields)
         assert out.read_bytes() == served.content
+
+
+def test_a_label_is_a_name_where_one_matches_else_an_index(run: Callable[..., Ended], tmp_path: Path) -> None:
+    """Of a bundle and of a server alike, where names are digits too."""
+    made = make_bundle(
+        tmp_path / "bundle",
+        name="counted",
+        generator=dense_generator(shape=(4,)).SerializeToString(),
+        critic=None,
+        labels=[str(index) for index in range(1, 11)],
+        sample=SampleSpec(kind="array", shape=[4]),
+        reference_samples=64,
+    )
+    with Server(made) as counted:
+        for label, index in (("3", 2), ("10", 9), ("0", 0)):
+            rows = expected(made, 3, 7, labels=np.full(3, index))
+            for source in (made, counted.url):
+                assert (
+                    run("sample", source, "-n", 3, "--seed", 7, "--label", label, "--out", tmp_path / "x.npy").status
+                    == 0
+                )
+                assert np.array_equal(np.load(tmp_path / "x.npy"), rows)
+        for source in (made, counted.url):
+            assert_refused(run("sample", source, "--label", "11", "--out", tmp_path / "x.npy"), "label", "11")
+            assert_refused(run("sample", source, "--label", "-1", "--out", tmp_path / "x.npy"), "label", "-1")
+
+
+def test_a_wav_file_that_would_be_too_long_is_one_line(run: Callable[..., Ended], tmp_path: Path) -> None:
+    made = make_bundle(
+        tmp_path / "bundle",
+        generator=dense_generator(shape=(4,), labels=None).SerializeToString(),
+        critic=None,
+        labels=None,
+        sample=SampleSpec(kind="audio", shape=[4], sample_rate=8000),
+        reference_samples=64,
+    )
+    assert_refused(run("sample", made, "-n", 10**9, "--out", tmp_path / "x.wav"), "n: ", "WAV")
+
+
+def test_a_proxy_does_not_stand_between_this_machine_and_itself(
+    run: Callable[..., Ended], tight_one: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    assert run("sample", tight_one.url, "--out", tmp_path / "x.npy").status == 0
 
 
 def test_sample_of_a_server(run: Callable[..., Ended], server: Server, tmp_path: Path) -> None:
