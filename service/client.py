@@ -60,7 +60,7 @@ class Client:
         with suppress(ValueError, KeyError, TypeError):
             if answer.status_code == 200:
                 return [{**{name: model[name] for name in needed}, **model} for model in answer.json()["models"]]
-        said = _detail(answer) or "no latentserve server"
+        said = (answer.status_code != httpx.codes.NOT_FOUND and _detail(answer)) or "no latentserve server"
         raise ServerError(f"{self._url}: {said} ({answer.status_code} to GET {path})")
 
     @contextmanager
