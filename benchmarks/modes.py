@@ -26,8 +26,9 @@ from benchmarks import side_by_side
 from benchmarks.machine import describe_machine
 from benchmarks.modes_report import report
 from latentserve.training.data import load
-from latentserve.training.data.mixtures import MIXTURES, Mixture
-from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.data.synthetic import MIXTURES, Mixture
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 
 Record = dict[str, Any]
 

@@ -17,10 +17,10 @@ from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import ConfigError, DivergedError
 from latentserve.training.game import optimizers
-from latentserve.training.game.schedules import cosine, ema_decay
+from latentserve.training.game.ema import Ema
 from latentserve.training.game.step import Cost, Game, Part, update
 from latentserve.training.recipe.config import Config
-from latentserve.training.run.loop import averaging, batch_rows, construct
+from latentserve.training.run.loop import batch_rows, construct
 
 # Of these each would need its own arithmetic over the stack: a norm, a mean or a share that is one seed's alone.
 _ALONE = {"accumulate": 1, "augment": (), "clip": None, "compile": False, "n_critic": 1, "packing": 1}
@@ -87,11 +87,11 @@ def train(
         torch.manual_seed(seed)
         states.append(construct(config, dataset.description, device))
         chances.append(torch.get_rng_state())
-    averages = [state.average for state in states]
+    averages = [state.ema for state in states]
     average = Stacked(averages).requires_grad_(False)
     generator = Stacked([state.generator for state in states])
     critic = Stacked([state.critic for state in states])
-    update_average = averaging(average, generator)
+    ema = Ema(average, generator)
     generator_optimizer = optimizers.build(config.generator_optimisation, generator.parameters())
     critic_optimizer = optimizers.build(config.critic_optimisation, critic.parameters())
     game = Game(config, generator, critic, device)
@@ -103,7 +103,7 @@ def train(
         optimizers.set_schedules(critic_optimizer, config.critic_optimisation, images_seen, config.images)
 
         # Draw what each seed would.
-        strongest = cosine(config.noise, images_seen, config.images)
+        strongest = config.noise.at(images_seen, config.images)
         parts = []
         for at, seed in enumerate(seeds):
             torch.set_rng_state(chances[at])
@@ -113,15 +113,14 @@ def train(
         part = together(parts)
 
         # Costs are means over all seeds' rows: as many times over they are a sum over seeds of each one's own.
-        gamma = cosine(config.gamma, images_seen, config.images)
+        gamma = config.gamma.at(images_seen, config.images)
         finite = update(critic_optimizer, [times(len(seeds), game.critic_cost(part, gamma, keep=True))], 1, None).finite
         critic.requires_grad_(False)
         finite &= update(generator_optimizer, [times(len(seeds), game.generator_cost(part))], 1, None).finite
         critic.requires_grad_(True)
         if not finite:
             raise DivergedError(f"seeds {list(seeds)}: diverged before {images_seen:,} images")
-        half_life = cosine(config.ema_half_life, images_seen, config.images)
-        update_average(ema_decay(half_life, config.batch))
+        ema.update(config.ema_half_life.at(images_seen, config.images), config.batch)
         if (images_seen + config.batch) // config.tick > images_seen // config.tick:
             average.unstack(averages)
             watch(images_seen + config.batch)
@@ -130,7 +129,7 @@ def train(
 
 
 def times(seeds: int, cost: Cost) -> Cost:
-    return Cost(seeds * cost.total, cost.told)
+    return Cost(seeds * cost.total, cost.statistics)
 
 
 def together(parts: Sequence[Part]) -> Part:

@@ -33,7 +33,7 @@ from benchmarks.sample_quality import LATENT_SEED, SEEDS, bundle_sampler
 from latentserve.service.bundle import read_bundle
 from latentserve.service.packing import fidelity
 from latentserve.training.data import load
-from latentserve.training.data.waves import COUNTS, FORMS, tones
+from latentserve.training.data.synthetic import COUNTS, FORMS, tones
 
 Sounds = NDArray[np.float32]  # [N, 1, frames]
 Features = NDArray[np.float64]  # [N, COMPONENTS]

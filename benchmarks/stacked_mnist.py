@@ -32,7 +32,8 @@ from benchmarks.sample_quality import build_cnn, train_cnn
 from benchmarks.stacked_mnist_report import MARKS, report
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
-from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import checkpoint, loop
 from latentserve.training.run.folder import CHECKPOINT, images_seen, prepare
 

@@ -29,7 +29,8 @@ from benchmarks.supervision_report import report
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DivergedError
-from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import checkpoint, loop
 from latentserve.training.run.folder import CHECKPOINT
 from latentserve.training.supervising import read_journal

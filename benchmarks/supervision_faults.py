@@ -134,8 +134,8 @@ def zeroed_gradients(config: Config, dataset: Dataset, clock: Clock) -> Iterator
 
     def without(costs: Any, *given: Any) -> Any:
         for cost in costs:
-            lost = "generator_loss" in cost.told and clock.images_seen >= config.images // 3
-            yield Cost(cost.total * 0.0, cost.told) if lost else cost
+            lost = "generator_loss" in cost.statistics and clock.images_seen >= config.images // 3
+            yield Cost(cost.total * 0.0, cost.statistics) if lost else cost
 
     with (
         _rows(lambda rows, at: rows, clock),

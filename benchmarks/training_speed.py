@@ -29,10 +29,12 @@ import torch
 
 from benchmarks.machine import describe_machine
 from latentserve.training.data import Dataset, load
-from latentserve.training.game import noise, optimizers
-from latentserve.training.game.losses import LOSSES, zero_centred_penalty
-from latentserve.training.game.schedules import ema_decay
-from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.game import optimizers
+from latentserve.training.game.augmentation import instance_noise
+from latentserve.training.game.ema import ema_decay
+from latentserve.training.game.losses import loss_named, zero_centred_penalty
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import loop
 from latentserve.training.run.loop import construct, train
 from latentserve.training.run.steering import Steering
@@ -50,9 +52,9 @@ class Bare:
     """The recipe as somebody would write it who wants nothing but the weights."""
 
     def __init__(self, config: Config, dataset: Dataset) -> None:
-        self.config, self.loss = config, LOSSES[config.loss]
+        self.config, self.loss = config, loss_named(config.loss)
         state = construct(config, dataset.description, torch.device("cpu"))
-        self.generator, self.critic, self.average = state.generator, state.critic, state.average
+        self.generator, self.critic, self.average = state.generator, state.critic, state.ema
         self.of_generator, self.of_critic = state.generator_optimizer, state.critic_optimizer
         optimizers.set_schedules(self.of_generator, config.generator_optimisation, 0, config.images)
         optimizers.set_schedules(self.of_critic, config.critic_optimisation, 0, config.images)
@@ -71,8 +73,8 @@ class Bare:
 
         seen_real, seen_fake = real, fake
         if config.noise.start > 0:
-            seen_real = real + noise.draw(config.noise.start, real.shape)
-            seen_fake = fake + noise.draw(config.noise.start, real.shape)
+            seen_real = real + instance_noise(config.noise.start, real.shape)
+            seen_fake = fake + instance_noise(config.noise.start, real.shape)
         critic_real = seen_real.detach().requires_grad_(config.penalised)
         critic_fake = seen_fake.detach().requires_grad_(config.penalised)
         real_score, fake_score = self.critic(critic_real, label)[0], self.critic(critic_fake, label)[0]

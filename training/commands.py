@@ -97,13 +97,11 @@ def train(
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --metrics-port 9101 --out runs/digits
       latentserve train digits --supervise observe --out runs/digits
-      torchrun --nproc-per-node 2 -m training train digits --out runs/digits
+      torchrun --nproc-per-node 2 --no-python latentserve train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:
         from latentserve.training.data import Dataset, Split, load
-        from latentserve.training.recipe.config import load_config, require_fit
-        from latentserve.training.reporting import metrics
-        from latentserve.training.reporting.metrics import Sink
+        from latentserve.training.recipe.recipes import load_config
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
         config = load_config(recipe, (*overrides, *supervised))
@@ -112,24 +110,22 @@ def train(
             return load(config.data, data, name, size=config.size, label=config.label)
 
         dataset = split("train")
-        require_fit(config, dataset.name, dataset.kind)
-        sinks: list[Sink] = []
-        if metrics_port is not None and started_rank() == 0:
-            sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
-            port = stack.enter_context(metrics.served(metrics_port))
-            click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
-
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
-        from latentserve.training.recipe.hardware import require_hardware
+        from latentserve.training.reporting import metrics
         from latentserve.training.run import loop, pretrained
-        from latentserve.training.run.distributed import joined
+        from latentserve.training.run.distributed import joined, require_hardware
         from latentserve.training.run.folder import images_seen, is_over, prepare
         from latentserve.training.run.interrupt import interruptible
         from latentserve.training.watching import held_out
 
         require_hardware(config)
-        networks.require_shape(config, dataset.description)
+        networks.require_fit(config, dataset.description)
+        sinks: list[metrics.Sink] = []
+        if metrics_port is not None and started_rank() == 0:
+            sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
+            port = stack.enter_context(metrics.served(metrics_port))
+            click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
         initial = pretrained.read(weights, config, dataset.description) if weights else None
         ranks = stack.enter_context(joined(config))
         if ranks.leads:
@@ -140,9 +136,7 @@ def train(
                 click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
         if tensorboard and ranks.leads:
-            from latentserve.training.reporting.tensorboard import written
-
-            sinks.append(stack.enter_context(written(run)))
+            sinks.append(stack.enter_context(metrics.tensorboard(run)))
         unseen = held_out(split, dataset)
         interrupt = stack.enter_context(interruptible())
         seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial, ranks, unseen)

@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
 from benchmarks import modes, modes_report
-from latentserve.training.data.mixtures import MIXTURES
-from latentserve.training.recipe.config import load_config
+from latentserve.training.data.synthetic import MIXTURES
+from latentserve.training.recipe.recipes import load_config
 
 
 @pytest.mark.parametrize("data", ["ring", "grid"])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.sound_quality import COMPONENTS, FLOOR, classifier, frechet, log_spectra
-from latentserve.training.data.waves import FORMS, tones
+from latentserve.training.data.synthetic import FORMS, tones
 
 
 def spectra(labels: np.ndarray, seed: int) -> np.ndarray:

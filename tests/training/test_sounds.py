@@ -13,7 +13,7 @@ from scipy.io import wavfile
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
-from latentserve.training.data.waves import FORMS, FRAMES, RATE
+from latentserve.training.data.synthetic import FORMS, FRAMES, RATE
 from tests.server import Server
 
 SHORT = ["images=320", "batch=32", "tick=160", "snapshot=160", "width=8", "latent=8", "threads=1"]

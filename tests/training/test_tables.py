@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
+from latentserve.training import networks
 from latentserve.training.data import load
 from latentserve.training.errors import DataError
-from latentserve.training.recipe.config import load_config
-from latentserve.training.reporting import marginals
+from latentserve.training.recipe.recipes import load_config
+from latentserve.training.reporting.pictures import save_columns
 from latentserve.training.run import checkpoint, loop
 from tests.server import Server
 from tests.training.people import write_people
@@ -115,11 +116,11 @@ def test_a_run_of_a_table_resumes_bit_for_bit_with_the_transform_it_began_with(t
 def test_a_picture_of_the_columns(tmp_path: Path) -> None:
     dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
     rows = dataset.take(slice(0, 50))
-    marginals.save(rows, dataset.labels[:50], dataset, tmp_path / "rows.png")
+    save_columns(rows, dataset.labels[:50], dataset, tmp_path / "rows.png")
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
     rows[:, 0] = (dataset.columns or [])[0].missing
     unseen = dataset.subset(np.flatnonzero(dataset.labels == 0))
-    marginals.save(rows, dataset.labels[:50], unseen, tmp_path / "unseen.png")
+    save_columns(rows, dataset.labels[:50], unseen, tmp_path / "unseen.png")
     assert (tmp_path / "unseen.png").read_bytes() != (tmp_path / "rows.png").read_bytes()
 
 
@@ -133,8 +134,7 @@ def test_a_folder_with_two_tables_is_refused(tmp_path: Path) -> None:
 
 def test_other_networks_than_tabular_refuse_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from latentserve.training.errors import ConfigError
-    from latentserve.training.recipe.config import require_fit
 
     dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
     with pytest.raises(ConfigError, match=r"dense makes .*; people holds samples that are table"):
-        require_fit(load_config("adult", ("network=dense",)), dataset.name, dataset.kind)
+        networks.require_fit(load_config("adult", ("network=dense",)), dataset.description)

@@ -6,26 +6,15 @@ of pictures and WAV files everything up to a GiB, and beyond it what is looked a
 
 from pathlib import Path
 
-from latentserve.training.data import (
-    arrays,
-    digits,
-    hub,
-    idx,
-    mixtures,
-    pictures,
-    sounds,
-    stacked,
-    tabular_files,
-    waves,
-)
-from latentserve.training.data.dataset import Dataset, Description
-from latentserve.training.data.folders import Split, comes_in_two
+from latentserve.training.data import arrays, hub, idx, pictures, sounds, tables
+from latentserve.training.data.dataset import Dataset, Description, Split
+from latentserve.training.data.folders import comes_in_two
 from latentserve.training.errors import DataError
+from latentserve.training.recipe.choices import DATASETS, resolve
 
 __all__ = ["AT_HAND", "Dataset", "Description", "Split", "load"]
 
-MNIST_CLASSES = 10
-AT_HAND = ("digits", *mixtures.MIXTURES, "waves")  # what needs no path, wherever the training extra is
+AT_HAND = tuple(name for name, choice in DATASETS.items() if choice.path is None)  # wherever the training extra is
 
 
 def load(
@@ -46,21 +35,24 @@ def load(
     Raises:
         DataError: Names the file, folder, column or option that is missing, superfluous, or not what it should be.
     """
-    if name in AT_HAND:
-        if path is not None:
-            origin = "ships with scikit-learn" if name == "digits" else "is drawn by code"
-            raise DataError(f"--data: `{name}` {origin} and takes no folder")
+    choice = DATASETS[name]
+    if choice.path is None and path is not None:
+        raise DataError(f"--data: `{name}` {choice.origin} and takes no folder")
+    if choice.path is not None and path is None:
+        raise DataError(f"--data: `{name}` needs a {choice.path}")
+    loader = resolve(choice.loader, "data")
+    if name != "files":
         _refuse(name, size=size, label=label)
-        if name in mixtures.MIXTURES:
-            return mixtures.load(name, split)
-        return digits.load(split) if name == "digits" else waves.load(split)
+    dataset: Dataset
     if path is None:
-        needed = "folder of IDX files" if name.endswith("mnist") else "file or a folder"
-        raise DataError(f"--data: `{name}` needs a {needed}")
-    if name.endswith("mnist"):
-        _refuse(name, size=size, label=label)
-        mnist = idx.load(name, path, split, MNIST_CLASSES)
-        return stacked.load(name, mnist, split) if name == "stacked-mnist" else mnist
+        dataset = loader(split)
+    else:
+        dataset = loader(path, split, size, label) if name == "files" else loader(path, split)
+    return dataset
+
+
+def files(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
+    """Whatever lies at a path, as `load` says."""
     dataset = hub.load(path, split, size, label) if hub.is_name(path) else _load_path(path, split, size, label)
     if len(dataset) < 2:
         raise DataError(f"{path}: one sample; there is nothing to learn from less than two")
@@ -85,10 +77,10 @@ def _load_path(path: Path, split: Split, size: int | None, label: str | None) ->
     if suffix in sounds.SUFFIXES:
         _refuse("a WAV file", label=label)
         return sounds.load(stem, path, None, size)
-    if suffix in tabular_files.CSV or suffix in tabular_files.PARQUET:
+    if suffix in tables.CSV or suffix in tables.PARQUET:
         _refuse("a table", size=size)
-        return tabular_files.load(stem, path, label)
-    known = [*arrays.SUFFIXES, *tabular_files.CSV, *tabular_files.PARQUET, *sounds.SUFFIXES]
+        return tables.load(stem, path, label)
+    known = [*arrays.SUFFIXES, *tables.CSV, *tables.PARQUET, *sounds.SUFFIXES]
     raise DataError(f"{path}: the suffix must be one of {', '.join(known)}, or the path a folder's")
 
 
@@ -96,11 +88,11 @@ def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: s
     if idx.is_idx(path):
         _refuse("a folder of IDX files", size=size, label=label)
         return idx.load(stem, path, split, None)
-    tables = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tabular_files.SUFFIXES)]
-    if tables:
-        if len(tables) > 1:
-            raise DataError(f"{path}: {len(tables)} tables in it; name one of them")
-        return _load_path(tables[0], split, size, label)
+    found = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tables.SUFFIXES)]
+    if found:
+        if len(found) > 1:
+            raise DataError(f"{path}: {len(found)} tables in it; name one of them")
+        return _load_path(found[0], split, size, label)
     _refuse("a folder", label=label)
     part = split if comes_in_two(path) or split == "test" else None
     if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.errors import one_line
-from latentserve.training.data.dataset import CHUNK, Dataset
-from latentserve.training.data.folders import Split
+from latentserve.training.data.dataset import CHUNK, Dataset, Split
 from latentserve.training.errors import DataError
 
 SUFFIXES = (".npy", ".npz")

@@ -16,6 +16,7 @@ from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import DataError
 
 Kind = Literal["image", "array", "audio", "table"]
+Split = Literal["train", "test"]  # `test` is held out
 
 IN_MEMORY = 1 << 30  # bytes; a larger decoded data set lies in a file that is mapped, and is gone with the process
 CHUNK = 16 << 20  # bytes that are looked at together

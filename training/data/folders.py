@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.training.data.dataset import Split
 from latentserve.training.errors import DataError
-
-Split = Literal["train", "test"]
 
 _SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 

@@ -10,10 +10,8 @@ import numpy as np
 
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
-from latentserve.training.data.dataset import Dataset
-from latentserve.training.data.folders import Split
-from latentserve.training.data.table import Distinct, table
-from latentserve.training.data.tabular_files import arrow_column
+from latentserve.training.data.dataset import Dataset, Split
+from latentserve.training.data.tables import Distinct, arrow_column, table
 from latentserve.training.errors import DataError
 
 _PREFIX = "hf:"

@@ -8,12 +8,11 @@ import gzip
 import zlib
 from math import prod
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.training.data.dataset import Dataset
+from latentserve.training.data.dataset import Dataset, Split
 from latentserve.training.errors import DataError
 
 
@@ -41,7 +40,7 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 
 
-def load(name: str, folder: Path, split: Literal["train", "test"], classes: int | None) -> Dataset:
+def load(name: str, folder: Path, split: Split, classes: int | None) -> Dataset:
     """Load `train-*` or `t10k-*` of a folder laid out like MNIST; images [N, 1, H, W].
 
     The labels are all numbers below `classes`, each of which the training part must have; None: whichever numbers the
@@ -74,7 +73,7 @@ def is_idx(folder: Path) -> bool:
     return any((folder / f"train-images-idx3-ubyte{suffix}").is_file() for suffix in ("", ".gz"))
 
 
-def _paths(folder: Path, split: Literal["train", "test"]) -> tuple[Path, Path]:
+def _paths(folder: Path, split: Split) -> tuple[Path, Path]:
     prefix = {"train": "train", "test": "t10k"}[split]
     try:
         if not folder.is_dir():

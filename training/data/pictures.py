@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from latentserve.service.errors import one_line
-from latentserve.training.data.dataset import Dataset, storage
-from latentserve.training.data.folders import Split, find
+from latentserve.training.data.dataset import Dataset, Split, storage
+from latentserve.training.data.folders import find
 from latentserve.training.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")

@@ -171,7 +171,7 @@ def _mixture(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
 
 
 def _chosen(values: NDArray[np.float32], coding: Coding) -> NDArray[np.int64]:
-    """As `latentserve.training.data.coding` has it, for one column."""
+    """As `latentserve.training.networks.samples` has it, for one column."""
     if coding.categories:
         return values.astype(np.int64)
     means, stds, weights = (np.array(part) for part in (coding.means, coding.stds, coding.weights))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from latentserve.training.evaluation.classifier import Labels
 from latentserve.training.evaluation.resampling import Measured, Resampling
 from latentserve.training.evaluation.views import Samples
-from latentserve.training.watching.statistics import LIMIT, spread
+from latentserve.training.watching.space import LIMIT, spread
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from latentserve.training.evaluation.evaluate import Evaluation
 from latentserve.training.evaluation.statistic import Statistic
-from latentserve.training.supervising.collapse import COLLAPSED, HEALTHY
+from latentserve.training.supervising.detectors import COLLAPSED, HEALTHY
 
 Severity = Literal["serious", "minor"]
 

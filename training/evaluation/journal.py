@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from latentserve.training.errors import RunError
 from latentserve.training.evaluation.subject import Subject
-from latentserve.training.reporting.report import read_lines
+from latentserve.training.reporting.stats import read_lines
 from latentserve.training.supervising import Action, read_journal
 
 STATS = "stats.jsonl"

@@ -1,11 +1,9 @@
 """From torch modules to a bundle: ONNX graphs that are shown to compute what the modules compute."""
 
 import logging
-import subprocess
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +12,6 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from pydantic import JsonValue
 from torch import Tensor, nn
 
 from latentserve.service.bundle import Column, Latent, Lineage, Manifest
@@ -23,87 +20,14 @@ from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.describe import Kind, SampleHints, describe_samples
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.real import keep_real
-from latentserve.training import networks
-from latentserve.training.data import AT_HAND, Description, load
-from latentserve.training.errors import DataError, ExportError
-from latentserve.training.reporting.report import read_lines
-from latentserve.training.run import checkpoint
-from latentserve.training.run.folder import CHECKPOINT, open_run
+from latentserve.training.errors import ExportError
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
-REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
-LOOK = ("diversity", "frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet")  # of a line of statistics
 
 log = logging.getLogger(__name__)
-
-
-def export_run(
-    run: Path,
-    out: Path,
-    *,
-    name: str | None = None,
-    license_id: str | None = None,
-    reference_samples: int | None = None,
-    data: Path | None = None,
-) -> Manifest:
-    """Export the averaged generator of a run, and its critic, to the bundle folder `out`.
-
-    `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
-    they need no folder or `data` is theirs. A packed critic, which cannot score a row by itself, is left out. Raises
-    RunError, ExportError, DataError or BundleError.
-    """
-    config = open_run(run)
-    header = checkpoint.read_header(run / CHECKPOINT)
-    dataset = Description(**header["dataset"])
-    real = None
-    if data is not None or config.data in AT_HAND:
-        loaded = load(config.data, data, size=config.size, label=config.label)
-        if loaded.description.sha256 != dataset.sha256:
-            raise DataError(f"{data or config.data}: not the data that {run} was trained on")
-        real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
-    generator, critic = networks.build(config, dataset)
-    checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
-    generator, critic = networks.of_samples(generator, critic, dataset)
-    if config.packing > 1:
-        log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
-    counts = np.array(dataset.label_counts)
-    return export_bundle(
-        generator,
-        out,
-        name=name or config.recipe,
-        latent_dim=config.latent,
-        labels=dataset.label_names or None,
-        label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
-        critic=critic if config.packing == 1 else None,
-        kind=dataset.kind,
-        value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
-        columns=networks.columns(dataset) or None,
-        sample_rate=dataset.sample_rate,
-        license_id=license_id,
-        reference_samples=reference_samples,
-        real=real,
-        lineage=Lineage(
-            dataset=dataset.name,
-            dataset_sha256=dataset.sha256,
-            recipe=config.recipe,
-            seed=config.seed,
-            images_seen=header["images_seen"],
-            pretrained_sha256=header.get("pretrained") or None,
-            code_revision=code_revision(),
-            evaluation=last_look(run, header["images_seen"]),
-        ),
-    )
-
-
-def last_look(run: Path, images_seen: int) -> dict[str, JsonValue] | None:
-    """What the run's statistics say of samples of the averaged generator, last before it was saved; None: nothing."""
-    lines = [line for line in read_lines(run / "stats.jsonl") if line["images"] <= images_seen and "frechet" in line]
-    if not lines:
-        return None
-    return {"images": lines[-1]["images"]} | {name: lines[-1][name] for name in LOOK if name in lines[-1]}
 
 
 def export_bundle(
@@ -335,19 +259,6 @@ def quiet_exporter() -> Iterator[None]:
             yield
     finally:
         exporter.setLevel(level)
-
-
-def code_revision() -> str:
-    """The git revision of this package's checkout (`-dirty` if it was changed), else the package's version."""
-    here = Path(__file__)
-    git = ["git", "-C", str(here.parent)]
-    try:
-        # An installed package may lie inside somebody else's checkout.
-        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
-        describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return version("latentserve")
 
 
 def _tensors(module: nn.Module, arrays: list[NDArray[np.generic]]) -> list[Tensor]:

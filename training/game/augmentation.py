@@ -1,10 +1,17 @@
-"""Adaptive augmentation: what the critic sees is altered the more often, the surer it is of the reals it has seen.
+"""What is done to reals and fakes alike before the critic sees them: adaptive augmentation, and instance noise.
 
-"Training Generative Adversarial Networks with Limited Data" (Karras et al. 2020). Reals and fakes go through the same
-alterations, so that only those that cannot be undone on average leak into the generator: below a probability of about
-0.8 none of these does (section 2.2). Each is differentiable in the image.
+Images are altered the more often, the surer the critic is of the reals it has seen: "Training Generative Adversarial
+Networks with Limited Data" (Karras et al. 2020). Reals and fakes go through the same alterations, so that only those
+that cannot be undone on average leak into the generator: below a probability of about 0.8 none of these does (section
+2.2). Each is differentiable in the image.
+
+Noise blurs less and less: "Amortised MAP Inference for Image Super-resolution" (Sønderby et al. 2017), section 3.3.1.
+As long as it bridges the gaps between clusters the critic sees how much lies in each, and the generator can move some
+over; what it has learnt then is made sharper as the noise goes. Noise of one strength hides all that is finer, so each
+row has its own.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -14,6 +21,7 @@ TARGET = 0.6  # section 3: mean of the signs of the scores of reals, above which
 IMAGES = 500_000  # section 3: in which the probability goes from 0 to 1 at the fastest
 TRANSLATION = 1 / 8  # appendix B: of the side, the farthest that an image is moved
 BRIGHTNESS = 0.2  # appendix B: standard deviation of what is added to all pixels
+NOISE_RANGE = math.exp(2)  # from the weakest noise to the strongest
 CONTRAST = 0.5  # appendix B: standard deviation of log2 of what all pixels are multiplied by
 
 
@@ -78,3 +86,12 @@ def _moved(side: int, which: Tensor) -> Tensor:
     by = torch.randint(-farthest, farthest + 1, (len(which), 1)) * which.unsqueeze(1)
     place = (torch.arange(side) + by).abs()
     return torch.where(place > side - 1, 2 * (side - 1) - place, place)
+
+
+def instance_noise(strongest: float, shape: tuple[int, ...]) -> Tensor:
+    """Normal noise float32 [B, *], by chance from torch's global random state.
+
+    A row's standard deviation is drawn evenly in its logarithm from a NOISE_RANGE-th of `strongest` up to it.
+    """
+    strength = strongest * NOISE_RANGE ** -torch.rand(shape[0], *[1] * (len(shape) - 1))
+    return strength * torch.randn(shape)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.linalg import vector_norm
 
+from latentserve.training.recipe.choices import LOSSES, resolve
+
 
 class Loss(NamedTuple):
     """What each player minimises, and when the critic is right, as functions of (scores of reals, of fakes).
@@ -92,15 +94,11 @@ relativistic = Loss(
     paired=True,
 )
 
-LOSSES = {
-    "minimax": minimax,
-    "non-saturating": non_saturating,
-    "wasserstein": wasserstein,
-    "wasserstein-gp": wasserstein,
-    "least-squares": least_squares,
-    "hinge": hinge,
-    "relativistic": relativistic,
-}
+
+def loss_named(name: str) -> Loss:
+    """The one that a recipe calls so."""
+    loss: Loss = resolve(LOSSES[name].loss, "loss")
+    return loss
 
 
 def zero_centred_penalty(score: Tensor, sample: Tensor) -> Tensor:

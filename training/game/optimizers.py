@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.linalg import vector_norm
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 
-from latentserve.training.game.schedules import cosine
 from latentserve.training.recipe.config import Cosine, Optimisation
 
 
@@ -26,7 +25,7 @@ def set_schedules(optimizer: Optimizer, chosen: Optimisation, images_seen: int, 
     """Set what the schedules say after `images_seen` of a run's `images`."""
 
     def scheduled(schedule: Cosine | None) -> float:
-        return cosine(schedule, images_seen, images) if schedule else 0.0
+        return schedule.at(images_seen, images) if schedule else 0.0
 
     for group in optimizer.param_groups:
         group["lr"] = scheduled(chosen.lr)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
-from latentserve.training.game import noise, optimizers
-from latentserve.training.game.augmentation import Alteration
-from latentserve.training.game.losses import LOSSES, between, one_centred_penalty, zero_centred_penalty
+from latentserve.training.game import optimizers
+from latentserve.training.game.augmentation import Alteration, instance_noise
+from latentserve.training.game.losses import between, loss_named, one_centred_penalty, zero_centred_penalty
 from latentserve.training.recipe.config import Config
-from latentserve.training.reporting.telling import listening
+from latentserve.training.reporting.stats import collecting
 from latentserve.training.run.distributed import Ranks
 
 
@@ -48,10 +48,10 @@ class Part:
 
 
 class Cost(NamedTuple):
-    """What a part costs a player, a scalar with a gradient, and what there is to be told about it."""
+    """What a part costs a player, a scalar with a gradient, and the statistics of it."""
 
     total: Tensor
-    told: dict[str, Tensor]
+    statistics: dict[str, Tensor]
 
 
 class Update(NamedTuple):
@@ -60,12 +60,12 @@ class Update(NamedTuple):
     Attributes:
         finite: whether it was, and so was made.
         norm: Euclidean norm of the gradient before it was clipped, float32 [].
-        told: what there is to be told about each part.
+        statistics: of each part.
     """
 
     finite: bool
     norm: Tensor
-    told: list[dict[str, Tensor]]
+    statistics: list[dict[str, Tensor]]
 
 
 class Game:
@@ -79,7 +79,7 @@ class Game:
         device: torch.device,
         ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
     ) -> None:
-        self.config, self.loss = config, LOSSES[config.loss]
+        self.config, self.loss = config, loss_named(config.loss)
         self.generator, self.critic = generator, critic
         self.device, self.ranks = device, ranks
 
@@ -99,7 +99,7 @@ class Game:
                 part.place = place
         if strongest > 0:
             shape = (batch, *real.shape[1:])
-            noises = (share(noise.draw(strongest, shape)).to(self.device).chunk(count) for _ in range(2))
+            noises = (share(instance_noise(strongest, shape)).to(self.device).chunk(count) for _ in range(2))
             for part, on in zip(parts, zip(*noises, strict=True), strict=True):
                 part.noise = on
         if config.augment:
@@ -111,15 +111,15 @@ class Game:
 
     def critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
         """The critic's loss and penalties. The part's fakes are kept for the generator if it is its turn next."""
-        with listening() as heard:
+        with collecting() as reported:
             cost = self._critic_cost(part, gamma, keep)
-        return Cost(cost.total, heard | cost.told)
+        return Cost(cost.total, reported | cost.statistics)
 
     def generator_cost(self, part: Part) -> Cost:
         """The generator's loss, for fakes that are made anew where they were not kept."""
-        with listening() as heard:
+        with collecting() as reported:
             cost = self._generator_cost(part)
-        return Cost(cost.total, heard | cost.told)
+        return Cost(cost.total, reported | cost.statistics)
 
     def _critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
         config, loss, penalised = self.config, self.loss, self.config.penalised
@@ -132,7 +132,7 @@ class Game:
         fake_score = self.score(critic_fake, part.label)
         total = critic_loss = loss.critic(real_score, fake_score)
         real_right, fake_right = loss.right(real_score.detach(), fake_score.detach())
-        told = {
+        statistics = {
             "critic_loss": critic_loss,
             "real_score": real_score,
             "fake_score": fake_score,
@@ -140,15 +140,15 @@ class Game:
             "fake_accuracy": fake_right,
         }
         if penalised:
-            told["r1"] = zero_centred_penalty(real_score, critic_real)
-            told["r2"] = zero_centred_penalty(fake_score, critic_fake)
-            total = total + gamma / 2 * (told["r1"] + told["r2"]).mean()
+            statistics["r1"] = zero_centred_penalty(real_score, critic_real)
+            statistics["r2"] = zero_centred_penalty(fake_score, critic_fake)
+            total = total + gamma / 2 * (statistics["r1"] + statistics["r2"]).mean()
         if config.gradient_penalty:
             assert part.place is not None  # noqa: S101, drawn wherever there is this penalty
             middle = between(critic_real, critic_fake, part.place).requires_grad_()
-            told["gradient_penalty"] = one_centred_penalty(self.score(middle, part.label), middle)
-            total = total + config.gradient_penalty * told["gradient_penalty"].mean()
-        return Cost(total, told)
+            statistics["gradient_penalty"] = one_centred_penalty(self.score(middle, part.label), middle)
+            total = total + config.gradient_penalty * statistics["gradient_penalty"].mean()
+        return Cost(total, statistics)
 
     def _generator_cost(self, part: Part) -> Cost:
         fake, part.fake = part.fake, None  # its graph is not to outlive this turn
@@ -197,12 +197,12 @@ def update(
     weight changes.
     """
     optimizer.zero_grad()
-    told: list[dict[str, Tensor]] = []
+    statistics: list[dict[str, Tensor]] = []
     spent: Tensor | float = 0.0
-    for total, about in costs:
+    for total, of_part in costs:
         (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
         spent = spent + total.detach()
-        told.append({name: value.detach() for name, value in about.items()})
+        statistics.append({name: value.detach() for name, value in of_part.items()})
     if ranks.count > 1:
         spent = torch.as_tensor(spent)
         ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])
@@ -212,7 +212,7 @@ def update(
         if clip is not None:
             clip_grads_with_norm_(optimizers.parameters(optimizer), clip, norm)
         optimizer.step()
-    return Update(finite, norm, told)
+    return Update(finite, norm, statistics)
 
 
 @torch.no_grad()

@@ -3,52 +3,84 @@ critic maps (sample, label) to (score [B], features [B, d]) and looks at each ro
 in production whatever shares their batch. For data without labels there is no label. A table's networks know codes
 [B, D] instead of its rows; what is exported of them knows rows."""
 
-from types import ModuleType
-
 import torch
 from torch import nn
 
 from latentserve.service.bundle import Column
+from latentserve.service.errors import one_line
 from latentserve.training.data import Description
-from latentserve.training.data.coding import Decode, Encode, RowCritic, RowGenerator
 from latentserve.training.data.transform import TableTransform
-from latentserve.training.game.packing import PackedCritic
-from latentserve.training.networks import convolutional, dense, mixture, residual, tabular, waveform
-from latentserve.training.networks.scale import ScaledCritic, ScaledGenerator
+from latentserve.training.errors import ConfigError
+from latentserve.training.networks.conditioning import PackedCritic
+from latentserve.training.networks.family import Family
+from latentserve.training.networks.samples import Decode, Encode, RowCritic, RowGenerator, ScaledCritic, ScaledGenerator
+from latentserve.training.recipe.choices import NETWORKS, resolve
 from latentserve.training.recipe.config import Config
 
-FAMILIES: dict[str, ModuleType] = {
-    "convolutional": convolutional,
-    "dense": dense,
-    "mixture": mixture,
-    "residual": residual,
-    "tabular": tabular,
-    "waveform": waveform,
-}
+__all__ = ["Family", "build", "coding", "columns", "of_samples", "require_fit"]
 
 
-def require_shape(config: Config, dataset: Description) -> None:
-    """See that the networks make samples of the data set's shape, without making them. Raises ConfigError."""
-    with torch.device("meta"):
-        build(config, dataset)
+def require_fit(config: Config, dataset: Description) -> None:
+    """See that the networks make what the data set holds. Raises ConfigError naming the field to change."""
+    kind = dataset.kind
+    if config.augment and kind != "image":
+        raise ConfigError(f"`augment`: is for images; {dataset.name} holds samples that are {kind}")
+    makes = family_of(config).makes
+    if kind not in makes:
+        names = " or ".join(one if one == "audio" else f"{one}s" for one in makes)
+        raise ConfigError(f"`network`: {config.network} makes {names}; {dataset.name} holds samples that are {kind}")
+    if config.network in NETWORKS:
+        with torch.device("meta"):
+            build(config, dataset)
+    else:
+        _require_game(config, dataset)
+
+
+def _require_game(config: Config, dataset: Description) -> None:
+    """See that networks of somebody's own play with each other, and with the data."""
+    rows, transform = 2 * config.packing, dataset.transform
+    shape = [TableTransform.from_json(transform).width] if transform is not None else dataset.shape
+    try:
+        generator, critic = build(config, dataset)
+        with torch.no_grad():
+            sample = generator(torch.zeros(rows, config.latent), torch.zeros(rows, dtype=torch.int64))
+            score, features = critic(torch.zeros(rows, *shape), torch.zeros(rows, dtype=torch.int64))
+        shapes = [list(each.shape) for each in (sample, score, features)]
+    except Exception as error:  # they are anybody's
+        raise ConfigError(f"`network`: {config.network}: cannot be built and run: {one_line(error)}") from None
+    if shapes[0] != [rows, *shape]:
+        raise ConfigError(f"`network`: {config.network}: makes {shapes[0]} of {rows} z; {[rows, *shape]} is needed")
+    if shapes[1] != [2] or len(shapes[2]) != 2 or shapes[2][0] != 2:
+        told = f"its critic gives {shapes[1]} and {shapes[2]} for 2 samples; a score [2] and features [2, d] are needed"
+        raise ConfigError(f"`network`: {config.network}: {told}")
+
+
+def family_of(config: Config) -> Family:
+    """What `network` names. Raises ConfigError where it is somebody's own and cannot be imported, or is no `Family`."""
+    found = resolve(NETWORKS.get(config.network, config.network), "network")
+    for name in Family._fields:
+        if not hasattr(found, name):
+            raise ConfigError(f"`network`: {config.network}: has no `{name}`; a Family has {', '.join(Family._fields)}")
+    family: Family = found
+    return family
 
 
 def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
     """Freshly initialised generator and critic for the samples and labels of a data set."""
-    family = FAMILIES[config.network]
+    family = family_of(config)
     shape, labels = dataset.shape, len(dataset.label_names)
     if dataset.transform is None:
-        generator = family.Generator(config.latent, config.width, shape, labels)
+        generator = family.generator(config.latent, config.width, shape, labels)
     else:
         transform = TableTransform.from_json(dataset.transform)
         shape = [transform.width]
         names = [column.name for column in columns(dataset)]
         label_at = names.index(config.label) if config.label is not None else None
-        generator = family.Generator(config.latent, config.width, transform, dataset.shares, label_at)
+        generator = family.generator(config.latent, config.width, transform, dataset.shares, label_at)
     if config.packing == 1:
-        critic = family.Critic(config.width, shape, labels)
+        critic = family.critic(config.width, shape, labels)
     else:
-        packed = family.Critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
+        packed = family.critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
         critic = PackedCritic(packed, shape, labels, config.packing)
     if dataset.kind in ("array", "audio") and dataset.mean is not None and dataset.std is not None:
         scale = (dataset.mean, dataset.std, shape)

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
+from latentserve.training.networks.conditioning import ProjectionCritic
+from latentserve.training.networks.family import Family
 
 CORE = 0.1  # what moves a sample within its cluster, in the distance that tells clusters apart
 WAVES = 64
@@ -44,7 +46,7 @@ class Generator(nn.Module):
         return sample
 
 
-class Critic(nn.Module):
+class Critic(ProjectionCritic):
     """sample [B, *shape] -> (score [B], features [B, width]).
 
     Beside the numbers themselves the layers see cosines and sines of them along random directions, of lengths spread
@@ -67,16 +69,17 @@ class Critic(nn.Module):
             nn.Linear(width, width),
             nn.LeakyReLU(0.2),
         )
-        self.score = nn.Linear(width, 1)
+        self.project(width, 0)
 
-    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def features(self, sample: Tensor) -> Tensor:
         numbers = sample.flatten(1)
         phase = numbers @ self.waves
-        seen = torch.cat([numbers, self.heights * phase.cos(), self.heights * phase.sin()], dim=1)
-        features: Tensor = self.layers(seen)
-        return self.score(features).squeeze(1), features
+        return super().features(torch.cat([numbers, self.heights * phase.cos(), self.heights * phase.sin()], dim=1))
 
 
 def refuse_labels(labels: int) -> None:
     if labels:
         raise ConfigError("`network`: mixture is for data without labels")
+
+
+FAMILY = Family(Generator, Critic, ("array",))

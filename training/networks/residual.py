@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
+from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
+from latentserve.training.networks.family import Family
 
 EMBEDDING = 16
 SMALLEST = 4  # side of the map that images are halved to, unless an odd number ends it before
@@ -23,7 +25,7 @@ SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # of a leaky ReLU's input, that keeps the variance (He et al. 2015)
 
 
-class Generator(nn.Module):
+class Generator(LabelledGenerator):
     """(z [B, latent], label [B] int64) -> sample [B, C, H, W] in [-1, 1].
 
     A 28x28 image starts as a 7x7 map, one of 32 or 128 pixels as 4x4; maps are doubled, and their channels halved down
@@ -31,11 +33,10 @@ class Generator(nn.Module):
     """
 
     def __init__(self, latent: int, width: int, shape: list[int], labels: int) -> None:
-        super().__init__()
+        super().__init__(labels, EMBEDDING)
         channels, height, side = shape
         maps = stages(width, height, side)
         smallest, rows, columns = maps[0]
-        self.embedding = nn.Embedding(labels, EMBEDDING) if labels else None
         self.start = nn.Parameter(torch.randn(smallest, rows, columns))
         self.modulation = nn.Linear(latent + (EMBEDDING if labels else 0), smallest, bias=False)
         initialise(self.modulation, 1.0)
@@ -45,16 +46,15 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, channels, 1), nn.Tanh())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        modulation = self.modulation(z if self.embedding is None else torch.cat([z, self.embedding(label)], dim=1))
+        modulation = self.modulation(self.joined(z, label))
         sample: Tensor = self.layers(self.start * modulation[:, :, None, None])
         return sample
 
 
-class Critic(nn.Module):
+class Critic(ProjectionCritic):
     """(sample [B, C, H, W], label [B] int64) -> (score [B], features [B, channels of the smallest map]).
 
-    The generator's stages backwards. The label enters by projection: score = w·features + <embedding(label), features>
-    (Miyato & Koyama 2018).
+    The generator's stages backwards.
     """
 
     def __init__(self, width: int, shape: list[int], labels: int) -> None:
@@ -69,17 +69,10 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(*layers)
         # Each channel's own weighted sum over the smallest map, as the generator's start is each channel's own.
         self.end = nn.Parameter(torch.randn(smallest, rows, columns) / math.sqrt(rows * columns))
-        self.score = nn.Linear(smallest, 1)
-        self.embedding = nn.Embedding(labels, smallest) if labels else None
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=smallest**-0.5)
+        self.project(smallest, labels)
 
-    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        features: Tensor = (self.layers(sample) * self.end).sum((2, 3))
-        score = self.score(features).squeeze(1)
-        if self.embedding is not None:
-            score = score + (self.embedding(label) * features).sum(1)
-        return score, features
+    def features(self, sample: Tensor) -> Tensor:
+        return (self.layers(sample) * self.end).sum((2, 3))
 
 
 class Block(nn.Module):
@@ -151,3 +144,6 @@ def initialise(layer: nn.Conv2d | nn.Linear, gain: float) -> None:
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+FAMILY = Family(Generator, Critic, ("image",))

@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import ConfigError
 from latentserve.training.networks.dense import Critic
-
-__all__ = ["Critic", "Generator"]
+from latentserve.training.networks.family import Family
 
 TEMPERATURE = 0.5  # of the softmax that gives the gradient
 CORE = 8  # numbers of z, at the least, that are neither a choice's own nor the condition's
@@ -160,3 +159,6 @@ class Generator(nn.Module):
 def probability(normal: Tensor) -> Tensor:
     """How likely a standard normal number is to be less than each, in (0, 1): evenly distributed if they are normal."""
     return torch.special.ndtr(normal).clamp(LEAST, 1 - LEAST)
+
+
+FAMILY = Family(Generator, Critic, ("table",))

@@ -7,11 +7,12 @@ The critic folds frames into channels, T/16 windows of 16 C numbers, then window
 
 from math import prod
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
+from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
+from latentserve.training.networks.family import Family
 
 FOLD = 4
 START = 16  # frames that are not folded any more
@@ -34,31 +35,23 @@ def folds(frames: int) -> list[int]:
     return [prod(steps[:2]), *steps[2:]]
 
 
-class Generator(nn.Module):
+class Generator(LabelledGenerator):
     """(z [B, latent], label [B] int64) -> sample [B, C, T], unbounded."""
 
     def __init__(self, latent: int, width: int, shape: list[int], labels: int) -> None:
-        super().__init__()
+        super().__init__(labels, latent)
         channels, frames = _axes(shape)
         steps = folds(frames)[::-1]
         widths = [width * 2**step for step in range(len(steps))][::-1]
-        self.embedding = nn.Embedding(labels, latent) if labels else None
         start = (widths[0], frames // prod(steps))
         layers: list[nn.Module] = [nn.Linear(2 * latent if labels else latent, prod(start)), nn.Unflatten(1, start)]
         for fold, here, after in zip(steps, widths, [*widths[1:], channels], strict=True):
             layers += [Residual(here), nn.LeakyReLU(SLOPE), _convolution(here, fold * after), Unfold(fold)]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        sample: Tensor = self.layers(z if self.embedding is None else torch.cat([z, self.embedding(label)], dim=1))
-        return sample
 
-
-class Critic(nn.Module):
-    """(sample [B, C, T], label [B] int64) -> (score [B], features [B, 4 width]).
-
-    The label enters by projection: score = w·features + <embedding(label), features> (Miyato & Koyama 2018).
-    """
+class Critic(ProjectionCritic):
+    """(sample [B, C, T], label [B] int64) -> (score [B], features [B, 4 width])."""
 
     def __init__(self, width: int, shape: list[int], labels: int) -> None:
         super().__init__()
@@ -72,17 +65,7 @@ class Critic(nn.Module):
         self.layers = nn.Sequential(
             *layers, nn.LeakyReLU(SLOPE), nn.Flatten(), nn.Linear(size, features), nn.LeakyReLU(SLOPE)
         )
-        self.score = nn.Linear(features, 1)
-        self.embedding = nn.Embedding(labels, features) if labels else None
-        if self.embedding is not None:
-            nn.init.normal_(self.embedding.weight, std=features**-0.5)
-
-    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        features: Tensor = self.layers(sample)
-        score = self.score(features).squeeze(1)
-        if self.embedding is not None:
-            score = score + (self.embedding(label) * features).sum(1)
-        return score, features
+        self.project(features, labels)
 
 
 class Residual(nn.Module):
@@ -133,3 +116,6 @@ def _axes(shape: list[int]) -> list[int]:
 
 def _convolution(before: int, after: int) -> nn.Conv1d:
     return nn.Conv1d(before, after, KERNEL, padding=KERNEL // 2)
+
+
+FAMILY = Family(Generator, Critic, ("audio", "array"))

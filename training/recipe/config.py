@@ -1,23 +1,41 @@
 """What a run is: a recipe (a YAML file) read into one strict, frozen object. Everything is counted in images."""
 
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Literal
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-from latentserve.training.errors import ConfigError
-from latentserve.training.recipe.contradictions import first_contradiction
-from latentserve.training.writing import replaced
+from latentserve.training.recipe.choices import DATASETS, LOSSES, NETWORKS
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:name
 
 
-class Cosine(BaseModel):
-    """A value that moves from `start` to `end` along half a cosine over the run's images, or over a part of them."""
+def one_of(names: Iterable[str], own: bool = False) -> AfterValidator:
+    """Lets through one of the names, or with `own` something like module:name; pydantic's own words for the others."""
+    *others, last = (f"'{name}'" for name in names)
+    expected = f"{', '.join(others)} or {last}" + (", or module:name" if own else "")
+
+    def check(value: str) -> str:
+        if value not in names and not (own and OWN.fullmatch(value)):
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
+
+    return AfterValidator(check)
+
+
+class Strict(BaseModel):
+    """Fields of exactly these types, that stay what they are."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Cosine(Strict):
+    """A value that moves from `start` to `end` along half a cosine over the run's images, or over a part of them."""
 
     start: Annotated[float, Field(ge=0)]
     end: Annotated[float, Field(ge=0)]
@@ -25,10 +43,16 @@ class Cosine(BaseModel):
     until: Annotated[float, Field(gt=0, le=1)] = Field(default=1.0, description="Share after which it is `end`.")
 
     @model_validator(mode="after")
-    def _in_order(self) -> "Cosine":
+    def _in_order(self) -> Self:
         if self.since >= self.until:
             raise ValueError(f"since {self.since:g} is not before until {self.until:g}")
         return self
+
+    def at(self, images_seen: int, images: int) -> float:
+        """The value after `images_seen` of a run's `images` (Loshchilov & Hutter 2017, equation 5)."""
+        progress = (images_seen / images - self.since) / (self.until - self.since)
+        progress = min(max(progress, 0.0), 1.0)
+        return self.end + (self.start - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 PENALISED, UNPENALISED = Cosine(start=1.0, end=0.1), Cosine(start=0, end=0)  # gamma, unless it is stated
@@ -36,10 +60,8 @@ PENALISED, UNPENALISED = Cosine(start=1.0, end=0.1), Cosine(start=0, end=0)  # g
 Optimizer = Literal["adam", "rmsprop", "sgd"]
 
 
-class Optimisation(BaseModel):
+class Optimisation(Strict):
     """How one player's weights follow its gradients."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     optimizer: Optimizer
     lr: Cosine
@@ -47,10 +69,8 @@ class Optimisation(BaseModel):
     beta2: Cosine | None
 
 
-class CriticOptimisation(BaseModel):
+class CriticOptimisation(Strict):
     """What the critic does in another way than the generator; of another optimiser it states the decays, too."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     optimizer: Optimizer | None = None
     lr: Cosine | None = None
@@ -58,29 +78,24 @@ class CriticOptimisation(BaseModel):
     beta2: Cosine | None = None
 
 
-class Config(BaseModel):
-    """Everything that decides the weights of a run, apart from the data itself."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+class Config(Strict):
+    """Everything that decides the weights of a run, apart from the data itself; fields that contradict one another are
+    a ValidationError, whoever puts them together."""
 
     recipe: str = Field(description="Name of the recipe; the file's stem unless stated.")
-    data: Literal["digits", "ring", "grid", "waves", "mnist", "stacked-mnist", "files"] = Field(
-        description="Data set to learn; `files`: what --data names."
-    )
+    data: Annotated[str, one_of(DATASETS)] = Field(description="Data set to learn; `files`: what --data names.")
     size: PositiveInt | None = Field(
         default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
     )
     label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
-    network: Literal["residual", "convolutional", "dense", "mixture", "tabular", "waveform"] = Field(
-        default="residual", description="Family of generator and critic."
+    network: Annotated[str, one_of(NETWORKS, own=True)] = Field(
+        default="residual", description="Family of generator and critic; package.module:Class is one of your own."
     )
     width: PositiveInt = Field(
         description="Units (dense, mixture, tabular) or channels of the largest map (all others) of both networks."
     )
     latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
-    loss: Literal[
-        "minimax", "non-saturating", "wasserstein", "wasserstein-gp", "least-squares", "hinge", "relativistic"
-    ] = Field(default="relativistic", description="The game the two networks play.")
+    loss: Annotated[str, one_of(LOSSES)] = Field(default="relativistic", description="The game the two networks play.")
     gamma: Cosine = Field(
         default_factory=lambda stated: PENALISED if stated.get("loss") == "relativistic" else UNPENALISED,
         description="Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out, as all but relativistic do.",
@@ -154,127 +169,54 @@ class Config(BaseModel):
             common |= {"beta1": None, "beta2": None}  # they would mean something else
         return Optimisation(**(common | stated))
 
+    def require_ranks(self, ranks: int) -> None:
+        """See that so many processes can share a batch. Raises ValueError that begins with the field to change."""
+        share, left = divmod(self.batch, ranks)
+        if left:
+            raise ValueError(f"`batch`: {self.batch} cannot be shared equally by {ranks} ranks")
+        part, left = divmod(share, self.accumulate)
+        if left:
+            whole = f"a rank's share of {share}" if ranks > 1 else f"a batch of {share}"
+            raise ValueError(f"`accumulate`: {whole} cannot be cut into {self.accumulate} equal parts")
+        if part % self.packing:
+            whole = f"a part of {part} of the batch" if part < self.batch else f"a batch of {part}"
+            raise ValueError(f"`packing`: {whole} cannot be cut into packs of {self.packing}")
 
-# Kinds of samples that each makes.
-MAKES = {
-    "residual": ("image",),
-    "convolutional": ("image",),
-    "dense": ("image", "array", "audio"),
-    "mixture": ("array",),
-    "tabular": ("table",),
-    "waveform": ("audio", "array"),
-}
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """The same with other fields, validated again."""
+        return type(self).model_validate({**dict(self), **(update or {})})
 
-# What may differ when a run goes on: it bounds a sitting, or decides what is done about a failure yet to come.
-FREE_TO_CHANGE = {"minutes", "supervise"}
+    @model_validator(mode="after")
+    def _no_contradiction(self) -> Self:
+        """Refuse fields that are each possible and together are not."""
+        self._require_loss()
+        self._require_optimisation(self.generator_optimisation, "")
+        self._require_optimisation(self.critic_optimisation, "critic.")
+        self.require_ranks(1)
+        return self
 
+    def _require_loss(self) -> None:
+        for loss, (_, _, field, because) in LOSSES.items():
+            if field is None:
+                continue
+            stated = getattr(self, field) is not None
+            if self.loss != loss and stated:
+                raise ValueError(f"`{field}`: belongs to the loss {loss}, not to {self.loss}")
+            if self.loss == loss and not stated:
+                raise ValueError(f"`{field}`: {loss} needs it: {because}")
+            if self.loss == loss and self.penalised:
+                raise ValueError(f"`gamma`: {loss} has {field}, which R1 + R2 would work against; set gamma to 0")
+        if self.compile and (self.penalised or self.gradient_penalty):
+            raise ValueError(
+                "`compile`: torch.compile cannot differentiate twice, as gradient penalties do; set gamma to 0"
+            )
 
-def recipes() -> list[str]:
-    """Names of the recipes that ship with the package."""
-    return sorted(
-        Path(entry.name).stem
-        for entry in files("latentserve.training.recipe").iterdir()
-        if entry.name.endswith(".yaml")
-    )
-
-
-def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
-    """Read a shipped recipe by name, or a YAML file by path, and apply `key=value` overrides (`lr.end=1e-5`).
-
-    Raises ConfigError naming the file, and the field, that is wrong.
-    """
-    if recipe in recipes():
-        text = (files("latentserve.training.recipe") / f"{recipe}.yaml").read_text()
-    elif recipe.endswith((".yaml", ".yml")):
-        try:
-            text = Path(recipe).read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{recipe}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    else:
-        raise ConfigError(f"no recipe `{recipe}`: choose one of {', '.join(recipes())}, or give a .yaml file")
-    values = _parse(text, recipe)
-    if not isinstance(values, dict):
-        raise ConfigError(f"{recipe}: expected keys and values")
-    values.setdefault("recipe", Path(recipe).stem)
-    for override in overrides:
-        _apply(values, override)
-    return _validate(values, recipe)
-
-
-def read_config(path: Path) -> Config:
-    """Read back the configuration of a run. Raises ConfigError."""
-    try:
-        return _validate(_parse(path.read_text(), str(path)), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-
-
-def write_config(config: Config, path: Path) -> None:
-    """Keep the configuration beside the run that it made. Raises RunError."""
-    import yaml
-
-    with replaced(path) as partial:
-        partial.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-
-
-def require_fit(config: Config, name: str, kind: str) -> None:
-    """See that the networks make what the data set `name` holds. Raises ConfigError."""
-    if config.augment and kind != "image":
-        raise ConfigError(f"`augment`: is for images; {name} holds samples that are {kind}")
-    makes = MAKES[config.network]
-    if kind not in makes:
-        made = " or ".join(one if one == "audio" else f"{one}s" for one in makes)
-        raise ConfigError(f"`network`: {config.network} makes {made}; {name} holds samples that are {kind}")
-
-
-def first_difference(old: Config, new: Config) -> str | None:
-    """The first field in which two configurations would train differently, as `key: old, not new`; None if none."""
-    others = new.model_dump()
-    for key, value in old.model_dump().items():
-        if key not in FREE_TO_CHANGE and value != others[key]:
-            return f"`{key}` is {value}, not {others[key]}"
-    return None
-
-
-def _parse(text: str, source: str) -> Any:
-    # The parser belongs to the training extra; `latentserve train --help` must not need it.
-    import re
-
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """YAML 1.2's floats: PyYAML alone would read `1e-4` as a string."""
-
-    Loader.add_implicit_resolver(
-        "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-    )
-    try:
-        return yaml.load(text, Loader)  # noqa: S506, a subclass of SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise ConfigError(f"--set {override}: expected key=value")
-    *parents, leaf = key.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: `{parent}` has no fields")
-    values[leaf] = _parse(text, f"--set {override}")
-
-
-def _validate(values: Any, source: str) -> Config:
-    try:
-        config = Config.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise ConfigError(f"{source}: unknown key `{field}`") from None
-        raise ConfigError(f"{source}: `{field}`: {first['msg']}") from None
-    if contradiction := first_contradiction(config):
-        raise ConfigError(f"{source}: {contradiction}")
-    return config
+    def _require_optimisation(self, chosen: Optimisation, of: str) -> None:
+        if chosen.optimizer == "adam" and chosen.beta1 is None:
+            raise ValueError(f"`{of}beta1`: adam needs it")
+        if chosen.optimizer == "sgd" and chosen.beta2 is not None:
+            raise ValueError(f"`{of}beta2`: sgd has no second moment to decay")
+        if chosen.optimizer != "sgd" and chosen.beta2 is None:
+            raise ValueError(f"`{of}beta2`: {chosen.optimizer} needs it")
+        if chosen.beta2 is not None and max(chosen.beta2.start, chosen.beta2.end) >= 1:
+            raise ValueError(f"`{of}beta2`: a decay is less than 1")

@@ -19,8 +19,8 @@ from torch.optim import Optimizer
 
 from latentserve.training.data import Description
 from latentserve.training.errors import RunError
+from latentserve.training.files import replaced
 from latentserve.training.supervising import Changes
-from latentserve.training.writing import replaced
 
 FORMAT = "latentserve-checkpoint-1"
 
@@ -31,7 +31,7 @@ class State:
 
     generator: nn.Module
     critic: nn.Module
-    average: nn.Module  # the generator's exponential moving average: what is looked at and exported
+    ema: nn.Module  # the generator's exponential moving average: what is looked at and exported
     generator_optimizer: Optimizer
     critic_optimizer: Optimizer
     images_seen: int = 0
@@ -42,8 +42,18 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict)  # networks that it would go back to, if it acts
     tick: dict[str, Any] = field(default_factory=dict)  # what the tick that is under way has to report, as JSON
 
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """All of them, by their names in a file, where the EMA is the `average`."""
+        return {"generator": self.generator, "critic": self.critic, "average": self.ema}
 
-NETWORKS = ("generator", "critic", "average")
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and statistics of all networks, by network and name."""
+        return {
+            f"{network}.{name}": tensor
+            for network, module in self.networks.items()
+            for name, tensor in module.state_dict().items()
+        }
 
 
 def save(path: Path, state: State, dataset: Description) -> None:
@@ -82,12 +92,12 @@ def load(path: Path, state: State, dataset: Description) -> None:
     began = header.get("pretrained", [])
     if state.pretrained and state.pretrained != began:
         raise RunError(f"{path}: this run began from other weights than --init holds now")
-    for network in NETWORKS:
-        _fill(getattr(state, network), tensors, network, path)
-    for network in ("generator", "critic"):
-        optimizer: Optimizer = getattr(state, f"{network}_optimizer")
-        for name, parameter in getattr(state, network).named_parameters():
-            prefix = f"{network}_optimizer.{name}."
+    for name, network in state.networks.items():
+        _fill(network, tensors, name, path)
+    for player in ("generator", "critic"):
+        optimizer: Optimizer = getattr(state, f"{player}_optimizer")
+        for name, parameter in getattr(state, player).named_parameters():
+            prefix = f"{player}_optimizer.{name}."
             # Moments keep the memory layout of their parameter, as the optimiser itself would have made them.
             optimizer.state[parameter] = {
                 key.removeprefix(prefix): torch.empty_like(parameter).copy_(tensor)
@@ -103,9 +113,8 @@ def load(path: Path, state: State, dataset: Description) -> None:
     state.tick = header.get("tick", {})
     state.best = {
         name: torch.empty_like(tensor).copy_(tensors[f"best.{name}"])
-        for network in NETWORKS
-        for key, tensor in getattr(state, network).state_dict().items()
-        if f"best.{(name := f'{network}.{key}')}" in tensors
+        for name, tensor in state.tensors().items()
+        if f"best.{name}" in tensors
     }
     state.pretrained = began
 
@@ -138,11 +147,7 @@ def read_header(path: Path) -> dict[str, Any]:
 
 
 def _weights(state: State) -> dict[str, Tensor]:
-    tensors = {"rng": torch.get_rng_state()}
-    for network in NETWORKS:
-        for name, tensor in getattr(state, network).state_dict().items():
-            tensors[f"{network}.{name}"] = tensor
-    return tensors
+    return {"rng": torch.get_rng_state()} | state.tensors()
 
 
 def _moments(network: nn.Module, optimizer: Optimizer) -> list[tuple[str, str, Tensor]]:

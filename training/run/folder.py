@@ -6,9 +6,10 @@ config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  rea
 from pathlib import Path
 
 from latentserve.training.errors import RunError
-from latentserve.training.recipe.config import Config, first_difference, read_config, write_config
+from latentserve.training.files import PARTIAL, named_if_not_written
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import first_difference, read_config, write_config
 from latentserve.training.run import checkpoint
-from latentserve.training.writing import PARTIAL, named_if_not_written
 
 CONFIG = "config.yaml"
 CHECKPOINT = "checkpoint.safetensors"

@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from latentserve.training import networks
 from latentserve.training.data import Dataset, Description
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import adapt
-from latentserve.training.game.schedules import cosine, ema_decay
+from latentserve.training.game.ema import Ema
 from latentserve.training.game.step import Game, clip_weights, update
-from latentserve.training.recipe.config import Config, Optimisation
-from latentserve.training.reporting import marginals, report
+from latentserve.training.recipe.config import Config, Cosine, Optimisation
+from latentserve.training.reporting import pictures, stats
 from latentserve.training.reporting.metrics import Sink
+from latentserve.training.reporting.progress import Bar, note
 from latentserve.training.run import checkpoint
 from latentserve.training.run.checkpoint import State
 from latentserve.training.run.distributed import Ranks
@@ -75,14 +75,14 @@ def train(
     torch.manual_seed(config.seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a workspace
 
-    # Construct networks, optimisers and the average.
+    # Construct networks, optimisers and the EMA.
     description = checkpoint.description(run / CHECKPOINT, dataset.description)
     encode, decode = networks.coding(description)
     state = construct(config, description, ranks.device)
     if initial is not None:
         initial.fill(state)
-    generator, critic, average = state.generator, state.critic, state.average
-    update_average = averaging(average, generator)
+    generator, critic, ema = state.generator, state.critic, state.ema
+    average = Ema(ema, generator)
     labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
@@ -92,9 +92,9 @@ def train(
 
     def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path) -> None:
         if dataset.kind == "table":
-            marginals.save(decode(torch.from_numpy(samples)).numpy(), label, dataset, path)
+            pictures.save_columns(decode(torch.from_numpy(samples)).numpy(), label, dataset, path)
         else:
-            report.save_samples(samples, path)
+            pictures.save_samples(samples, path)
 
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
@@ -102,17 +102,17 @@ def train(
     elif ranks.leads:
         some = slice(0, 100 if pictured else POINTS)
         draw(see(dataset.take(some)), dataset.labels[some], run / "reals.png")
-    lines = [line for line in report.read_lines(run / "stats.jsonl") if line["images"] <= state.images_seen]
+    lines = [line for line in stats.read_lines(run / "stats.jsonl") if line["images"] <= state.images_seen]
     begun = (config.model_dump_json().encode(), dataset.description.sha256.encode())
     content: Iterable[bytes | memoryview] = chain(begun, checkpoint.content(state))
     ranks.require_equal(content, f"{run}: rank {{}} has other settings, data or weights")
     if config.compile:
-        # In place: names in a checkpoint stay what they are. The average stays as it is, for batches of any size.
+        # In place: names in a checkpoint stay what they are. The EMA stays as it is, for batches of any size.
         generator.compile()
         critic.compile()
-    stats = report.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
+    writer = stats.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
     sums = state.tick.get("sums", {})
-    means = report.Means(sums if ranks.leads else dict.fromkeys(sums, (0.0, 0)))
+    means = stats.Means(sums if ranks.leads else dict.fromkeys(sums, (0.0, 0)))
     nonfinite_steps, nonfinite_on_end = state.tick.get("nonfinite", (0, 0))
     data_seconds = 0.0
     watch = Watch(config, dataset, held_out, see)
@@ -124,7 +124,8 @@ def train(
     seed = state.changes.seed(config.seed)
 
     def scheduled(schedule: str) -> float:
-        return cosine(getattr(config, schedule), state.images_seen, config.images)
+        value: Cosine = getattr(config, schedule)
+        return value.at(state.images_seen, config.images)
 
     def snapshot() -> None:
         state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
@@ -132,13 +133,13 @@ def train(
         if ranks.leads:
             checkpoint.save(run / CHECKPOINT, state, description)
         ranks.wait()
-        if stats is None:
+        if writer is None:
             return
         rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
-        draw(*fixed_samples(average, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
-        report.save_curves(stats.read(), run / "curves.png")
+        draw(*fixed_samples(ema, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
+        pictures.save_losses(writer.read(), run / "curves.png")
 
-    with report.Bar(config.images, state.images_seen, ranks.leads) as bar:
+    with Bar(config.images, state.images_seen, ranks.leads) as bar:
         started, seconds_before = time.monotonic(), state.seconds
         tick_started, tick_images = started, state.images_seen
         saved_at = state.images_seen
@@ -172,21 +173,20 @@ def train(
                 critic.requires_grad_(True)
                 finite = updates["generator"].finite
 
-            # Update the average and the augmentation, and report what the step was like.
+            # Update the EMA and the augmentation, and add up what the step was like.
             for network in (generator, critic):
                 ranks.average_statistics(network)
             if finite:
                 if generators_turn:
-                    half_life = scheduled("ema_half_life")
-                    update_average(ema_decay(half_life, config.batch * config.n_critic))
+                    average.update(scheduled("ema_half_life"), config.batch * config.n_critic)
                 if config.augment:
-                    right = torch.cat([told["real_accuracy"] for told in updates["critic"].told])
+                    right = torch.cat([part["real_accuracy"] for part in updates["critic"].statistics])
                     share_right = ranks.mean(right.double().mean().item())
                     state.augmentation = adapt(state.augmentation, share_right, config.batch)
-                for player, made in updates.items():
-                    means.add(**{f"{player}_gradient_norm": made.norm})
-                    for about in made.told:
-                        means.add(**about)
+                for player, step in updates.items():
+                    means.add(**{f"{player}_gradient_norm": step.norm})
+                    for part in step.statistics:
+                        means.add(**part)
             nonfinite_steps += not finite
             nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
             diverged = nonfinite_on_end == NONFINITE_LIMIT
@@ -199,11 +199,11 @@ def train(
             # Once a tick: write the statistics down.
             done = state.images_seen >= config.images
             if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
-                told = means.collect(ranks)
+                collected = means.collect(ranks)
                 rate = (state.images_seen - tick_images) / (now - tick_started)
                 since = max(0, state.images_seen - watch.rows)
                 shown = batch_rows(len(dataset), max(1, watch.rows), seed, since).numpy()
-                line = report.as_line(
+                line = stats.as_line(
                     images=state.images_seen,
                     seconds=state.seconds,
                     timestamp=round(time.time()),
@@ -213,15 +213,15 @@ def train(
                     nonfinite_steps=nonfinite_steps,
                     data_seconds=data_seconds,
                     **({} if config.supervise == "off" else {"actions": state.changes.count}),
-                    **watch.look(critic, average, game.loss.right, see(dataset.take(shown)), dataset.labels[shown]),
+                    **watch.look(critic, ema, game.loss.right, see(dataset.take(shown)), dataset.labels[shown]),
                     **layer_norms("generator", generator),
                     **layer_norms("critic", critic),
                     **({"augmentation": state.augmentation} if config.augment else {}),
-                    **told,
+                    **collected,
                 )
-                if stats is not None:
-                    stats.append(**line)
-                bar.tick(state.images_seen, rate, report.note(line, nonfinite_steps))
+                if writer is not None:
+                    writer.append(line)
+                bar.tick(state.images_seen, rate, note(line, nonfinite_steps))
                 tick_started, tick_images, nonfinite_steps, data_seconds = now, state.images_seen, 0, 0.0
 
                 # Let the supervisor see it, and go on with what it changes.
@@ -253,11 +253,11 @@ def construct(config: Config, dataset: Description, device: torch.device) -> Sta
     # oneDNN's and cuDNN's convolutions prefer channels last.
     generator = generator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     critic = critic.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = copy.deepcopy(generator).eval().requires_grad_(False)
+    ema = copy.deepcopy(generator).eval().requires_grad_(False)
     return State(
         generator,
         critic,
-        average,
+        ema,
         generator_optimizer=optimizers.build(config.generator_optimisation, generator.parameters()),
         critic_optimizer=optimizers.build(config.critic_optimisation, critic.parameters()),
     )
@@ -285,31 +285,13 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def averaging(average: nn.Module, generator: nn.Module) -> Callable[[float], None]:
-    """What does average <- decay average + (1 - decay) generator, over parameters and statistics; counters are copied.
-
-    It is done at each step: to look for the tensors every time would take longer than to change them.
-    """
-    pairs = list(zip(average.state_dict().values(), generator.state_dict().values(), strict=True))
-    floats = [pair for pair in pairs if pair[0].is_floating_point()]
-    means, values = [mean for mean, _ in floats], [value for _, value in floats]
-    counters = [pair for pair in pairs if not pair[0].is_floating_point()]
-
-    def update_average(decay: float) -> None:
-        get_ema_multi_avg_fn(decay)(means, values, 0)  # type: ignore[no-untyped-call]
-        for mean, value in counters:
-            mean.copy_(value)
-
-    return update_average
-
-
 @torch.no_grad()
 def fixed_samples(
-    average: nn.Module, config: Config, labels: int, rows: int
+    ema: nn.Module, config: Config, labels: int, rows: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Samples float32 [labels * rows, *shape] and their labels int64, `rows` of each: a run's latents never change."""
     latents = np.random.default_rng(config.seed).standard_normal((labels * rows, config.latent), np.float32)
-    device = next(average.parameters()).device
+    device = next(ema.parameters()).device
     label = torch.arange(labels).repeat_interleave(rows)
-    samples: Tensor = average(torch.from_numpy(latents).to(device), label.to(device))
+    samples: Tensor = ema(torch.from_numpy(latents).to(device), label.to(device))
     return samples.cpu().numpy(), label.numpy()

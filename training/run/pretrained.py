@@ -15,7 +15,7 @@ from latentserve.training import networks
 from latentserve.training.data import Description
 from latentserve.training.errors import WeightsError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run.checkpoint import NETWORKS, State
+from latentserve.training.run.checkpoint import State
 
 PICKLED = (".pt", ".pth")
 
@@ -31,7 +31,7 @@ class Pretrained(NamedTuple):
     def fill(self, state: State) -> None:
         """Let a run that has not begun begin from them; its optimisers know nothing of before."""
         for name, weights in self.weights.items():
-            getattr(state, name).load_state_dict(weights)
+            state.networks[name].load_state_dict(weights)
         state.pretrained = self.sha256
 
 
@@ -48,28 +48,28 @@ def read(paths: Sequence[Path], config: Config, dataset: Description) -> Pretrai
             missing, superfluous, of another shape, or not finite.
     """
     generator, critic = networks.build(config, dataset)
-    made = {"generator": generator, "critic": critic, "average": generator}
+    networks_of = {"generator": generator, "critic": critic, "average": generator}
     weights: dict[str, Weights] = {}
     for path in paths:
-        weights |= _assigned(path, _read(path), made)
+        weights |= _assigned(path, _read(path), networks_of)
     return Pretrained(weights, [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
-def _assigned(path: Path, tensors: Weights, made: Mapping[str, nn.Module]) -> dict[str, Weights]:
+def _assigned(path: Path, tensors: Weights, networks_of: Mapping[str, nn.Module]) -> dict[str, Weights]:
     """Each network's part of a file, which fits it."""
-    own = {name: _under(tensors, name) for name in NETWORKS}
+    own = {name: _under(tensors, name) for name in networks_of}
     found = {name: part for name, part in own.items() if part}
     # Names may begin like that within a network, too: one that has all of a file's names is what the file is of.
-    whole = [name for name in ("generator", "critic") if tensors.keys() == made[name].state_dict().keys()]
+    whole = [name for name in ("generator", "critic") if tensors.keys() == networks_of[name].state_dict().keys()]
     if whole or not found:
-        shared = {name: len(tensors.keys() & made[name].state_dict().keys()) for name in ("generator", "critic")}
+        shared = {name: len(tensors.keys() & networks_of[name].state_dict().keys()) for name in ("generator", "critic")}
         if not tensors:
             raise WeightsError(f"{path}: holds no tensors")
         if not any(shared.values()):
             raise WeightsError(f"{path}: `{next(iter(tensors))}` is no tensor of the configuration's networks")
         found = {whole[0] if whole else max(shared, key=lambda name: shared[name]): tensors}
     for name, part in found.items():
-        _require_fit(path, name, part, made[name].state_dict())
+        _require_fit(path, name, part, networks_of[name].state_dict())
     for one, other in (("generator", "average"), ("average", "generator")):
         if one in found:
             found.setdefault(other, found[one])

@@ -4,15 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from latentserve.training import networks
 from latentserve.training.data import Description
 from latentserve.training.game import optimizers
 from latentserve.training.recipe.config import Config
-from latentserve.training.run.checkpoint import NETWORKS, State
+from latentserve.training.run.checkpoint import State
 from latentserve.training.supervising import Action, Journal, Supervisor
-from latentserve.training.supervising.reading import Line
+from latentserve.training.supervising.detectors import Line
 
 
 class Steering:
@@ -67,13 +66,13 @@ class Steering:
 
 def keep(state: State) -> None:
     """Remember the networks as they are."""
-    state.best = {name: tensor.detach().clone() for name, tensor in named(state).items()}
+    state.best = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
 
 
 def roll_back(state: State, config: Config) -> None:
     """Go back to the networks that were kept."""
     with torch.no_grad():
-        for name, tensor in named(state).items():
+        for name, tensor in state.tensors().items():
             tensor.copy_(state.best[name])
     for player, chosen in (("generator", config.generator_optimisation), ("critic", config.critic_optimisation)):
         parameters = getattr(state, player).parameters()
@@ -86,12 +85,3 @@ def renew_critic(state: State, config: Config, dataset: Description) -> None:
     torch.manual_seed(state.changes.seed(config.seed))
     state.critic.load_state_dict(networks.build(config, dataset)[1].state_dict())
     state.critic_optimizer = optimizers.build(config.critic_optimisation, state.critic.parameters())
-
-
-def named(state: State) -> dict[str, Tensor]:
-    """Weights and statistics of all networks, by network and name."""
-    return {
-        f"{network}.{name}": tensor
-        for network in NETWORKS
-        for name, tensor in getattr(state, network).state_dict().items()
-    }

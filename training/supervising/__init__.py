@@ -6,7 +6,8 @@ torch.
 """
 
 from latentserve.training.supervising.actions import Action, Changes
+from latentserve.training.supervising.detectors import FAULTS
 from latentserve.training.supervising.journal import Journal, read_journal
-from latentserve.training.supervising.supervisor import FAULTS, Supervisor, replay
+from latentserve.training.supervising.supervisor import Supervisor, replay
 
 __all__ = ["FAULTS", "Action", "Changes", "Journal", "Supervisor", "read_journal", "replay"]

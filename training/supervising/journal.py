@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from latentserve.training.errors import RunError
+from latentserve.training.files import named_if_not_written, replaced
 from latentserve.training.supervising.actions import Action
-from latentserve.training.writing import named_if_not_written, replaced
 
 JOURNAL = "journal.jsonl"
 FORMAT = 1

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from latentserve.training.supervising.actions import Changes
-from latentserve.training.supervising.reading import Line
+from latentserve.training.supervising.detectors import Line
 
 if TYPE_CHECKING:
     from latentserve.training.recipe.config import Config

@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from latentserve.training.supervising import remedies
 from latentserve.training.supervising.actions import Action, Changes
-from latentserve.training.supervising.collapse import Collapse
-from latentserve.training.supervising.data import Changed, Mismatched
-from latentserve.training.supervising.divergence import Divergence
-from latentserve.training.supervising.nonfinite import ManyNonFinite, NonFinite
-from latentserve.training.supervising.overfitting import Overfitting
-from latentserve.training.supervising.overpowering import Overpowering
-from latentserve.training.supervising.quality import Plateau, Worsening
-from latentserve.training.supervising.reading import Detector, Line, Reading
+from latentserve.training.supervising.detectors import Detector, Line, NonFinite, Reading, detectors
 from latentserve.training.supervising.remedies import Step
-from latentserve.training.supervising.stall import Stall
-from latentserve.training.supervising.vanishing import Vanishing
 
 if TYPE_CHECKING:
     from latentserve.training.recipe.config import Config
@@ -28,35 +19,6 @@ if TYPE_CHECKING:
 COOL_DOWN = 3  # lines after a change that count for nothing: statistics need time to follow
 BUDGET = 8  # times that a run may be changed; the last of them ends it
 WINDOW = 5  # values that the journal keeps
-
-
-def detectors(config: Config) -> list[Detector]:
-    """One of each, those first whose fault explains the others'."""
-    return [
-        ManyNonFinite(),
-        NonFinite(),
-        Divergence(config.loss),
-        Changed(),
-        Collapse(config.images),
-        Worsening(),
-        Vanishing(config.loss),
-        Overpowering(config.loss),
-        Overfitting(),
-        Plateau(),
-        Mismatched(),
-        Stall(),
-    ]
-
-
-FAULTS = tuple(
-    dict.fromkeys(
-        kind.fault
-        for kind in (
-            NonFinite, Divergence, Changed, Collapse, Worsening, Vanishing, Overpowering, Overfitting, Plateau,
-            Mismatched, Stall,
-        )
-    )
-)  # fmt: skip
 
 
 class Alarm:

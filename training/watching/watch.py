@@ -1,17 +1,19 @@
 """Looking at a run from outside: it changes no weight, draws nothing by chance, and costs some per cent of a tick."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.linalg import vector_norm
 
-from latentserve.training.data import Dataset
+from latentserve.training.data import Dataset, Split
+from latentserve.training.errors import DataError
 from latentserve.training.recipe.config import Config
-from latentserve.training.watching import statistics
-from latentserve.training.watching.space import Labels, Samples, Space
+from latentserve.training.watching.space import Labels, Samples, Space, diversity, effective_rank, some_of_each, spread
 
 ROWS = 512  # samples that are compared once a tick, and as many reals
 REFERENCE = 2_048  # reals that they are compared with, at the most
@@ -52,59 +54,57 @@ class Watch:
         self._part = config.batch // config.accumulate
         self._space: Space | None = None
         self._floor, self._floor_deviation = math.nan, math.nan
-        some = statistics.some_of_each(dataset.labels)
-        self._real_spread = statistics.spread(see(dataset.take(some)), dataset.labels[some])
+        some = some_of_each(dataset.labels)
+        self._real_spread = spread(see(dataset.take(some)), dataset.labels[some])
         if self.rows >= LEAST:
             rest = slice(self.rows, None)
             self._space = Space(reals[rest], others.labels[rows[rest]], kinds, standardise=dataset.kind != "image")
             self._floor, self._floor_deviation = self._space.floor(reals, others.labels[rows], self.rows)
 
     @torch.no_grad()
-    def look(
-        self, critic: nn.Module, average: nn.Module, right: Right, shown: Samples, labels: Labels
-    ) -> dict[str, float]:
+    def look(self, critic: nn.Module, ema: nn.Module, right: Right, shown: Samples, labels: Labels) -> dict[str, float]:
         """What there is to say of the averaged generator and of the critic.
 
-        `latentserve.training.reporting.report.Stats` says what each means.
+        `latentserve.training.reporting.stats.Stats` says what each means.
 
         Args:
             critic: As it stands.
-            average: The averaged generator.
+            ema: The averaged generator.
             right: The loss's `right`.
             shown: Reals that the critic was shown last, [rows, ...].
             labels: Theirs.
         """
-        fakes = self._through(average, self._latents, self.labels)[0]
-        some = statistics.some_of_each(self.labels)
-        told = {"diversity": statistics.diversity(fakes.numpy()[some], self.labels[some], self._real_spread)}
+        fakes = self._through(ema, self._latents, self.labels)[0]
+        some = some_of_each(self.labels)
+        statistics = {"diversity": diversity(fakes.numpy()[some], self.labels[some], self._real_spread)}
         if self._space is None:
-            return told
-        told["frechet"] = self._space.distance(fakes.numpy(), self.labels)
-        told["frechet_floor"], told["frechet_floor_deviation"] = self._floor, self._floor_deviation
-        told["real_frechet"] = self._space.distance(shown, labels)
+            return statistics
+        statistics["frechet"] = self._space.distance(fakes.numpy(), self.labels)
+        statistics["frechet_floor"], statistics["frechet_floor_deviation"] = self._floor, self._floor_deviation
+        statistics["real_frechet"] = self._space.distance(shown, labels)
         real_score, real_features = self._through(critic, self._reals, self.labels)
         fake_score, fake_features = self._through(critic, fakes.numpy(), self.labels)
-        fake_rank, real_rank = (statistics.effective_rank(features) for features in (fake_features, real_features))
-        told["effective_rank"] = fake_rank / real_rank if real_rank > 0 else math.nan
+        fake_rank, real_rank = (effective_rank(features) for features in (fake_features, real_features))
+        statistics["effective_rank"] = fake_rank / real_rank if real_rank > 0 else math.nan
         if self._held_out:
             shown_score, _ = self._through(critic, shown, labels)
-            told["held_out_score"] = real_score.mean().item()
-            told["held_out_accuracy"] = right(real_score, fake_score)[0].double().mean().item()
-            told["held_out_gap"] = gap(shown_score, real_score, fake_score)
-        return told
+            statistics["held_out_score"] = real_score.mean().item()
+            statistics["held_out_accuracy"] = right(real_score, fake_score)[0].double().mean().item()
+            statistics["held_out_gap"] = gap(shown_score, real_score, fake_score)
+        return statistics
 
     def _through(self, network: nn.Module, rows: NDArray[np.float32], labels: Labels) -> tuple[Tensor, ...]:
         """What a network makes of rows [N, ...], on the CPU, not as in training: without dropout, without compiling."""
         device = next(network.parameters()).device
         training = network.training
         network.eval()
-        made = []
+        parts = []
         for start in range(0, len(rows), self._part):
             part = slice(start, start + self._part)
             out = network.forward(torch.from_numpy(rows[part]).to(device), torch.from_numpy(labels[part]).to(device))
-            made.append([each.float().cpu() for each in (out if isinstance(out, tuple) else (out,))])
+            parts.append([each.float().cpu() for each in (out if isinstance(out, tuple) else (out,))])
         network.train(training)
-        return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+        return tuple(torch.cat(of) for of in zip(*parts, strict=True))
 
 
 def gap(shown: Tensor, unseen: Tensor, fake: Tensor) -> float:
@@ -115,3 +115,37 @@ def gap(shown: Tensor, unseen: Tensor, fake: Tensor) -> float:
     lead = shown.mean() - fake.mean()
     error = ((shown.var() + fake.var()) / len(shown)).sqrt()
     return ((shown.mean() - unseen.mean()) / lead).item() if lead > 4 * error else math.nan
+
+
+def held_out(load: Callable[[Split], Dataset], dataset: Dataset) -> Dataset | None:
+    """The data set's `test` part, or None where it has none, or one that looks otherwise.
+
+    `load` reads a split; `dataset` is the other one, whose labels the part is given.
+    """
+    try:
+        part = load("test")
+    except DataError:
+        return None
+    if part.samples.shape[1:] != dataset.samples.shape[1:] or part.columns != dataset.columns:
+        return None
+    if part.label_names == dataset.label_names:
+        return part
+    if not set(part.label_names) <= set(dataset.label_names):
+        return None
+    places = np.array([dataset.label_names.index(name) for name in part.label_names], np.int64)
+    labels = places[part.labels] if len(places) else part.labels
+    return Dataset(part.name, part.samples, labels, dataset.label_names, part.kind, part.stored_range)
+
+
+def layer_norms(player: str, network: nn.Module) -> dict[str, float]:
+    """Euclidean norm of the gradient of each module that has parameters of its own, as it was applied.
+
+    The names are `<player>_gradient_norm/<module>`. Modules without a gradient are left out.
+    """
+    layers: dict[str, list[Tensor]] = defaultdict(list)
+    for name, parameter in network.named_parameters():
+        if parameter.grad is not None:
+            layers[name.rpartition(".")[0]].append(vector_norm(parameter.grad))
+    return {
+        f"{player}_gradient_norm/{layer}": vector_norm(torch.stack(norms)).item() for layer, norms in layers.items()
+    }

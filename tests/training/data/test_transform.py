@@ -14,9 +14,9 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
 from latentserve.service.bundle import Column
-from latentserve.training.data.coding import Decode, Encode, RowCritic, RowGenerator
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.export import export_bundle
+from latentserve.training.networks.samples import Decode, Encode, RowCritic, RowGenerator
 
 MIXED = [
     Column(name="income", type="float64", decimals=2),

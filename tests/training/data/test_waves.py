@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from latentserve.training.data import load
-from latentserve.training.data.waves import COUNTS, FORMS, FRAMES, RATE, tones
+from latentserve.training.data.synthetic import COUNTS, FORMS, FRAMES, RATE, tones
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from latentserve.training.game.augmentation import IMAGES, Alteration, adapt
+from latentserve.training.game.augmentation import IMAGES, Alteration, adapt, instance_noise
 
 
 def test_the_probability_follows_how_sure_the_critic_is() -> None:
@@ -63,3 +65,22 @@ def test_the_gradient_is_the_numerical_one() -> None:
     double = Alteration(alteration.rows, alteration.columns, alteration.factor.double(), alteration.offset.double())
     images = torch.randn(3, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(double, (images,))
+
+
+def test_strength_is_spread_evenly_over_its_logarithm() -> None:
+    torch.manual_seed(0)
+    drawn = instance_noise(3.0, (20_000, 64))
+    strength = drawn.square().mean(dim=1).sqrt()
+    logarithm = (strength / 3.0).log()
+    assert logarithm.mean() == pytest.approx(-1, abs=0.02)
+    assert logarithm.std() == pytest.approx(2 / math.sqrt(12), rel=0.05)
+    assert abs(drawn.mean()) < 0.01
+
+
+def test_a_row_has_one_strength_and_rows_have_others() -> None:
+    torch.manual_seed(0)
+    images = instance_noise(1.0, (100, 3, 32, 32))
+    assert images.shape == (100, 3, 32, 32)
+    by_channel = images.square().mean(dim=(2, 3)).sqrt()
+    assert (by_channel.std(dim=1) / by_channel.mean(dim=1)).max() < 0.1
+    assert by_channel.mean(dim=1).std() > 0.1

@@ -4,9 +4,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latentserve.training.game.losses import LOSSES, Loss, between, one_centred_penalty, zero_centred_penalty
-from latentserve.training.recipe.config import Config
+from latentserve.training.game.losses import Loss, between, loss_named, one_centred_penalty, zero_centred_penalty
+from latentserve.training.recipe import choices
 
+LOSSES = {name: loss_named(name) for name in choices.LOSSES}
 REAL, FAKE = [2.0, -1.0], [0.5, -3.0]
 
 
@@ -35,8 +36,13 @@ def test_by_hand(name: str) -> None:
     assert LOSSES[name].generator(real, fake).item() == pytest.approx(generator, rel=1e-6)
 
 
-def test_a_recipe_can_name_every_loss() -> None:
-    assert set(Config.model_fields["loss"].annotation.__args__) == set(LOSSES)  # type: ignore[union-attr]
+@pytest.mark.parametrize("name", LOSSES)
+def test_equilibrium_is_where_the_critic_cannot_tell(name: str) -> None:
+    """Of all scores that are the same for reals and fakes, the best ones."""
+    same = torch.linspace(-2, 2, 401)[:, None]
+    best = min(LOSSES[name].critic(score, score).item() for score in same)
+    expected = choices.LOSSES[name].equilibrium
+    assert best == pytest.approx(0 if expected is None else expected, abs=1e-5)
 
 
 def test_minimax_is_the_expectation_that_goodfellow_wrote() -> None:

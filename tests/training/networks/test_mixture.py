@@ -4,7 +4,7 @@ import torch
 from latentserve.training.data import Description
 from latentserve.training.errors import ConfigError
 from latentserve.training.networks import build
-from latentserve.training.networks.scale import ScaledCritic
+from latentserve.training.networks.samples import ScaledCritic
 from latentserve.training.recipe.config import Config
 
 

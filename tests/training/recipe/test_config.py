@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.recipe.config import first_difference, load_config, read_config, recipes, write_config
+from latentserve.training.recipe.config import Config, Cosine
+from latentserve.training.recipe.recipes import first_difference, load_config, read_config, recipes, write_config
 
 
 def test_every_recipe_loads_under_its_name() -> None:
@@ -74,3 +76,33 @@ def test_first_difference_names_the_key_and_leaves_minutes_free() -> None:
     config = load_config("digits")
     assert first_difference(config, load_config("digits", ("minutes=1",))) is None
     assert first_difference(config, load_config("digits", ("seed=3",))) == "`seed` is 0, not 3"
+
+
+def test_a_cosine_starts_ends_and_is_half_way_in_the_middle() -> None:
+    schedule = Cosine(start=1.0, end=0.2)
+    assert [schedule.at(seen, 100) for seen in (0, 50, 100, 130)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_a_schedule_may_span_a_part_of_the_run(tiny_file: Path) -> None:
+    schedule = Cosine(start=1.0, end=0.0, since=0.2, until=0.6)
+    assert [schedule.at(seen, 100) for seen in (0, 20, 40, 60, 100)] == pytest.approx([1, 1, 0.5, 0, 0])
+    with pytest.raises(ValidationError, match=r"since 0\.6 is not before until 0\.6"):
+        Cosine(start=1.0, end=0.0, since=0.6, until=0.6)
+    with pytest.raises(ConfigError, match=r"tiny\.yaml: `noise`: since 0\.6 is not before until 0\.6$"):
+        load_config(str(tiny_file), ("noise={start: 1, end: 0, since: 0.6, until: 0.6}",))
+
+
+@pytest.mark.parametrize(
+    ("update", "words"),
+    [
+        ({"loss": "wasserstein"}, "`clip_weights`: wasserstein needs it"),
+        ({"beta1": None}, "`beta1`: adam needs it"),
+        ({"accumulate": 3}, "`accumulate`: a batch of 32"),
+        ({"images": -1}, "images"),
+    ],
+)
+def test_no_config_contradicts_itself_whoever_makes_it(tiny: Config, update: dict[str, object], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        Config(**{**dict(tiny), **update})
+    with pytest.raises(ValidationError, match=words):
+        tiny.model_copy(update=update)

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from latentserve.training import networks
+from latentserve.training.data import Dataset, load
 from latentserve.training.errors import ConfigError
-from latentserve.training.recipe.config import load_config, require_fit
+from latentserve.training.recipe.recipes import load_config
 
 WASSERSTEIN = ("loss=wasserstein", "clip_weights=0.01", "gamma.start=0", "gamma.end=0")
 PENALTY = ("loss=wasserstein-gp", "gradient_penalty=10", "gamma.start=0", "gamma.end=0")
@@ -70,11 +72,11 @@ def test_the_critic_follows_the_generator_but_for_what_is_stated(tiny_file: Path
     assert (other.beta1, other.beta2, other.lr) == (None, None, config.lr)
 
 
-def test_only_images_are_augmented(tiny_file: Path) -> None:
+def test_only_images_are_augmented(tiny_file: Path, digits: Dataset) -> None:
     config = load_config(str(tiny_file), ("augment=[flip]",))
-    require_fit(config, "digits", "image")
-    with pytest.raises(ConfigError, match="`augment`: is for images; adult holds samples that are table"):
-        require_fit(config, "adult", "table")
+    networks.require_fit(config, digits.description)
+    with pytest.raises(ConfigError, match="`augment`: is for images; ring holds samples that are array"):
+        networks.require_fit(config, load("ring", None).description)
 
 
 def test_gamma_is_the_losss_own_unless_stated(tmp_path: Path, tiny_file: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
 from latentserve.training.data import load
-from latentserve.training.data.mixtures import MIXTURES
+from latentserve.training.data.synthetic import MIXTURES
 from tests.digits import write_idx
 from tests.server import Server
 

@@ -15,7 +15,7 @@ from latentserve.training.data import Dataset
 from latentserve.training.errors import MetricsPortError
 from latentserve.training.recipe.config import Config
 from latentserve.training.reporting import metrics
-from latentserve.training.reporting.report import Stats
+from latentserve.training.reporting.stats import Stats
 from latentserve.training.run.loop import train
 
 OF = {"recipe": "tiny", "run": "run"}

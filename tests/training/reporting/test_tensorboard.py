@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from latentserve.training.errors import TrainingError
-from latentserve.training.reporting.tensorboard import FOLDER, written
+from latentserve.training.reporting.metrics import TENSORBOARD, tensorboard
 
 INSTALLED = importlib.util.find_spec("tensorboard") is not None
 
@@ -12,7 +12,7 @@ INSTALLED = importlib.util.find_spec("tensorboard") is not None
 @pytest.mark.skipif(INSTALLED, reason="TensorBoard is installed")
 def test_where_it_is_not_installed_that_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"^--tensorboard: the package tensorboard is not installed$"):
-        written(tmp_path).__enter__()
+        tensorboard(tmp_path).__enter__()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -22,9 +22,9 @@ def test_lines_become_curves_and_a_resumed_run_writes_them_once(tmp_path: Path) 
 
     lines = [{"images": 200, "critic_loss": 0.5}, {"images": 400, "critic_loss": 0.25}]
     for sitting in (1, 2):
-        with written(tmp_path) as write:
+        with tensorboard(tmp_path) as write:
             for line in lines[:sitting]:
                 write(line)
-    events = EventAccumulator(str(tmp_path / FOLDER))
+    events = EventAccumulator(str(tmp_path / TENSORBOARD))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("critic_loss")] == [(200, 0.5), (400, 0.25)]

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from latentserve.service.cli import main
 from latentserve.training.data import Dataset
-from latentserve.training.recipe.config import Config, load_config
-from latentserve.training.recipe.contradictions import first_contradiction
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import loop
 from latentserve.training.run.distributed import Ranks
 from latentserve.training.run.loop import batch_rows
@@ -244,7 +244,7 @@ def test_a_batch_that_cannot_be_shared_is_told_once_before_anything_is_written(
     words: str,
     rank: int,
 ) -> None:
-    assert first_contradiction(load_config(str(tiny_file), overrides)) is None
+    load_config(str(tiny_file), overrides)  # one process can do it
     for name, value in {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks}.items():
         monkeypatch.setenv(name, str(value))
     told = ["latentserve", "train", str(tiny_file), *(word for one in overrides for word in ("--set", one))]

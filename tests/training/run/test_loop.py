@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from latentserve.training.data import Dataset
 from latentserve.training.errors import DivergedError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run.loop import NONFINITE_LIMIT, averaging, batch_rows, train
+from latentserve.training.run.loop import NONFINITE_LIMIT, batch_rows, train
 from tests.training.conftest import lose, stop_after
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -155,14 +155,3 @@ def test_an_epoch_shows_every_image_once_whatever_the_batch() -> None:
     for epoch in rows.split(10):
         assert sorted(epoch.tolist()) == list(range(10))
     assert not torch.equal(rows[:10], rows[10:20])
-
-
-def test_the_average_follows_parameters_and_statistics() -> None:
-    average, generator = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
-    torch.nn.init.constant_(generator.weight, 3.0)
-    generator.running_mean.fill_(4.0)
-    generator.num_batches_tracked.fill_(9)
-    averaging(average, generator)(0.75)
-    assert average.weight.tolist() == [1.5, 1.5]
-    assert average.running_mean.tolist() == [1.0, 1.0]
-    assert average.num_batches_tracked.item() == 9

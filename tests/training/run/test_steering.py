@@ -10,7 +10,8 @@ import torch
 from benchmarks.supervision_faults import SATURATING, Clock, saturated_critic, zeroed_gradients
 from latentserve.training.data import Dataset
 from latentserve.training.errors import DivergedError, RunError
-from latentserve.training.recipe.config import Config, load_config
+from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import checkpoint
 from latentserve.training.run.folder import CHECKPOINT, is_over, prepare
 from latentserve.training.run.loop import NONFINITE_LIMIT, batch_rows, train

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.config import UNPENALISED, Config
 from latentserve.training.supervising import FAULTS, replay
 from tests.training.supervising.lines import line, run
 
@@ -76,7 +76,9 @@ def test_gradients_explode_in_units_of_the_runs_own(tiny: Config, norm: str) -> 
 
 
 def test_wasserstein_losses_have_a_unit_of_their_own(tiny: Config) -> None:
-    assert found(long(tiny, loss="wasserstein", clip_weights=0.01), run(5, 5, critic_loss=-500.0)) == []
+    assert (
+        found(long(tiny, loss="wasserstein", clip_weights=0.01, gamma=UNPENALISED), run(5, 5, critic_loss=-500.0)) == []
+    )
 
 
 def test_a_run_that_never_had_diversity_has_collapsed_only_when_it_is_late(tiny: Config) -> None:

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentserve.training.recipe.config import PENALISED, UNPENALISED, Config
-from latentserve.training.recipe.contradictions import first_contradiction
 from latentserve.training.supervising import Changes, Supervisor, replay
 from latentserve.training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
 from tests.training.supervising.lines import HEALTHY, line, run
@@ -93,7 +92,6 @@ def test_a_critic_that_was_free_is_penalised(tiny: Config) -> None:
     assert changed.loss == "hinge"
     again = saw(config, run(0, 40, critic_loss=0.01, real_accuracy=1.0, fake_accuracy=1.0))
     assert again.changes.applied_to(config).gamma.start == 2 * PENALISED.start
-    assert first_contradiction(changed) is None
     older = Changes.from_json({"lr": 0.5, "gamma": 1.0})  # of a checkpoint from before there was such a change
     assert older.applied_to(config).gamma == UNPENALISED
 
@@ -103,7 +101,7 @@ def test_a_critic_that_may_not_be_penalised_is_not(tiny: Config) -> None:
         config = long(tiny, gamma=UNPENALISED, **other)
         supervisor = saw(config, run(0, 8, generator_gradient_norm=0.0))
         assert supervisor.changes.count
-        assert first_contradiction(supervisor.changes.applied_to(config)) is None
+        supervisor.changes.applied_to(config)  # a configuration that contradicts itself cannot be made
 
 
 def test_observing_says_the_same_and_changes_nothing(tiny: Config) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DataError
-from latentserve.training.game.losses import LOSSES
+from latentserve.training.game.losses import loss_named
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import loop
 from latentserve.training.watching import Watch, held_out, layer_norms
@@ -25,9 +25,9 @@ def look(config: Config, digits: Dataset, unseen: Dataset | None, **changed: obj
     state = loop.construct(config, digits.description, CPU)
     watch = Watch(config, digits, unseen)
     rows = np.arange(watch.rows)
-    networks = {"critic": state.critic, "average": state.average} | changed
+    networks = {"critic": state.critic, "ema": state.ema} | changed
     return watch.look(
-        networks["critic"], networks["average"], LOSSES[config.loss].right, digits.take(rows), digits.labels[rows]
+        networks["critic"], networks["ema"], loss_named(config.loss).right, digits.take(rows), digits.labels[rows]
     )
 
 
@@ -60,7 +60,7 @@ def test_what_is_said_of_an_untrained_run_and_of_one_like_the_reals(
     tiny: Config, digits: Dataset, unseen: Dataset
 ) -> None:
     untrained = look(tiny, digits, unseen)
-    perfect = look(tiny, digits, unseen, average=Reals(digits))
+    perfect = look(tiny, digits, unseen, ema=Reals(digits))
     assert perfect["frechet"] < 2 * perfect["frechet_floor"] < untrained["frechet"]
     assert perfect["diversity"] == pytest.approx(1, abs=0.1)
     assert perfect["effective_rank"] == pytest.approx(1, abs=0.1)
@@ -94,21 +94,21 @@ def test_reals_that_are_all_the_same_leave_nothing_to_be_compared_with(tiny: Con
 
 def test_looking_leaves_chance_weights_and_modes_alone(tiny: Config, digits: Dataset, unseen: Dataset) -> None:
     state = loop.construct(tiny.model_copy(update={"network": "convolutional"}), digits.description, CPU)
-    before = {name: tensor.clone() for name, tensor in state.average.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in state.ema.state_dict().items()}
     torch.manual_seed(7)
     chance = torch.get_rng_state()
     watch = Watch(tiny, digits, unseen)
     watch.look(
         state.critic,
-        state.average,
-        LOSSES["hinge"].right,
+        state.ema,
+        loss_named("hinge").right,
         digits.take(slice(0, watch.rows)),
         digits.labels[: watch.rows],
     )
     assert torch.equal(torch.get_rng_state(), chance)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in state.average.state_dict().items())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in state.ema.state_dict().items())
     assert state.critic.training
-    assert not state.average.training
+    assert not state.ema.training
 
 
 def test_layers_are_named_and_their_norms_make_up_the_whole(tiny: Config, digits: Dataset) -> None:
