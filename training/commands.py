@@ -151,13 +151,8 @@ def train(
     if ranks.count > 1:
         click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; the same command resumes")
         return
-    words = ["latentserve", "train", recipe, *(["--data", str(data)] if data else [])]
-    words += [word for override in overrides for word in ("--set", override)]
-    words += [word for file in weights for word in ("--init", str(file))]
-    words += [*(["--metrics-port", str(metrics_port)] if metrics_port is not None else [])]
-    words += [*(["--tensorboard"] if tensorboard else []), *(["--supervise", supervise] if supervise else [])]
-    words += ["--out", str(run)]
-    click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {shlex.join(words)}")
+    again = shlex.join(["latentserve", *sys.argv[1:]])
+    click.echo(f"{run}: saved after {seen:,} of {config.images:,} images; resume: {again}")
 
 
 @click.command()

@@ -1,9 +1,11 @@
 """How a run's files are written: a full disk is one line that names the file, and a crash leaves no half of one."""
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from latentserve.training.errors import RunError
 
@@ -36,3 +38,20 @@ def replaced(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()  # a full disk has better use for it
             raise
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a file of JSON objects, if there is one; the last is left out where it was cut in the middle."""
+    return [line for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
+
+
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Add JSON objects to a file. Raises RunError naming a file that cannot be written."""
+    with named_if_not_written(path), path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def replace_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Make these the file's only lines, in one step. Raises RunError naming a file that cannot be written."""
+    with replaced(path) as partial:
+        partial.write_text("".join(json.dumps(line) + "\n" for line in lines))

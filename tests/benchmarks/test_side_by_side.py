@@ -5,7 +5,7 @@ import torch
 
 from benchmarks import side_by_side
 from latentserve.training import networks
-from latentserve.training.data import Dataset, load
+from latentserve.training.data import load
 from latentserve.training.errors import ConfigError
 from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import checkpoint, loop
@@ -38,6 +38,6 @@ def test_what_is_one_seeds_alone_is_named(override: str) -> None:
         side_by_side.train(load_config("ring", (*TINY, override)), load("ring", None), [0, 1])
 
 
-def test_labels_are_refused(digits: Dataset) -> None:
+def test_labels_are_refused() -> None:
     with pytest.raises(ConfigError, match="digits has labels"):
-        side_by_side.train(load_config("digits"), digits, [0, 1])
+        side_by_side.train(load_config("digits"), load("digits", None), [0, 1])

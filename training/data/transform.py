@@ -10,7 +10,7 @@ is a mode of its own, which a mixture would smear.
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,9 +44,9 @@ class Coding:
     """
 
     categories: int = 0
-    means: tuple[float, ...] = ()
-    stds: tuple[float, ...] = ()
-    weights: tuple[float, ...] = ()
+    means: list[float] = field(default_factory=list)
+    stds: list[float] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
     points: int = 0
     low: float = 0.0
     high: float = 0.0
@@ -108,16 +108,12 @@ class TableTransform:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values that `from_json` makes a transform of."""
-        listed = [asdict(coding) for coding in self.codings]
-        return [{key: list(of) if isinstance(of, tuple) else of for key, of in one.items()} for one in listed]
+        return [asdict(coding) for coding in self.codings]
 
     @classmethod
     def from_json(cls, values: list[dict[str, Any]]) -> "TableTransform":
         """What `to_json` gave."""
-        codings: list[dict[str, Any]] = [
-            {key: tuple(of) if isinstance(of, list) else of for key, of in one.items()} for one in values
-        ]
-        return cls(tuple(Coding(**coding) for coding in codings))
+        return cls(tuple(Coding(**coding) for coding in values))
 
 
 def _fit(values: NDArray[np.float32], column: Column) -> Coding:
@@ -129,9 +125,7 @@ def _fit(values: NDArray[np.float32], column: Column) -> Coding:
     return Coding(0, means, stds, weights, points, low, high, column.decimals, column.missing)
 
 
-def _modes(
-    values: NDArray[np.float64],
-) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...], int]:
+def _modes(values: NDArray[np.float64]) -> tuple[list[float], list[float], list[float], int]:
     """Means, standard deviations and weights of the modes, numbers that float32 holds, and how many are values."""
     spread = float(values.std())
     known, counts = np.unique(values, return_counts=True)
@@ -144,8 +138,7 @@ def _modes(
         means, stds = np.concatenate([means, more[0]]), np.concatenate([stds, more[1]])
         weights = np.concatenate([weights, more[2] * len(rest) / len(values)])
     parts = (np.asarray(part, np.float32).tolist() for part in (means, np.maximum(stds, _LEAST_STD), weights))
-    one, two, three = (tuple(part) for part in parts)
-    return one, two, three, int(frequent.sum())
+    return (*parts, int(frequent.sum()))
 
 
 def _mixture(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from latentserve.training.errors import RunError
 from latentserve.training.evaluation.subject import Subject
-from latentserve.training.reporting.stats import read_lines
+from latentserve.training.reporting.stats import read_stats
 from latentserve.training.supervising import Action, read_journal
 
 STATS = "stats.jsonl"
@@ -89,7 +89,7 @@ def curves(subject: Subject) -> tuple[list[dict[str, Any]], str | None]:
     """The lines of a run's stats.jsonl; or none, and why they cannot be read, in a line."""
     path = subject.path / STATS
     try:
-        return read_lines(path), None
+        return read_stats(path), None
     except (OSError, ValueError):
         return [], f"{path}: holds what is no line of statistics; the curves of the training are left out."
 

@@ -13,7 +13,7 @@ from latentserve.training import networks
 from latentserve.training.data import AT_HAND, Description, load
 from latentserve.training.errors import DataError
 from latentserve.training.export.module import export_bundle
-from latentserve.training.reporting.stats import read_lines
+from latentserve.training.reporting.stats import read_stats
 from latentserve.training.run import checkpoint
 from latentserve.training.run.folder import CHECKPOINT, open_run
 
@@ -83,7 +83,7 @@ def export_run(
 
 def last_look(run: Path, images_seen: int) -> dict[str, JsonValue] | None:
     """What the run's statistics say of samples of the averaged generator, last before it was saved; None: nothing."""
-    lines = [line for line in read_lines(run / "stats.jsonl") if line["images"] <= images_seen and "frechet" in line]
+    lines = [line for line in read_stats(run / "stats.jsonl") if line["images"] <= images_seen and "frechet" in line]
     if not lines:
         return None
     return {"images": lines[-1]["images"]} | {name: lines[-1][name] for name in LOOK if name in lines[-1]}

@@ -133,5 +133,5 @@ def _decode(code: Tensor, coding: Coding) -> Tensor:
     return values.to(code.dtype)
 
 
-def _numbers(coding: Coding) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+def _numbers(coding: Coding) -> tuple[list[float], list[float], list[float]]:
     return coding.means, coding.stds, coding.weights

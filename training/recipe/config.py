@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from latentserve.training.recipe.choices import DATASETS, LOSSES, NETWORKS
 
 PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 OWN = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")  # module:name
 
@@ -39,8 +40,8 @@ class Cosine(Strict):
 
     start: Annotated[float, Field(ge=0)]
     end: Annotated[float, Field(ge=0)]
-    since: Fraction = Field(default=0.0, description="Share of the run's images before which it is `start`.")
-    until: Annotated[float, Field(gt=0, le=1)] = Field(default=1.0, description="Share after which it is `end`.")
+    since: Fraction = 0.0  # share of the run's images before which it is `start`
+    until: Annotated[float, Field(gt=0, le=1)] = 1.0  # share after which it is `end`
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -82,73 +83,46 @@ class Config(Strict):
     """Everything that decides the weights of a run, apart from the data itself; fields that contradict one another are
     a ValidationError, whoever puts them together."""
 
-    recipe: str = Field(description="Name of the recipe; the file's stem unless stated.")
-    data: Annotated[str, one_of(DATASETS)] = Field(description="Data set to learn; `files`: what --data names.")
-    size: PositiveInt | None = Field(
-        default=None, description="Side in pixels that pictures in files are brought to, frames that audio is cut into."
+    recipe: str  # name of the recipe; the file's stem unless stated
+    data: Annotated[str, one_of(DATASETS)]  # data set to learn; `files`: what --data names
+    size: PositiveInt | None = (
+        None  # side in pixels that pictures in files are brought to, frames that audio is cut into
     )
-    label: str | None = Field(default=None, description="Column of a table, or of the hub's pictures, that labels it.")
-    network: Annotated[str, one_of(NETWORKS, own=True)] = Field(
-        default="residual", description="Family of generator and critic; package.module:Class is one of your own."
-    )
-    width: PositiveInt = Field(
-        description="Units (dense, mixture, tabular) or channels of the largest map (all others) of both networks."
-    )
-    latent: PositiveInt = Field(description="Dimension of the latent z, drawn from N(0, I).")
-    loss: Annotated[str, one_of(LOSSES)] = Field(default="relativistic", description="The game the two networks play.")
+    label: str | None = None  # column of a table, or of the hub's pictures, that labels it
+    network: Annotated[str, one_of(NETWORKS, own=True)] = "residual"  # generator and critic; module:Class is your own
+    width: PositiveInt  # units (dense, mixture, tabular) or channels of the largest map (all others) of both networks
+    latent: PositiveInt  # dimension of the latent z, drawn from N(0, I)
+    loss: Annotated[str, one_of(LOSSES)] = "relativistic"  # the game the two networks play
+    # Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out, as all but relativistic do unless stated.
     gamma: Cosine = Field(
-        default_factory=lambda stated: PENALISED if stated.get("loss") == "relativistic" else UNPENALISED,
-        description="Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out, as all but relativistic do.",
+        default_factory=lambda stated: PENALISED if stated.get("loss") == "relativistic" else UNPENALISED
     )
-    clip_weights: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Of wasserstein: the critic's weights are kept within plus and minus this; 0.01."
-    )
-    gradient_penalty: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Of wasserstein-gp: weight lambda of its one-centred gradient penalty; 10."
-    )
-    packing: PositiveInt = Field(default=1, description="Samples that the critic judges together, m of PacGAN.")
-    augment: tuple[Literal["flip", "translate", "brightness", "contrast"], ...] = Field(
-        default=(),
-        strict=False,
-        description="What may be done to images that the critic sees, as often as it overfits.",
-    )
-    noise: Cosine = Field(
-        default=Cosine(start=0, end=0), description="Strongest noise on what the critic sees, in the samples' own unit."
-    )
-    images: PositiveInt = Field(description="Budget: real images shown to the critic; every schedule spans it.")
-    minutes: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Bound on the wall clock of one sitting; what is left can be resumed."
-    )
-    batch: PositiveInt = Field(description="Images in a step.")
-    accumulate: PositiveInt = Field(
-        default=1, description="Parts that a batch goes through the networks in; their gradients add up to its own."
-    )
-    n_critic: PositiveInt = Field(default=1, description="Steps of the critic, a batch each, to one of the generator.")
-    optimizer: Optimizer = Field(default="adam", description="What both networks' weights are changed by.")
-    lr: Cosine = Field(description="Step size.")
-    beta1: Fraction | None = Field(
-        default=None, description="Adam's decay of the first moment; momentum of rmsprop and sgd, 0 unless stated."
-    )
-    beta2: Cosine | None = Field(default=None, description="Decay of the second moment, of adam and rmsprop.")
-    critic: CriticOptimisation = Field(
-        default=CriticOptimisation(), description="optimizer, lr, beta1, beta2 of the critic, where they differ."
-    )
-    clip: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="Largest Euclidean norm of a player's gradient; a longer one is shortened to it."
-    )
-    precision: Literal["float32", "bf16"] = Field(
-        default="float32", description="bf16: networks run in bfloat16 where torch's autocast thinks it safe."
-    )
-    compile: bool = Field(default=False, description="Whether networks go through torch.compile.")
-    ema_half_life: Cosine = Field(description="Half-life of the averaged generator's memory, in images.")
-    tick: PositiveInt = Field(description="Images between two lines of stats.jsonl.")
-    snapshot: PositiveInt = Field(description="Images between two checkpoints, each with a sample grid.")
-    supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = Field(
-        default="act",
-        description="Whether a failing run is changed, or its journal only says what would be.",
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**53)] = Field(default=0, description="Seed of weights, latents and order.")
-    threads: PositiveInt = Field(default=2, description="CPU threads; their number is part of the arithmetic.")
+    clip_weights: PositiveFloat | None = None  # of wasserstein: largest size of the critic's weights; 0.01
+    gradient_penalty: PositiveFloat | None = None  # of wasserstein-gp: weight lambda of its one-centred penalty; 10
+    packing: PositiveInt = 1  # samples that the critic judges together, m of PacGAN
+    # What may be done to images that the critic sees, as often as it overfits.
+    augment: tuple[Literal["flip", "translate", "brightness", "contrast"], ...] = Field(default=(), strict=False)
+    noise: Cosine = UNPENALISED  # strongest noise on what the critic sees, in the samples' own unit
+    images: PositiveInt  # budget: real images shown to the critic; every schedule spans it
+    minutes: PositiveFloat | None = None  # bound on the wall clock of one sitting; what is left can be resumed
+    batch: PositiveInt  # images in a step
+    accumulate: PositiveInt = 1  # parts that a batch goes through the networks in; their gradients add up to its own
+    n_critic: PositiveInt = 1  # steps of the critic, a batch each, to one of the generator
+    optimizer: Optimizer = "adam"  # what both networks' weights are changed by
+    lr: Cosine  # step size
+    beta1: Fraction | None = None  # adam's decay of the first moment; momentum of rmsprop and sgd, 0 unless stated
+    beta2: Cosine | None = None  # decay of the second moment, of adam and rmsprop
+    critic: CriticOptimisation = CriticOptimisation()  # optimizer, lr, beta1, beta2 of the critic, where they differ
+    clip: PositiveFloat | None = None  # largest Euclidean norm of a player's gradient; a longer one is shortened to it
+    precision: Literal["float32", "bf16"] = "float32"  # bf16: networks run in it where torch's autocast thinks it safe
+    compile: bool = False  # whether networks go through torch.compile
+    ema_half_life: Cosine  # half-life of the averaged generator's memory, in images
+    tick: PositiveInt  # images between two lines of stats.jsonl
+    snapshot: PositiveInt  # images between two checkpoints, each with a sample grid
+    # Whether a failing run is changed, or its journal only says what would be. YAML 1.1 reads `off` as false.
+    supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = "act"
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0  # of weights, latents and order
+    threads: PositiveInt = 2  # of the CPU; their number is part of the arithmetic
 
     @property
     def penalised(self) -> bool:

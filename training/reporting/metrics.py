@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
@@ -15,129 +16,90 @@ from latentserve.training.errors import MetricsPortError, TrainingError
 
 Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 
+Metric = TypeVar("Metric", Gauge, Counter)
+
 ADDRESS = "127.0.0.1"
 TENSORBOARD = "tensorboard"  # folder of a run
 REGISTRY = CollectorRegistry()
-_RUN = ("recipe", "run")
 
-INFO = Gauge("latentserve_training_info", "The run; always 1.", _RUN, registry=REGISTRY)
-IMAGES_PLANNED = Gauge(
-    "latentserve_training_images_planned", "Real images after which the run is finished.", _RUN, registry=REGISTRY
+
+GAUGES: dict[str, tuple[Gauge, dict[str, str]]] = {}  # field of a line -> its gauge, and its label beside the run's
+
+
+def _metric(kind: type[Metric], name: str, documentation: str, *labels: str) -> Metric:
+    return kind(f"latentserve_training_{name}", documentation, ("recipe", "run", *labels), registry=REGISTRY)
+
+
+def _gauge(documentation: str, name: str, **labelled: dict[str, str]) -> Gauge:
+    """Of the field that is named so, or of several: the label's value of each."""
+    gauge = _metric(Gauge, name, documentation, *labelled)
+    for label, fields in labelled.items():
+        GAUGES.update({field: (gauge, {label: value}) for field, value in fields.items()})
+    if not labelled:
+        GAUGES[name.removesuffix("_probability")] = gauge, {}
+    return gauge
+
+
+INFO = _metric(Gauge, "info", "The run; always 1.")
+IMAGES_PLANNED = _metric(Gauge, "images_planned", "Real images after which the run is finished.")
+IMAGES = _metric(Counter, "images_total", "Real images shown to the critic, in all sittings.")
+SECONDS = _metric(Counter, "seconds_total", "Time spent training, in all sittings.")
+NONFINITE_STEPS = _metric(
+    Counter, "nonfinite_steps_total", "Steps left out because a loss or a gradient was not finite."
 )
-IMAGES = Counter(
-    "latentserve_training_images_total", "Real images shown to the critic, in all sittings.", _RUN, registry=REGISTRY
-)
-SECONDS = Counter(
-    "latentserve_training_seconds_total", "Time spent training, in all sittings.", _RUN, registry=REGISTRY
-)
-NONFINITE_STEPS = Counter(
-    "latentserve_training_nonfinite_steps_total",
-    "Steps left out because a loss or a gradient was not finite.",
-    _RUN,
-    registry=REGISTRY,
-)
-LAST_STEP = Gauge(
-    "latentserve_training_last_step_timestamp_seconds",
+LAST_STEP = _metric(
+    Gauge,
+    "last_step_timestamp_seconds",
     "When the last reported step ended, or when this sitting began if that is later.",
-    _RUN,
-    registry=REGISTRY,
 )
-IMAGES_PER_SECOND = Gauge(
-    "latentserve_training_images_per_second", "Real images a second over the last tick.", _RUN, registry=REGISTRY
-)
-LOSS = Gauge(
-    "latentserve_training_loss",
+IMAGES_PER_SECOND = _gauge("Real images a second over the last tick.", "images_per_second")
+LOSS = _gauge(
     "Mean loss of a player over the last tick, without penalties.",
-    (*_RUN, "player"),
-    registry=REGISTRY,
+    "loss",
+    player={"critic_loss": "critic", "generator_loss": "generator"},
 )
-SCORE = Gauge(
-    "latentserve_training_score",
+SCORE = _gauge(
     "Mean score that the critic gave over the last tick, or to held-out reals at its end.",
-    (*_RUN, "of"),
-    registry=REGISTRY,
+    "score",
+    of={"real_score": "real", "fake_score": "fake", "held_out_score": "held_out"},
 )
-ACCURACY = Gauge(
-    "latentserve_training_accuracy",
+ACCURACY = _gauge(
     "Share of reals, fakes, and held-out reals that the critic took for what they are over the last tick.",
-    (*_RUN, "of"),
-    registry=REGISTRY,
+    "accuracy",
+    of={"real_accuracy": "real", "fake_accuracy": "fake", "held_out_accuracy": "held_out"},
 )
-GRADIENT_NORM = Gauge(
-    "latentserve_training_gradient_norm",
+GRADIENT_NORM = _gauge(
     "Mean Euclidean norm of a player's whole gradient over the last tick.",
-    (*_RUN, "player"),
-    registry=REGISTRY,
+    "gradient_norm",
+    player={"critic_gradient_norm": "critic", "generator_gradient_norm": "generator"},
 )
-PENALTY = Gauge(
-    "latentserve_training_penalty",
+PENALTY = _gauge(
     "Mean gradient penalty over the last tick, without its weight: R1 on reals, R2 on fakes, WGAN-GP's between them.",
-    (*_RUN, "of"),
-    registry=REGISTRY,
+    "penalty",
+    of={"r1": "real", "r2": "fake", "gradient_penalty": "between"},
 )
-DIVERSITY = Gauge(
-    "latentserve_training_diversity",
+DIVERSITY = _gauge(
     "Mean distance between samples of a label over that between reals of a label: 0 is collapse, about 1 is healthy.",
-    _RUN,
-    registry=REGISTRY,
+    "diversity",
 )
-FRECHET = Gauge(
-    "latentserve_training_frechet",
+FRECHET = _gauge(
     "Frechet distance from held-out reals: of samples, of the reals shown last, and of other reals, the floor.",
-    (*_RUN, "of"),
-    registry=REGISTRY,
+    "frechet",
+    of={"frechet": "fake", "frechet_floor": "floor", "real_frechet": "real"},
 )
-EFFECTIVE_RANK = Gauge(
-    "latentserve_training_effective_rank",
-    "Directions that the critic's features of samples vary in, over those of reals.",
-    _RUN,
-    registry=REGISTRY,
+EFFECTIVE_RANK = _gauge(
+    "Directions that the critic's features of samples vary in, over those of reals.", "effective_rank"
 )
-HELD_OUT_GAP = Gauge(
-    "latentserve_training_held_out_gap",
+HELD_OUT_GAP = _gauge(
     "How much lower unseen reals score than those shown, over the lead of the latter: 0 is learnt, 1 is by heart.",
-    _RUN,
-    registry=REGISTRY,
+    "held_out_gap",
 )
-DATA_SECONDS = Gauge(
-    "latentserve_training_data_seconds", "Time in the last tick that waited for data.", _RUN, registry=REGISTRY
-)
-ACTIONS = Gauge(
-    "latentserve_training_actions", "Times that the supervisor has changed the run.", _RUN, registry=REGISTRY
-)
-AUGMENTATION = Gauge(
-    "latentserve_training_augmentation_probability",
+DATA_SECONDS = _gauge("Time in the last tick that waited for data.", "data_seconds")
+ACTIONS = _gauge("Times that the supervisor has changed the run.", "actions")
+AUGMENTATION = _gauge(
     "Probability of each alteration of the images that the critic sees, at the end of the last tick.",
-    _RUN,
-    registry=REGISTRY,
+    "augmentation_probability",
 )
-
-# Field of a line -> the gauge that shows it, and its label beside those of the run.
-GAUGES: dict[str, tuple[Gauge, dict[str, str]]] = {
-    "images_per_second": (IMAGES_PER_SECOND, {}),
-    "critic_loss": (LOSS, {"player": "critic"}),
-    "generator_loss": (LOSS, {"player": "generator"}),
-    "real_score": (SCORE, {"of": "real"}),
-    "fake_score": (SCORE, {"of": "fake"}),
-    "real_accuracy": (ACCURACY, {"of": "real"}),
-    "fake_accuracy": (ACCURACY, {"of": "fake"}),
-    "critic_gradient_norm": (GRADIENT_NORM, {"player": "critic"}),
-    "generator_gradient_norm": (GRADIENT_NORM, {"player": "generator"}),
-    "r1": (PENALTY, {"of": "real"}),
-    "r2": (PENALTY, {"of": "fake"}),
-    "gradient_penalty": (PENALTY, {"of": "between"}),
-    "held_out_score": (SCORE, {"of": "held_out"}),
-    "held_out_accuracy": (ACCURACY, {"of": "held_out"}),
-    "held_out_gap": (HELD_OUT_GAP, {}),
-    "frechet": (FRECHET, {"of": "fake"}),
-    "frechet_floor": (FRECHET, {"of": "floor"}),
-    "real_frechet": (FRECHET, {"of": "real"}),
-    "effective_rank": (EFFECTIVE_RANK, {}),
-    "data_seconds": (DATA_SECONDS, {}),
-    "actions": (ACTIONS, {}),
-    "augmentation": (AUGMENTATION, {}),
-    "diversity": (DIVERSITY, {}),
-}
 
 
 class RunMetrics:

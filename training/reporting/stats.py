@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentserve.training.files import named_if_not_written, replaced
+from latentserve.training.files import append_lines, read_lines, replace_lines
 from latentserve.training.reporting.metrics import Sink
 from latentserve.training.run.distributed import Ranks
 
@@ -138,23 +138,21 @@ class Stats:
         self.path = path
         self._sinks = sinks
         kept = [line for line in self.read() if line["images"] <= images_seen]
-        with replaced(path) as partial:
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        for line in kept:
-            self._show(line)
+        replace_lines(path, kept)
+        self._show(kept)
 
     def append(self, line: Mapping[str, float]) -> None:
         """Write a line."""
-        with named_if_not_written(self.path), self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        self._show(line)
+        append_lines(self.path, [line])
+        self._show([line])
 
     def read(self) -> list[dict[str, Any]]:
-        return read_lines(self.path)
+        return read_stats(self.path)
 
-    def _show(self, line: Mapping[str, float]) -> None:
-        for sink in self._sinks:
-            sink(line)
+    def _show(self, lines: Iterable[Mapping[str, float]]) -> None:
+        for line in lines:
+            for sink in self._sinks:
+                sink(line)
 
 
 def as_line(images: float, **values: float) -> dict[str, float]:
@@ -164,8 +162,6 @@ def as_line(images: float, **values: float) -> dict[str, float]:
     return {"images": images} | rounded
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `stats.jsonl`, if there is one; the last is left out where it was cut in the middle."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+def read_stats(path: Path) -> list[dict[str, Any]]:
+    """The lines of a `stats.jsonl`, if there is one."""
+    return [json.loads(line) for line in read_lines(path)]

@@ -102,7 +102,7 @@ def train(
     elif ranks.leads:
         some = slice(0, 100 if pictured else POINTS)
         draw(see(dataset.take(some)), dataset.labels[some], run / "reals.png")
-    lines = [line for line in stats.read_lines(run / "stats.jsonl") if line["images"] <= state.images_seen]
+    lines = [line for line in stats.read_stats(run / "stats.jsonl") if line["images"] <= state.images_seen]
     begun = (config.model_dump_json().encode(), dataset.description.sha256.encode())
     content: Iterable[bytes | memoryview] = chain(begun, checkpoint.content(state))
     ranks.require_equal(content, f"{run}: rank {{}} has other settings, data or weights")

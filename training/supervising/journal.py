@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from latentserve.training.errors import RunError
-from latentserve.training.files import named_if_not_written, replaced
+from latentserve.training.files import append_lines, read_lines, replace_lines
 from latentserve.training.supervising.actions import Action
 
 JOURNAL = "journal.jsonl"
@@ -26,12 +27,10 @@ class Journal:
         self.path = folder / JOURNAL
         kept = [action for action in read_journal(folder) if action.images <= images_seen]
         if self.path.exists():
-            with replaced(self.path) as partial:
-                partial.write_text("".join(map(_line, kept)))
+            replace_lines(self.path, map(_line, kept))
 
     def write(self, actions: Iterable[Action]) -> None:
-        with named_if_not_written(self.path), self.path.open("a") as file:
-            file.writelines(map(_line, actions))
+        append_lines(self.path, map(_line, actions))
 
 
 def read_journal(folder: Path) -> list[Action]:
@@ -40,12 +39,8 @@ def read_journal(folder: Path) -> list[Action]:
     Raises RunError naming a journal of another version.
     """
     path = folder / JOURNAL
-    if not path.exists():
-        return []
     actions = []
-    for line in path.read_text().splitlines():
-        if not line.endswith("}"):
-            continue
+    for line in read_lines(path):
         try:
             values = json.loads(line)
             version = values.pop("format")
@@ -57,5 +52,5 @@ def read_journal(folder: Path) -> list[Action]:
     return actions
 
 
-def _line(action: Action) -> str:
-    return json.dumps({"format": FORMAT} | asdict(action)) + "\n"
+def _line(action: Action) -> dict[str, Any]:
+    return {"format": FORMAT} | asdict(action)

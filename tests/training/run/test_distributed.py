@@ -27,6 +27,7 @@ from latentserve.training.run.loop import batch_rows
 from tests.training.conftest import TINY, lose
 
 TOP = Path(__file__).parents[3]
+SCRIPTS = Path(sys.executable).parent
 ALTERED = ("augment=[flip, translate, brightness, contrast]", "noise={start: 0.3, end: 0}")
 PARTS = ("n_critic=2", "packing=2", "clip=1.0")
 PENALTY = ("loss=wasserstein-gp", "gradient_penalty=10", "gamma.start=0", "gamma.end=0")
@@ -35,7 +36,7 @@ CASES = {
     "normalised": ("network=convolutional", "loss=non-saturating", "gamma.start=0", "gamma.end=0"),
     "options": (*ALTERED, *PARTS, *PENALTY),
 }
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "latentserve"]
+TORCHRUN = [SCRIPTS / "torchrun", "--standalone", "--nproc-per-node", "2", "--no-python", SCRIPTS / "latentserve"]
 STEPS = 10
 BUDGET = f"images={32 * STEPS}"
 LOST = batch_rows(898, 32, 0, 96)[20:22].tolist()  # of the fourth step, in the second rank's share
@@ -214,7 +215,8 @@ def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path
 
 @pytest.mark.full
 def test_a_rank_that_does_not_answer_is_not_waited_for_forever(tiny_file: Path, tmp_path: Path) -> None:
-    impatient = "import datetime as d; from training import distributed as t; t.TIMEOUT = d.timedelta(seconds=9); "
+    impatient = "import datetime; from latentserve.training.run import distributed; "
+    impatient += "distributed.TIMEOUT = datetime.timedelta(seconds=9); "
     impatient += "from latentserve.service.cli import main; main()"
     out = tmp_path / "run"
     with two_ranks("-c", impatient, "train", tiny_file, "--set", "images=50000000", "--out", out) as (first, second):

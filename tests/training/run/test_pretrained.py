@@ -30,7 +30,7 @@ def file(short: Config, digits: Dataset, tmp_path: Path) -> Path:
 
 
 def weights_of(state: checkpoint.State, name: str) -> dict[str, torch.Tensor]:
-    weights: dict[str, torch.Tensor] = getattr(state, name).state_dict()
+    weights: dict[str, torch.Tensor] = state.networks[name].state_dict()
     return weights
 
 
