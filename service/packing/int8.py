@@ -3,6 +3,11 @@
 Activations are unsigned with a zero point, weights signed and per channel (the pairing that x86's dot products take),
 written as QuantizeLinear/DequantizeLinear pairs that ONNX Runtime fuses into integer kernels.
 
+Weights take 7 of the 8 bits. Processors without VNNI multiply by `vpmaddubsw`, which adds two products in 16 bits and
+saturates there (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html); which weights stand
+beside each other is the kernel's own affair. With 7 bits no two products can leave 16, so every processor computes the
+same sums, and a variant that was made on one serves on the others.
+
 The first and the last layer stay float32. The first would round the latent itself; the last would give images no more
 levels than its own output has, the fewer in mid-grey the further a last tanh saturates. On a trained 28x28 generator
 that takes the peak signal-to-noise ratio from 40 to 50 dB, for a third of the gain in speed.
@@ -20,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from latentserve.service.errors import BundleError
@@ -45,6 +51,9 @@ _BETWEEN = {
     "Unsqueeze",
 }
 
+_LARGEST_ACTIVATION = 255
+_INT16_MAX = 2**15 - 1
+
 Feed = Mapping[str, NDArray[np.generic]]
 
 
@@ -52,7 +61,7 @@ def quantize_int8(model: onnx.ModelProto, calibration: Iterable[Feed]) -> onnx.M
     """The int8 variant of a generator, its inputs and outputs unchanged.
 
     `calibration` gives batches of inputs by name; activations get the range that they take on them. Raises BundleError
-    where there is no layer between the first and the last.
+    where there is no layer between the first and the last, or its sums do not fit 16 bits.
     """
     model = rewrite_narrow(rewrite_transposed(fold_batch_norm(model)))
     for index, node in enumerate(model.graph.node):
@@ -72,11 +81,38 @@ def quantize_int8(model: onnx.ModelProto, calibration: Iterable[Feed]) -> onnx.M
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=True,
         )
         quantized = onnx.load(file)
     for field in ("producer_name", "producer_version"):
         quantized.ClearField(field)
+    largest = largest_pair_sum(quantized)
+    if largest > _INT16_MAX:
+        raise BundleError(f"int8: two products add up to {largest}, beyond the 16 bits of processors without VNNI")
     return quantized
+
+
+def largest_pair_sum(model: onnx.ModelProto) -> int:
+    """The largest magnitude that the sum of two products of an 8-bit activation and a weight can have, in any layer of
+    a quantised graph: of activations at 255 and, of one output channel, the two largest weights of one sign.
+
+    Up to 32,767 the integer kernels of every processor give the same sums, in whatever order they take the weights.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    largest = 0
+    for node in model.graph.node:
+        name = stored.get(node.input[1]) if node.op_type in _LAYERS else None
+        if name not in weights:
+            continue
+        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+        axis = 0 if node.op_type == "Conv" or transposed else -1
+        weight = numpy_helper.to_array(weights[name]).astype(np.int64)
+        channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+        for signed in (channels, -channels):
+            two = np.sort(signed, axis=1)[:, -2:].clip(min=0)
+            largest = max(largest, _LARGEST_ACTIVATION * int(two.sum(axis=1).max()))
+    return largest
 
 
 class _Reader:
