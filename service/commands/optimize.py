@@ -48,9 +48,11 @@ def optimize(bundle: Path, precision: str, out: Path, max_shift: float, max_frec
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(f"optimize: needs {error.name}, which is not installed") from None
     manifest, measured = optimize_bundle(bundle, precision, out, Bound(max_shift, max_frechet))  # type: ignore[arg-type]
+    figures = manifest.lineage.evaluation or {}
     critic = "" if measured.critic_shift is None else f"critic {measured.critic_shift:+.3f} SD, "
+    portable = "; its integer sums are the same on every processor" if precision == "int8" else ""
     click.echo(
-        f"{out}: {manifest.name} {manifest.version}, {precision}; {measured.speed:.2f} times float32's samples/s here "
-        f"(1 thread, 64 rows); PSNR {measured.golden_psnr:.1f} dB, {critic}Frechet {measured.frechet:.4g} "
-        f"beside float32's own {measured.floor:.4g} (N = {measured.rows})"
+        f"{out}: {manifest.name} {manifest.version}, {precision}; {measured.speed:.2f} times float32's samples/s on "
+        f"{figures['made_on']} (1 thread, 64 rows); PSNR {measured.golden_psnr:.1f} dB, {critic}Frechet "
+        f"{measured.frechet:.4g} beside float32's own {measured.floor:.4g} (N = {measured.rows}){portable}"
     )

@@ -18,7 +18,9 @@ from latentserve.service.bundle.files import GENERATOR
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
-from latentserve.service.packing.int8 import Feed, quantize_int8
+from latentserve.service.packing.int8 import Feed, largest_pair_sum, quantize_int8
+from latentserve.service.packing.probes import check_rows, sample_span
+from latentserve.service.packing.processor import instruction_set
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.watching.reference import Reference
@@ -46,10 +48,12 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
 
     Its golden samples are, for int8, what the quantised graph gives operator by operator, in float arithmetic and
     without any fusion: a second road to the same numbers. The tolerance, measured against it on many more rows than are
-    kept (only in few is a value rounded to another level), so holds what integer kernels of other processors may round
-    differently, not what quantisation costs. Processors without VNNI saturate sums of two products at 16 bits; where
-    that shows, the probes fail, as they should: the samples are others. For fp16 the golden samples are the float32
-    original's, for kernels that compute in 16 bits differ among each other by about as much.
+    kept (only in few is a value rounded to another level), so holds what kernels of other processors may round
+    differently, not what quantisation costs; their sums are the same (`quantize_int8`). For fp16 the golden samples are
+    the float32 original's, for kernels that compute in 16 bits differ among each other by about as much.
+
+    What takes seconds is looked at first: whether it converts, whether rows depend on their batch, and whether kernels
+    round within what quantisation costs. Then, for a minute or two, what it costs.
 
     Raises BundleError: the bundle cannot be read, or cannot be converted, or the variant is beyond `bound`.
     """
@@ -76,11 +80,22 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     _restore_signature(variant, graph.parse(original.generator, GENERATOR))
     content: bytes = variant.SerializeToString(deterministic=True)
     generate, optimized = _session(original.generator), _session(content)
+    reference = _session(content, as_written=True) if precision == "int8" else generate
+    golden = original.golden
+    span = sample_span(manifest.sample, golden.sample)
+    check_rows(f"{path}: {precision}", optimized, golden.z, golden.label, span)
+    rounding = _rounding(original, generate, optimized, reference)
+    if precision == "int8" and rounding.kernels > rounding.precision:
+        raise BundleError(
+            f"{path}: int8: its kernels differ from the graph as written by {rounding.kernels:.3g} (root mean square), "
+            f"by more than 8 bits do from float32 ({rounding.precision:.3g}); this runtime computes something else"
+        )
     measured = measure_fidelity(original, generate, optimized)
     _refuse(path, precision, measured, bound)
-    reference = _session(content, as_written=True) if precision == "int8" else generate
-    differences = (np.abs(reference(*inputs) - optimized(*inputs)).max() for inputs in _inputs(original))
-    lineage = manifest.lineage.model_copy(update={"evaluation": _evaluation(original, precision, measured)})
+    figures = _evaluation(original, precision, measured)
+    if precision == "int8":
+        figures["largest_sum_of_two_products"] = largest_pair_sum(variant)
+    lineage = manifest.lineage.model_copy(update={"evaluation": figures})
     written = assemble_bundle(
         out,
         name=manifest.name,
@@ -90,8 +105,8 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
         labels=manifest.labels,
         label_prior=manifest.label_prior,
         sample=manifest.sample,
-        golden_sample=reference(original.golden.z, original.golden.label),
-        measured=float(max(differences)),
+        golden_sample=reference(golden.z, golden.label),
+        measured=rounding.largest,
         lineage=lineage,
         license_id=manifest.license,
         reference_samples=None if manifest.monitor is None else manifest.monitor.reference_samples,
@@ -105,6 +120,27 @@ def _inputs(bundle: Bundle) -> Iterator[Inputs]:
     request = RowsRequest(n=_ROWS, seed=_SEED)
     for start in range(0, _ROWS, BATCH):
         yield request.inputs(bundle.manifest, start, BATCH)
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """Over many rows, in the sample's units: the root mean square and largest difference that kernels make from the
+    reference, and the root mean square of the variant's from float32."""
+
+    kernels: float
+    largest: float
+    precision: float
+
+
+def _rounding(bundle: Bundle, generate: Generate, optimized: Generate, reference: Generate) -> _Rounding:
+    kernels, precision, largest = [], [], 0.0
+    for inputs in _inputs(bundle):
+        made = optimized(*inputs).astype(np.float64)
+        difference = made - reference(*inputs)
+        largest = max(largest, float(np.abs(difference).max()))
+        kernels.append((difference**2).mean())
+        precision.append(((made - generate(*inputs)) ** 2).mean())
+    return _Rounding(float(np.sqrt(np.mean(kernels))), largest, float(np.sqrt(np.mean(precision))))
 
 
 def _feed(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Feed:
@@ -169,6 +205,7 @@ def _evaluation(original: Bundle, precision: str, measured: Fidelity) -> dict[st
         "golden_mean_difference": rounded(measured.golden_mean),
         "golden_psnr_db": rounded(measured.golden_psnr),
         "samples": measured.rows,
+        "made_on": instruction_set(),
     }
     if measured.critic_shift is not None and measured.critic_interval is not None:
         figures["critic_shift_sd"] = rounded(measured.critic_shift)

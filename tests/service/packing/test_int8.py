@@ -106,7 +106,7 @@ def test_without_avx512_the_sums_are_the_same(tmp_path: Path, monkeypatch: pytes
             "    session = ort.InferenceSession(f'{bits}.onnx', providers=['CPUExecutionProvider'])\n"
             "    np.save(f'{bits}-{sys.argv[1]}.npy', session.run(None, {'z': np.load('z.npy')})[0])\n"
         )
-        subprocess.run([*emulated, sys.executable, "-c", run, name], cwd=tmp_path, check=True, timeout=300)  # type: ignore[list-item]  # noqa: S603
+        subprocess.run([*emulated, sys.executable, "-c", run, name], cwd=tmp_path, check=True, timeout=300)  # type: ignore[list-item]
 
     def off(bits: str) -> float:
         here, there = (np.load(tmp_path / f"{bits}-{where}.npy") for where in ("here", "there"))

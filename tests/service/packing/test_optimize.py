@@ -14,24 +14,27 @@ from onnx import TensorProto, helper, numpy_helper
 from latentserve.service.bundle import Bundle, Latent, SampleSpec, read_bundle
 from latentserve.service.commands.optimize import optimize
 from latentserve.service.errors import BundleError, RuntimeMissingError
-from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.service.packing import optimize as optimize_module
+from latentserve.service.packing.fidelity import Generate, Moments, frechet
 from latentserve.service.packing.optimize import Bound, optimize_bundle
+from latentserve.service.packing.processor import instruction_set
 from latentserve.service.sampling.engine import Engine
 from tests.conftest import LABELS, make_bundle
-from tests.generators import dense_critic, model
+from tests.generators import dense_critic, dense_generator, model
 
 DIM = 8
 
 
-def convolutional_generator(labels: int = 10, seed: int = 0) -> onnx.ModelProto:
-    """4x4x16, twice doubled by normalised transposed convolutions, then 3x3 to one channel: 16x16."""
+def convolutional_generator(labels: int = 10, seed: int = 0, gain: float = 1) -> onnx.ModelProto:
+    """4x4x16, twice doubled by normalised transposed convolutions, then 3x3 to one channel: 16x16. With a `gain` every
+    layer makes more of what the one before it rounds."""
     rng = np.random.default_rng(seed)
     weights: dict[str, np.ndarray] = {
         "embedding": rng.normal(size=(labels, DIM)),
-        "w0": rng.normal(size=(2 * DIM, 16 * 16)) / 4,
-        "w1": rng.normal(size=(16, 12, 4, 4)) / 8,
-        "w2": rng.normal(size=(12, 8, 4, 4)) / 7,
-        "w3": rng.normal(size=(1, 8, 3, 3)) / 6,
+        "w0": rng.normal(size=(2 * DIM, 16 * 16)) * gain / 4,
+        "w1": rng.normal(size=(16, 12, 4, 4)) * gain / 8,
+        "w2": rng.normal(size=(12, 8, 4, 4)) * gain / 7,
+        "w3": rng.normal(size=(1, 8, 3, 3)) * gain / 6,
         "zeros": np.zeros(16),
         "ones": np.ones(16),
     }
@@ -105,6 +108,8 @@ def test_what_it_costs_is_written_down(original: Path, variant: Bundle):
     assert abs(figures["critic_shift_sd"]) < 0.05
     assert figures["critic_shift_sd_95"][0] < figures["critic_shift_sd"] < figures["critic_shift_sd_95"][1]
     assert figures["frechet"] < 1.2 * figures["frechet_floor"]
+    assert figures["made_on"] == instruction_set()
+    assert figures.get("largest_sum_of_two_products", 0) < 2**15
     assert "frechet_floor" in (variant.path / "MODEL_CARD.md").read_text()
 
 
@@ -154,6 +159,63 @@ def test_beyond_the_bound_it_is_refused_with_the_figures(original: Path, tmp_pat
         optimize_bundle(original, "int8", tmp_path / "out", Bound(shift=0.0, frechet=1.0))
     assert "\n" not in str(told.value)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_level_here_and_there_is_no_dependence_on_the_batch(tmp_path: Path):
+    """What one road rounds otherwise, the layers behind amplify: in few values, and far beyond float32's rounding."""
+    bundle = make_bundle(
+        tmp_path / "loud",
+        generator=convolutional_generator(gain=3).SerializeToString(),
+        critic=None,
+        sample=SampleSpec(kind="image", shape=[1, 16, 16], value_range=(-1, 1), channels="L"),
+    )
+    optimize_bundle(bundle, "int8", tmp_path / "int8", Bound(frechet=100))
+    variant = read_bundle(tmp_path / "int8")
+    assert variant.golden.measured > 0.02 * 2
+    assert Engine(variant, "cpu").probe().max() <= variant.golden.tolerance
+
+
+def of_batch_means(_model: object, _calibration: object) -> onnx.ModelProto:
+    return dense_generator(shape=(1, 16, 16), batch_mean=True)
+
+
+def of_infinities(_model: object, _calibration: object) -> onnx.ModelProto:
+    made = dense_generator(shape=(1, 16, 16))
+    made.graph.node[-2].op_type = "Log"  # was Tanh
+    return made
+
+
+@pytest.mark.parametrize(
+    ("converted", "words"),
+    [
+        (
+            of_batch_means,
+            r"original: int8: a row's sample is another in a batch of 1 .* rows must not depend",
+        ),
+        (of_infinities, "original: int8: gives values that are not finite"),
+    ],
+)
+def test_what_takes_seconds_is_looked_at_first(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, converted: object, words: str
+):
+    monkeypatch.setattr("latentserve.service.packing.optimize.quantize_int8", converted)
+    monkeypatch.delattr("latentserve.service.packing.optimize.measure_fidelity")
+    with pytest.raises(BundleError, match=words):
+        optimize_bundle(original, "int8", tmp_path / "out", Bound())
+
+
+def test_kernels_that_compute_something_else_are_told(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As those of processors without VNNI would, of weights in 8 bits."""
+    session = optimize_module._session
+
+    def saturating(content: bytes, as_written: bool = False) -> Generate:
+        generate = session(content)
+        return (lambda z, label: generate(z, label) * np.float32(0.9)) if as_written else generate
+
+    monkeypatch.setattr(optimize_module, "_session", saturating)
+    monkeypatch.delattr(optimize_module, "measure_fidelity")
+    with pytest.raises(BundleError, match=r"int8: its kernels differ from the graph as written by .* something else"):
+        optimize_bundle(original, "int8", tmp_path / "out", Bound())
 
 
 def test_without_a_critic_features_are_random(tmp_path: Path):

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from latentserve.service.bundle import Golden, Latent, read_bundle
+from latentserve.service.errors import BundleError
 from latentserve.service.packing.probes import golden_inputs
+from tests.conftest import make_bundle
 
 CPU = "CPUExecutionProvider"
 
@@ -32,3 +34,9 @@ def test_every_batch_size_is_measured(bundle: Path) -> None:
     assert max(row.difference for row in golden.table) == golden.measured
     assert golden.floor == pytest.approx(5e-5 * 2)
     assert Golden.from_bytes(golden.to_bytes()).table == golden.table
+
+
+def test_samples_that_are_others_than_the_originals_are_told_so(tmp_path: Path) -> None:
+    shape = (16, 1, 8, 8)
+    with pytest.raises(BundleError, match=rf"generator.onnx: {CPU} gives other samples than the original, off by"):
+        make_bundle(tmp_path / "b", golden_sample=np.full(shape, 5, np.float32))
