@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -32,6 +35,8 @@ MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
 GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"
 
 _MANIFEST_BYTES = 4 << 20  # 65,536 label names fit
+_READINGS = 100  # of a bundle that is replaced while it is read
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,11 @@ def content_version(generator: bytes, latent: Latent, labels: list[str] | None, 
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
     """Write a bundle folder: the files, then the manifest that holds their hashes.
 
-    It is made beside `out` and renamed into place, so a reader never sees half of it. Raises BundleError when `out`
-    is there already and is not an empty folder or an older bundle.
+    It is made beside `out`, on the disk, and changes names with what is there, so that a reader (`read_bundle`) and a
+    crash find the old one or the new one, never half or none. Where the system has no such exchange (NFS; any but
+    Linux) the old one is renamed first: in the instant between two renames there is none, and what is interrupted just
+    then leaves both beside `out`, as `.NAME-...`. Raises BundleError when `out` is there already and is not an empty
+    folder or an older bundle.
     """
     out = out.resolve()
     if out.exists() and not out.is_dir():
@@ -76,18 +84,50 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             for name, content in {**files, MANIFEST: manifest.model_dump_json(indent=2).encode() + b"\n"}.items():
-                (staged / name).write_bytes(content)
+                with (staged / name).open("wb") as stream:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
                 (staged / name).chmod(0o644)
             staged.chmod(0o755)
-            if out.is_dir():
-                shutil.rmtree(out)
-            staged.rename(out)
+            _put_in_place(staged, out)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
     except OSError as error:
         raise BundleError(f"{out}: cannot be written ({error.strerror or error})") from None
     return manifest
+
+
+def _put_in_place(staged: Path, out: Path) -> None:
+    """Let the folder `staged` be `out`; an older one goes."""
+    if not out.exists() or not any(out.iterdir()):
+        staged.rename(out)
+        return
+    old = staged
+    if not _exchange(staged, out):
+        old = staged.with_name(f"{staged.name}.old")
+        out.rename(old)
+        try:
+            staged.rename(out)
+        except BaseException:
+            old.rename(out)
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names in one step (renameat2(2)); False: this system, or its filesystem, cannot."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):  # no Linux
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -100,10 +140,31 @@ def _is_bundle(folder: Path) -> bool:
 
 
 def read_bundle(path: Path) -> Bundle:
-    """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states.
+    """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states. One
+    that is replaced meanwhile is read again.
 
     Raises BundleError with one line that names the file and the mismatch.
     """
+    for _ in range(_READINGS):
+        folder = _identity(path)
+        try:
+            return _read(path)
+        except BundleError:
+            if _identity(path) == folder:
+                raise
+    raise BundleError(f"{path}: is replaced faster than it can be read")
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    """What is another when a bundle was replaced."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return seen.st_dev, seen.st_ino, seen.st_ctime_ns
+
+
+def _read(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
     manifest = _read_manifest(path)

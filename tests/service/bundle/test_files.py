@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -26,8 +29,10 @@ from latentserve.service.bundle import (
     Lineage,
     SampleSpec,
     content_version,
+    files,
     read_bundle,
     read_bundles,
+    write_bundle,
 )
 from latentserve.service.bundle.golden import unpack_arrays
 from latentserve.service.errors import BundleError
@@ -250,6 +255,98 @@ def _model(change: Callable[[onnx.ModelProto], None], **options: Any) -> bytes:
     model = dense_generator(**options)
     change(model)
     return model.SerializeToString()
+
+
+READER = """
+import sys
+from pathlib import Path
+from latentserve.service.bundle import read_bundle
+path, stop, seen, faults = Path(sys.argv[1]), Path(sys.argv[2]), set(), []
+while not stop.exists():
+    try:
+        seen.add(read_bundle(path).manifest.lineage.seed)
+    except Exception as error:
+        faults.append(str(error))
+    print(len(seen), flush=True)
+print(sorted(seen), len(faults), faults[:3])
+"""
+
+
+def test_a_reader_sees_the_old_or_the_new_and_never_half_or_none(tmp_path: Path, bundle: Path) -> None:
+    """A reader in a process of its own, while the bundle is replaced 300 times by one with another generator."""
+    one, other = (
+        read_bundle(bundle),
+        read_bundle(make_bundle(tmp_path / "o", generator=dense_generator(seed=1).SerializeToString())),
+    )
+    stop = tmp_path / "stop"
+
+    def write(turn: int) -> None:
+        which = (one, other)[turn % 2]
+        lineage = Lineage(seed=turn % 2)
+        write_bundle(tmp_path / "served", which.manifest.model_copy(update={"lineage": lineage}), contents(which))
+
+    write(0)
+    command = [sys.executable, "-c", READER, str(tmp_path / "served"), str(stop)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout is not None
+        for _ in range(3):  # it has begun
+            reader.stdout.readline()
+        for turn in range(1, 301):
+            write(turn)
+        stop.touch()
+        assert reader.communicate()[0].splitlines()[-1] == "[0, 1] 0 []"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "served", "stop"]
+
+
+def contents(bundle: Bundle) -> dict[str, bytes]:
+    return {name: (bundle.path / name).read_bytes() for name in bundle.manifest.sha256}
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["exchange", "rename", "second rename", "fsync"])
+def test_what_is_interrupted_leaves_the_old_bundle(copy: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    old = read_bundle(copy).manifest
+    rename, renamed = Path.rename, []
+
+    def rename_once(self: Path, target: Path) -> Path:
+        if step == "rename" or renamed:
+            monkeypatch.setattr(Path, "rename", rename)
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(self, target)
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", interrupted)
+    elif step == "exchange":
+        monkeypatch.setattr(files, "_exchange", interrupted)
+    else:
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+        monkeypatch.setattr(Path, "rename", rename_once)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(copy, old.model_copy(update={"license": "another"}), contents(read_bundle(copy)))
+    assert read_bundle(copy).manifest == old
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_without_an_exchange_it_is_replaced_by_two_renames(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NFS has none, nor have systems other than Linux."""
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    old = read_bundle(copy)
+    new = write_bundle(copy, old.manifest.model_copy(update={"license": "another"}), contents(old))
+    assert read_bundle(copy).manifest == new != old.manifest
+    assert list(copy.parent.iterdir()) == [copy]
+
+
+def test_this_system_exchanges(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+    assert files._exchange(tmp_path / "a", tmp_path / "b")
+    assert (tmp_path / "a" / "b").exists()
+    assert not files._exchange(tmp_path / "a", tmp_path)  # no such exchange, and said so
 
 
 def _rename(model: onnx.ModelProto) -> None:
