@@ -27,8 +27,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.modes_report import report
 from latentserve.training.data import load
 from latentserve.training.data.synthetic import MIXTURES, Mixture
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
 
 Record = dict[str, Any]
 

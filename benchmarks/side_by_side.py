@@ -17,7 +17,7 @@ from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import ConfigError, DivergedError
 from latentserve.training.game import optimizers
-from latentserve.training.game.ema import Ema
+from latentserve.training.game.optimizers import Ema
 from latentserve.training.game.step import Cost, Game, Part, update
 from latentserve.training.recipe.config import Config
 from latentserve.training.run.loop import batch_rows, construct

@@ -32,10 +32,9 @@ from benchmarks.sample_quality import build_cnn, train_cnn
 from benchmarks.stacked_mnist_report import MARKS, report
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
-from latentserve.training.run import checkpoint, loop
-from latentserve.training.run.folder import CHECKPOINT, images_seen, prepare
+from latentserve.training.run import CHECKPOINT, checkpoint, images_seen, loop, prepare
 
 Record = dict[str, Any]
 

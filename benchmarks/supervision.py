@@ -29,10 +29,9 @@ from benchmarks.supervision_report import report
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DivergedError
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
-from latentserve.training.run import checkpoint, loop
-from latentserve.training.run.folder import CHECKPOINT
+from latentserve.training.run import CHECKPOINT, checkpoint, loop
 from latentserve.training.supervising import read_journal
 from latentserve.training.watching.space import Space
 

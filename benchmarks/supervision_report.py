@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from benchmarks.supervision_faults import FAULTS, HEALTHY, TINY
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 
 Record = dict[str, Any]
 

@@ -30,10 +30,9 @@ from benchmarks.tabular_report import report
 from latentserve.service.bundle import Latent
 from latentserve.service.sampling.latents import draw_labels, draw_latents
 from latentserve.training import networks
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
-from latentserve.training.run import checkpoint, loop
-from latentserve.training.run.folder import CHECKPOINT, prepare
+from latentserve.training.run import CHECKPOINT, checkpoint, loop, prepare
 
 Record = dict[str, Any]
 

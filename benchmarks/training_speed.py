@@ -31,10 +31,10 @@ from benchmarks.machine import describe_machine
 from latentserve.training.data import Dataset, load
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import instance_noise
-from latentserve.training.game.ema import ema_decay
 from latentserve.training.game.losses import loss_named, zero_centred_penalty
+from latentserve.training.game.optimizers import ema_decay
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import loop
 from latentserve.training.run.loop import construct, train
 from latentserve.training.run.steering import Steering

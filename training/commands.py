@@ -2,10 +2,12 @@
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -41,6 +43,32 @@ def one_voice() -> Iterator[None]:
         raise
     except TrainingError as error:
         raise type(error)(f"rank {rank}: {error}" if rank > 0 else str(error)) from None
+
+
+class Interrupt:
+    """Whether somebody asked the run to stop."""
+
+    requested = False
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Within the block, ^C and SIGTERM only set `requested`, which the loop asks for between two steps.
+
+    More of them change nothing: shells, wrappers and supervisors like to send two, and the second must not undo the
+    save that the first asked for.
+    """
+    interrupt = Interrupt()
+
+    def request(number: int, frame: FrameType | None) -> None:
+        interrupt.requested = True
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield interrupt
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @click.command()
@@ -101,7 +129,7 @@ def train(
     """
     with one_voice(), training_extra(), ExitStack() as stack:
         from latentserve.training.data import Dataset, Split, load
-        from latentserve.training.recipe.recipes import load_config
+        from latentserve.training.recipe import load_config
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
         config = load_config(recipe, (*overrides, *supervised))
@@ -113,10 +141,8 @@ def train(
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
         from latentserve.training.reporting import metrics
-        from latentserve.training.run import loop, pretrained
+        from latentserve.training.run import images_seen, is_over, loop, prepare, pretrained
         from latentserve.training.run.distributed import joined, require_hardware
-        from latentserve.training.run.folder import images_seen, is_over, prepare
-        from latentserve.training.run.interrupt import interruptible
         from latentserve.training.watching import held_out
 
         require_hardware(config)

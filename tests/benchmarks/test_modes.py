@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="needs latentserve[training]")
 
 from benchmarks import modes, modes_report
 from latentserve.training.data.synthetic import MIXTURES
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 
 
 @pytest.mark.parametrize("data", ["ring", "grid"])

@@ -7,7 +7,7 @@ from benchmarks import side_by_side
 from latentserve.training import networks
 from latentserve.training.data import load
 from latentserve.training.errors import ConfigError
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 from latentserve.training.run import checkpoint, loop
 
 TINY = ("images=1024", "batch=64", "tick=512", "snapshot=1024", "width=16", "gamma.until=1", "threads=1")

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import stacked_mnist, stacked_mnist_report
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 from tests.digits import write_idx
 
 

@@ -10,7 +10,7 @@ from benchmarks.supervision_faults import DISTINCT, FAULTS, Clock, duplicated, s
 from benchmarks.supervision_report import report
 from latentserve.training import supervising
 from latentserve.training.data import load
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 from latentserve.training.run.loop import batch_rows
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="needs latentserve[training]")
 
 from benchmarks import tabular_protocol as protocol
 from benchmarks import tabular_report, tabular_utility
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 
 
 @pytest.fixture

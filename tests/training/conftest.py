@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
 from latentserve.training.data import Dataset, load
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
 
 TINY = """
 data: digits

@@ -14,7 +14,7 @@ from safetensors import safe_open
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
-from latentserve.training.recipe.recipes import load_config, write_config
+from latentserve.training.recipe import load_config, write_config
 
 LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 

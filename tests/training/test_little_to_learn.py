@@ -16,9 +16,8 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.training.data import Dataset, load
 from latentserve.training.export import export_run
-from latentserve.training.recipe.recipes import load_config
-from latentserve.training.run import loop
-from latentserve.training.run.folder import prepare
+from latentserve.training.recipe import load_config
+from latentserve.training.run import loop, prepare
 
 IMAGES = 128
 SHORT = ("data=files", f"images={IMAGES}", "tick=64", "snapshot=128")

@@ -17,7 +17,7 @@ from latentserve.service.cli import main
 from latentserve.training import networks
 from latentserve.training.data import load
 from latentserve.training.errors import DataError
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 from latentserve.training.reporting.pictures import save_columns
 from latentserve.training.run import checkpoint, loop
 from tests.server import Server

@@ -88,11 +88,11 @@ def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: s
     if idx.is_idx(path):
         _refuse("a folder of IDX files", size=size, label=label)
         return idx.load(stem, path, split, None)
-    found = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tables.SUFFIXES)]
-    if found:
-        if len(found) > 1:
-            raise DataError(f"{path}: {len(found)} tables in it; name one of them")
-        return _load_path(found[0], split, size, label)
+    table_files = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tables.SUFFIXES)]
+    if table_files:
+        if len(table_files) > 1:
+            raise DataError(f"{path}: {len(table_files)} tables in it; name one of them")
+        return _load_path(table_files[0], split, size, label)
     _refuse("a folder", label=label)
     part = split if comes_in_two(path) or split == "test" else None
     if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):

@@ -31,7 +31,7 @@ def load(name: str, path: Path, split: Split | None) -> Dataset:
         if split == "test":
             raise DataError(f"{path}: an .npy file has no held-out part")
         return _described(name, path, str(path), _read(path), None, None)
-    with _archive(path) as archive:
+    with _read(path) as archive:
         suffix = f"_{split or 'train'}"
         stems = [key + suffix for key in _SAMPLES] + ([] if split == "test" else [*_SAMPLES, "arr_0"])
         field = next((stem for stem in stems if stem in archive.files), None)
@@ -125,21 +125,16 @@ def _span(samples: NDArray[Any], source: str) -> tuple[float, float]:
     return low, high
 
 
-def _read(path: Path) -> NDArray[Any]:
+def _read(path: Path) -> Any:
+    """What a file holds: of `.npy` an array that is mapped, of `.npz` an archive."""
+    suffix = path.suffix.lower()
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        content = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy fails in its own ways on files that are something else
-        raise DataError(f"{path}: cannot be read as .npy: {one_line(error)}") from None
-
-
-def _archive(path: Path) -> Any:
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except Exception as error:  # as above
-        raise DataError(f"{path}: cannot be read as .npz: {one_line(error)}") from None
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise DataError(f"{path}: an .npy file under the name of an .npz archive")
-    return archive
+        raise DataError(f"{path}: cannot be read as {suffix}: {one_line(error)}") from None
+    if isinstance(content, np.ndarray) != (suffix == ".npy"):
+        raise DataError(f"{path}: cannot be read as {suffix}: it is the other one of .npy and .npz")
+    return content
 
 
 def _member(path: Path, archive: Any, key: str) -> NDArray[Any]:

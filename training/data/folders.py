@@ -13,7 +13,7 @@ _SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
 @dataclass(frozen=True)
-class Found:
+class LabelledFiles:
     """Files in a fixed order, and their labels int64 [N]; zeros where `label_names` is empty."""
 
     files: list[Path]
@@ -21,7 +21,7 @@ class Found:
     label_names: list[str]
 
 
-def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None) -> Found:
+def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None) -> LabelledFiles:
     """The files of a folder that have one of the suffixes, and of its class folders, whatever lies in them how deep.
 
     Classes are in the order of their numbers where all have one, else of the alphabet. Raises DataError naming a folder
@@ -41,7 +41,7 @@ def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None
     if not loose and not any(inside):
         raise DataError(f"{folder}: no {what} in it ({', '.join(suffixes)})")
     if not any(inside):
-        return Found(loose, np.zeros(len(loose), np.int64), [])
+        return LabelledFiles(loose, np.zeros(len(loose), np.int64), [])
     if loose:
         raise DataError(f"{loose[0]}: lies beside class folders such as {classes[0].name}; which class is it of?")
     empty = next((of for of, files in zip(classes, inside, strict=True) if not files), None)
@@ -50,7 +50,7 @@ def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None
     order = sorted(range(len(classes)), key=lambda at: _number_or_name([of.name for of in classes], at))
     counts = [len(inside[at]) for at in order]
     files = [file for at in order for file in inside[at]]
-    return Found(files, np.repeat(np.arange(len(order)), counts), [classes[at].name for at in order])
+    return LabelledFiles(files, np.repeat(np.arange(len(order)), counts), [classes[at].name for at in order])
 
 
 def part(folder: Path, split: Split | None) -> Path:
@@ -58,10 +58,10 @@ def part(folder: Path, split: Split | None) -> Path:
     for. Raises DataError."""
     if split is None:
         return folder
-    found = next((folder / name for name in _SPLITS[split] if (folder / name).is_dir()), None)
-    if found is None:
+    folder_of_split = next((folder / name for name in _SPLITS[split] if (folder / name).is_dir()), None)
+    if folder_of_split is None:
         raise DataError(f"{folder}: no folder {' or '.join(_SPLITS[split])} in it")
-    return found
+    return folder_of_split
 
 
 def comes_in_two(folder: Path) -> bool:

@@ -56,8 +56,8 @@ def load(path: Path, split: Split, size: int | None, label: str | None) -> Datas
     label_names = [] if classes is None else list(part.features[classes].names)
     if labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin())} has no label")
-    told = [f"{source}, row {row}" for row in range(len(part))]
-    samples = pictures.decode(told, lambda row: part[row][shown], size)
+    names = [f"{source}, row {row}" for row in range(len(part))]
+    samples = pictures.decode(names, lambda row: part[row][shown], size)
     return Dataset(stem, samples, labels, label_names, stored_range=pictures.STORED_RANGE)
 
 

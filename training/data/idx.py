@@ -32,10 +32,10 @@ def read(path: Path) -> NDArray[np.uint8]:
     if dimensions == 0 or len(content) < header:
         raise DataError(f"{path}: truncated IDX header")
     shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, header, 4))
-    expected, found = prod(shape), len(content) - header
-    if found != expected:
+    expected, actual = prod(shape), len(content) - header
+    if actual != expected:
         raise DataError(
-            f"{path}: {'truncated' if found < expected else 'too long'}: {found} values, {expected} promised"
+            f"{path}: {'truncated' if actual < expected else 'too long'}: {actual} values, {expected} promised"
         )
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
 

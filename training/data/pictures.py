@@ -33,9 +33,9 @@ def load(name: str, folder: Path, split: Split | None, size: int | None) -> Data
     Raises:
         DataError: Names the first picture that is broken, of more than 8 bits, or of another size than the first.
     """
-    found = find(folder, SUFFIXES, "pictures", split)
-    samples = decode([str(file) for file in found.files], lambda at: Image.open(found.files[at]), size)
-    return Dataset(name, samples, found.labels, found.label_names, stored_range=STORED_RANGE)
+    labelled = find(folder, SUFFIXES, "pictures", split)
+    samples = decode([str(file) for file in labelled.files], lambda at: Image.open(labelled.files[at]), size)
+    return Dataset(name, samples, labelled.labels, labelled.label_names, stored_range=STORED_RANGE)
 
 
 def decode(names: Sequence[str], open_at: Callable[[int], Image.Image], size: int | None) -> NDArray[np.uint8]:

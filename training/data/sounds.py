@@ -36,8 +36,8 @@ def load(name: str, path: Path, split: Split | None, size: int | None) -> Datase
     Raises:
         DataError: Names the first file that is broken, or that differs from the first in rate, type or length.
     """
-    found = find(path, SUFFIXES, "WAV files", split) if path.is_dir() else None
-    files = [path] if found is None else found.files
+    labelled = find(path, SUFFIXES, "WAV files", split) if path.is_dir() else None
+    files = [path] if labelled is None else labelled.files
     first_rate, first = _read(files[0])
     pieces = []
     for file in files:
@@ -45,8 +45,8 @@ def load(name: str, path: Path, split: Split | None, size: int | None) -> Datase
         if rate != first_rate:
             raise DataError(f"{file}: {rate} Hz; {files[0].name} has {first_rate}")
         if frames.dtype != first.dtype or frames.shape[1] != first.shape[1]:
-            told, expected = (f"{of.shape[1]} channels of {of.dtype}" for of in (frames, first))
-            raise DataError(f"{file}: {told}; {files[0].name} has {expected}")
+            given, expected = (f"{of.shape[1]} channels of {of.dtype}" for of in (frames, first))
+            raise DataError(f"{file}: {given}; {files[0].name} has {expected}")
         if size is None and len(frames) != len(first):
             lengths = f"{len(frames)} frames; {files[0].name} has {len(first)}"
             raise DataError(f"{file}: {lengths}; `size` in the configuration cuts all to one length")
@@ -62,8 +62,8 @@ def load(name: str, path: Path, split: Split | None, size: int | None) -> Datase
             raise DataError(f"{file}: frame {int(np.argmin(np.isfinite(frames).all(axis=1)))} is not finite")
         samples[row : row + count] = frames.reshape(count, length, -1).transpose(0, 2, 1)
         row += count
-    labels = np.zeros(len(samples), np.int64) if found is None else np.repeat(found.labels, pieces)
-    names = [] if found is None else found.label_names
+    labels = np.zeros(len(samples), np.int64) if labelled is None else np.repeat(labelled.labels, pieces)
+    names = [] if labelled is None else labelled.label_names
     stored = _RANGES[first.dtype.name]
     return Dataset(name, samples, labels, names, kind="audio", stored_range=stored, sample_rate=first_rate)
 

@@ -84,12 +84,12 @@ def tones(labels: NDArray[np.int64], seed: int) -> NDArray[np.int16]:
     """Tones int16 [N, FRAMES] of the forms `labels` int64 [N]. The same seed makes the same, on any machine: what its
     sines are off by is far less than a step of 16 bits."""
     rng = np.random.default_rng(seed)
-    made = np.empty((len(labels), FRAMES), np.int16)
+    samples = np.empty((len(labels), FRAMES), np.int16)
     for start in range(0, len(labels), _TOGETHER):
         some = labels[start : start + _TOGETHER]
         waves = _tones(some, rng) + _NOISE * rng.standard_normal((len(some), FRAMES))
-        made[start : start + _TOGETHER] = np.rint(waves.clip(-1, 1) * (_FULL_SCALE - 1))
-    return made
+        samples[start : start + _TOGETHER] = np.rint(waves.clip(-1, 1) * (_FULL_SCALE - 1))
+    return samples
 
 
 def _tones(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:

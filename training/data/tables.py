@@ -70,13 +70,16 @@ def table(name: str, source: str, columns: list[Distinct], label: str | None) ->
     labels, label_names = np.zeros(count, np.int64), []
     for at, column in enumerate(columns):
         where = f"{source}: column `{column.name}`"
-        told, numbers = _described(column, where, as_categories=column.name == label)
-        described.append(told)
+        description, numbers = _described(column, where, as_categories=column.name == label)
+        described.append(description)
         samples[:, at] = numbers[column.places]
         if column.name == label:
-            if None in (told.categories or []):
+            if None in (description.categories or []):
                 raise DataError(f"{where} is the label and has missing values")
-            labels, label_names = samples[:, at].astype(np.int64), [str(value) for value in told.categories or []]
+            labels, label_names = (
+                samples[:, at].astype(np.int64),
+                [str(value) for value in description.categories or []],
+            )
     return Dataset(name, samples, labels, label_names, kind="table", columns=described)
 
 

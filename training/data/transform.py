@@ -97,13 +97,13 @@ class TableTransform:
     def shares(self, rows: NDArray[np.float32], labels: NDArray[np.int64], kinds: int) -> list[list[float]]:
         """For each of the kinds of labels, how often each entry of the one-hot parts is on in its rows: those of all
         columns, on end. A label without rows has the shares of all rows."""
-        found = []
+        parts = []
         for coding, chosen in zip(self.codings, self.chosen(rows).T, strict=True):
             counts = np.bincount(labels * coding.choices + chosen, minlength=kinds * coding.choices)
             counts = counts.reshape(kinds, coding.choices)
             counts = np.where(counts.sum(axis=1, keepdims=True) > 0, counts, counts.sum(axis=0))
-            found.append(counts / counts.sum(axis=1, keepdims=True))
-        listed: list[list[float]] = np.concatenate(found, axis=1).tolist()
+            parts.append(counts / counts.sum(axis=1, keepdims=True))
+        listed: list[list[float]] = np.concatenate(parts, axis=1).tolist()
         return listed
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -20,8 +20,7 @@ from latentserve.training.data import Description
 from latentserve.training.data.dataset import Kind
 from latentserve.training.errors import RunError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import checkpoint
-from latentserve.training.run.folder import CHECKPOINT, CONFIG, open_run
+from latentserve.training.run import CHECKPOINT, CONFIG, checkpoint, open_run
 
 MANIFEST = "manifest.json"
 BATCH = 64

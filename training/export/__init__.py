@@ -1,6 +1,103 @@
-"""A generator, of a run or of anybody's, exported as a bundle."""
+"""From a run to a bundle, or from any generator: `export_run` and `export_bundle`."""
 
+import logging
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from pydantic import JsonValue
+
+from latentserve.service.bundle import Lineage, Manifest
+from latentserve.training import networks
+from latentserve.training.data import AT_HAND, Description, load
+from latentserve.training.errors import DataError
 from latentserve.training.export.module import export_bundle
-from latentserve.training.export.run import export_run
+from latentserve.training.reporting.stats import read_stats
+from latentserve.training.run import CHECKPOINT, checkpoint, open_run
 
 __all__ = ["export_bundle", "export_run"]
+
+REALS = 20_000  # real samples at the most, chosen at random, of which the bundle keeps some
+LOOK = ("diversity", "frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet")  # of a line of statistics
+
+log = logging.getLogger(__name__)
+
+
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    license_id: str | None = None,
+    reference_samples: int | None = None,
+    data: Path | None = None,
+) -> Manifest:
+    """Export the averaged generator of a run, and its critic, to the bundle folder `out`.
+
+    `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
+    they need no folder or `data` is theirs. A packed critic, which cannot score a row by itself, is left out. Raises
+    RunError, ExportError, DataError or BundleError.
+    """
+    config = open_run(run)
+    header = checkpoint.read_header(run / CHECKPOINT)
+    dataset = Description(**header["dataset"])
+    real = None
+    if data is not None or config.data in AT_HAND:
+        loaded = load(config.data, data, size=config.size, label=config.label)
+        if loaded.description.sha256 != dataset.sha256:
+            raise DataError(f"{data or config.data}: not the data that {run} was trained on")
+        real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
+    generator, critic = networks.build(config, dataset)
+    checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
+    generator, critic = networks.of_samples(generator, critic, dataset)
+    if config.packing > 1:
+        log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
+    counts = np.array(dataset.label_counts)
+    return export_bundle(
+        generator,
+        out,
+        name=name or config.recipe,
+        latent_dim=config.latent,
+        labels=dataset.label_names or None,
+        label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
+        critic=critic if config.packing == 1 else None,
+        kind=dataset.kind,
+        value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
+        columns=networks.columns(dataset) or None,
+        sample_rate=dataset.sample_rate,
+        license_id=license_id,
+        reference_samples=reference_samples,
+        real=real,
+        lineage=Lineage(
+            dataset=dataset.name,
+            dataset_sha256=dataset.sha256,
+            recipe=config.recipe,
+            seed=config.seed,
+            images_seen=header["images_seen"],
+            pretrained_sha256=header.get("pretrained") or None,
+            code_revision=code_revision(),
+            evaluation=last_look(run, header["images_seen"]),
+        ),
+    )
+
+
+def last_look(run: Path, images_seen: int) -> dict[str, JsonValue] | None:
+    """What the run's statistics say of samples of the averaged generator, last before it was saved; None: nothing."""
+    lines = [line for line in read_stats(run / "stats.jsonl") if line["images"] <= images_seen and "frechet" in line]
+    if not lines:
+        return None
+    return {"images": lines[-1]["images"]} | {name: lines[-1][name] for name in LOOK if name in lines[-1]}
+
+
+def code_revision() -> str:
+    """The git revision of this package's checkout (`-dirty` if it was changed), else the package's version."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # An installed package may lie inside somebody else's checkout.
+        subprocess.run([*git, "ls-files", "--error-unmatch", here.name], check=True, capture_output=True)
+        describe = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(describe, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return version("latentserve")

@@ -146,8 +146,10 @@ def run_module(module: nn.Module, role: str, *inputs: NDArray[np.generic] | None
     outputs, repeated = _listed(first), _listed(again)
     for output, repeat in zip(outputs, repeated, strict=True):
         if output.dtype != torch.float32 or output.shape[:1] != (len(given[0]),):
-            found = f"{output.dtype} {list(output.shape)}"
-            raise ExportError(f"{role}: gives {found} for inputs of shapes {shapes}; float32 [batch, ...] is needed")
+            output_type = f"{output.dtype} {list(output.shape)}"
+            raise ExportError(
+                f"{role}: gives {output_type} for inputs of shapes {shapes}; float32 [batch, ...] is needed"
+            )
         if not torch.equal(output, repeat):
             raise ExportError(f"{role}: gives two answers for the same inputs; chance may only enter through z")
     return [output.cpu().numpy() for output in outputs]

@@ -11,8 +11,7 @@ from latentserve.service.errors import one_line
 from latentserve.training.data import Description
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.conditioning import PackedCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, PackedCritic
 from latentserve.training.networks.samples import Decode, Encode, RowCritic, RowGenerator, ScaledCritic, ScaledGenerator
 from latentserve.training.recipe.choices import NETWORKS, resolve
 from latentserve.training.recipe.config import Config
@@ -51,17 +50,16 @@ def _require_game(config: Config, dataset: Description) -> None:
     if shapes[0] != [rows, *shape]:
         raise ConfigError(f"`network`: {config.network}: makes {shapes[0]} of {rows} z; {[rows, *shape]} is needed")
     if shapes[1] != [2] or len(shapes[2]) != 2 or shapes[2][0] != 2:
-        told = f"its critic gives {shapes[1]} and {shapes[2]} for 2 samples; a score [2] and features [2, d] are needed"
-        raise ConfigError(f"`network`: {config.network}: {told}")
+        gives = f"gives {shapes[1]} and {shapes[2]} for 2 samples; a score [2] and features [2, d] are needed"
+        raise ConfigError(f"`network`: {config.network}: its critic {gives}")
 
 
 def family_of(config: Config) -> Family:
     """What `network` names. Raises ConfigError where it is somebody's own and cannot be imported, or is no `Family`."""
-    found = resolve(NETWORKS.get(config.network, config.network), "network")
+    family: Family = resolve(NETWORKS.get(config.network, config.network), "network")
     for name in Family._fields:
-        if not hasattr(found, name):
+        if not hasattr(family, name):
             raise ConfigError(f"`network`: {config.network}: has no `{name}`; a Family has {', '.join(Family._fields)}")
-    family: Family = found
     return family
 
 

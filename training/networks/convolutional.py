@@ -3,8 +3,7 @@
 from torch import nn
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic
 
 START = 256  # channels of the generator's first, smallest map
 EMBEDDING = 16

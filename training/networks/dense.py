@@ -4,8 +4,7 @@ from math import prod
 
 from torch import nn
 
-from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic
 
 
 class Generator(LabelledGenerator):

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.conditioning import ProjectionCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, ProjectionCritic
 
 CORE = 0.1  # what moves a sample within its cluster, in the distance that tells clusters apart
 WAVES = 64

@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic
 
 EMBEDDING = 16
 SMALLEST = 4  # side of the map that images are halved to, unless an odd number ends it before

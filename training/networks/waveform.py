@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.conditioning import LabelledGenerator, ProjectionCritic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic
 
 FOLD = 4
 START = 16  # frames that are not folded any more

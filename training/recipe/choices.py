@@ -64,19 +64,14 @@ NETWORKS = {
     "waveform": f"{_NETWORKS}.waveform:FAMILY",
 }
 
+_CLIPPED = "nothing else keeps its critic Lipschitz (0.01 in the paper)"
+_PENALISED = "it is the weight of its gradient penalty (10 in the paper)"
+
 LOSSES = {
     "minimax": LossChoice(f"{_LOSSES}:minimax", 2 * math.log(2)),
     "non-saturating": LossChoice(f"{_LOSSES}:non_saturating", 2 * math.log(2)),
-    "wasserstein": LossChoice(
-        f"{_LOSSES}:wasserstein",
-        needs="clip_weights",
-        because="nothing else keeps its critic Lipschitz (0.01 in the paper)",
-    ),
-    "wasserstein-gp": LossChoice(
-        f"{_LOSSES}:wasserstein",
-        needs="gradient_penalty",
-        because="it is the weight of its gradient penalty (10 in the paper)",
-    ),
+    "wasserstein": LossChoice(f"{_LOSSES}:wasserstein", needs="clip_weights", because=_CLIPPED),
+    "wasserstein-gp": LossChoice(f"{_LOSSES}:wasserstein", needs="gradient_penalty", because=_PENALISED),
     "least-squares": LossChoice(f"{_LOSSES}:least_squares", 0.25),
     "hinge": LossChoice(f"{_LOSSES}:hinge", 2.0),
     "relativistic": LossChoice(f"{_LOSSES}:relativistic", math.log(2)),

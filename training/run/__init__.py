@@ -1,1 +1,52 @@
-"""A run: its loop, its folder, its checkpoint, and the processes that share it."""
+"""A run's folder: its configuration, its checkpoint, and what it reports.
+
+config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  reals.png  samples-<images seen>.png
+"""
+
+from pathlib import Path
+
+from latentserve.training.errors import RunError
+from latentserve.training.files import PARTIAL, named_if_not_written
+from latentserve.training.recipe import first_difference, read_config, write_config
+from latentserve.training.recipe.config import Config
+from latentserve.training.run import checkpoint
+
+CONFIG = "config.yaml"
+CHECKPOINT = "checkpoint.safetensors"
+
+
+def prepare(folder: Path, config: Config) -> None:
+    """Make a folder a run of `config`, or see that it already is one. Raises RunError naming what is in the way."""
+    if (folder / CONFIG).exists():
+        difference = first_difference(read_config(folder / CONFIG), config)
+        if difference:
+            raise RunError(f"{folder}: cannot resume with another configuration: {difference}")
+        return
+    if folder.exists() and (not folder.is_dir() or any(file.suffix != PARTIAL for file in folder.iterdir())):
+        raise RunError(f"{folder}: not a run, and not an empty folder")
+    with named_if_not_written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_config(config, folder / CONFIG)
+
+
+def open_run(folder: Path) -> Config:
+    """The configuration of a run that has a checkpoint. Raises RunError naming what is missing."""
+    for file in (CONFIG, CHECKPOINT):
+        if not (folder / file).is_file():
+            raise RunError(f"{folder}: not a run with a checkpoint (no {file})")
+    return read_config(folder / CONFIG)
+
+
+def images_seen(folder: Path) -> int:
+    """How far a prepared run has come. Raises RunError naming an unreadable checkpoint."""
+    path = folder / CHECKPOINT
+    return checkpoint.read_header(path)["images_seen"] if path.exists() else 0
+
+
+def is_over(folder: Path, config: Config) -> bool:
+    """Whether a prepared run has spent its budget, or its supervisor has ended it."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return False
+    header = checkpoint.read_header(path)
+    return bool(header["images_seen"] >= config.images or header.get("changes", {}).get("stopped"))

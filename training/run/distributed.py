@@ -93,10 +93,10 @@ class Ranks:
         digest = hashlib.sha256()
         for some in content:
             digest.update(some)
-        told = torch.zeros(self.count, digest.digest_size, dtype=torch.uint8)
-        told[self.rank] = torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
-        self.add_up([told])
-        other = (told != told[0]).any(1).nonzero().flatten().tolist()
+        digests = torch.zeros(self.count, digest.digest_size, dtype=torch.uint8)
+        digests[self.rank] = torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+        self.add_up([digests])
+        other = (digests != digests[0]).any(1).nonzero().flatten().tolist()
         if other:
             raise RunError(f"{otherwise.format(other[0])} than rank 0")
 

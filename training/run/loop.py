@@ -19,16 +19,15 @@ from latentserve.training.data import Dataset, Description
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import adapt
-from latentserve.training.game.ema import Ema
+from latentserve.training.game.optimizers import Ema
 from latentserve.training.game.step import Game, clip_weights, update
 from latentserve.training.recipe.config import Config, Cosine, Optimisation
 from latentserve.training.reporting import pictures, stats
 from latentserve.training.reporting.metrics import Sink
 from latentserve.training.reporting.progress import Bar, note
-from latentserve.training.run import checkpoint
+from latentserve.training.run import CHECKPOINT, checkpoint
 from latentserve.training.run.checkpoint import State
 from latentserve.training.run.distributed import Ranks
-from latentserve.training.run.folder import CHECKPOINT
 from latentserve.training.run.pretrained import Pretrained
 from latentserve.training.run.steering import Steering
 from latentserve.training.watching import Watch, layer_norms

@@ -58,22 +58,22 @@ def read(paths: Sequence[Path], config: Config, dataset: Description) -> Pretrai
 def _assigned(path: Path, tensors: Weights, networks_of: Mapping[str, nn.Module]) -> dict[str, Weights]:
     """Each network's part of a file, which fits it."""
     own = {name: _under(tensors, name) for name in networks_of}
-    found = {name: part for name, part in own.items() if part}
+    assigned = {name: part for name, part in own.items() if part}
     # Names may begin like that within a network, too: one that has all of a file's names is what the file is of.
     whole = [name for name in ("generator", "critic") if tensors.keys() == networks_of[name].state_dict().keys()]
-    if whole or not found:
+    if whole or not assigned:
         shared = {name: len(tensors.keys() & networks_of[name].state_dict().keys()) for name in ("generator", "critic")}
         if not tensors:
             raise WeightsError(f"{path}: holds no tensors")
         if not any(shared.values()):
             raise WeightsError(f"{path}: `{next(iter(tensors))}` is no tensor of the configuration's networks")
-        found = {whole[0] if whole else max(shared, key=lambda name: shared[name]): tensors}
-    for name, part in found.items():
+        assigned = {whole[0] if whole else max(shared, key=lambda name: shared[name]): tensors}
+    for name, part in assigned.items():
         _require_fit(path, name, part, networks_of[name].state_dict())
     for one, other in (("generator", "average"), ("average", "generator")):
-        if one in found:
-            found.setdefault(other, found[one])
-    return found
+        if one in assigned:
+            assigned.setdefault(other, assigned[one])
+    return assigned
 
 
 def _require_fit(path: Path, name: str, weights: Weights, wanted: Weights) -> None:

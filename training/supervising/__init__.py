@@ -5,9 +5,9 @@ a function of the configuration and of the lines, so that the journal can be mad
 torch.
 """
 
-from latentserve.training.supervising.actions import Action, Changes
 from latentserve.training.supervising.detectors import FAULTS
-from latentserve.training.supervising.journal import Journal, read_journal
+from latentserve.training.supervising.journal import Action, Journal, read_journal
+from latentserve.training.supervising.remedies import Changes
 from latentserve.training.supervising.supervisor import Supervisor, replay
 
 __all__ = ["FAULTS", "Action", "Changes", "Journal", "Supervisor", "read_journal", "replay"]

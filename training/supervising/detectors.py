@@ -1,18 +1,14 @@
 """The detectors: each reads one kind of failure from a run's lines. Thresholds are as published, or marked (own)."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping
 from statistics import median
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 from latentserve.training.recipe.choices import LOSSES
-
-if TYPE_CHECKING:
-    from latentserve.training.recipe.config import Config
+from latentserve.training.recipe.config import Config
 
 Line = Mapping[str, float]  # of stats.jsonl; a field that had no finite value is missing
 
@@ -351,19 +347,9 @@ class Stall(Detector):
 
 # Those first whose fault explains the others'.
 DETECTORS = (
-    ManyNonFinite,
-    NonFinite,
-    Divergence,
-    ChangedData,
-    Collapse,
-    Worsening,
-    Vanishing,
-    Overpowering,
-    Overfitting,
-    Plateau,
-    MismatchedData,
-    Stall,
-)
+    ManyNonFinite, NonFinite, Divergence, ChangedData, Collapse, Worsening, Vanishing, Overpowering, Overfitting,
+    Plateau, MismatchedData, Stall,
+)  # fmt: skip
 
 FAULTS = tuple(dict.fromkeys(detector.fault for detector in DETECTORS))
 

@@ -1,19 +1,44 @@
 """`journal.jsonl`: a line for each thing that the supervisor did, or would have done."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from latentserve.training.errors import RunError
 from latentserve.training.files import append_lines, read_lines, replace_lines
-from latentserve.training.supervising.actions import Action
 
 JOURNAL = "journal.jsonl"
 FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Action:
+    """One entry of the journal.
+
+    Attributes:
+        images: real images seen when it was decided.
+        fault: what was found, one of `latentserve.training.supervising.FAULTS`.
+        signal: what was read.
+        window: its last values, the newest last.
+        threshold: what they were held against.
+        action: `skip` (done by the loop already), `tell`, `lr`, `critic_lr`, `gamma`, `clip`, `n_critic`, `loss`,
+            `critic` (it gets new weights), `augment`, `rollback` or `stop`.
+        before, after: the value that is changed, factors of the configuration's where `Changes` says so; of a rollback
+            the images that the state goes back from and to.
+        applied: whether the run was changed; not where the supervisor only observes, or tells.
+    """
+
+    images: int
+    fault: str
+    signal: str
+    window: tuple[float, ...]
+    threshold: float
+    action: str
+    before: Any
+    after: Any
+    applied: bool
 
 
 class Journal:

@@ -1,19 +1,16 @@
-"""What is done about a fault: a ladder each, one rung a time, the mildest that is known to help first.
+"""What is done about a fault: a ladder each, one rung a time, the mildest that is known to help first; how it adds up.
 
 A rung is a few steps, each a name and a number: a factor of `lr`, `critic_lr`, `gamma`, and of the best line's largest
 gradient norm for `clip`. What a run has no use for is left out, and a rung of which nothing is left is passed over.
 """
 
-from __future__ import annotations
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+import numpy as np
 
-from latentserve.training.supervising.actions import Changes
+from latentserve.training.recipe.config import PENALISED, Config, Cosine
 from latentserve.training.supervising.detectors import Line
-
-if TYPE_CHECKING:
-    from latentserve.training.recipe.config import Config
 
 Step = tuple[str, float]
 
@@ -42,6 +39,66 @@ LADDERS: dict[str, tuple[tuple[Step, ...], ...]] = {
 }
 
 AUGMENT = ("translate", "brightness", "contrast")  # not `flip`: it suits no digits and no letters
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What differs from the configuration by now; part of a checkpoint. It survives JSON.
+
+    Attributes:
+        lr, critic_lr: factors of the step sizes of generator and critic.
+        gamma: factor of the weight of R1 + R2.
+        penalised: whether R1 + R2 came with their default weight, where the configuration has none.
+        clip: largest norm of a player's gradient; None: the configuration's.
+        n_critic: steps of the critic to one of the generator; None: the configuration's.
+        loss: the game; None: the configuration's.
+        augment: what may be done to images; empty: the configuration's.
+        stream: random stream: how often the run was rolled back, or its critic begun anew.
+        stopped: whether the run ended early.
+        count: how often something was changed.
+    """
+
+    lr: float = 1.0
+    critic_lr: float = 1.0
+    gamma: float = 1.0
+    penalised: bool = False
+    clip: float | None = None
+    n_critic: int | None = None
+    loss: str | None = None
+    augment: tuple[str, ...] = field(default=())
+    stream: int = 0
+    stopped: bool = False
+    count: int = 0
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        return cls(**{**values, "augment": tuple(values.get("augment", ()))})
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def applied_to(self, config: Config) -> Config:
+        """The configuration that the run goes on with."""
+        if self == Changes(stream=self.stream, stopped=self.stopped, count=self.count):
+            return config
+        critic = config.critic_optimisation.lr
+        return config.model_copy(
+            update={
+                "lr": _times(self.lr, config.lr),
+                "critic": config.critic.model_copy(update={"lr": _times(self.critic_lr, critic)}),
+                "gamma": _times(self.gamma, PENALISED if self.penalised else config.gamma),
+                "clip": self.clip or config.clip,
+                "n_critic": self.n_critic or config.n_critic,
+                "loss": self.loss or config.loss,
+                "augment": self.augment or config.augment,
+            }
+        )
+
+    def seed(self, seed: int) -> int:
+        """The seed of what is left to chance from here on: the run's own until it is rolled back."""
+        if self.stream == 0:
+            return seed
+        return int(np.random.SeedSequence((seed, self.stream)).generate_state(1, np.uint64)[0] >> 11)
 
 
 def change(
@@ -81,3 +138,7 @@ def change(
 def _may_be_penalised(config: Config) -> bool:
     """Whether R1 + R2 go with the rest: not with what keeps a Wasserstein critic Lipschitz, nor with torch.compile."""
     return config.clip_weights is None and config.gradient_penalty is None and not config.compile
+
+
+def _times(factor: float, schedule: Cosine) -> Cosine:
+    return schedule.model_copy(update={"start": factor * schedule.start, "end": factor * schedule.end})

@@ -1,20 +1,16 @@
 """From lines to actions: detectors, hysteresis, a cool-down, and a budget."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from latentserve.training.recipe.config import Config
 from latentserve.training.supervising import remedies
-from latentserve.training.supervising.actions import Action, Changes
 from latentserve.training.supervising.detectors import Detector, Line, NonFinite, Reading, detectors
-from latentserve.training.supervising.remedies import Step
-
-if TYPE_CHECKING:
-    from latentserve.training.recipe.config import Config
+from latentserve.training.supervising.journal import Action
+from latentserve.training.supervising.remedies import Changes, Step
 
 COOL_DOWN = 3  # lines after a change that count for nothing: statistics need time to follow
 BUDGET = 8  # times that a run may be changed; the last of them ends it
@@ -29,7 +25,7 @@ class Alarm:
         self.detector = detector
         self.window: deque[float] = deque(maxlen=WINDOW)
         self.bad_lines = 0
-        self.told = False  # and nothing was to be done about it
+        self.noted = False  # in the journal, and nothing was to be done about it
         self.reading: Reading | None = None
 
     def see(self, line: Line, counts: bool) -> bool:
@@ -39,9 +35,9 @@ class Alarm:
             return False
         self.window.append(reading.value)
         if reading.clear:
-            self.bad_lines, self.told = 0, False
+            self.bad_lines, self.noted = 0, False
         self.bad_lines += reading.bad and counts
-        return reading.bad and not self.told and self.bad_lines >= self.detector.patience
+        return reading.bad and not self.noted and self.bad_lines >= self.detector.patience
 
 
 class Supervisor:
@@ -80,7 +76,7 @@ class Supervisor:
                 continue
             if type(alarm.detector) is NonFinite:
                 actions.append(self._entry(alarm, line, "skip", 0, line["nonfinite_steps"], applied=True))
-                alarm.told = True
+                alarm.noted = True
             elif fault in remedies.LADDERS and changed:
                 continue  # one thing at a time: what was done may help with this, too
             elif (steps := self._next_rung(fault)) is not None:
@@ -88,7 +84,7 @@ class Supervisor:
                 changed = True
             else:
                 actions.append(self._entry(alarm, line, "tell", None, None, applied=False))
-                alarm.told = True
+                alarm.noted = True
         return actions
 
     def _remember(self, line: Line) -> None:
@@ -116,10 +112,10 @@ class Supervisor:
         """Take the steps, and rest."""
         actions = []
         for step in steps:
-            made = remedies.change(step, self._config, self.changes, self._best, self._kind)
-            if made is None:
+            changed = remedies.change(step, self._config, self.changes, self._best, self._kind)
+            if changed is None:
                 continue
-            before, after, self.changes = made
+            before, after, self.changes = changed
             if step == remedies.BACK:
                 before, after = int(line["images"]), self.best_images
             actions.append(self._entry(alarm, line, step[0], before, after, applied=self._acts))

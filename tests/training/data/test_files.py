@@ -203,6 +203,12 @@ class TestArrays:
         for suffix in (".npy", ".npz"):
             (tmp_path / f"a{suffix}").write_bytes(b"something else")
             refused(f"a{suffix}: cannot be read", tmp_path / f"a{suffix}")
+        np.save(tmp_path / "swapped.npy", noise(3, 4, 4))
+        np.savez(tmp_path / "swapped.npz", x=noise(3, 4, 4))
+        (tmp_path / "swapped.npy").rename(tmp_path / "array.npz")
+        (tmp_path / "swapped.npz").rename(tmp_path / "archive.npy")
+        refused("cannot be read as .npz: it is the other one", tmp_path / "array.npz")
+        refused("cannot be read as .npy: it is the other one", tmp_path / "archive.npy")
         (tmp_path / "a.bin").write_bytes(b"")
         refused("a.bin: the suffix must be one of .npy", tmp_path / "a.bin")
         np.save(tmp_path / "b.npy", noise(3, 4, 4))

@@ -7,8 +7,7 @@ import pytest
 from latentserve.training.data import Dataset
 from latentserve.training.export import export_run
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import loop
-from latentserve.training.run.folder import prepare
+from latentserve.training.run import loop, prepare
 
 
 @pytest.fixture(scope="package")

@@ -17,10 +17,9 @@ from latentserve.service.watching.reference import Reference
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DataError, ExportError, RunError
-from latentserve.training.export import export_bundle, export_run
-from latentserve.training.export.run import last_look
+from latentserve.training.export import export_bundle, export_run, last_look
+from latentserve.training.recipe import write_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import write_config
 from latentserve.training.run import checkpoint, loop
 
 SAMPLES = 600  # of a reference
@@ -80,7 +79,7 @@ def test_a_bundle_is_judged_by_nothing_that_came_after_it_was_saved(tmp_path: Pa
 
 
 def test_onnx_gives_what_torch_gives_at_every_batch(run: Path, bundle: Path, tiny: Config, digits: Dataset) -> None:
-    from latentserve.training.run.folder import open_run
+    from latentserve.training.run import open_run
 
     config = open_run(run)
     generator, critic = networks.build(config, digits.description)
@@ -147,7 +146,7 @@ def test_what_it_was_trained_on_is_the_real_side(run: Path, bundle: Path, digits
 def test_other_data_than_it_was_trained_on_is_refused(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from latentserve.training.export import run as export
+    from latentserve.training import export
 
     monkeypatch.setattr(export, "load", lambda name, folder, **_: load(name, folder, "test"))
     with pytest.raises(DataError, match=r"digits: not the data that .* was trained on"):

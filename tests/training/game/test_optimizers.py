@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from latentserve.training.game import optimizers
+from latentserve.training.game.optimizers import Ema, ema_decay
 from latentserve.training.recipe.config import Cosine, Optimisation
 
 LR, BETA2 = Cosine(start=0.1, end=0.02), Cosine(start=0.9, end=0.5)
@@ -47,3 +48,20 @@ def test_what_has_no_gradient_has_no_norm() -> None:
     used, unused = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     used.grad = torch.tensor([3.0])
     assert optimizers.gradient_norm(torch.optim.SGD([used, unused])).item() == 3
+
+
+def test_half_of_the_average_is_left_after_the_half_life() -> None:
+    decay = ema_decay(half_life=640, images=64)
+    assert decay**10 == pytest.approx(0.5)
+    assert ema_decay(half_life=0, images=64) == 0
+
+
+def test_the_ema_follows_parameters_and_statistics() -> None:
+    ema, generator = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    torch.nn.init.constant_(generator.weight, 3.0)
+    generator.running_mean.fill_(4.0)
+    generator.num_batches_tracked.fill_(9)
+    Ema(ema, generator).update(half_life=100, images=200)
+    assert ema.weight.tolist() == [2.5, 2.5]
+    assert ema.running_mean.tolist() == [3.0, 3.0]
+    assert ema.num_batches_tracked.item() == 9

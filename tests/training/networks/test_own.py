@@ -10,8 +10,8 @@ from latentserve.service.bundle import read_bundle
 from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import ConfigError
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
 
 MODULE = """
 import math

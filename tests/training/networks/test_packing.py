@@ -8,10 +8,9 @@ from latentserve.service.bundle import read_bundle
 from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.export import export_run
-from latentserve.training.networks.conditioning import PackedCritic
-from latentserve.training.recipe.recipes import load_config
-from latentserve.training.run import loop
-from latentserve.training.run.folder import prepare
+from latentserve.training.networks.family import PackedCritic
+from latentserve.training.recipe import load_config
+from latentserve.training.run import loop, prepare
 
 
 class Sum(nn.Module):

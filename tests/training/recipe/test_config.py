@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from latentserve.training.errors import ConfigError
+from latentserve.training.recipe import first_difference, load_config, read_config, recipes, write_config
 from latentserve.training.recipe.config import Config, Cosine
-from latentserve.training.recipe.recipes import first_difference, load_config, read_config, recipes, write_config
 
 
 def test_every_recipe_loads_under_its_name() -> None:

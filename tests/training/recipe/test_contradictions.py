@@ -7,7 +7,7 @@ import yaml
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import ConfigError
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 
 WASSERSTEIN = ("loss=wasserstein", "clip_weights=0.01", "gamma.start=0", "gamma.end=0")
 PENALTY = ("loss=wasserstein-gp", "gradient_penalty=10", "gamma.start=0", "gamma.end=0")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from latentserve.training.data import load
-from latentserve.training.recipe.recipes import load_config
+from latentserve.training.recipe import load_config
 from latentserve.training.run.distributed import joined
 from latentserve.training.run.loop import train
 from tests.training.conftest import lose, stop_after

@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 
 from latentserve.service.cli import main
 from latentserve.training.data import Dataset
+from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import load_config
 from latentserve.training.run import loop
 from latentserve.training.run.distributed import Ranks
 from latentserve.training.run.loop import batch_rows

@@ -9,8 +9,8 @@ from safetensors import safe_open
 
 from latentserve.training.data import Dataset
 from latentserve.training.export import export_run
-from latentserve.training.recipe.recipes import read_config, write_config
-from latentserve.training.run.folder import CHECKPOINT, CONFIG, images_seen, prepare
+from latentserve.training.recipe import read_config, write_config
+from latentserve.training.run import CHECKPOINT, CONFIG, images_seen, prepare
 from latentserve.training.run.loop import train
 
 EARLIER = Path(__file__).parent / "earlier"

@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 from latentserve.training.data import Dataset
 from latentserve.training.errors import RunError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import loop
-from latentserve.training.run.folder import prepare
+from latentserve.training.run import loop, prepare
 from tests.training.conftest import TINY, stop_after
 
 TOP = Path(__file__).parents[3]

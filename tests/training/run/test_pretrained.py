@@ -9,8 +9,8 @@ from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import RunError, WeightsError
 from latentserve.training.export import export_run
+from latentserve.training.recipe import write_config
 from latentserve.training.recipe.config import Config
-from latentserve.training.recipe.recipes import write_config
 from latentserve.training.run import checkpoint, loop, pretrained
 
 CPU = torch.device("cpu")

@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from latentserve.training.run.interrupt import interruptible
+from latentserve.training.commands import interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
