@@ -28,14 +28,13 @@ from benchmarks.faults import CASES, Case
 from benchmarks.machine import describe_machine
 from latentserve.service.bundle import read_bundle
 from latentserve.service.http.body import parse_body
-from latentserve.service.models import watched
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.verdict import probe_fault
 
@@ -96,7 +95,7 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
     judge = Judge(folder / "ledger", read.manifest, reference, _ROWS_PER_SECOND)
     fault = probe_fault(float(engine.probe().max()), read.golden.tolerance)
     judge.report_probes(fault)
-    metrics = ModelMetrics(read.manifest.name, read.manifest.version, watched(read, reference))
+    metrics = ModelMetrics(read.manifest.name, read.manifest.version, metric_series(read, reference))
     named: list[str] = []
     first = None
     seen = 0

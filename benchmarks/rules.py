@@ -39,7 +39,7 @@ REPLICAS, MODELS = 50, 3
 AIM = 1.0  # seconds of evaluation in 15
 
 _SIGNALS = ("mean", "std", "saturated_share", "high_frequency", "critic_score", "label_margin")
-_WATCHED = metrics.Watched(
+_WATCHED = metrics.MetricSeries(
     signals=_SIGNALS,
     binned=_SIGNALS,
     probes=16,

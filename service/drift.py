@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle
 from latentserve.service.errors import BundleError
-from latentserve.service.models import watched
 from latentserve.service.packing.real import KEPT, Real, read_real
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import SEED_LIMIT
@@ -25,7 +24,7 @@ from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.settings import Settings
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference, read_reference
 from latentserve.service.watching.staleness import Staleness
 from latentserve.service.watching.verdict import probe_fault
@@ -68,7 +67,7 @@ def judge_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -
 def _draw(engine: Engine, reference: Reference, judge: Judge) -> None:
     """Show the judge rows that the generator makes now."""
     manifest = engine.bundle.manifest
-    metrics = ModelMetrics(manifest.name, manifest.version, watched(engine.bundle, reference))
+    metrics = ModelMetrics(manifest.name, manifest.version, metric_series(engine.bundle, reference))
     monitor = Monitor(engine, reference, metrics, judge.ledger, look_share=math.inf)
     request = _request(ROWS)
     for start, rows in _batches(engine, ROWS, SECONDS):

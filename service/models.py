@@ -8,38 +8,31 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, read_bundle
-from latentserve.service.errors import BundleError, InvalidError, LatentserveError, NotFoundError, NotReadyError
+from latentserve.service.errors import BundleError, InvalidError, LatentserveError, NotFoundError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.settings import Settings
-from latentserve.service.watching.detectors import DETECTORS
 from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
 from latentserve.service.watching.ledger import state_folder
-from latentserve.service.watching.metrics import ModelMetrics, Watched
-from latentserve.service.watching.monitor import Monitor, counted_signals
+from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.monitor import Monitor, metric_series
+from latentserve.service.watching.periodic import PeriodicTasks
+from latentserve.service.watching.readiness import PADDING_SECONDS, PROBE_SECONDS, Readiness
 from latentserve.service.watching.reference import Reference, read_reference
-from latentserve.service.watching.signals import LABEL_MARGIN
-from latentserve.service.watching.verdict import probe_fault
-from latentserve.service.watching.watch import FILE_SECONDS, PADDING_SECONDS, PROBE_SECONDS, Watch
 
 log = logging.getLogger(__name__)
-log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log
 
-
-_DRAINING = "is draining"
 CONTROL_ROWS = 64
-_MOST_LABELS = 64  # that have three series each
-_MOST_LABELS_OF_A_TABLE = 8  # whose columns take the room
+FILE_SECONDS = 3600.0
 
 
 class Model:
-    """One served bundle. `fault` is why it is not ready, or None."""
+    """One served bundle, with everything that serves and watches it."""
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
         manifest = bundle.manifest
@@ -52,7 +45,7 @@ class Model:
         self.judge = Judge(
             state_folder() / f"{self.name}-{self.version}", manifest, reference, settings.watched_rows_per_second
         )
-        self.metrics = ModelMetrics(self.name, self.version, watched(bundle, reference))
+        self.metrics = ModelMetrics(self.name, self.version, metric_series(bundle, reference))
         self.monitor = Monitor(self.engine, reference, self.metrics, self.judge.ledger)
         self.sampler = Sampler(
             self.engine,
@@ -61,27 +54,24 @@ class Model:
             self.monitor.offer,
             self.monitor.wanted,
         )
-        # Rounds of the judge are on a thread of their own: reading a large bundle again takes longer than a verdict
-        # may be old.
-        self._watches = (
-            Watch([(ROUND_SECONDS, self._judge)]),
-            Watch(
+        self.readiness = Readiness(self.engine, self.metrics, self.judge.report_probes)
+        # The judge's rounds are on a thread of their own: reading a large bundle again takes longer than a verdict may
+        # be old.
+        self._periodic = (
+            PeriodicTasks([(ROUND_SECONDS, self._judge)]),
+            PeriodicTasks(
                 [
-                    (PROBE_SECONDS, self.probe),
-                    (PADDING_SECONDS, self.probe_padding),
+                    (PROBE_SECONDS, self.readiness.probe),
+                    (PADDING_SECONDS, self.readiness.probe_padding),
                     (FILE_SECONDS, self._read_again),
                 ]
             ),
         )
         self._pooled = reference.pooled
-        self._mismatches = 0
-        self._suspect_sizes: set[int] = set()  # batch sizes at which golden probes did not match, as padding
-        self.fault: str | None = "is being warmed up"
         self.headers = [
             (b"latentserve-model", self.name.encode()),
             (b"latentserve-version", self.version.encode()),
         ]
-        self.metrics.ready.set(0)
         self.metrics.threshold.set(self.judge.log_threshold)
         self.metrics.describe(
             provider=self.engine.provider,
@@ -94,81 +84,30 @@ class Model:
 
     def start(self) -> None:
         """Warm up, replay the golden probes, and take requests if they pass."""
-        self.engine.warm_up()
-        self._mismatches = 1  # the first replay decides by itself
-        difference = self._compare(np.arange(len(self.bundle.golden.z)), self.engine.probe())
-        log.info(
-            "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
-            self.name, difference, self.bundle.golden.tolerance, self.engine.provider,
-        )  # fmt: skip
+        self.readiness.load()
         self.monitor.start()
         self.sampler.start()
-        for watch in self._watches:
-            watch.start()
+        for tasks in self._periodic:
+            tasks.start()
 
     def stop(self) -> None:
         """Finish what is queued, flush the counts."""
-        self.fault = _DRAINING
+        self.readiness.drain()
         self.sampler.stop()
         self.monitor.stop()
-        for watch in self._watches:
-            watch.stop()
+        for tasks in self._periodic:
+            tasks.stop()
         self.judge.stop()
         self.metrics.flush()
 
-    def probe(self) -> float:
-        """Replay the golden probes, also in the batch sizes at which they did not match in padding: how far they are
-        off at most. Two mismatches in a row make the model not ready, at load one; a match makes it ready again. An
-        engine that cannot run them does not match."""
-        probes = np.arange(len(self.bundle.golden.z))
-        differences = np.zeros(len(probes))
-        try:
-            for batch in (0, *sorted(self._suspect_sizes)):
-                differences = np.maximum(differences, self.engine.probe(batch))
-        except BundleError as error:
-            log.error("model %s %s: %s", self.name, self.version, error)
-            differences = np.full(len(probes), np.inf)
-        return self._compare(probes, differences)
+    @property
+    def fault(self) -> str | None:
+        """Why it is not ready, or None."""
+        return self.readiness.fault
 
-    def probe_padding(self) -> None:
-        """Look at the golden probes that rode in a batch's padding, if some did since the last time.
-
-        A mismatch counts as a replay's, and a replay follows at once. A match is counted too, but it says nothing of
-        the other probes and batch sizes, so it does not interrupt a row of mismatches.
-        """
-        padded = self.engine.probed_in_padding()
-        if padded is None:
-            return
-        if (padded.differences <= self.bundle.golden.tolerance).all():
-            self.metrics.count_probes(padded.probes.tolist(), [True] * len(padded.probes))
-            return
-        log.error(
-            "model %s %s: golden probes are off by %.3g in the padding of a batch of %d",
-            self.name, self.version, padded.differences.max(), padded.batch,
-        )  # fmt: skip
-        self._suspect_sizes.add(padded.batch)
-        self._compare(padded.probes, padded.differences)
-        self.probe()
-
-    def _compare(self, probes: NDArray[np.int64], differences: NDArray[np.float64]) -> float:
-        difference = float(differences.max())
-        tolerance = self.bundle.golden.tolerance
-        self.metrics.count_probes(probes.tolist(), (differences <= tolerance).tolist())
-        self.metrics.probe_error.set(difference)
-        if difference <= tolerance:
-            self._mismatches = 0
-            self._suspect_sizes.clear()
-        else:
-            self._mismatches += 1
-        if self._mismatches == 1 or self.fault == _DRAINING:
-            return difference
-        self.fault = None
-        if self._mismatches:
-            self.fault = probe_fault(difference, tolerance)
-            log.error("model %s %s is not ready: its %s", self.name, self.version, self.fault)
-        self.metrics.ready.set(int(self.fault is None))
-        self.judge.report_probes(self.fault)
-        return difference
+    def require_ready(self) -> None:
+        """Raise NotReadyError unless the model may serve."""
+        self.readiness.require()
 
     async def draw_control(self) -> None:
         """Draw samples for nobody, so that there is something to judge without traffic, and by seeds that no client
@@ -194,28 +133,6 @@ class Model:
         if not same:
             log.error("model %s %s: its files changed on disk: %s", self.name, self.version, fault)
         self.judge.report_files(same=same)
-
-    def require_ready(self) -> None:
-        """Raise NotReadyError unless the model may serve."""
-        if self.fault is not None:
-            raise NotReadyError(f"model {self.name} {self.version}: {self.fault}")
-
-
-def watched(bundle: Bundle, reference: Reference) -> Watched:
-    """What there is to count of a bundle."""
-    labels = bundle.manifest.labels or []
-    if len(labels) > (_MOST_LABELS_OF_A_TABLE if bundle.manifest.sample.columns else _MOST_LABELS):
-        labels = []
-    signals = counted_signals(bundle, reference)
-    return Watched(
-        signals=signals,
-        binned=reference.signals,
-        probes=len(bundle.golden.z),
-        components=0 if reference.features is None else reference.features.size,
-        labels=labels,
-        classified=labels if LABEL_MARGIN in signals else (),
-        detectors=DETECTORS,
-    )
 
 
 def worst_tolerance(reference: Reference) -> float | None:

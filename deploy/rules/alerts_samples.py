@@ -11,8 +11,8 @@ from deploy.rules.replicas import REPLICA_WINDOWS
 from deploy.rules.rule import Alert
 from deploy.rules.statistics import LEAST_EFFECT, TOLERATED
 from deploy.windows import BASE, DAY, SHOWN, Times, duration
+from latentserve.service.watching.readiness import PROBE_SECONDS
 from latentserve.service.watching.verdict import CAUSES
-from latentserve.service.watching.watch import PROBE_SECONDS
 
 STALE_DAYS = 90
 PAGED_CAUSE = "weights_or_hardware"

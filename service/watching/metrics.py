@@ -183,7 +183,7 @@ class Observations:
 
 
 @dataclass(frozen=True)
-class Watched:
+class MetricSeries:
     """What there is to count of a model: signals, those of them that have a reference and so bins, golden probes,
     feature components, the names of labels (none where they would be too many series), of those that the small
     classifier tells apart, and of detectors."""
@@ -203,7 +203,7 @@ class ModelMetrics:
     What is counted for each request or batch is kept until `flush`.
     """
 
-    def __init__(self, model: str, version: str, watched: Watched) -> None:
+    def __init__(self, model: str, version: str, watched: MetricSeries) -> None:
         of = {"model": model, "version": version}
         self._of = of
         self._request_seconds = {route: Observations(REQUEST_SECONDS.labels(**of, route=route)) for route in ROUTES}

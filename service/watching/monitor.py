@@ -16,9 +16,10 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS
 from latentserve.service.sampling.sampler import BatchDone, Wanted
 from latentserve.service.sampling.served_graph import NONFINITE
+from latentserve.service.watching.detectors import DETECTORS
 from latentserve.service.watching.inputs import INPUTS, Repeats, implausible, input_signals
 from latentserve.service.watching.ledger import Ledger
-from latentserve.service.watching.metrics import SIGNS, ModelMetrics
+from latentserve.service.watching.metrics import SIGNS, MetricSeries, ModelMetrics
 from latentserve.service.watching.reference import BINS, Reference
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
 
@@ -31,6 +32,8 @@ _ROUND_SECONDS = 0.1  # batches are counted together, at most this long after th
 _ROUND_BYTES = 4 << 20  # or as soon as so many bytes wait
 _BACKLOG_BYTES = 16 << 20  # beyond it whole batches go unmonitored, and are counted
 _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
+_MOST_LABELS = 64  # that have three series each
+_MOST_LABELS_OF_A_TABLE = 8  # whose columns take the room
 
 _ARM = {arm: index for index, arm in enumerate(ARMS)}
 _CLIENT = _ARM["client"]
@@ -46,6 +49,23 @@ def counted_signals(bundle: Bundle, reference: Reference) -> list[str]:
     """The signals of a bundle that are counted."""
     names = signal_names(bundle.manifest.sample, has_critic=bundle.critic is not None)
     return [*names, LABEL_MARGIN] if LABEL_MARGIN in reference.signals else names
+
+
+def metric_series(bundle: Bundle, reference: Reference) -> MetricSeries:
+    """What there is to count of a bundle."""
+    labels = bundle.manifest.labels or []
+    if len(labels) > (_MOST_LABELS_OF_A_TABLE if bundle.manifest.sample.columns else _MOST_LABELS):
+        labels = []
+    signals = counted_signals(bundle, reference)
+    return MetricSeries(
+        signals=signals,
+        binned=reference.signals,
+        probes=len(bundle.golden.z),
+        components=0 if reference.features is None else reference.features.size,
+        labels=labels,
+        classified=labels if LABEL_MARGIN in signals else (),
+        detectors=DETECTORS,
+    )
 
 
 class Monitor:

@@ -23,13 +23,14 @@ from latentserve.service import models
 from latentserve.service.bundle import read_bundle, write_bundle
 from latentserve.service.bundle.files import GENERATOR, MANIFEST, REFERENCE
 from latentserve.service.errors import NotReadyError
-from latentserve.service.models import CONTROL_ROWS, Model, watched
+from latentserve.service.models import CONTROL_ROWS, Model
 from latentserve.service.sampling import padding
 from latentserve.service.sampling.cuda import CudaRunner
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
 from latentserve.service.watching.evidence import DOUBT
+from latentserve.service.watching.monitor import metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.signals import LABEL_MARGIN
 from tests.generators import dense_generator
@@ -103,16 +104,16 @@ def test_two_mismatches_in_a_row_and_a_match(serve: Serve, bundle: Path, faulty:
     assert metric(model, "model_ready") == 1
 
     model.engine._runner = broken
-    assert model.probe() > tolerance
+    assert model.readiness.probe() > tolerance
     model.require_ready()
     assert metric(model, "model_ready") == 1
     model.engine._runner = sound
-    assert model.probe() <= tolerance
+    assert model.readiness.probe() <= tolerance
     model.engine._runner = broken
-    model.probe()  # the first again: a match lies between them
+    model.readiness.probe()  # the first again: a match lies between them
     model.require_ready()
 
-    difference = model.probe()
+    difference = model.readiness.probe()
     assert model.fault == f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
     with pytest.raises(NotReadyError, match="golden probes are off by"):
         model.require_ready()
@@ -122,7 +123,7 @@ def test_two_mismatches_in_a_row_and_a_match(serve: Serve, bundle: Path, faulty:
     assert f"{difference:.3g}" in model.judge.verdict()["sentence"]
 
     model.engine._runner = sound
-    assert model.probe() <= tolerance
+    assert model.readiness.probe() <= tolerance
     model.require_ready()
     assert metric(model, "model_ready") == 1
     wait_for(lambda: cause(model) == "not_enough_samples")
@@ -139,12 +140,12 @@ def test_an_engine_that_fails_its_probes_by_raising(serve: Serve, bundle: Path) 
 
     model = serve(bundle)
     sound, model.engine._runner = model.engine._runner, Lost()  # type: ignore[assignment]
-    assert model.probe() == np.inf
+    assert model.readiness.probe() == np.inf
     assert model.fault is None
-    model.probe()
+    model.readiness.probe()
     assert "off by inf" in (model.fault or "")
     model.engine._runner = sound
-    model.probe()
+    model.readiness.probe()
     assert model.fault is None
 
 
@@ -182,24 +183,24 @@ def test_padding_finds_what_is_off_in_larger_batches_alone(serve: Serve, bundle:
     undo = corrupt(padded(model), 64, dense_generator(seed=1), model.bundle.manifest.sample)
     tolerance = model.bundle.golden.tolerance
     for _ in range(3):
-        assert model.probe() <= tolerance  # in batches of 16
+        assert model.readiness.probe() <= tolerance  # in batches of 16
     sample(model, 20)
-    model.probe_padding()
+    model.readiness.probe_padding()
     model.require_ready()
 
     sample(model, 40)
-    model.probe_padding()  # one mismatch, and the replay that follows is the second
+    model.readiness.probe_padding()  # one mismatch, and the replay that follows is the second
     difference = metric(model, "probe_abs_error")
     assert model.fault == f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
     assert metric(model, "model_ready") == 0
     wait_for(lambda: cause(model) == "weights_or_hardware")
 
-    model.probe()  # of that size too, as long as it does not match
+    model.readiness.probe()  # of that size too, as long as it does not match
     sample(model, 20)
-    model.probe_padding()  # a match of another size
+    model.readiness.probe_padding()  # a match of another size
     assert model.fault is not None
     undo()
-    assert model.probe() <= tolerance
+    assert model.readiness.probe() <= tolerance
     model.require_ready()
     wait_for(lambda: cause(model) == "not_enough_samples")
 
@@ -212,7 +213,7 @@ def test_padding_that_is_off_once_is_nothing(serve: Serve, bundle: Path) -> None
     for _ in range(2):
         sample(model, 40)
         undo()
-        model.probe_padding()
+        model.readiness.probe_padding()
         assert metric(model, "probe_abs_error") <= model.bundle.golden.tolerance  # of the replay
         model.require_ready()
         undo = corrupt(model.engine._runner, 64, dense_generator(seed=1), model.bundle.manifest.sample)
@@ -225,13 +226,13 @@ def test_matches_in_padding_do_not_interrupt_mismatches(serve: Serve, bundle: Pa
     """Or a fault at the size of a replay would never be seen twice in a row."""
     model = serve(bundle)
     corrupt(padded(model), 16, dense_generator(seed=1), model.bundle.manifest.sample)
-    model.probe()
+    model.readiness.probe()
     matches = metric(model, "probe_runs_total", probe="0", outcome="match")
     sample(model, 40)
-    model.probe_padding()
+    model.readiness.probe_padding()
     assert metric(model, "probe_runs_total", probe="0", outcome="match") > matches
     model.require_ready()
-    model.probe()
+    model.readiness.probe()
     assert "golden probes are off" in (model.fault or "")
 
 
@@ -248,7 +249,7 @@ def test_what_rides_in_padding_is_looked_at_by_itself(
 def test_what_is_stopped_does_not_come_back(serve: Serve, bundle: Path) -> None:
     model = serve(bundle)
     model.stop()
-    model.probe()
+    model.readiness.probe()
     assert model.fault == "is draining"
 
 
@@ -306,9 +307,9 @@ def test_labels_that_are_too_many_have_no_series_of_what_came_out(bundle: Path, 
     read = read_bundle(bundle)
     named = read.manifest.model_copy(update={"labels": [str(label) for label in range(labels)]})
     reference = read_reference(read)
-    assert len(watched(replace(read, manifest=named), reference).classified) == (64 if labels == 64 else 0)
+    assert len(metric_series(replace(read, manifest=named), reference).classified) == (64 if labels == 64 else 0)
     untold = replace(reference, signals={k: v for k, v in reference.signals.items() if k != LABEL_MARGIN})
-    assert not watched(read, untold).classified
+    assert not metric_series(read, untold).classified
 
 
 def test_control_samples_are_drawn_for_nobody(serve: Serve, bundle: Path, plain_bundle: Path) -> None:

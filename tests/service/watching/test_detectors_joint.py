@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from benchmarks.faults import drop_mode
 from latentserve.service.bundle import Bundle, read_bundle
-from latentserve.service.models import watched
 from latentserve.service.packing import reference as making
 from latentserve.service.packing.reference import make_reference
 from latentserve.service.sampling.engine import Engine
@@ -23,7 +22,7 @@ from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.watching.detectors import DETECTORS, GENERATED, JOINT, LABELS, Detectors, layout
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference
 
 RATE = 1.0  # row a second: a threshold of 1.3e7 rows
@@ -55,7 +54,7 @@ def weigh(
 ) -> Counts:
     """Show the detectors rows of a generator, by way of the monitor; what was counted in the end."""
     engine = Engine(bundle, "cpu")
-    metrics = ModelMetrics("weighed", "v", watched(bundle, reference))
+    metrics = ModelMetrics("weighed", "v", metric_series(bundle, reference))
     ledger = Ledger(folder, layout(bundle.manifest, reference))
     monitor = Monitor(engine, reference, metrics, ledger, look_share=math.inf)
     request = RowsRequest(n=rows, **{"seed": 5, "arm": "server", **asked})

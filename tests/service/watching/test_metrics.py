@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from prometheus_client import REGISTRY
 
-from latentserve.service import models
+from latentserve.service.watching import monitor
 from latentserve.service.watching.detectors import DETECTORS
-from latentserve.service.watching.metrics import ModelMetrics, Watched
+from latentserve.service.watching.metrics import MetricSeries, ModelMetrics
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
 
 MOST = 1500
@@ -17,14 +17,14 @@ OF_NO_MODEL = 30  # what belongs to the server, with room for refusals by route 
 @pytest.mark.parametrize(
     ("kind", "signals", "labels"),
     [
-        ("image", ["mean", "std", "saturated_share", "high_frequency"], models._MOST_LABELS),
-        ("table", [f"column:c{index}" for index in range(MOST_COLUMNS)], models._MOST_LABELS_OF_A_TABLE),
+        ("image", ["mean", "std", "saturated_share", "high_frequency"], monitor._MOST_LABELS),
+        ("table", [f"column:c{index}" for index in range(MOST_COLUMNS)], monitor._MOST_LABELS_OF_A_TABLE),
     ],
 )
 def test_the_largest_model_stays_within_the_bound(kind: str, signals: list[str], labels: int) -> None:
     names = [f"label {index}" for index in range(labels)]
     all_signals = [*signals, CRITIC_SCORE, LABEL_MARGIN]
-    watched = Watched(
+    watched = MetricSeries(
         signals=all_signals,
         binned=all_signals,
         probes=max(16, labels),

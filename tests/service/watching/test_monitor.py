@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
 from latentserve.service.bundle import Bundle, read_bundle
-from latentserve.service.models import watched as watched_of
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.sampler import BatchDone
@@ -24,7 +23,7 @@ from latentserve.service.watching import monitor as monitor_module
 from latentserve.service.watching.detectors import layout
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import sample_signals, signal_names
 
@@ -41,7 +40,7 @@ class Watched:
         names = signal_names(self.spec, has_critic=True)
         assert bundle.reference is not None
         self.reference = reference = Reference.from_bytes(bundle.reference, names)
-        self.metrics = ModelMetrics(self.name, "v", watched_of(bundle, reference))
+        self.metrics = ModelMetrics(self.name, "v", metric_series(bundle, reference))
         self.folder = tempfile.TemporaryDirectory()
         self.ledger = Ledger(Path(self.folder.name), layout(bundle.manifest, reference))
         self.monitor = Monitor(self.engine, reference, self.metrics, self.ledger)
@@ -238,7 +237,7 @@ def test_an_unconditional_model_without_a_critic(plain_bundle: Path, tmp_path: P
     names = signal_names(read.manifest.sample, has_critic=False)
     assert read.reference is not None
     reference = Reference.from_bytes(read.reference, names)
-    metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", watched_of(read, reference))
+    metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", metric_series(read, reference))
     monitor = Monitor(engine, reference, metrics, Ledger(tmp_path, layout(read.manifest, reference)))
     request = RowsRequest(n=30, seed=1, arm="server")
     z, _ = request.inputs(read.manifest, 0, 30)

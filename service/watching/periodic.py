@@ -1,4 +1,4 @@
-"""The watch: makes its rounds on a thread of its own, and never holds a request up."""
+"""Periodic tasks, on a thread of their own: none ever holds a request up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from collections.abc import Callable, Sequence
 
 log = logging.getLogger(__name__)
 
-PROBE_SECONDS = 60.0
-PADDING_SECONDS = 1.0
-FILE_SECONDS = 3600.0
 
-
-class Watch:
-    """Rounds of one model, in each worker: what is to be done again and again while it serves.
+class PeriodicTasks:
+    """What is to be done for a model again and again while it serves, in each worker.
 
     Args:
         every: what is done, and after how many seconds again.
@@ -25,7 +21,7 @@ class Watch:
         self._tasks = every
         self._due: list[float] = []
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._loop, name="periodic", daemon=True)
 
     def start(self) -> None:
         """Start the thread; the first round of each task comes after its time."""

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from latentserve.service.watching.watch import Watch
+from latentserve.service.watching.periodic import PeriodicTasks
 
 OFTEN, NEVER = 0.005, 3600.0
 PATIENCE = 20.0
@@ -35,17 +35,17 @@ class Task:
 
 def test_each_task_has_its_time() -> None:
     often, never = Task(), Task()
-    watch = Watch([(NEVER, never), (OFTEN, often)])
+    watch = PeriodicTasks([(NEVER, never), (OFTEN, often)])
     watch.start()
     assert often.done.wait(PATIENCE)
     watch.stop()
     assert never.calls == 0
-    assert often.threads == {"watch"}
+    assert often.threads == {"periodic"}
 
 
 def test_a_task_that_raises_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     broken, sound = Task(raises=True), Task()
-    watch = Watch([(OFTEN, broken), (OFTEN, sound)])
+    watch = PeriodicTasks([(OFTEN, broken), (OFTEN, sound)])
     with caplog.at_level(logging.ERROR):
         watch.start()
         assert broken.done.wait(PATIENCE)
@@ -57,7 +57,7 @@ def test_a_task_that_raises_ends_nothing(caplog: pytest.LogCaptureFixture) -> No
 
 def test_it_stops_though_nothing_is_due() -> None:
     task = Task()
-    watch = Watch([(NEVER, task)])
+    watch = PeriodicTasks([(NEVER, task)])
     watch.start()
     watch.stop()
     assert not watch._thread.is_alive()
@@ -72,7 +72,7 @@ def test_it_stops_after_what_it_is_at() -> None:
         may_end.wait(PATIENCE)
         ended.set()
 
-    watch = Watch([(OFTEN, task)])
+    watch = PeriodicTasks([(OFTEN, task)])
     watch.start()
     assert began.wait(PATIENCE)
     stopping = threading.Thread(target=watch.stop)
@@ -84,7 +84,7 @@ def test_it_stops_after_what_it_is_at() -> None:
 
 
 def test_it_can_be_stopped_without_a_start() -> None:
-    Watch([(OFTEN, Task())]).stop()
+    PeriodicTasks([(OFTEN, Task())]).stop()
 
 
 def test_a_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ def test_a_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(time, "time", lambda: next(times))
     monkeypatch.setattr(time, "time_ns", lambda: int(next(times)))
     often, never = Task(), Task()
-    watch = Watch([(OFTEN, often), (NEVER, never)])
+    watch = PeriodicTasks([(OFTEN, often), (NEVER, never)])
     watch.start()
     assert often.done.wait(PATIENCE)
     watch.stop()
@@ -119,7 +119,7 @@ def test_a_task_waits_its_time_after_its_end(monkeypatch: pytest.MonkeyPatch) ->
             now += timeout or 0.0
             return self.is_set()
 
-    watch = Watch([(60.0, task)])
+    watch = PeriodicTasks([(60.0, task)])
     watch._stopping = Stopping()
     watch._due = [60.0]
     watch._loop()
