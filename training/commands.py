@@ -140,9 +140,9 @@ def train(
         dataset = split("train")
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
+        from latentserve.training.distributed import joined, require_hardware
         from latentserve.training.reporting import metrics
         from latentserve.training.run import images_seen, is_over, loop, prepare, pretrained
-        from latentserve.training.run.distributed import joined, require_hardware
         from latentserve.training.watching import held_out
 
         require_hardware(config)

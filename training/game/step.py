@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
+from latentserve.training.distributed import Ranks
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import Alteration, instance_noise
 from latentserve.training.game.losses import between, loss_named, one_centred_penalty, zero_centred_penalty
 from latentserve.training.recipe.config import Config
 from latentserve.training.reporting.stats import collecting
-from latentserve.training.run.distributed import Ranks
 
 
 @dataclass

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentserve.training.distributed import Ranks
 from latentserve.training.files import append_lines, read_lines, replace_lines
 from latentserve.training.reporting.metrics import Sink
-from latentserve.training.run.distributed import Ranks
 
 FOLD = 64  # steps whose reports are added up together: adding up costs as much for one as for all of them
 

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from latentserve.training import networks
 from latentserve.training.data import Dataset, Description
+from latentserve.training.distributed import Ranks
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import adapt
@@ -27,7 +28,6 @@ from latentserve.training.reporting.metrics import Sink
 from latentserve.training.reporting.progress import Bar, note
 from latentserve.training.run import CHECKPOINT, checkpoint
 from latentserve.training.run.checkpoint import State
-from latentserve.training.run.distributed import Ranks
 from latentserve.training.run.pretrained import Pretrained
 from latentserve.training.run.steering import Steering
 from latentserve.training.watching import Watch, layer_norms

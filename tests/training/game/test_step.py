@@ -9,12 +9,12 @@ from torch import nn
 
 from latentserve.training import networks
 from latentserve.training.data import Dataset
+from latentserve.training.distributed import has_bf16
 from latentserve.training.game.step import Cost, Game, clip_weights, update
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.choices import LOSSES
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import checkpoint, loop
-from latentserve.training.run.distributed import has_bf16
 from tests.training.conftest import stop_after
 
 CPU = torch.device("cpu")

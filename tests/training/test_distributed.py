@@ -19,14 +19,14 @@ from safetensors.torch import load_file
 
 from latentserve.service.cli import main
 from latentserve.training.data import Dataset
+from latentserve.training.distributed import Ranks
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import loop
-from latentserve.training.run.distributed import Ranks
 from latentserve.training.run.loop import batch_rows
 from tests.training.conftest import TINY, lose
 
-TOP = Path(__file__).parents[3]
+TOP = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
 ALTERED = ("augment=[flip, translate, brightness, contrast]", "noise={start: 0.3, end: 0}")
 PARTS = ("n_critic=2", "packing=2", "clip=1.0")
@@ -87,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / out).mkdir()
     (folder / "tiny.yaml").write_text(TINY)
     (folder / "runs.json").write_text(json.dumps(runs))
-    with two_ranks("-m", "tests.training.run.one_rank", folder) as ranks:
+    with two_ranks("-m", "tests.training.one_rank", folder) as ranks:
         for rank in ranks:
             out, err = rank.communicate(timeout=200)
             assert rank.returncode == 0, err
@@ -215,7 +215,7 @@ def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path
 
 @pytest.mark.full
 def test_a_rank_that_does_not_answer_is_not_waited_for_forever(tiny_file: Path, tmp_path: Path) -> None:
-    impatient = "import datetime; from latentserve.training.run import distributed; "
+    impatient = "import datetime; from latentserve.training import distributed; "
     impatient += "distributed.TIMEOUT = datetime.timedelta(seconds=9); "
     impatient += "from latentserve.service.cli import main; main()"
     out = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""One rank of several runs: `python -m tests.training.run.one_rank FOLDER`, started with the environment of `torchrun`.
+"""One rank of several runs: `python -m tests.training.one_rank FOLDER`, started with the environment of `torchrun`.
 
 FOLDER holds `runs.json`, a list of `{"out": folder, "overrides": [...], "steps": null, "asked": 0, "lost": []}`: the
 steps until the rank `asked` stops the run, and the rows of the data that are lost.
@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from latentserve.training.data import load
+from latentserve.training.distributed import joined
 from latentserve.training.recipe import load_config
-from latentserve.training.run.distributed import joined
 from latentserve.training.run.loop import train
 from tests.training.conftest import lose, stop_after
 

@@ -5,9 +5,9 @@ import torch
 from click.testing import CliRunner
 
 from latentserve.training.commands import train
+from latentserve.training.distributed import require_hardware
 from latentserve.training.errors import ConfigError
 from latentserve.training.recipe import load_config
-from latentserve.training.run.distributed import require_hardware
 
 UNPENALISED = ("loss=hinge", "gamma.start=0", "gamma.end=0")
 
