@@ -11,6 +11,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from latentserve.service.bundle import Latent as Latent
+    from latentserve.service.errors import LatentserveError as LatentserveError
     from latentserve.service.opened import OpenedBundle as OpenedBundle
     from latentserve.service.opened import open_bundle as open_bundle
     from latentserve.service.sampling.latents import draw_labels as draw_labels
@@ -29,6 +30,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):  # noq
 
 _PUBLIC = {
     "Latent": "latentserve.service.bundle",
+    "LatentserveError": "latentserve.service.errors",
     "OpenedBundle": "latentserve.service.opened",
     "draw_labels": "latentserve.service.sampling.latents",
     "draw_latents": "latentserve.service.sampling.latents",
@@ -36,7 +38,7 @@ _PUBLIC = {
     "open_bundle": "latentserve.service.opened",
 }
 
-__all__ = ["Latent", "OpenedBundle", "__version__", "draw_labels", "draw_latents", "export_bundle", "open_bundle"]
+__all__ = ["__version__", *_PUBLIC]
 
 
 def __getattr__(name: str) -> object:

@@ -90,11 +90,12 @@ def answers(port: int) -> bool:
         return False
 
 
-def serve_and_ask(demo: Demo, command: str) -> None:
-    """Run a `latentserve serve` of the README on a free port, and ask it for a sample."""
+def serve_and_ask(demo: Demo, command: str, **variables: str) -> None:
+    """Run a command of the README that serves, on a free port, and ask it for a sample."""
     port = free_port()
-    words = command.replace(".venv/bin", f"{sys.prefix}/bin").split(" --port ")[0].split()
-    process = subprocess.Popen([*words, "--port", str(port)], cwd=demo.folder)
+    command = command.replace(".venv/bin", f"{sys.prefix}/bin").split(" --port ")[0]
+    words = ["bash", "-c", f"{command} --port {port}".replace(f"{sys.prefix}/bin/", f"exec {sys.prefix}/bin/")]
+    process = subprocess.Popen(words, cwd=demo.folder, env=os.environ | variables)
     try:
         for _ in range(300):
             if answers(port):
@@ -158,6 +159,24 @@ def test_bring_a_module(demo: Demo):
     script += block("export_bundle").replace("latent_dim=64", "latent_dim=64, reference_samples=5000")
     (demo.folder / "bring.py").write_text(script)
     demo.run(".venv/bin/python bring.py && .venv/bin/latentserve check bundles/mine")
+
+
+def test_as_a_bento(demo: Demo, tmp_path: Path):
+    build, serve = block("bentoml build").strip().splitlines()
+    home = {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
+    demo.run(f"BENTOML_HOME={tmp_path} BENTOML_DO_NOT_TRACK=True {build}")
+    serve_and_ask(demo, serve, **home)
+
+
+def test_from_python(demo: Demo):
+    """The blocks of the page on Python, one after the other."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (TOP / "docs" / "python.md").read_text(), re.M | re.S)
+    assert len(blocks) == 3
+    for number, code in enumerate(blocks):
+        (demo.folder / f"block{number}.py").write_text(code)
+        printed = demo.run(f".venv/bin/python block{number}.py")
+        for told in re.findall(r"print\(.*\)  # (.*)$", code, re.M):
+            assert told in printed
 
 
 @pytest.mark.docker
