@@ -148,7 +148,7 @@ class _Fresh:
         `difference`: the probes' largest. `psnr`: in dB, on `latents` latents. `seen`: the share of these on which a
         probe would have found it.
         """
-        faulty = dataclasses.replace(self._bundle, generator=model.SerializeToString())
+        faulty = dataclasses.replace(self._bundle, generator_file=model.SerializeToString())
         engine, tolerance = Engine(faulty, "cpu"), self._bundle.golden.tolerance
         difference = float(np.max(engine.probe()))
         found_by_probes = not difference <= tolerance

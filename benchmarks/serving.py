@@ -136,7 +136,7 @@ def _quantize(subject: Subject) -> None:
 
 def _bare_engine(subject: Subject) -> BareEngine:
     """Of the ONNX file as it is, whatever packing makes of it."""
-    return BareEngine(replace(read_bundle(subject.bundle), generator=subject.model.read_bytes()), subject.threads)
+    return BareEngine(replace(read_bundle(subject.bundle), generator_file=subject.model.read_bytes()), subject.threads)
 
 
 def _measure_server(

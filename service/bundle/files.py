@@ -40,15 +40,40 @@ _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
 
 
 @dataclass(frozen=True)
+class OnDisk:
+    """A file of a bundle that was verified, and is verified again when it is read: what was hashed is what is used."""
+
+    folder: Path
+    name: str
+    digest: str
+
+    def read(self) -> bytes:
+        """Its content. Raises BundleError: it is another by now."""
+        return _read_hashed(self.folder, self.name, self.digest)
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A verified bundle, its files in memory: what was hashed is what is used."""
+    """A verified bundle. Its graphs are as large as their weights: they are not held but read when asked for, unless
+    they were given as bytes.
+    """
 
     path: Path
     manifest: Manifest
-    generator: bytes
-    critic: bytes | None
+    generator_file: OnDisk | bytes
+    critic_file: OnDisk | bytes | None
     golden: Golden
     reference: bytes | None
+
+    @property
+    def generator(self) -> bytes:
+        """The content of `generator.onnx`. Raises BundleError: the file is another by now."""
+        return self.generator_file if isinstance(self.generator_file, bytes) else self.generator_file.read()
+
+    @property
+    def critic(self) -> bytes | None:
+        """The content of `critic.onnx`, if there is one. Raises BundleError: the file is another by now."""
+        return self.critic_file.read() if isinstance(self.critic_file, OnDisk) else self.critic_file
 
 
 def content_version(generator: bytes, latent: Latent, labels: list[str] | None, sample: SampleSpec) -> str:
@@ -178,7 +203,8 @@ def _read(path: Path) -> Bundle:
         _check_golden(manifest, golden)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    return Bundle(path, manifest, files[GENERATOR], files.get(CRITIC), golden, files.get(REFERENCE))
+    generator, critic = (OnDisk(path, name, manifest.sha256.get(name, "")) for name in (GENERATOR, CRITIC))
+    return Bundle(path, manifest, generator, critic if CRITIC in files else None, golden, files.get(REFERENCE))
 
 
 def read_bundles(paths: Sequence[Path]) -> list[Bundle]:

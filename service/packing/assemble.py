@@ -104,8 +104,8 @@ def assemble_bundle(
     draft = Bundle(
         path=out,
         manifest=stated,
-        generator=generator,
-        critic=critic,
+        generator_file=generator,
+        critic_file=critic,
         golden=Golden(z, label, np.zeros((len(z), *sample.shape), np.float32), None, 0.0, 0.0),
         reference=None,
     )

@@ -163,7 +163,7 @@ class _Judge:
 
 def _judge(bundle: Bundle) -> _Judge:
     critic = bundle.manifest.onnx.critic
-    if bundle.critic is None or critic is None:
+    if bundle.critic_file is None or critic is None:
         return _random_judge(bundle.manifest.sample)
     session = require_runtime().InferenceSession(bundle.critic, providers=["CPUExecutionProvider"])
     inputs, outputs = [{tensor.name for tensor in tensors} for tensors in (critic.inputs, critic.outputs)]

@@ -61,7 +61,7 @@ class Drawer:
         cores = len(os.sched_getaffinity(0))
         self._manifest = bundle.manifest
         self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
-        self._critic = None if bundle.critic is None else _Critic(bundle, cores)
+        self._critic = None if bundle.critic_file is None else _Critic(bundle, cores)
         size = 4 * math.prod(bundle.manifest.sample.shape)
         self.batch = min(_BATCH, max(1, _BATCH_BYTES // size))
         self.space = self._settle(bundle)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle, graph
+from latentserve.service.bundle import Bundle
 from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
 from latentserve.service.sampling.padding import Padded, Padding, differences
-from latentserve.service.sampling.served_graph import Output, ServedGraph, served_graph
+from latentserve.service.sampling.served_graph import Output, served_graph
 from latentserve.service.sampling.sessions import (
     CPU,
     CUDA,
@@ -25,6 +25,7 @@ from latentserve.service.sampling.sessions import (
     NO_TENSORRT,
     TENSORRT,
     Device,
+    memory_file,
     open_session,
     tensorrt_options,
 )
@@ -88,14 +89,19 @@ class Engine:
         self.bundle = bundle
         self._threads = threads
         require_runtime()
-        served = served_graph(graph.parse(bundle.generator, GENERATOR), bundle.manifest.sample)
+        content = bundle.generator
+        served = served_graph(content, bundle.manifest.onnx.opset, bundle.manifest.sample)
         self.outputs: tuple[Output, ...] = tuple(served.outputs)
-        self.provider, self._runner = self._open(served, device, max_batch, tensorrt=tensorrt)
+        with memory_file(content, served.graft) as file:
+            del content  # while the runtime loads it, weights are held three times: there, parsed, and as they are run
+            self.provider, self._runner = self._open(file, served.outputs, device, max_batch, tensorrt=tensorrt)
         self.max_batch = self._runner.max_batch
         # The critic watches; it never needs to be faster than its share of the traffic.
         self._critic = None
-        if bundle.critic is not None:
-            self._critic = open_session(onnxruntime, bundle.critic, CRITIC, device, threads)
+        if (critic := bundle.critic) is not None:
+            with memory_file(critic) as file:
+                del critic
+                self._critic = open_session(onnxruntime, file, CRITIC, device, threads)
         self.batch_invariant = False
         self._padding: Padding | None = None
 
@@ -227,20 +233,21 @@ class Engine:
         return samples
 
     def _open(
-        self, served: ServedGraph, device: Device, max_batch: int, *, tensorrt: bool
+        self, file: BinaryIO, names: Mapping[Output, str], device: Device, max_batch: int, *, tensorrt: bool
     ) -> tuple[str, CpuRunner | CudaRunner]:
         """The provider that was taken, and a runner on it: with CUDA graphs where the generator can be captured."""
         if device != "cpu" and not tensorrt and CUDA in onnxruntime.get_available_providers():
             try:
-                return self._attempt(served, device, max_batch, capture=True)
+                return self._attempt(file, names, device, max_batch, capture=True)
             except BundleError as error:
                 log.warning("model %s: no CUDA graphs (%s)", self.bundle.manifest.name, error)
         # Outside the handler, which would keep what was tried on the device.
-        return self._attempt(served, device, max_batch, tensorrt=tensorrt)
+        return self._attempt(file, names, device, max_batch, tensorrt=tensorrt)
 
     def _attempt(
         self,
-        served: ServedGraph,
+        file: BinaryIO,
+        names: Mapping[Output, str],
         device: Device,
         max_batch: int,
         *,
@@ -252,14 +259,12 @@ class Engine:
             # Kept as long as the engine: TensorRT builds for further batch sizes when it meets them.
             self._built = tempfile.TemporaryDirectory(prefix="latentserve-tensorrt-")
             options = tensorrt_options(self._built.name, self.precision)
-        session = open_session(
-            onnxruntime, served.content, GENERATOR, device, self._threads, capture=capture, tensorrt=options
-        )
+        session = open_session(onnxruntime, file, GENERATOR, device, self._threads, capture=capture, tensorrt=options)
         provider = str(session.get_providers()[0])
         if provider == CPU:
-            return provider, CpuRunner(session, served.outputs, max_batch)
+            return provider, CpuRunner(session, names, max_batch)
         model = self.bundle.manifest.name
-        return provider, CudaRunner(onnxruntime, session, served.outputs, max_batch, model)
+        return provider, CudaRunner(onnxruntime, session, names, max_batch, model)
 
 
 def require_runtime() -> Any:

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from latentserve.service.bundle import SampleSpec, graph
+from latentserve.service.bundle import SampleSpec
 
 Output = Literal["sample", "sample_uint8", "signals"]
 
@@ -33,9 +33,11 @@ _TO_THE_END = np.iinfo(np.int64).max
 
 @dataclass(frozen=True)
 class ServedGraph:
-    """An ONNX file, and the names its outputs have in it. A graph of an opset below 13 has `sample` alone."""
+    """What follows a generator's ONNX file to make it the served one, and the names that outputs have there. A graph of
+    an opset below 13 has `sample` alone.
+    """
 
-    content: bytes
+    graft: bytes
     outputs: dict[Output, str]
 
 
@@ -44,8 +46,8 @@ def signal_columns(spec: SampleSpec) -> list[str]:
     return [MEAN, STD, SATURATED_SHARE, HIGH_FREQUENCY, NONFINITE] if _is_image(spec) else [MEAN, STD, NONFINITE]
 
 
-def served_graph(model: onnx.ModelProto, spec: SampleSpec) -> ServedGraph:
-    """Graft the further outputs on a copy of a generator's graph, whose output is `sample` float32 [batch, *shape].
+def served_graph(content: bytes, opset: int, spec: SampleSpec) -> ServedGraph:
+    """The further outputs of a generator's ONNX file, whose output is `sample` float32 [batch, *shape].
 
     `sample_uint8` [batch, *shape], of images: `value_range` stretched to 0 .. 255, rounded half to even and clipped;
     NaN is 0. Bit for bit what `latentserve.service.encoding.images.to_uint8` makes of `sample`.
@@ -59,22 +61,21 @@ def served_graph(model: onnx.ModelProto, spec: SampleSpec) -> ServedGraph:
             mean is not finite.
         nonfinite: number of values that are NaN or infinite.
     The squares of values beyond 1e19 overflow: std and high_frequency are then infinite.
+
+    Weights are neither parsed nor copied: messages of protobuf that follow one another are merged, lists end to end
+    (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
     """
-    content = model.SerializeToString()
-    if graph.opset(model) < _LEAST_OPSET:
-        return ServedGraph(content, {"sample": _SAMPLE})
+    if opset < _LEAST_OPSET:
+        return ServedGraph(b"", {"sample": _SAMPLE})
     prefix = b"served"
     while prefix in content:  # then no name of the graph, however deep inside, begins with it
         prefix += b"_"
-    served = onnx.load_model_from_string(content)
-    graft = _Graft(served, prefix.decode())
-    sizes = [axis.dim_value or "batch" for axis in served.graph.output[0].type.tensor_type.shape.dim]
+    graft = _Graft(opset, prefix.decode())
     outputs: dict[Output, str] = {"sample": _SAMPLE}
     if _is_image(spec):
-        outputs["sample_uint8"] = graft.output(_uint8(graft, spec), TensorProto.UINT8, sizes)
-    columns = len(signal_columns(spec))
-    outputs["signals"] = graft.output(_signals(graft, spec), TensorProto.FLOAT, [sizes[0], columns])
-    return ServedGraph(served.SerializeToString(), outputs)
+        outputs["sample_uint8"] = graft.output(_uint8(graft, spec), TensorProto.UINT8, spec.shape)
+    outputs["signals"] = graft.output(_signals(graft, spec), TensorProto.FLOAT, [len(signal_columns(spec))])
+    return ServedGraph(onnx.ModelProto(graph=graft.graph).SerializeToString(), outputs)
 
 
 def _is_image(spec: SampleSpec) -> bool:
@@ -82,17 +83,17 @@ def _is_image(spec: SampleSpec) -> bool:
 
 
 class _Graft:
-    """New nodes of a model, none of whose names is in it yet."""
+    """New nodes of a model, by names that begin with a prefix that none of its own has."""
 
-    def __init__(self, model: onnx.ModelProto, prefix: str) -> None:
-        self._graph = model.graph
-        self._opset = graph.opset(model)
+    def __init__(self, opset: int, prefix: str) -> None:
+        self.graph = onnx.GraphProto()
+        self._opset = opset
         self._prefix = prefix
         self._names = 0
 
     def constant(self, values: NDArray[np.generic]) -> str:
         name = self._name()
-        self._graph.initializer.append(numpy_helper.from_array(values, name))
+        self.graph.initializer.append(numpy_helper.from_array(values, name))
         return name
 
     def number(self, value: float) -> str:
@@ -100,7 +101,7 @@ class _Graft:
 
     def step(self, operator: str, *inputs: str, **attributes: object) -> str:
         name = self._name()
-        self._graph.node.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        self.graph.node.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def reduce(self, operator: str, value: str) -> str:
@@ -117,8 +118,8 @@ class _Graft:
         bounds = [self.constant(np.array([number])) for number in (start, end, axis)]
         return self.step("Slice", value, *bounds)
 
-    def output(self, name: str, dtype: int, sizes: list[int | str]) -> str:
-        self._graph.output.append(helper.make_tensor_value_info(name, dtype, sizes))
+    def output(self, name: str, dtype: int, sizes: list[int]) -> str:
+        self.graph.output.append(helper.make_tensor_value_info(name, dtype, ["batch", *sizes]))
         return name
 
     def _name(self) -> str:

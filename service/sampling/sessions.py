@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 
@@ -35,9 +35,17 @@ def tensorrt_options(folder: str, precision: str) -> dict[str, str]:
     }
 
 
+def memory_file(*parts: bytes) -> BinaryIO:
+    """An open file of these parts, end to end, that is in memory alone and nobody else's."""
+    file = os.fdopen(os.memfd_create("latentserve"), "wb")
+    file.writelines(parts)
+    file.flush()
+    return file
+
+
 def open_session(
     runtime: Any,
-    content: bytes,
+    content: bytes | BinaryIO,
     file: str,
     device: Device,
     threads: int,
@@ -48,7 +56,7 @@ def open_session(
     """An InferenceSession of the module `runtime`.
 
     Args:
-        content: an ONNX file.
+        content: an ONNX file, as bytes or open: of bytes the runtime holds a copy while it loads.
         file: its name, for messages.
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one call on the CPU.
@@ -75,7 +83,8 @@ def open_session(
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the only way to keep TensorRT from TF32
         providers.insert(0, (TENSORRT, dict(tensorrt)))
     try:
-        session = runtime.InferenceSession(content, options, providers=providers)
+        model = content if isinstance(content, bytes) else f"/proc/self/fd/{content.fileno()}"
+        session = runtime.InferenceSession(model, options, providers=providers)
     except Exception as error:
         raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
     session.disable_fallback()  # a call that fails on the device fails, and does not go on on the CPU

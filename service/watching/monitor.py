@@ -47,7 +47,7 @@ Chosen = tuple[NDArray[np.float32], Integers | None, Integers, Integers]  # samp
 
 def counted_signals(bundle: Bundle, reference: Reference) -> list[str]:
     """The signals of a bundle that are counted."""
-    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic is not None)
+    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic_file is not None)
     return [*names, LABEL_MARGIN] if LABEL_MARGIN in reference.signals else names
 
 

@@ -210,7 +210,7 @@ def read_reference(bundle: Bundle) -> Reference:
     """A bundle's reference; of a bundle that has none, one without cells. Raises BundleError naming the folder."""
     if bundle.reference is None:
         return Reference(0, {})
-    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic is not None)
+    names = signal_names(bundle.manifest.sample, has_critic=bundle.critic_file is not None)
     try:
         return Reference.from_bytes(bundle.reference, names)
     except BundleError as error:

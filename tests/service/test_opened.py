@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,7 +23,7 @@ from latentserve.service.errors import BundleError, InvalidError, TooLargeError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
-from tests.conftest import LABELS
+from tests.conftest import LABELS, make_bundle
 from tests.generators import dense_generator
 from tests.server import Server
 
@@ -62,7 +63,7 @@ def test_rows_are_those_of_a_server(toy: OpenedBundle, server: Server, fields: d
 
 
 def test_rows_that_depend_on_their_batch_are_those_of_a_deterministic_request(bundle: Path) -> None:
-    placed = replace(read_bundle(bundle), generator=dense_generator(places=True).SerializeToString())
+    placed = replace(read_bundle(bundle), generator_file=dense_generator(places=True).SerializeToString())
     engine = Engine(placed, "cpu")
     engine.warm_up()
     assert not engine.batch_invariant
@@ -164,3 +165,32 @@ assert latentserve.open_bundle({str(bundle)!r}).sample(2, seed=1).shape == (2, 1
 assert not {{"torch", "bentoml", "starlette"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
+WEIGHTS = 96 << 20  # bytes
+
+MEASURE = """
+import sys, latentserve
+from latentserve.service.opened import OpenedBundle
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+
+before = peak()
+latentserve.open_bundle(sys.argv[1])
+print(peak() - before)
+"""
+
+
+def test_a_bundle_is_opened_in_less_than_three_times_the_memory_of_its_weights(tmp_path: Path) -> None:
+    """As they are read and parsed to be verified, and then as the runtime parses them and lays them out."""
+    hidden = math.isqrt(WEIGHTS // 4)
+    large = make_bundle(
+        tmp_path / "large",
+        generator=dense_generator(hidden=hidden, depth=1).SerializeToString(),
+        critic=None,
+        reference_samples=64,
+    )
+    taken = subprocess.run([sys.executable, "-c", MEASURE, large], capture_output=True, text=True, check=True).stdout
+    assert WEIGHTS < int(taken) < 3 * WEIGHTS

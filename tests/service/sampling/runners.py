@@ -9,16 +9,24 @@ import onnx
 import onnxruntime
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.bundle.graph import opset
 from latentserve.service.sampling.cuda import CudaRunner
-from latentserve.service.sampling.served_graph import served_graph
+from latentserve.service.sampling.served_graph import Output, served_graph
+
+
+def served(model: onnx.ModelProto, spec: SampleSpec) -> tuple[bytes, dict[Output, str]]:
+    """The ONNX file that is served of a generator, and the names of its outputs."""
+    content = model.SerializeToString()
+    found = served_graph(content, opset(model), spec)
+    return content + found.graft, found.outputs
 
 
 def open_runner(model: onnx.ModelProto, spec: SampleSpec, max_batch: int) -> CudaRunner:
-    served = served_graph(model, spec)
+    content, outputs = served(model, spec)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(served.content, options, providers=["CPUExecutionProvider"])
-    return CudaRunner(onnxruntime, session, served.outputs, max_batch, "toy", device="cpu")
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return CudaRunner(onnxruntime, session, outputs, max_batch, "toy", device="cpu")
 
 
 def corrupt(runner: CudaRunner, size: int, model: onnx.ModelProto, spec: SampleSpec) -> Callable[[], None]:

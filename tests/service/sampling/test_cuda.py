@@ -18,10 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.errors import BundleError
 from latentserve.service.sampling.cuda import bucket_sizes
-from latentserve.service.sampling.served_graph import Output, served_graph
+from latentserve.service.sampling.served_graph import Output
 from tests.generators import dense_generator
 from tests.generators import model as make_model
-from tests.service.sampling.runners import open_runner
+from tests.service.sampling.runners import open_runner, served
 
 IMAGE = SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L")
 ALL: tuple[Output, ...] = ("sample", "sample_uint8", "signals")
@@ -56,13 +56,13 @@ def test_bucket_sizes() -> None:
 
 def test_rows_are_those_of_the_session_whatever_the_bucket() -> None:
     """Every size up to more than two full batches; the toy's rows do not depend on their batch, to the last bit."""
-    served = served_graph(dense_generator(), IMAGE)
-    session = onnxruntime.InferenceSession(served.content, providers=["CPUExecutionProvider"])
+    content, names = served(dense_generator(), IMAGE)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     runner = open_runner(dense_generator(), IMAGE, 12)
     assert runner.max_batch == 12
     for rows in range(1, 27):
         feed = latents(rows)
-        expected = session.run([served.outputs[output] for output in ALL], feed)
+        expected = session.run([names[output] for output in ALL], feed)
         for found, wanted in zip(runner.run(feed, ALL), expected, strict=True):
             assert found.dtype == wanted.dtype
             assert np.array_equal(found, wanted)

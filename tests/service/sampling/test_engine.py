@@ -57,10 +57,10 @@ def test_no_runtime_names_the_extra(good: Bundle, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"\x08\x0a"], ids=repr)
 def test_a_graph_that_is_none_is_refused(good: Bundle, content: bytes) -> None:
     with pytest.raises(BundleError, match=r"generator\.onnx") as caught:
-        Engine(replace(good, generator=content), "cpu")
+        Engine(replace(good, generator_file=content), "cpu")
     assert "\n" not in str(caught.value)
     with pytest.raises(BundleError, match=r"critic\.onnx"):
-        Engine(replace(good, critic=content), "cpu")
+        Engine(replace(good, critic_file=content), "cpu")
 
 
 def test_probe_of_the_right_weights(good: Bundle) -> None:
@@ -76,7 +76,7 @@ def test_probe_notices_changed_weights(good: Bundle, change: float) -> None:
     for tensor in model.graph.initializer:
         if tensor.name == "w2":
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1 + change), "w2"))
-    engine = Engine(replace(good, generator=model.SerializeToString()), "cpu")
+    engine = Engine(replace(good, generator_file=model.SerializeToString()), "cpu")
     assert engine.probe().max() > good.golden.tolerance
 
 
@@ -105,7 +105,7 @@ def test_probes_in_batches_of_a_size(good: Bundle, batch: int, monkeypatch: pyte
 @pytest.mark.parametrize(("generator", "rides"), [("", True), ("places", True), ("batch_mean", False)])
 def test_probes_ride_in_the_padding_where_no_row_sees_them(good: Bundle, generator: str, rides: bool) -> None:
     model = dense_generator(**({generator: True} if generator else {}))  # type: ignore[arg-type]
-    engine = Engine(replace(good, generator=model.SerializeToString()), "cpu")
+    engine = Engine(replace(good, generator_file=model.SerializeToString()), "cpu")
     engine._runner = open_runner(model, good.manifest.sample, 64)
     engine.warm_up()
     assert engine.batch_invariant == (not generator)
@@ -130,7 +130,7 @@ def test_nothing_rides_where_nothing_is_padded(good: Bundle) -> None:
 
 def test_probe_is_infinite_where_samples_are_not_finite(good: Bundle) -> None:
     golden = replace(good.golden, z=np.full_like(good.golden.z, 4))
-    poisoned = replace(good, generator=dense_generator(poison=True).SerializeToString(), golden=golden)
+    poisoned = replace(good, generator_file=dense_generator(poison=True).SerializeToString(), golden=golden)
     assert Engine(poisoned, "cpu").probe().max() == float("inf")
 
 
@@ -139,7 +139,7 @@ def test_warm_up_notices_that_a_row_depends_on_its_batch(good: Bundle) -> None:
     honest.warm_up()
     assert honest.batch_invariant
     for kind in ("batch_mean", "places"):
-        dependent = Engine(replace(good, generator=dense_generator(**{kind: True}).SerializeToString()), "cpu")
+        dependent = Engine(replace(good, generator_file=dense_generator(**{kind: True}).SerializeToString()), "cpu")
         dependent.warm_up()
         assert not dependent.batch_invariant
 
@@ -168,9 +168,9 @@ def test_scores(good: Bundle, plain_bundle: Path) -> None:
 def test_a_graph_that_loads_but_does_not_run(tmp_path: Path) -> None:
     """Its signature is right; that its embedding holds too few labels shows when it runs."""
     honest = read_bundle(make_bundle(tmp_path / "b"))
-    few_labels = replace(honest, generator=dense_generator(labels=3).SerializeToString())
-    other_shape = replace(honest, generator=dense_generator(shape=(1, 4, 4)).SerializeToString())
-    other_critic = replace(honest, critic=dense_critic(shape=(1, 4, 4)).SerializeToString())
+    few_labels = replace(honest, generator_file=dense_generator(labels=3).SerializeToString())
+    other_shape = replace(honest, generator_file=dense_generator(shape=(1, 4, 4)).SerializeToString())
+    other_critic = replace(honest, critic_file=dense_critic(shape=(1, 4, 4)).SerializeToString())
     for broken, file in ((few_labels, "generator"), (other_shape, "generator"), (other_critic, "critic")):
         engine = Engine(broken, "cpu")
         with pytest.raises(BundleError, match=rf"{file}\.onnx") as caught:

@@ -39,7 +39,7 @@ def sampler(engine: Engine) -> Iterator[Sampler]:
 def fixed_sampler(bundle: Path) -> Iterator[Sampler]:
     """Of a generator whose rows depend on their batch: deterministic requests go through the fixed bucket."""
     read = read_bundle(bundle)
-    engine = Engine(replace(read, generator=dense_generator(places=True).SerializeToString()), "cpu")
+    engine = Engine(replace(read, generator_file=dense_generator(places=True).SerializeToString()), "cpu")
     engine.warm_up()
     assert not engine.batch_invariant
     sampler = Sampler(engine, 65_536)
@@ -133,7 +133,7 @@ def test_deterministic_bytes_are_the_same_whether_or_not_probes_ride(
     monkeypatch.setattr(padding, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr(padding, "_SHARE", np.inf)
     read, generator = read_bundle(bundle), dense_generator(places=True)
-    engine = Engine(replace(read, generator=generator.SerializeToString()), "cpu", max_batch=10)
+    engine = Engine(replace(read, generator_file=generator.SerializeToString()), "cpu", max_batch=10)
     engine._runner = open_runner(generator, read.manifest.sample, 10)
     sampler = Sampler(engine, 65_536)
     sampler.start()

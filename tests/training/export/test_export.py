@@ -213,7 +213,7 @@ def test_any_module_becomes_a_bundle_and_keeps_its_mode(tmp_path: Path, critic: 
     assert bundle.manifest.labels is None
     assert bundle.manifest.sample.channels == "RGB"
     assert bundle.manifest.sample.value_range == (0, 1)
-    assert (bundle.critic is None) == (critic is None)
+    assert (bundle.critic_file is None) == (critic is None)
     z = np.random.default_rng(0).uniform(-1, 1, (5, 6)).astype(np.float32)
     (sample,) = session(tmp_path / "b" / "generator.onnx").run(["sample"], {"z": z})
     with torch.no_grad():
