@@ -18,10 +18,10 @@ class AbsentError(Exception):
 
 
 def environment(name: str) -> Path:
-    """The Python of the environment `.venvs/NAME`, installed from `peers/NAME.requirements.txt`. Raises AbsentError."""
+    """The Python of the environment `.venvs/NAME`, installed from its NAME.requirements.txt. Raises AbsentError."""
     folder = _HERE / ".venvs" / name
     python, installed = folder / "bin" / "python", folder / "installed.txt"
-    requirements = _HERE / "peers" / f"{name}.requirements.txt"
+    requirements = next(_HERE.glob(f"*/*/{name}.requirements.txt"))
     # The same engine for everybody: the one that ours runs on.
     wanted = f"{requirements.read_text()}onnxruntime=={onnxruntime.__version__}\n"
     if not installed.exists() or installed.read_text() != wanted:
@@ -37,7 +37,7 @@ def environment(name: str) -> Path:
 
 
 def versions(name: str) -> dict[str, str]:
-    """The installed version of each package that `peers/NAME.requirements.txt` names, and of the engine."""
+    """The installed version of each package that NAME.requirements.txt names, and of the engine."""
     script = (
         "import importlib.metadata as m, json, re, sys; names = re.findall(r'^([\\w-]+)', sys.argv[1], re.M); "
         "print(json.dumps({name: m.version(name) for name in names}))"

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import CASES
+from benchmarks.drift.faults import CASES
 from benchmarks.fleet.day import healthy_day
 from benchmarks.fleet.fleet import fleet
 from benchmarks.fleet.prometheus import Rules, write_rules

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import Traffic, by_seed, requested_truncation, without_seed
+from benchmarks.drift.faults import Traffic, by_seed, requested_truncation, without_seed
 from benchmarks.fleet.fleet import Fleet
 from benchmarks.fleet.load import mixed
 from benchmarks.fleet.prometheus import Rules

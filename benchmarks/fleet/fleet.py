@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.faults import CASES
+from benchmarks.drift.faults import CASES
 from benchmarks.fleet.load import Load, mixed
 from benchmarks.fleet.prometheus import Prometheus, Rules, watching
 from benchmarks.fleet.replicas import Replica

@@ -18,8 +18,8 @@ from typing import Self
 
 import numpy as np
 
-from benchmarks.faults import Traffic
-from benchmarks.faults.traffic import Body, label_mix, requested_truncation, without_seed
+from benchmarks.drift.faults import Traffic
+from benchmarks.drift.faults.traffic import Body, label_mix, requested_truncation, without_seed
 from latentserve.service.benching.requests import RAW, SAMPLES, Address, ask, post
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.latents import draw_latents

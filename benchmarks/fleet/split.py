@@ -11,7 +11,7 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.faults import CASES, Traffic
+from benchmarks.drift.faults import CASES, Traffic
 from benchmarks.fleet.fleet import Fleet
 from benchmarks.fleet.load import mixed
 from benchmarks.fleet.prometheus import Rules

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults import CASES
+from benchmarks.drift.faults import CASES
 from benchmarks.fleet.fleet import Fleet
 from benchmarks.fleet.prometheus import Rules
 

@@ -11,7 +11,8 @@ the mean is taken:
 The bets on norm and cluster keep the promise of `evidence` whatever the features are. The one on the mean takes S for
 normal. That rests on the number of components, on the clipping (at the radius where the square norm varies no more than
 a normal vector's, so that large sums are not more frequent) and on _MARGIN, and not on a proof: over the directions of
-a generator's features, the worst has a variance proxy of 1.5 to 3. benchmarks/detection.py measures what comes of it.
+a generator's features, the worst has a variance proxy of 1.5 to 3. benchmarks/drift/detection.py measures what
+comes of it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.figures import Figure, figure, ratio, select, values
-from benchmarks.tables import how_well
+from benchmarks.serving.tables import how_well
 
 RECORDS = [
     {"repetition": repetition, "server": server, "requests_per_second": rate}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.panels.asking import Dashboard, panels
+from benchmarks.fleet.panels.asking import Dashboard, panels
 
 PACKAGES = ("@grafana/schema@11.6.0", "typescript@5.9.3")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.panels.asking import Source, Span, choices, panels, queries, repeated
+from benchmarks.fleet.panels.asking import Source, Span, choices, panels, queries, repeated
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import Counter, Gauge, Histogram
 
-from benchmarks.panels.asking import Span, choices, filled, panels, queries
+from benchmarks.fleet.panels.asking import Span, choices, filled, panels, queries
 from deploy import windows
 from deploy.generated import generated
 from deploy.names import series

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import CASES, without_seed
+from benchmarks.drift.faults import CASES, without_seed
 from benchmarks.fleet.fleet import CAUSE_NAMED, Fleet, fleet
 from benchmarks.fleet.load import mixed
 from benchmarks.fleet.prometheus import Prometheus, Rules, write_rules

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.panels.scene import prometheus, training
+from benchmarks.fleet.panels.scene import prometheus, training
 from deploy.names import GPU_JOB, TRAINING_JOB
 from deploy.rules import rule_files
 from deploy.windows import Times

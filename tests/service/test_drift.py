@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from benchmarks.faults import CASES, Case, Traffic, without_seed
+from benchmarks.drift.faults import CASES, Case, Traffic, without_seed
 from latentserve.service.bundle import read_bundle, write_bundle
 from latentserve.service.bundle.files import GOLDEN, REFERENCE
 from latentserve.service.bundle.golden import pack_arrays, unpack_arrays

@@ -18,7 +18,7 @@ import onnx
 import pytest
 from prometheus_client import REGISTRY
 
-from benchmarks.faults import flip_bit
+from benchmarks.drift.faults import flip_bit
 from latentserve.service import models
 from latentserve.service.bundle import read_bundle, write_bundle
 from latentserve.service.bundle.files import GENERATOR, MANIFEST, REFERENCE

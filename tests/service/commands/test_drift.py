@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.faults import drop_mode
+from benchmarks.drift.faults import drop_mode
 from latentserve.service.bundle import read_bundle
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.packing.real import keep_real

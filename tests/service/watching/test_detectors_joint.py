@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.faults import drop_mode
+from benchmarks.drift.faults import drop_mode
 from latentserve.service.bundle import Bundle, read_bundle
 from latentserve.service.packing import reference as making
 from latentserve.service.packing.reference import make_reference

@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from benchmarks.supervision_faults import SATURATING, Clock, saturated_critic, zeroed_gradients
+from benchmarks.training.faults import SATURATING, Clock, saturated_critic, zeroed_gradients
 from latentserve.training.data import Dataset
 from latentserve.training.errors import DivergedError, RunError
 from latentserve.training.recipe import load_config

@@ -1,1 +1,0 @@
-"""The detectors that benchmarks/detection.py compares."""

@@ -1,0 +1,1 @@
+"""The detectors that benchmarks/drift/detection.py compares."""

@@ -1,1 +1,0 @@
-"""The dashboards' panels, asked and drawn without Grafana: `python -m benchmarks.panels`."""

@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs latentserve[training]")
+
+from benchmarks.quality import tabular_protocol as protocol
+from benchmarks.quality import tabular_report, tabular_utility
+from latentserve.training.recipe import load_config
+
+
+@pytest.fixture
+def problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> protocol.Problem:
+    """Six hundred people with columns of each kind, of whom two hundred are tested on."""
+    monkeypatch.setattr(protocol, "TEST_ROWS", 200)
+    rng = np.random.default_rng(0)
+    lines = ["age,education,work,gain,class"]
+    for _ in range(600):
+        age, school = rng.integers(17, 90), protocol.EDUCATION[rng.integers(16)]
+        rich = age + rng.normal(0, 5) > 60
+        lines.append(
+            f"{age},{school},{rng.choice(['a', 'b', 'c'])},{rng.integers(0, 5000)},{'>50K' if rich else '<=50K'}"
+        )
+    path = tmp_path / "adult.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return protocol.adult(path)
+
+
+def test_rows_are_split_in_numpys_order_of_seed_0(problem: protocol.Problem, tmp_path: Path) -> None:
+    ages = np.array([[float(line.split(",")[0])] for line in (tmp_path / "adult.csv").read_text().splitlines()[1:]])
+    np.random.RandomState(0).shuffle(ages)
+    split = np.concatenate([problem.train.samples[:, 0], problem.test.samples[:, 0]])
+    assert np.array_equal(split, ages[:, 0])
+    assert len(problem.test) == 200
+
+
+def test_features_are_those_of_the_protocol(problem: protocol.Problem) -> None:
+    values = tabular_utility.real(problem, 0)
+    made = protocol.features(values, problem)
+    low, high = (
+        bound(np.concatenate([problem.train.samples, problem.test.samples])[:, 0]) for bound in (np.min, np.max)
+    )
+    np.testing.assert_allclose(made[:, 0], (problem.train.samples[:, 0] - low) / (high - low) * 5, rtol=1e-6)
+    names = (problem.train.columns or [])[1].categories or []
+    assert [protocol.EDUCATION[int(place)] for place in made[:9, 1]] == [
+        names[int(place)] for place in problem.train.samples[:9, 1]
+    ]
+    assert np.array_equal(made[:, 2:5].argmax(axis=1), problem.train.samples[:, 2])
+    np.testing.assert_allclose(made[:, 5], np.log(np.maximum(problem.train.samples[:, 3], 0.01)), rtol=1e-6)
+    assert made.shape[1] == 6  # the label is none
+
+
+def test_what_is_learnt_from_real_rows_is_not_from_rows_of_chance(problem: protocol.Problem) -> None:
+    scores = {row: protocol.utility(made(problem, 0), problem, 0) for row, made in tabular_utility.BESIDE.items()}
+    assert scores["real"]["mean"] > 0.8 > scores["uniform"]["mean"]
+    assert scores["real"]["mean"] > scores["independent"]["mean"] + 0.2
+    one = tabular_utility.real(problem, 0)
+    one[:, -1] = 0
+    assert protocol.utility(one, problem, 0)["mean"] == 0
+
+
+def test_a_recipe_is_trained_sampled_and_reported(problem: protocol.Problem, tmp_path: Path) -> None:
+    short = ("images=512", "batch=128", "tick=256", "snapshot=512", "width=16", "latent=96")
+    values, took = tabular_utility.trained(problem, load_config("adult", short), tmp_path / "run")
+    assert values.shape == (400, 5)
+    assert took["images"] == 512
+    assert set(np.unique(values[:, -1])) == {0, 1}
+    again = tabular_utility.sampled(problem, load_config("adult", short), tmp_path / "run")
+    assert np.array_equal(values, again)
+    scores = {"MLP": 0.6, "mean": 0.6}
+    runs = [{"problem": "adult", "row": row, "seed": 0, "scores": scores} for row in ("real", "uniform")]
+    runs.append({"problem": "adult", "row": "recipe", "seed": 0, "scores": scores, **took})
+    machine = {"processor": "any", "cores": 2, "memory_gb": 8, "kernel": "any", "python": "3"}
+    versions = {"torch": "2", "scikit-learn": "1"}
+    text = tabular_report.report({"machine": machine, "versions": versions, "runs": runs})
+    assert "| recipe `adult`, 1 seeds | 0.600" in text
+    assert "only shares of real rows can be compared" in text
+
+
+def test_pixels_are_black_or_white(mnist_folder: Path) -> None:
+    problem = protocol.mnist28(mnist_folder)
+    images = problem.test.take(slice(0, 5))
+    values = problem.values(images, problem.test.labels[:5])
+    assert values.shape == (5, 785)
+    assert np.array_equal(values[:, :-1].reshape(5, 28, 28) == 1, problem.test.samples[:5, 0] > 128)
+    assert protocol.features(values, problem).shape == (5, 784)

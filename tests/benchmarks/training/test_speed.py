@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="needs latentserve[training]")
+
+from benchmarks.training import speed
+
+
+@pytest.mark.parametrize("recipe", speed.RECIPES)
+def test_both_loops_take_turns_over_as_many_images(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "TURN", 0.01)
+    monkeypatch.setattr(speed, "WARM", 2)
+    record = speed.measure(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
+    assert record["images"] == 160
+    assert record["turns"] == len(record["turn_ratios"]) > 0
+    assert 0 < record["watching"] < 1
+    assert all(record[clock]["ratio"] > 0 for clock in ("wall", "processor"))
+
+
+def test_the_bare_loop_moves_the_weights_that_ours_does() -> None:
+    config = speed.load_config("digits", ("width=8", "threads=1"))
+    bare = speed.Bare(config, speed.load("digits", None))
+    networks = (bare.generator, bare.critic, bare.average)
+    before = [[weight.clone() for weight in network.parameters()] for network in networks]
+    bare.step()
+    for network, weights in zip(networks, before, strict=True):
+        moved = [not (one == other).all() for one, other in zip(network.parameters(), weights, strict=True)]
+        assert all(moved[:-1]) or network is bare.critic
+
+
+def test_a_report_says_the_ratio_and_its_range(tmp_path: Path) -> None:
+    clock = {"ours_images_per_second": 950.0, "bare_images_per_second": 1000.0, "ratio": 0.95}
+    record = {"recipe": "digits", "threads": 1, "images": 100, "wall": clock, "processor": clock, "watching": 0.99}
+    machine = dict.fromkeys(("processor", "cores", "memory_gb", "kernel", "python", "load_average_before"), 1)
+    results = {"machine": machine, "torch": "2", "records": [record | {"turn_ratios": [0.9, 0.94, 0.97]}]}
+    line = speed.report(results).splitlines()[-1]
+    assert "| 950 | 1,000 | **0.950** | 0.950 | 0.940 (0.900 to 0.970, 3 turns) | 0.990 |" in line

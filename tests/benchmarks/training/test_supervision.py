@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs latentserve[training]")
+
+from benchmarks.training import supervision
+from benchmarks.training.faults import DISTINCT, FAULTS, Clock, duplicated, shuffled
+from benchmarks.training.supervision_report import report
+from latentserve.training import supervising
+from latentserve.training.data import load
+from latentserve.training.recipe import load_config
+from latentserve.training.run.loop import batch_rows
+
+
+def test_every_fault_has_names_that_a_supervisor_gives() -> None:
+    for fault in FAULTS.values():
+        assert set(fault.accepted) <= set(supervising.FAULTS)
+        assert fault.accepted
+    assert {name for name, fault in FAULTS.items() if not fault.mendable} == {
+        "duplicated data",
+        "gradients zeroed",
+        "labels shuffled",
+    }
+
+
+def test_data_are_spoilt_as_they_say() -> None:
+    digits = load("digits", None)
+    assert len(np.unique(duplicated(digits, 0).take(slice(None)), axis=0)) <= DISTINCT
+    wrong = shuffled(digits, 0)
+    assert sorted(wrong.labels) == sorted(digits.labels)
+    assert (wrong.labels != digits.labels).mean() > 0.8
+
+
+def test_rows_are_spoilt_only_while_the_fault_lasts() -> None:
+    from latentserve.training.run import loop
+
+    digits, clock = load("digits", None), Clock()
+    config = load_config("digits", supervision.TINY)
+    fault = FAULTS["half of the classes missing"]
+    with fault.inject(config, digits, clock):  # type: ignore[misc]
+        before, after = (loop.batch_rows(len(digits), 64, 0, seen).numpy() for seen in (0, config.images // 2))
+    assert digits.labels[before].max() > 4 >= digits.labels[after].max()
+    assert clock.images_seen == config.images // 2
+    assert loop.batch_rows is batch_rows
+
+
+def test_the_page_counts_what_was_found(tmp_path: Path) -> None:
+    run = {"fault": "labels shuffled", "agreement": 0.1, "images": 16_000, "journal": []}
+    runs = [
+        run
+        | {"seed": seed, "supervise": mode, "frechet": 0.5, "detected_after": 800 if mode == "act" and seed else None}
+        for seed in range(2)
+        for mode in ("off", "act")
+    ]
+    healthy = [{"recipe": "digits", "seed": 0, "actions": [[64, "stall", "tell"]], "same_weights": True}]
+    machine = {"processor": "some", "cores": 2}
+    page = report({"machine": machine, "torch": "2", "faulty": runs, "healthy": healthy})
+    assert "| labels shuffled | mismatched data | no | 1/2 | 800 | 0.500, 0.500 | 0.10, 0.10 | 0/2 |" in page
+    assert "1 of 2 (9% to 91%, Wilson)" in page
+    assert "| digits | 1 | 0 | 1 | 1 |" in page
