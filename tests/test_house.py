@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -53,6 +54,15 @@ def test_data_flows_one_way(room: str):
         for name in imports(file):
             other = name.split(".")[2] if name.startswith("latentserve.service.") else ""
             assert other not in KNOWS or other == room or other in KNOWS[room], f"{file} imports {name}"
+
+
+def test_the_page_on_the_house_names_every_room_and_no_other():
+    page = (TOP / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:service|training|deploy|benchmarks|tests|latentserve)/[\w/.]*)`", page))
+    assert [name for name in named if not (TOP / name).exists()] == []
+    for half in ("service", "training"):
+        rooms = {f"{half}/{room.parent.name}/" for room in (TOP / half).glob("*/__init__.py")}
+        assert rooms <= named
 
 
 def test_a_serving_install_asks_for_no_torch():
