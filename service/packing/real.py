@@ -80,9 +80,14 @@ def _read_folder(path: Path, spec: SampleSpec) -> Real:
     return samples, len(files)
 
 
-def _chosen(n: int, source: str) -> NDArray[np.int64]:
+def require_enough(n: int, source: str) -> None:
+    """Raises BundleError naming `source` where `n` real samples are too few."""
     if n < _LEAST:
         raise BundleError(f"{source}: holds {n} real samples; {_LEAST} are the least that say anything")
+
+
+def _chosen(n: int, source: str) -> NDArray[np.int64]:
+    require_enough(n, source)
     if n <= KEPT:
         return np.arange(n)
     return np.sort(np.random.default_rng(_SEED).choice(n, KEPT, replace=False))

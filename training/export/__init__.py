@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import JsonValue
 
 from latentserve.service.bundle import Lineage, Manifest
+from latentserve.service.packing.real import require_enough
 from latentserve.training import networks
 from latentserve.training.data import AT_HAND, Description, load
 from latentserve.training.errors import DataError
@@ -47,6 +48,7 @@ def export_run(
         loaded = load(config.data, data, size=config.size, label=config.label)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
+        require_enough(len(loaded), str(data or config.data))
         real = loaded.take(np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)

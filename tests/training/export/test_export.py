@@ -153,6 +153,18 @@ def test_other_data_than_it_was_trained_on_is_refused(
         export_run(run, tmp_path / "bundle")
 
 
+def test_too_few_real_samples_are_told_by_their_file(tiny: Config, tmp_path: Path) -> None:
+    """Before the generator is exported; without them it is."""
+    file = tmp_path / "points.npy"
+    np.save(file, np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32))
+    config = tiny.model_copy(update={"data": "files", "network": "dense", "batch": 8, "images": 64})
+    (tmp_path / "run").mkdir()
+    write_config(config, tmp_path / "run" / "config.yaml")
+    loop.train(config, load("files", file), tmp_path / "run")
+    with pytest.raises(BundleError, match=r"points.npy: holds 20 real samples; 32 are the least"):
+        export_run(tmp_path / "run", tmp_path / "bundle", data=file)
+
+
 def test_every_label_has_a_probe(tmp_path: Path) -> None:
     torch.manual_seed(0)
     module = Labelled()
