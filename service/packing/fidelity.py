@@ -8,16 +8,17 @@ the original from other latents, beside the original against the same.
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle, SampleSpec
-from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.bundle import Bundle
+from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 
 BATCH = 64  # rows of a batch, of the speed that is stated too
@@ -31,6 +32,7 @@ _NORMAL_95 = 1.96
 _ROUNDS = 30
 
 Floats = NDArray[np.float32]
+Floats64 = NDArray[np.float64]
 Generate = Callable[[Floats, NDArray[np.int64] | None], Floats]
 Interval = tuple[float, float]
 
@@ -81,11 +83,11 @@ def measure_fidelity(original: Bundle, generate: Generate, variant: Generate) ->
 
     seconds, speed, speed_interval = _race(original, generate, variant)
     rows = int(np.clip(_SECONDS / seconds * BATCH, _LEAST_ROWS, _ROWS)) // BATCH * BATCH
-    judge = _judge(original)
+    judge = _Judge(original)
     same, other = RowsRequest(n=rows, seed=_SEED), RowsRequest(n=rows, seed=_OTHER_SEED)
-    ours, ours_score = _judged(judge, original, same, variant)
-    theirs, theirs_score = _judged(judge, original, same, generate)
-    others, _ = _judged(judge, original, other, generate)
+    ours, ours_score = judge.look(same, variant)
+    theirs, theirs_score = judge.look(same, generate)
+    others, _ = judge.look(other, generate)
 
     shift = interval = None
     if ours_score is not None and theirs_score is not None:
@@ -153,55 +155,34 @@ def _distances(
     return frechet(Moments.of(ours), target), frechet(Moments.of(theirs), target)
 
 
-@dataclass(frozen=True)
 class _Judge:
-    """Looks at samples float32 [n, *shape] (and labels): features float64 [n, d], and scores float64 [n] or None."""
+    """Looks at the samples of a request: the critic's features and scores, or what stands in for them."""
 
-    space: str
-    look: Callable[[Floats, NDArray[np.int64] | None], tuple[NDArray[np.float64], NDArray[np.float64] | None]]
+    def __init__(self, bundle: Bundle) -> None:
+        self._manifest = bundle.manifest
+        self._engine = Engine(bundle, "cpu", threads=len(os.sched_getaffinity(0)))
+        critic = bundle.manifest.onnx.critic
+        self._weights = None
+        self.space = "the critic's features"
+        if critic is None or all(tensor.name != "features" for tensor in critic.outputs):
+            size = math.prod(bundle.manifest.sample.shape)
+            self._weights = np.random.default_rng(0).normal(size=(size, _FEATURES)) / np.sqrt(size)
+            self.space = f"{_FEATURES} rectified random projections"
 
-
-def _judge(bundle: Bundle) -> _Judge:
-    critic = bundle.manifest.onnx.critic
-    if bundle.critic_file is None or critic is None:
-        return _random_judge(bundle.manifest.sample)
-    session = require_runtime().InferenceSession(bundle.critic, providers=["CPUExecutionProvider"])
-    inputs, outputs = [{tensor.name for tensor in tensors} for tensors in (critic.inputs, critic.outputs)]
-    random = None if "features" in outputs else _random_judge(bundle.manifest.sample)
-
-    def look(sample: Floats, label: NDArray[np.int64] | None) -> Any:
-        feed: dict[str, NDArray[np.generic]] = {"sample": sample}
-        if label is not None and "label" in inputs:
-            feed["label"] = label
-        if random is not None:
-            return random.look(sample, None)[0], session.run(["score"], feed)[0].astype(np.float64)
-        features, score = session.run(["features", "score"], feed)
-        return features.reshape(len(sample), -1).astype(np.float64), score.astype(np.float64)
-
-    return _Judge("the critic's features" if random is None else random.space, look)
-
-
-def _random_judge(spec: SampleSpec) -> _Judge:
-    """One layer of random features, max(0, W x), which see more of a distribution than the values' own moments."""
-    size = int(np.prod(spec.shape))
-    weights = np.random.default_rng(0).normal(size=(size, _FEATURES)) / np.sqrt(size)
-    return _Judge(
-        f"{_FEATURES} rectified random projections",
-        lambda sample, _: (np.maximum(sample.reshape(len(sample), -1) @ weights, 0), None),
-    )
-
-
-def _judged(
-    judge: _Judge, bundle: Bundle, request: RowsRequest, generate: Generate
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    features, scores = [], []
-    for start in range(0, request.n, BATCH):
-        z, label = request.inputs(bundle.manifest, start, min(BATCH, request.n - start))
-        seen, score = judge.look(generate(z, label), label)
-        features.append(seen)
-        if score is not None:
-            scores.append(score)
-    return np.concatenate(features), np.concatenate(scores) if scores else None
+    def look(self, request: RowsRequest, generate: Generate) -> tuple[Floats64, Floats64 | None]:
+        """Features float64 [n, d] and, of a critic, scores float64 [n]."""
+        features, scores = [], []
+        for start in range(0, request.n, BATCH):
+            z, label = request.inputs(self._manifest, start, min(BATCH, request.n - start))
+            sample = generate(z, label)
+            score, seen = self._engine.criticise(sample, label) if self._engine.has_critic else (None, None)
+            if self._weights is not None:  # one layer, which sees more of a distribution than its values' own moments
+                seen = np.maximum(sample.reshape(len(sample), -1) @ self._weights, 0)
+            assert seen is not None  # noqa: S101, for mypy
+            features.append(seen.reshape(len(sample), -1).astype(np.float64))
+            if score is not None:
+                scores.append(score.astype(np.float64))
+        return np.concatenate(features), np.concatenate(scores) if scores else None
 
 
 def _race(bundle: Bundle, generate: Generate, variant: Generate) -> tuple[float, float, Interval]:

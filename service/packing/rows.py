@@ -7,17 +7,13 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle
-from latentserve.service.bundle.files import CRITIC
-from latentserve.service.sampling.cuda import on_device
-from latentserve.service.sampling.engine import Engine, require_runtime
+from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.sampling.sessions import CPU, open_session
 from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace
 from latentserve.service.watching.signals import CRITIC_SCORE, sample_signals
 
@@ -61,7 +57,6 @@ class Drawer:
         cores = len(os.sched_getaffinity(0))
         self._manifest = bundle.manifest
         self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
-        self._critic = None if bundle.critic_file is None else _Critic(bundle, cores)
         size = 4 * math.prod(bundle.manifest.sample.shape)
         self.batch = min(_BATCH, max(1, _BATCH_BYTES // size))
         self.space = self._settle(bundle)
@@ -87,7 +82,7 @@ class Drawer:
             turns = None if labels is None else np.arange(made, made + count) % labels
             z, label = self._inputs(count, offset + made, truncation, turns)
             samples, columns = self._run(z, label)
-            score, of_critic = (None, None) if self._critic is None else self._critic.look(samples, label)
+            score, of_critic = self._engine.criticise(samples, label) if self._engine.has_critic else (None, None)
             for name, values in sample_signals(samples, self._manifest.sample, columns).items():
                 signals.setdefault(name, []).append(values)
             if score is not None:
@@ -116,7 +111,7 @@ class Drawer:
         looked = []
         for part in parts:
             label = None if of_none is None else of_none[: len(part)]
-            of_critic = None if self._critic is None else self._critic.look(part, label)[1]
+            of_critic = self._engine.criticise(part, label)[1] if self._engine.has_critic else None
             looked.append(self._map.features(part, of_critic))
         return np.concatenate(looked)
 
@@ -136,34 +131,11 @@ class Drawer:
     def _settle(self, bundle: Bundle) -> FeatureSpace:
         """The critic's features where they are of use, else random ones."""
         golden = bundle.golden
-        if self._critic is not None and self._critic.gives_features:
+        if self._engine.has_critic:
             other = None if golden.label is None else np.roll(golden.label, 1)
-            of_critic, relabelled = (self._critic.look(golden.sample, label)[1] for label in (golden.label, other))
+            of_critic, relabelled = (self._engine.criticise(golden.sample, label)[1] for label in (golden.label, other))
             if of_critic is not None and relabelled is not None:
                 space = FeatureSpace.of_critic(of_critic, relabelled)
                 if space is not None:
                     return space
         return FeatureSpace.of_samples(self.samples(self.batch, 0), bundle.manifest.sample)
-
-
-class _Critic:
-    """Scores and features in one run; the engine gives the scores alone."""
-
-    def __init__(self, bundle: Bundle, threads: int) -> None:
-        described = bundle.manifest.onnx.critic
-        assert described is not None  # noqa: S101, a critic has a signature
-        self._takes_label = any(tensor.name == "label" for tensor in described.inputs)
-        self.gives_features = any(tensor.name == "features" for tensor in described.outputs)
-        self._outputs = ["score", "features"] if self.gives_features else ["score"]
-        content = bundle.critic or b""
-        self._session = open_session(require_runtime(), content, CRITIC, "auto", threads)
-
-    def look(self, samples: Singles, label: Labels | None) -> tuple[Singles, Singles | None]:
-        """Scores float32 [n], and features float32 [n, ...] if it gives any."""
-        feed: dict[str, Any] = {"sample": samples}
-        if self._takes_label:
-            feed["label"] = label
-        on_cpu = self._session.get_providers()[0] == CPU
-        run = self._session.run
-        outputs = run(self._outputs, feed) if on_cpu else on_device(run, self._outputs, feed)
-        return outputs[0], outputs[1] if self.gives_features else None
