@@ -29,6 +29,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
 from latentserve.service.errors import BundleError
+from latentserve.service.packing.edit import attributes
 from latentserve.service.packing.fold import fold_batch_norm
 from latentserve.service.packing.rewrite import rewrite_narrow, rewrite_transposed
 
@@ -105,8 +106,7 @@ def largest_pair_sum(model: onnx.ModelProto) -> int:
         name = stored.get(node.input[1]) if node.op_type in _LAYERS else None
         if name not in weights:
             continue
-        transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        axis = 0 if node.op_type == "Conv" or transposed else -1
+        axis = 0 if node.op_type == "Conv" or attributes(node).get("transB") else -1
         weight = numpy_helper.to_array(weights[name]).astype(np.int64)
         channels = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
         for signed in (channels, -channels):

@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper, shape_inference
+from onnx import helper
+
+from latentserve.service.packing.edit import Edit, attributes
 
 # Functions of one value, which may as well be taken before the shuffle: right behind the convolution, where a
 # quantised convolution takes them into its own rounding.
@@ -68,18 +69,15 @@ def rewrite_transposed(model: onnx.ModelProto) -> onnx.ModelProto:
     `output_shape`, weights that are no constants, spatial axes of a size that shape inference does not find, and those
     inside control flow. A pointwise activation that alone follows moves before the shuffle.
     """
-    model = shape_inference.infer_shapes(model)
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    values = [*graph.input, *graph.value_info, *graph.output]
-    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in values}
+    edit = Edit(model)
+    graph = edit.graph
     outputs = {value.name for value in graph.output}
     nodes: list[onnx.NodeProto] = []
     moved: set[str] = set()  # activations, by their output
     for index, node in enumerate(graph.node):
         if node.op_type in _POINTWISE and node.output[0] in moved:
             continue
-        axes = _axes(node, weights, shapes)
+        axes = _axes(node, edit)
         if axes is None:
             nodes.append(node)
             continue
@@ -88,23 +86,17 @@ def rewrite_transposed(model: onnx.ModelProto) -> onnx.ModelProto:
         if len(followers) == 1 and followers[0].op_type in _POINTWISE and node.output[0] not in outputs:
             activation = followers[0]
             moved.add(activation.output[0])
-        nodes += _shuffled(node, f"{node.name or node.op_type}/{index}", axes, activation, weights, graph)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    _drop_unused(graph)
-    return shape_inference.infer_shapes(model)
+        nodes += _shuffled(node, f"{node.name or node.op_type}/{index}", axes, activation, edit)
+    return edit.done(nodes)
 
 
-def _axes(
-    node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]
-) -> list[_Axis] | None:
+def _axes(node: onnx.NodeProto, edit: Edit) -> list[_Axis] | None:
     """How each spatial axis is rewritten; None: the node is not a transposed convolution that can be."""
     if node.op_type != "ConvTranspose" or node.domain not in ("", "ai.onnx"):
         return None
-    given = _attributes(node)
-    constant = all(name in weights for name in node.input[1:] if name)
-    sizes = shapes.get(node.input[0], [])[2:]
-    if not constant or not 1 <= len(sizes) <= 3 or 0 in sizes or "output_shape" in given:
+    given = attributes(node)
+    sizes = edit.shapes.get(node.input[0], [])[2:]
+    if not edit.are_constant(node.input[1:]) or not 1 <= len(sizes) <= 3 or 0 in sizes or "output_shape" in given:
         return None
     if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or any(d != 1 for d in given.get("dilations", [])):
         return None
@@ -112,7 +104,7 @@ def _axes(
     pads, strides = given.get("pads", [0] * 2 * rank), given.get("strides", [1] * rank)
     extra = given.get("output_padding", [0] * rank)
     return [
-        _Axis.of(sizes[i], weights[node.input[1]].dims[2 + i], strides[i], (pads[i], pads[rank + i]), extra[i])
+        _Axis.of(sizes[i], edit.weights[node.input[1]].dims[2 + i], strides[i], (pads[i], pads[rank + i]), extra[i])
         for i in range(rank)
     ]
 
@@ -120,15 +112,13 @@ def _axes(
 class _Nodes:
     """The nodes that take one node's place, with their weights."""
 
-    def __init__(self, name: str, graph: onnx.GraphProto) -> None:
+    def __init__(self, name: str, edit: Edit) -> None:
         self.made: list[onnx.NodeProto] = []
         self._name = name
-        self._graph = graph
+        self._edit = edit
 
     def constant(self, label: str, array: NDArray[np.generic]) -> str:
-        name = f"{self._name}/{label}"
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+        return self._edit.constant(f"{self._name}/{label}", array)
 
     def step(self, operator: str, inputs: list[str], **attributes: object) -> str:
         output = f"{self._name}/{len(self.made)}"
@@ -172,17 +162,16 @@ def _shuffled(
     name: str,
     axes: Sequence[_Axis],
     activation: onnx.NodeProto | None,
-    weights: dict[str, onnx.TensorProto],
-    graph: onnx.GraphProto,
+    edit: Edit,
 ) -> list[onnx.NodeProto]:
     """The nodes that take the place of a transposed convolution (and of its activation)."""
     phases = prod(axis.stride for axis in axes)
-    groups = _attributes(node).get("group", 1)
-    kernel = _phases(numpy_helper.to_array(weights[node.input[1]]), axes, groups)
-    nodes = _Nodes(name, graph)
+    groups = attributes(node).get("group", 1)
+    kernel = _phases(edit.array(node.input[1]), axes, groups)
+    nodes = _Nodes(name, edit)
     inputs = [node.input[0], nodes.constant("weight", kernel)]
     if len(node.input) > 2 and node.input[2]:
-        bias = numpy_helper.to_array(weights[node.input[2]]).reshape(groups, 1, -1)
+        bias = edit.array(node.input[2]).reshape(groups, 1, -1)
         inputs.append(nodes.constant("bias", np.repeat(bias, phases, axis=1).reshape(-1)))
     pads = [axis.pads[end] for end in (0, 1) for axis in axes]
     value = nodes.step("Conv", inputs, kernel_shape=[axis.taps for axis in axes], pads=pads, group=groups)
@@ -220,76 +209,45 @@ def rewrite_narrow(model: onnx.ModelProto) -> onnx.ModelProto:
     The outputs are the same to float32 rounding. Left as they are: more than 4 channels, strides, dilation, groups,
     `auto_pad` SAME, weights that are no constants, outputs whose size is unknown or odd.
     """
-    model = shape_inference.infer_shapes(model)
-    graph = model.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    values = [*graph.input, *graph.value_info, *graph.output]
-    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in values}
+    edit = Edit(model)
     nodes: list[onnx.NodeProto] = []
-    for index, node in enumerate(graph.node):
-        block = _block(node, weights, shapes)
-        nodes += (
-            [node]
-            if block is None
-            else _widened(node, f"{node.name or node.op_type}/{index}", block, weights, shapes, graph)
-        )
-    del graph.node[:]
-    graph.node.extend(nodes)
-    _drop_unused(graph)
-    return shape_inference.infer_shapes(model)
+    for index, node in enumerate(edit.graph.node):
+        block = _block(node, edit)
+        nodes += [node] if block is None else _widened(node, f"{node.name or node.op_type}/{index}", block, edit)
+    return edit.done(nodes)
 
 
-def _block(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto], shapes: dict[str, list[int]]) -> int | None:
+def _block(node: onnx.NodeProto, edit: Edit) -> int | None:
     """The largest block, of 4 or 2 a side, that fills no more than the lanes; None: no such convolution."""
-    given = _attributes(node)
-    sizes = shapes.get(node.output[0], [])[2:]
-    if node.op_type != "Conv" or any(name not in weights for name in node.input[1:] if name) or len(sizes) != 2:
+    given = attributes(node)
+    sizes = edit.shapes.get(node.output[0], [])[2:]
+    if node.op_type != "Conv" or not edit.are_constant(node.input[1:]) or len(sizes) != 2:
         return None
     plain = given.get("group", 1) == 1 and {*given.get("strides", []), *given.get("dilations", [])} <= {1}
-    kernel = list(weights[node.input[1]].dims)
+    kernel = list(edit.weights[node.input[1]].dims)
     if not plain or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or max(kernel[2:]) == 1 or 0 in sizes:
         return None
     return next((s for s in (4, 2) if kernel[0] * s * s <= _LANES and not any(size % s for size in sizes)), None)
 
 
-def _widened(
-    node: onnx.NodeProto,
-    name: str,
-    block: int,
-    weights: dict[str, onnx.TensorProto],
-    shapes: dict[str, list[int]],
-    graph: onnx.GraphProto,
-) -> list[onnx.NodeProto]:
+def _widened(node: onnx.NodeProto, name: str, block: int, edit: Edit) -> list[onnx.NodeProto]:
     """The nodes that take the place of a convolution to few channels."""
-    weight = numpy_helper.to_array(weights[node.input[1]])
+    weight = edit.array(node.input[1])
     channels, inputs, height, width = weight.shape
     kernel = np.zeros((block, block, channels, inputs, height + block - 1, width + block - 1), weight.dtype)
     for row in range(block):
         for column in range(block):
             kernel[row, column, :, :, row : row + height, column : column + width] = weight
-    nodes = _Nodes(name, graph)
+    nodes = _Nodes(name, edit)
     taken = [node.input[0], nodes.constant("weight", kernel.reshape(-1, *kernel.shape[3:]))]
     if len(node.input) > 2 and node.input[2]:
-        taken.append(nodes.constant("bias", np.tile(numpy_helper.to_array(weights[node.input[2]]), block * block)))
-    pads = _attributes(node).get("pads", [0] * 4)
+        taken.append(nodes.constant("bias", np.tile(edit.array(node.input[2]), block * block)))
+    pads = attributes(node).get("pads", [0] * 4)
     value = nodes.step("Conv", taken, kernel_shape=list(kernel.shape[4:]), strides=[block] * 2, pads=pads)
     axes = [
         _Axis(stride=block, taps=size + block - 1, pads=(0, 0), positions=output // block, crop=(0, 0))
-        for size, output in zip((height, width), shapes[node.output[0]][2:], strict=True)
+        for size, output in zip((height, width), edit.shapes[node.output[0]][2:], strict=True)
     ]
     nodes.shuffle(value, axes, 1, channels)
     nodes.made[-1].output[0] = node.output[0]
     return nodes.made
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    """Remove weights that no node reads, and shapes of values that are no more."""
-    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]
