@@ -36,7 +36,7 @@ from latentserve.service.benching.bare_engine import BareEngine
 from latentserve.service.benching.load import Load, closed_loop, open_loop
 from latentserve.service.benching.requests import Address, Requests, post
 from latentserve.service.bundle import read_bundle
-from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.packing.foreign import PackOptions, pack_foreign
 
 _RESULTS = Path(__file__).parents[1] / "results"
 _OPTIMIZE_SECONDS = 300
@@ -121,7 +121,7 @@ def _prepare(generator: Generator, threads: int, scratch: Path) -> Subject:
     folder.mkdir()
     subject = Subject(folder / "generator.onnx", folder / "bundle", folder / "int8", threads)
     subject.model.write_bytes(generator.build().SerializeToString())
-    pack_foreign(subject.model, subject.bundle, "bench", Told(), reference_samples=_REFERENCE_SAMPLES)
+    pack_foreign(subject.model, subject.bundle, "bench", PackOptions(), reference_samples=_REFERENCE_SAMPLES)
     return subject
 
 

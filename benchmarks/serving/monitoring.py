@@ -26,7 +26,7 @@ from benchmarks.generators import CONVOLUTIONAL_28
 from benchmarks.machine import describe_machine
 from latentserve.service.bundle import read_bundle
 from latentserve.service.models import Model
-from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.packing.foreign import PackOptions, pack_foreign
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.settings import load_settings
@@ -138,7 +138,7 @@ def report(results: dict[str, object]) -> str:
 def _pack(folder: Path) -> Path:
     file = folder / "generator.onnx"
     file.write_bytes(CONVOLUTIONAL_28.build().SerializeToString())
-    pack_foreign(file, folder / "bundle", "watched", Told())
+    pack_foreign(file, folder / "bundle", "watched", PackOptions())
     return folder / "bundle"
 
 

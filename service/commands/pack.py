@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.packing.foreign import PackOptions, pack_foreign
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str] | None:
@@ -46,14 +46,14 @@ def pack(
     license_id: str | None,
     reference_samples: int | None,
     real: Path | None,
-    **told: object,
+    **options: object,
 ) -> None:
     """Turn any ONNX generator into a bundle. What is not told is probed.
 
     \b
     Example: latentserve pack generator.onnx --name faces --out faces-bundle
     """
-    manifest = pack_foreign(model, out, name, Told(**told), license_id, reference_samples, real)  # type: ignore[arg-type]
+    manifest = pack_foreign(model, out, name, PackOptions(**options), license_id, reference_samples, real)  # type: ignore[arg-type]
     sample = manifest.sample
     conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
     within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"

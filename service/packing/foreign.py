@@ -29,7 +29,7 @@ _LABEL_LIMIT = 65_536
 
 
 @dataclass(frozen=True)
-class Told(SampleHints):
+class PackOptions(SampleHints):
     """What the user says of the file besides; None: probe it."""
 
     prior: Literal["normal", "uniform"] = "normal"
@@ -43,7 +43,7 @@ def pack_foreign(
     file: Path,
     out: Path,
     name: str,
-    told: Told,
+    options: PackOptions,
     license_id: str | None = None,
     reference_samples: int | None = None,
     real: Path | None = None,
@@ -53,23 +53,23 @@ def pack_foreign(
     Raises BundleError naming the file, and what to tell where probing fails.
     """
     model = _load(file)
-    z_input, label_input = _inputs(model, file, told)
-    output = _output(model, file, told)
+    z_input, label_input = _inputs(model, file, options)
+    output = _output(model, file, options)
     wrapped, dim = _wrap(model, file, z_input, label_input, output)
-    probe = _Probe(wrapped, file, Latent(dim=dim, prior=told.prior), label_input is not None)
+    probe = _Probe(wrapped, file, Latent(dim=dim, prior=options.prior), label_input is not None)
     samples = probe.samples()
-    labels = told.labels
+    labels = options.labels
     if label_input is None and labels is not None:
         raise BundleError(f"{file}: --labels was given, but the graph has no label input")
     if label_input is not None:
         labels = probe.labels(labels)
-    sample = describe_samples(samples, str(file), told)
+    sample = describe_samples(samples, str(file), options)
     _state_output_shape(wrapped, list(samples.shape[1:]))
     return assemble_bundle(
         out,
         name=name,
         generator=wrapped.SerializeToString(deterministic=True),
-        latent=Latent(dim=dim, prior=told.prior),
+        latent=Latent(dim=dim, prior=options.prior),
         labels=labels,
         sample=sample,
         license_id=license_id,
@@ -85,26 +85,25 @@ def _load(file: Path) -> onnx.ModelProto:
         model = onnx.load(file)  # weights beside it, in external data, come along
     except Exception as error:
         raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise BundleError(f"{file}: its external data is not beside it")
     return graph.parse(model.SerializeToString(), str(file))
 
 
-def _inputs(model: onnx.ModelProto, file: Path, told: Told) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto | None]:
+def _inputs(
+    model: onnx.ModelProto, file: Path, options: PackOptions
+) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto | None]:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = {value.name: value for value in model.graph.input if value.name not in weights}
-    for option, name in (("--input", told.latent_input), ("--label-input", told.label_input)):
+    for option, name in (("--input", options.latent_input), ("--label-input", options.label_input)):
         if name is not None and name not in inputs:
             raise BundleError(f"{file}: {option} {name}: the graph's inputs are {', '.join(inputs)}")
     floats = [value for value in inputs.values() if value.type.tensor_type.elem_type in _FLOATS]
     integers = [value for value in inputs.values() if value.type.tensor_type.elem_type in _INTEGERS]
-    if told.latent_input is None and len(floats) != 1:
+    if options.latent_input is None and len(floats) != 1:
         raise BundleError(f"{file}: which input is the latent? Say --input, one of {', '.join(inputs)}")
-    latent = inputs[told.latent_input] if told.latent_input is not None else floats[0]
-    if told.label_input is None and len(integers) > 1:
+    latent = inputs[options.latent_input] if options.latent_input is not None else floats[0]
+    if options.label_input is None and len(integers) > 1:
         raise BundleError(f"{file}: which input is the label? Say --label-input, one of {', '.join(inputs)}")
-    label = inputs[told.label_input] if told.label_input is not None else (integers[0] if integers else None)
+    label = inputs[options.label_input] if options.label_input is not None else (integers[0] if integers else None)
     if label is not None and label.type.tensor_type.elem_type not in _INTEGERS:
         raise BundleError(f"{file}: the label input {label.name} must hold integers, one a row")
     unused = set(inputs) - {latent.name} - ({label.name} if label is not None else set())
@@ -113,13 +112,13 @@ def _inputs(model: onnx.ModelProto, file: Path, told: Told) -> tuple[onnx.ValueI
     return latent, label
 
 
-def _output(model: onnx.ModelProto, file: Path, told: Told) -> onnx.ValueInfoProto:
+def _output(model: onnx.ModelProto, file: Path, options: PackOptions) -> onnx.ValueInfoProto:
     outputs = {value.name: value for value in model.graph.output}
-    if told.output is not None and told.output not in outputs:
-        raise BundleError(f"{file}: --output {told.output}: the graph's outputs are {', '.join(outputs)}")
-    if told.output is None and len(outputs) != 1:
+    if options.output is not None and options.output not in outputs:
+        raise BundleError(f"{file}: --output {options.output}: the graph's outputs are {', '.join(outputs)}")
+    if options.output is None and len(outputs) != 1:
         raise BundleError(f"{file}: which output is the sample? Say --output, one of {', '.join(outputs)}")
-    output = outputs[told.output] if told.output is not None else next(iter(outputs.values()))
+    output = outputs[options.output] if options.output is not None else next(iter(outputs.values()))
     if output.type.tensor_type.elem_type not in _FLOATS:
         raise BundleError(f"{file}: the output {output.name} must hold floating-point numbers")
     return output

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from pydantic import JsonValue
@@ -23,6 +23,7 @@ from latentserve.service.packing.probes import check_rows, sample_span
 from latentserve.service.packing.processor import instruction_set
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sessions import open_session
 from latentserve.service.watching.reference import Reference
 
 Precision = Literal["int8", "fp16"]
@@ -67,6 +68,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     float32 = graph.parse(original.generator, GENERATOR)
+    signature = copy.deepcopy((list(float32.graph.input), list(float32.graph.output)))
     try:
         variant = (
             quantize_int8(float32, (_feed(*inputs) for inputs in _inputs(original)))
@@ -77,7 +79,10 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
         raise BundleError(f"{path}: {error}") from None
     except Exception as error:  # the tools fail in their own ways on anybody's graph
         raise BundleError(f"{path}: cannot be converted to {precision} ({one_line(error)})") from None
-    _restore_signature(variant, graph.parse(original.generator, GENERATOR))
+    # Tools rename the batch axis, or infer it; what the original says of inputs and outputs still holds.
+    for values, originals in zip((variant.graph.input, variant.graph.output), signature, strict=True):
+        del values[:]
+        values.extend(originals)
     content: bytes = variant.SerializeToString(deterministic=True)
     generate, optimized = _session(original.generator), _session(content)
     reference = _session(content, as_written=True) if precision == "int8" else generate
@@ -147,28 +152,9 @@ def _feed(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Feed:
     return {"z": z} if label is None else {"z": z, "label": label}
 
 
-def _restore_signature(variant: onnx.ModelProto, original: onnx.ModelProto) -> None:
-    """Tools rename the batch axis, or infer it; what the original says of inputs and outputs still holds."""
-    for of_variant, of_original in (
-        (variant.graph.input, original.graph.input),
-        (variant.graph.output, original.graph.output),
-    ):
-        del of_variant[:]
-        of_variant.extend(of_original)
-
-
 def _session(content: bytes, as_written: bool = False) -> Generate:
     """The generator on one thread of the CPU; `as_written`: operator by operator, nothing fused."""
-    runtime = require_runtime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if as_written:
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise BundleError(f"{GENERATOR}: the runtime cannot load it ({one_line(error)})") from None
+    session = open_session(require_runtime(), content, GENERATOR, "cpu", 1, as_written=as_written)
 
     def generate(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Any:
         return session.run(["sample"], dict(_feed(z, label)))[0]

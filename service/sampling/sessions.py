@@ -51,6 +51,7 @@ def open_session(
     threads: int,
     *,
     capture: bool = False,
+    as_written: bool = False,
     tensorrt: Mapping[str, str] | None = None,
 ) -> Any:
     """An InferenceSession of the module `runtime`.
@@ -61,6 +62,7 @@ def open_session(
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one call on the CPU.
         capture: CUDA graphs; refused for a graph that leaves the device or has loops.
+        as_written: operator by operator, nothing fused.
         tensorrt: options of the TensorRT provider, which then comes before CUDA.
 
     Raises RuntimeMissingError and BundleError.
@@ -69,6 +71,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     available = runtime.get_available_providers()
     cuda = device != "cpu" and CUDA in available
     if device == "cuda" and not cuda:

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latentserve.service.bundle import Bundle, read_bundle
 from latentserve.service.errors import BundleError
-from latentserve.service.packing.foreign import Told, pack_foreign
+from latentserve.service.packing.foreign import PackOptions, pack_foreign
 from latentserve.service.sampling.engine import Engine
 from tests.generators import dense_generator
 
@@ -79,7 +79,7 @@ def pack(folder: Path, model: onnx.ModelProto | Path, **told: Any) -> Bundle:
     file = model if isinstance(model, Path) else folder / "model.onnx"
     if isinstance(model, onnx.ModelProto):
         onnx.save(model, file)
-    pack_foreign(file, folder / "bundle", "packed", Told(**told), reference_samples=200)
+    pack_foreign(file, folder / "bundle", "packed", PackOptions(**told), reference_samples=200)
     return read_bundle(folder / "bundle")
 
 
@@ -300,7 +300,7 @@ def test_a_generator_whose_rows_depend_on_their_batch(tmp_path: Path) -> None:
 def test_a_name_that_is_none(tmp_path: Path, name: str) -> None:
     onnx.save(foreign(), tmp_path / "model.onnx")
     with pytest.raises(BundleError, match="name") as caught:
-        pack_foreign(tmp_path / "model.onnx", tmp_path / "bundle", name, Told())
+        pack_foreign(tmp_path / "model.onnx", tmp_path / "bundle", name, PackOptions())
     assert "\n" not in str(caught.value)
 
 
