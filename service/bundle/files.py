@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,17 +40,33 @@ _READINGS = 100  # of a bundle that is replaced while it is read
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
 
 
-@dataclass(frozen=True)
 class OnDisk:
-    """A file of a bundle that was verified, and is verified again when it is read: what was hashed is what is used."""
+    """A file of a bundle, verified whenever it is read. It stays open, so that a bundle that is replaced on disk is
+    still itself. Raises BundleError: it is missing.
+    """
 
-    folder: Path
-    name: str
-    digest: str
+    def __init__(self, file: Path, digest: str) -> None:
+        self._file, self._digest = file, digest
+        try:
+            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise BundleError(f"{file}: is missing, though the manifest lists it") from None
+        except OSError as error:
+            raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
+        weakref.finalize(self, os.close, self._descriptor)
 
     def read(self) -> bytes:
-        """Its content. Raises BundleError: it is another by now."""
-        return _read_hashed(self.folder, self.name, self.digest)
+        """Its content. Raises BundleError: it is another than the manifest says."""
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+                stream.seek(0)
+                content = stream.read()
+        except OSError as error:
+            raise BundleError(f"{self._file}: cannot be read ({error.strerror})") from None
+        found = hashlib.sha256(content).hexdigest()
+        if found != self._digest:
+            raise BundleError(f"{self._file}: SHA-256 is {found[:12]}..., the manifest says {self._digest[:12]}...")
+        return content
 
 
 @dataclass(frozen=True)
@@ -193,7 +210,8 @@ def _read(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
     manifest = _read_manifest(path)
-    files = {name: _read_hashed(path, name, digest) for name, digest in manifest.sha256.items()}
+    on_disk = {name: OnDisk(path / name, digest) for name, digest in manifest.sha256.items()}
+    files = {name: file.read() for name, file in on_disk.items()}
     for required in (GENERATOR, GOLDEN):
         if required not in files:
             raise BundleError(f"{path / MANIFEST}: sha256 does not list {required}")
@@ -203,8 +221,7 @@ def _read(path: Path) -> Bundle:
         _check_golden(manifest, golden)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    generator, critic = (OnDisk(path, name, manifest.sha256.get(name, "")) for name in (GENERATOR, CRITIC))
-    return Bundle(path, manifest, generator, critic if CRITIC in files else None, golden, files.get(REFERENCE))
+    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE))
 
 
 def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
@@ -242,20 +259,6 @@ def _read_manifest(path: Path) -> Manifest:
         return Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_fault(error)}") from None
-
-
-def _read_hashed(path: Path, name: str, digest: str) -> bytes:
-    file = path / name
-    try:
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise BundleError(f"{file}: is missing, though the manifest lists it") from None
-    except OSError as error:
-        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != digest:
-        raise BundleError(f"{file}: SHA-256 is {found[:12]}..., the manifest says {digest[:12]}...")
-    return content
 
 
 def _check(manifest: Manifest, files: Mapping[str, bytes]) -> None:

@@ -298,6 +298,14 @@ def test_a_reader_sees_the_old_or_the_new_and_never_half_or_none(tmp_path: Path,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "served", "stop"]
 
 
+def test_what_was_read_stays_itself_when_it_is_replaced(copy: Path) -> None:
+    old = read_bundle(copy)
+    generator = old.generator
+    write_bundle(copy, old.manifest, contents(old) | {"generator.onnx": b"another", "critic.onnx": b"another"})
+    assert old.generator == generator
+    assert len(old.critic or b"") > 100
+
+
 def contents(bundle: Bundle) -> dict[str, bytes]:
     return {name: (bundle.path / name).read_bytes() for name in bundle.manifest.sha256}
 
