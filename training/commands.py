@@ -4,10 +4,9 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
@@ -45,27 +44,18 @@ def one_voice() -> Iterator[None]:
         raise type(error)(f"rank {rank}: {error}" if rank > 0 else str(error)) from None
 
 
-class Interrupt:
-    """Whether somebody asked the run to stop."""
-
-    requested = False
-
-
 @contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Within the block, ^C and SIGTERM only set `requested`, which the loop asks for between two steps.
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within the block, ^C and SIGTERM only make the function say yes, which the loop asks between two steps.
 
     More of them change nothing: shells, wrappers and supervisors like to send two, and the second must not undo the
     save that the first asked for.
     """
-    interrupt = Interrupt()
-
-    def request(number: int, frame: FrameType | None) -> None:
-        interrupt.requested = True
-
-    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    previous = {number: signal.signal(number, lambda number, frame: asked.append(number)) for number in signals}
     try:
-        yield interrupt
+        yield lambda: bool(asked)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -164,8 +154,8 @@ def train(
         if tensorboard and ranks.leads:
             sinks.append(stack.enter_context(metrics.tensorboard(run)))
         unseen = held_out(split, dataset)
-        interrupt = stack.enter_context(interruptible())
-        seen = loop.train(config, dataset, run, lambda: interrupt.requested, sinks, initial, ranks, unseen)
+        interrupted = stack.enter_context(interruptible())
+        seen = loop.train(config, dataset, run, interrupted, sinks, initial, ranks, unseen)
         over = is_over(run, config)
     if not ranks.leads:
         return

@@ -4,7 +4,7 @@ from math import prod
 
 from torch import nn
 
-from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic
+from latentserve.training.networks.family import Family, LabelledGenerator, ProjectionCritic, hidden
 
 
 class Generator(LabelledGenerator):
@@ -13,10 +13,7 @@ class Generator(LabelledGenerator):
     def __init__(self, latent: int, width: int, shape: list[int], labels: int) -> None:
         super().__init__(labels, latent)
         self.layers = nn.Sequential(
-            nn.Linear(2 * latent if labels else latent, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
+            *hidden(2 * latent if labels else latent, width, width),
             nn.Linear(width, prod(shape)),
             nn.Tanh() if len(shape) == 3 else nn.Identity(),
             nn.Unflatten(1, shape),
@@ -28,13 +25,7 @@ class Critic(ProjectionCritic):
 
     def __init__(self, width: int, shape: list[int], labels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(prod(shape), width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-        )
+        self.layers = nn.Sequential(nn.Flatten(), *hidden(prod(shape), width, width))
         self.project(width, labels)
 
 

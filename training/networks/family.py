@@ -2,6 +2,7 @@
 projection into the critic's score."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,11 @@ class Family(NamedTuple):
     generator: Callable[..., nn.Module]
     critic: Callable[..., nn.Module]
     makes: tuple[Kind, ...]
+
+
+def hidden(*widths: int) -> list[nn.Module]:
+    """Fully connected layers from the first of these widths through all others, each with a leaky ReLU."""
+    return [layer for sizes in pairwise(widths) for layer in (nn.Linear(*sizes), nn.LeakyReLU(0.2))]
 
 
 class LabelledGenerator(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latentserve.training.errors import ConfigError
-from latentserve.training.networks.family import Family, ProjectionCritic
+from latentserve.training.networks.family import Family, ProjectionCritic, hidden
 
 CORE = 0.1  # what moves a sample within its cluster, in the distance that tells clusters apart
 WAVES = 64
@@ -30,14 +30,7 @@ class Generator(nn.Module):
         super().__init__()
         refuse_labels(labels)
         self.layers = nn.Sequential(
-            nn.Linear(latent, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, prod(shape)),
-            nn.Unflatten(1, shape),
+            *hidden(latent, width, width, width), nn.Linear(width, prod(shape)), nn.Unflatten(1, shape)
         )
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
@@ -62,12 +55,7 @@ class Critic(ProjectionCritic):
         direction = nn.functional.normalize(torch.randn(prod(shape), WAVES), dim=0)
         self.register_buffer("waves", 2 * math.pi * frequency * direction)
         self.register_buffer("heights", (2 * SLOWEST / frequency).sqrt())
-        self.layers = nn.Sequential(
-            nn.Linear(prod(shape) + 2 * WAVES, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-        )
+        self.layers = nn.Sequential(*hidden(prod(shape) + 2 * WAVES, width, width))
         self.project(width, 0)
 
     def features(self, sample: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import ConfigError
 from latentserve.training.networks.dense import Critic
-from latentserve.training.networks.family import Family
+from latentserve.training.networks.family import Family, hidden
 
 TEMPERATURE = 0.5  # of the softmax that gives the gradient
 CORE = 8  # numbers of z, at the least, that are neither a choice's own nor the condition's
@@ -71,15 +71,8 @@ class Generator(nn.Module):
         self.core = latent - self.entries - self.numbers - 2
         self._lay_out(transform)
         self._condition(transform, shares, label_at)
-        self.layers = nn.Sequential(
-            nn.Linear(self.core + self.entries, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, self.entries + 2 * len(self.mode)),
-        )
+        said = self.entries + 2 * len(self.mode)
+        self.layers = nn.Sequential(*hidden(self.core + self.entries, width, width, width), nn.Linear(width, said))
         self.common = nn.Parameter(torch.tensor(shares).clamp(min=LEAST).log())
 
     def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:

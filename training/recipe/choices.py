@@ -83,10 +83,11 @@ def resolve(where: str, field: str) -> Any:
 
     Raises ConfigError naming the recipe's field.
     """
-    module, _, name = where.partition(":")
+    path, _, name = where.partition(":")
     try:
-        return getattr(import_module(module), name)
-    except AttributeError:
-        raise ConfigError(f"`{field}`: {where}: the module has no `{name}`") from None
+        module = import_module(path)
     except Exception as error:  # the module may be anybody's
         raise ConfigError(f"`{field}`: {where}: cannot be imported: {one_line(error)}") from None
+    if not hasattr(module, name):
+        raise ConfigError(f"`{field}`: {where}: the module has no `{name}`")
+    return getattr(module, name)
