@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -70,6 +70,7 @@ class Piece(Generic[Payload]):
 
 
 Finished = list[tuple[Job[Payload], Exception | None]]
+Queue = OrderedDict[Job[Payload], None]
 
 
 class Scheduler(Generic[Payload]):
@@ -94,8 +95,9 @@ class Scheduler(Generic[Payload]):
         self._finished = finished
         self._max_batch = max_batch
         self._max_rows = max_rows
-        self._interactive: deque[Job[Payload]] = deque()
-        self._bulk: deque[Job[Payload]] = deque()
+        # In order, and yet a job leaves from anywhere at once: thousands may be given up together.
+        self._interactive: Queue[Payload] = OrderedDict()
+        self._bulk: Queue[Payload] = OrderedDict()
         self._waiting = threading.Condition()
         self._rows = 0
         self._rate = 0.0
@@ -145,10 +147,8 @@ class Scheduler(Generic[Payload]):
             if self._rows + job.rows > self._max_rows:
                 raise Full((self._rows + job.rows - self._max_rows) / self._rate if self._rate else 1.0)
             self._rows += job.rows
-            if job.bulk:
-                self._bulk.append(job)
-            else:
-                self._interactive.append(job)
+            self._queue(job)[job] = None
+            if not job.bulk:
                 self._last_interactive = job.enqueued
             if wake:
                 self._waiting.notify()
@@ -179,9 +179,10 @@ class Scheduler(Generic[Payload]):
         if not job.cancelled and job.done < job.rows:
             job.cancelled = True
             self._rows -= job.rows - job.taken
-            queue = self._bulk if job.bulk else self._interactive
-            if job in queue:
-                queue.remove(job)
+            self._queue(job).pop(job, None)
+
+    def _queue(self, job: Job[Payload]) -> Queue[Payload]:
+        return self._bulk if job.bulk else self._interactive
 
     def _loop(self) -> None:
         while True:
@@ -211,7 +212,7 @@ class Scheduler(Generic[Payload]):
         if (job := self._passed_over) is not None:
             self._passed_over = None
             if not job.cancelled and job.taken < job.rows:
-                (self._bulk if job.bulk else self._interactive).remove(job)
+                del self._queue(job)[job]
                 self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
                 return pieces
         self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
@@ -232,12 +233,13 @@ class Scheduler(Generic[Payload]):
             return max(least, min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
         return room
 
-    def _fill(self, queue: deque[Job[Payload]], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
+    def _fill(self, queue: Queue[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
         """Move up to `room` rows from a queue into the batch, the jobs taking turns until it is full."""
         while queue and room > 0:
-            job = queue.popleft()
+            job, _ = queue.popitem(last=False)
             if job.alone and pieces:
-                queue.appendleft(job)
+                queue[job] = None
+                queue.move_to_end(job, last=False)
                 self._passed_over = job  # it is the next batch
                 return
             if job.alone:
@@ -246,12 +248,12 @@ class Scheduler(Generic[Payload]):
             # An equal share of the room that is left.
             room -= self._take(job, math.ceil(room / (len(queue) + 1)), now, pieces)
             if job.taken < job.rows:
-                queue.append(job)
+                queue[job] = None
 
     def _take_alone(self, job: Job[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
         self._take(job, max(1, room), now, pieces)
         if job.taken < job.rows:
-            (self._bulk if job.bulk else self._interactive).append(job)
+            self._queue(job)[job] = None
 
     def _take(self, job: Job[Payload], share: int, now: float, pieces: list[Piece[Payload]]) -> int:
         start = job.taken

@@ -407,3 +407,14 @@ def test_an_offer_while_a_batch_runs_changes_nothing(benches: Callable[..., Benc
 
 def test_an_offer_of_nothing_returns(benches: Callable[..., Bench]) -> None:
     benches().scheduler.run_short(SHORT_SECONDS)
+
+
+def test_as_many_as_may_wait_are_given_up_together() -> None:
+    """The last first: looked for from the front, each would be passed by all that wait before it."""
+    scheduler: Scheduler[int] = Scheduler(lambda _: None, lambda _: None, max_batch=8, max_rows=65_536)
+    jobs = [Job(1, index, bulk=index % 2 == 0) for index in range(65_536)]
+    for job in jobs:
+        scheduler.submit(job)
+    for job in reversed(jobs):
+        scheduler.cancel(job)
+    assert scheduler.queued_rows == 0
