@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
@@ -22,6 +22,9 @@ class SamplesBody(SampleFields):
     version: NameField | None = None
     deterministic: bool = False
     dtype: Literal["float32", "uint8"] = "float32"
+
+
+_BODY = TypeAdapter(SamplesBody)
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
@@ -57,7 +60,7 @@ async def read_fields(headers: Mapping[bytes, bytes], receive: Receive, limit: i
 def parse_body(content: bytes) -> SamplesBody:
     """The fields of a JSON body; an empty one asks for the defaults. Raises MalformedError, InvalidError."""
     try:
-        return SamplesBody.model_validate_json(content or b"{}").known()
+        return _BODY.validate_json(content or b"{}").known()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":

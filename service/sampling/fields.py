@@ -111,15 +111,18 @@ def label_from_text(text: str, names: list[str] | None) -> int | str:
 
 def _count(fields: SampleFields, max_n: int) -> int:
     """n, stated or from the length of `latents` or `labels`."""
-    lengths = {name: len(rows) for name in ("latents", "labels") if (rows := getattr(fields, name)) is not None}
-    for name, rows in lengths.items():
-        if rows == 0:
+    n = fields.n
+    for name, rows in (("latents", fields.latents), ("labels", fields.labels)):
+        if rows is None:
+            continue
+        if not rows:
             raise InvalidError(name, "is empty")
-        if fields.n is not None and fields.n != rows:
-            raise InvalidError("n", f"is {fields.n}, but {name} holds {rows} rows")
-    if len(set(lengths.values())) > 1:
-        raise InvalidError("labels", f"{lengths['labels']} labels for {lengths['latents']} latents")
-    n = next(iter(lengths.values()), fields.n or 1)
+        if fields.n is not None and fields.n != len(rows):
+            raise InvalidError("n", f"is {fields.n}, but {name} holds {len(rows)} rows")
+        if n is not None and n != len(rows):
+            raise InvalidError("labels", f"{len(rows)} labels for {n} latents")
+        n = len(rows)
+    n = n or 1
     if n > max_n:
         raise TooLargeError(f"n: {_shown(n)} rows were asked for; one request may ask for {max_n}")
     return n
@@ -146,9 +149,9 @@ def _labels(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.int6
     """Labels by index or by name: 7 is an index, "7" a name."""
     if fields.label is not None and fields.labels is not None:
         raise InvalidError("label", "excludes labels")
-    asked = [fields.label] if fields.labels is None else fields.labels
-    if asked == [None]:
+    if fields.label is None and fields.labels is None:
         return None
+    asked = [fields.label] if fields.labels is None else fields.labels
     if manifest.labels is None:
         raise InvalidError("labels" if fields.label is None else "label", f"the model {manifest.name} takes no labels")
     places = [manifest.label_places.get(label, -1) if isinstance(label, str) else label for label in asked]

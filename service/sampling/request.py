@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ Arm = Literal["server", "client", "control"]
 ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowsRequest:
+class RowsRequest(NamedTuple):
     """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn.
 
     `output` is what the engine is to give of them, which it must have: `sample`, or `sample_uint8`.
