@@ -59,7 +59,10 @@ def test_learning_rates_thirty_times_too_high_are_brought_down(short: Config, di
         train(supervised(config, run.name), digits, run)
     journal = treated(act)
     assert journal[0].fault in {"divergence", "worse quality", "mode collapse"}
-    assert {"rollback", "lr"} <= {action.action for action in journal}
+    # What is found first hangs on the processor's rounding, and what is done on what is found.
+    done = {action.action for action in journal}
+    assert "rollback" in done
+    assert done & {"lr", "gamma"}
     assert lines(act)[-1]["frechet"] < lines(off)[-1]["frechet"]
     assert replay(supervised(config, "act"), "image", lines(act)) == read_journal(act)
 
