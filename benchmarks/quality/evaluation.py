@@ -24,8 +24,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from benchmarks.machine import describe_machine
-from latentserve.training.evaluation import kernel, neighbours
-from latentserve.training.evaluation.moments import moment_distances
+from latentserve.training.evaluation import distances
+from latentserve.training.evaluation.distances import moment_distances
 from latentserve.training.evaluation.resampling import Resampling
 
 ROWS, WIDTH = 10_000, 64
@@ -64,14 +64,14 @@ def ours(real: np.ndarray, fake: np.ndarray) -> dict[str, Callable[[], object]]:
     chances = Resampling.of(ROWS, 1), Resampling.of(ROWS, 2)
 
     def kernels() -> object:
-        within = [kernel.Within(part, chance) for part, chance in zip((real, fake), chances, strict=True)]
-        return kernel.kernel_distance(within[0], within[1], kernel.block_sums(real, fake, *chances))
+        within = [distances.WithinKernel(part, chance) for part, chance in zip((real, fake), chances, strict=True)]
+        return distances.kernel_distance(within[0], within[1], distances.kernel_sums(real, fake, *chances))
 
     return {
         "frechet": lambda: moment_distances(real, fake, chances),
         "kernel": kernels,
-        "prdc": lambda: neighbours.within_reach(
-            real, fake, neighbours.both_reaches(real), neighbours.reaches(fake), *chances
+        "prdc": lambda: distances.within_reach(
+            real, fake, distances.real_reaches(real), distances.reaches(fake), *chances
         ).measured(*chances),
     }
 
@@ -85,7 +85,7 @@ def theirs(real: np.ndarray, fake: np.ndarray) -> dict[str, Callable[[], object]
     return {
         "frechet": lambda: metric(FrechetInceptionDistance(feature=Identity())),
         "kernel": lambda: metric(KernelInceptionDistance(feature=Identity(), subsets=1, subset_size=ROWS)),
-        "prdc": lambda: compute_prdc(real, fake, neighbours.K),
+        "prdc": lambda: compute_prdc(real, fake, distances.K),
     }
 
 

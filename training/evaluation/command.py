@@ -53,30 +53,30 @@ def evaluate(
     if len(subjects) > 2:
         raise ReportError(f"{len(subjects)} runs and bundles: one is evaluated, or two are compared")
 
-    def tell(step: str) -> None:
+    def progress(step: str) -> None:
         click.echo(f"{step} ...", err=True)
 
     with training_extra():
-        from latentserve.training.evaluation.compare import compare, summary
-        from latentserve.training.evaluation.evaluate import Standard
+        from latentserve.training.evaluation.baseline import Baseline
         from latentserve.training.evaluation.evaluate import evaluate as measure
+        from latentserve.training.evaluation.findings import assess
         from latentserve.training.evaluation.reals import load_reals, require_fit
         from latentserve.training.evaluation.report import HTML, prepare, write_report
+        from latentserve.training.evaluation.statistic import compare, summary
         from latentserve.training.evaluation.subject import open_subject
-        from latentserve.training.evaluation.verdict import judge
 
         opened = [open_subject(path) for path in subjects]
         reals = load_reals(opened[0], data)
         for other in opened[1:]:
             require_fit(reals.train, other, str(data or "the data"))
         prepare(out)
-        standard = Standard(reals, samples, feature_files, tell)
-        evaluations = [measure(subject, standard, seed, tell) for subject in opened]
-        differences = compare(*evaluations) if len(evaluations) == 2 else []
-        tell("writing the report")
-        write_report(out, evaluations, standard, differences, seed)
+        baseline = Baseline(reals, samples, feature_files, progress)
+        evaluations = [measure(subject, baseline, seed, progress) for subject in opened]
+        differences = compare(*(each.statistics for each in evaluations)) if len(evaluations) == 2 else []
+        progress("writing the report")
+        write_report(out, evaluations, baseline, differences, seed)
         for evaluation in evaluations:
-            click.echo(f"{evaluation.subject.path}: {judge(evaluation).sentence}")
+            click.echo(f"{evaluation.subject.path}: {assess(evaluation).sentence}")
         if differences:
             click.echo(summary(differences, *(str(subject.path) for subject in opened)))
     click.echo(f"{out / HTML}: open it in a browser")

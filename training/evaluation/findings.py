@@ -1,4 +1,4 @@
-"""What is wrong with a generator, in plain words.
+"""Is the generator good, and what is wrong with it, in plain words.
 
 The bounds are this project's own. Each is of a value beside its floor, so that it means the same for any data, and
 small enough a difference is nobody's finding.
@@ -13,6 +13,13 @@ from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.supervising.detectors import COLLAPSED, HEALTHY
 
 Severity = Literal["serious", "minor"]
+Grade = Literal["good", "flawed", "poor"]
+
+GRADES: dict[Grade, str] = {
+    "good": "This generator is good",
+    "flawed": "This generator is usable, with flaws",
+    "poor": "This generator is not good",
+}
 
 # A share of what real samples get, below which something is missing.
 _SERIOUS, _MINOR = 0.5, 0.85
@@ -67,6 +74,34 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What a reader should know first."""
+
+    grade: Grade
+    findings: list[Finding]
+
+    @property
+    def opening(self) -> str:
+        """Whether it is good."""
+        if not self.findings:
+            return f"{GRADES[self.grade]}: in nothing that was measured do its samples fall short of real ones by much."
+        return f"{GRADES[self.grade]}."
+
+    @property
+    def sentence(self) -> str:
+        """That, and what is wrong, serious findings first."""
+        return " ".join([self.opening, *(finding.sentence for finding in self.findings)])
+
+
+def assess(evaluation: Evaluation) -> Assessment:
+    """The verdict on what was measured."""
+    findings = list(findings_of(evaluation))
+    findings.sort(key=lambda finding: finding.severity != "serious")
+    serious = any(finding.severity == "serious" for finding in findings)
+    return Assessment("poor" if serious else "flawed" if findings else "good", findings)
 
 
 def findings_of(evaluation: Evaluation) -> Iterator[Finding]:

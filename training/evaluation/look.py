@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from latentserve.service.sampling.latents import draw_latents
 from latentserve.training.data import Dataset
 from latentserve.training.evaluation import pictures
-from latentserve.training.evaluation.evaluate import Evaluation, Standard
+from latentserve.training.evaluation.baseline import Baseline
+from latentserve.training.evaluation.evaluate import Evaluation
 from latentserve.training.evaluation.subject import Subject
 from latentserve.training.evaluation.views import Samples
 
@@ -23,11 +24,11 @@ _PLOTTED = 2_500
 _COLUMNS = 12  # of a table that are plotted
 
 
-def look(evaluation: Evaluation, standard: Standard) -> Iterator[str]:
+def look(evaluation: Evaluation, baseline: Baseline) -> Iterator[str]:
     """The sections, as HTML."""
-    subject, data = evaluation.subject, standard.reals.train
+    subject, data = evaluation.subject, baseline.reals.train
     yield "<h2>Samples</h2>"
-    yield _samples(evaluation, standard)
+    yield _samples(evaluation, baseline)
     if data.kind == "image":
         yield "<h2>On the way from sample to sample</h2>"
         yield (
@@ -42,34 +43,34 @@ def look(evaluation: Evaluation, standard: Standard) -> Iterator[str]:
         "were drawn. Equal pairs are copies.</p>"
     )
     yield _neighbours(evaluation, data)
-    yield from _quiz(evaluation, standard)
+    yield from _quiz(evaluation, baseline)
 
 
-def _samples(evaluation: Evaluation, standard: Standard) -> str:
-    subject, data = evaluation.subject, standard.reals.train
+def _samples(evaluation: Evaluation, baseline: Baseline) -> str:
+    subject, data = evaluation.subject, baseline.reals.train
     if data.kind == "image":
         made, names = by_class(subject)
-        real = _real_by_class(standard, names)
+        real = _real_by_class(baseline, names)
         kinds = f", one class a row: {escape(', '.join(names))}" if names else ""
         fakes, reals = pictures.sheet(made, PER_CLASS), pictures.sheet(real, PER_CLASS)
         return _side(f"Generated, none chosen{kinds}", fakes, "Held-out real samples", reals)
     if data.kind == "table" and data.columns is not None:
         plots = [
-            pictures.histogram(standard.reference[:, at], evaluation.samples[:, at], column)
+            pictures.histogram(baseline.reference[:, at], evaluation.samples[:, at], column)
             for at, column in enumerate(data.columns[:_COLUMNS])
         ]
-        rows = ["<br>".join(pictures.each_shown(samples[:8], data)) for samples in (evaluation.samples, standard.held)]
+        rows = ["<br>".join(pictures.each_shown(samples[:8], data)) for samples in (evaluation.samples, baseline.held)]
         return pictures.figure(plots) + _side("Generated rows, none chosen", rows[0], "Held-out real rows", rows[1])
     if data.kind == "audio":
         plots = [
             pictures.waveform(evaluation.samples, "generated"),
-            pictures.waveform(standard.held, "held-out real"),
+            pictures.waveform(baseline.held, "held-out real"),
         ]
-        players = ["".join(pictures.each_shown(samples[:6], data)) for samples in (evaluation.samples, standard.held)]
+        players = ["".join(pictures.each_shown(samples[:6], data)) for samples in (evaluation.samples, baseline.held)]
         return pictures.figure(plots, 2) + _side("Generated", players[0], "Held-out real", players[1])
     plots = [
         pictures.points(evaluation.samples[:_PLOTTED], "generated"),
-        pictures.points(standard.held[:_PLOTTED], "held-out real"),
+        pictures.points(baseline.held[:_PLOTTED], "held-out real"),
     ]
     return pictures.figure(plots, 2) + "<p class='note'>Samples by their first two numbers.</p>"
 
@@ -82,13 +83,13 @@ def by_class(subject: Subject) -> tuple[Samples, list[str]]:
     return _finite(subject.make(draw_latents(subject.latent, SEED, 0, count), labels)), names
 
 
-def _real_by_class(standard: Standard, names: list[str]) -> Samples:
+def _real_by_class(baseline: Baseline, names: list[str]) -> Samples:
     rows: list[NDArray[np.int64]] = []
-    for name in names if set(names) <= set(standard.names) else []:
-        own = np.flatnonzero(standard.held_labels == standard.names.index(name))
+    for name in names if set(names) <= set(baseline.names) else []:
+        own = np.flatnonzero(baseline.held_labels == baseline.names.index(name))
         rows.append(np.resize(own, PER_CLASS) if len(own) else np.zeros(PER_CLASS, np.int64))
-    chosen = np.concatenate(rows) if rows else np.arange(min(PER_CLASS**2, len(standard.held)))
-    return standard.held[chosen]
+    chosen = np.concatenate(rows) if rows else np.arange(min(PER_CLASS**2, len(baseline.held)))
+    return baseline.held[chosen]
 
 
 def _ways(subject: Subject) -> Samples:
@@ -111,11 +112,11 @@ def _neighbours(evaluation: Evaluation, data: Dataset) -> str:
     return f"<table><tr><th>generated</th><th>nearest training sample</th></tr>{lines}</table>"
 
 
-def _quiz(evaluation: Evaluation, standard: Standard) -> Iterator[str]:
+def _quiz(evaluation: Evaluation, baseline: Baseline) -> Iterator[str]:
     """Real or generated, in an order that is always the same."""
-    data = standard.reals.train
+    data = baseline.reals.train
     count = min(QUIZ, len(evaluation.samples))
-    shown = pictures.each_shown(np.concatenate([standard.held[:count], evaluation.samples[:count]]), data)
+    shown = pictures.each_shown(np.concatenate([baseline.held[:count], evaluation.samples[:count]]), data)
     cards = list(zip(shown, ["real"] * count + ["generated"] * count, strict=True))
     yield "<h2>Real or generated?</h2>"
     yield "<p>Half of these are held-out real samples. Guess; right guesses turn green.</p>"

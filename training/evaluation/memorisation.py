@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from latentserve.training.data import Dataset
-from latentserve.training.evaluation.neighbours import squared_distances
+from latentserve.training.evaluation.distances import squared_distances
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling, share
 from latentserve.training.evaluation.views import Samples, View
 

@@ -6,14 +6,13 @@ from importlib.resources import files
 from typing import Any
 
 from latentserve.training.evaluation import course, pictures
+from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.classes import ClassRow
-from latentserve.training.evaluation.compare import Difference, summary
-from latentserve.training.evaluation.evaluate import Evaluation, Standard
-from latentserve.training.evaluation.findings import RULES
+from latentserve.training.evaluation.evaluate import Evaluation
+from latentserve.training.evaluation.findings import RULES, assess
 from latentserve.training.evaluation.look import by_class, look
 from latentserve.training.evaluation.meanings import MEANINGS
-from latentserve.training.evaluation.statistic import Statistic
-from latentserve.training.evaluation.verdict import judge
+from latentserve.training.evaluation.statistic import Difference, Statistic, summary
 
 _MOST_ROWS = 30  # of a table of actions, columns or pairs
 
@@ -30,18 +29,18 @@ _HOW_IT_IS_JUDGED = (
 )
 
 
-def page_of_one(evaluation: Evaluation, standard: Standard) -> str:
+def page_of_one(evaluation: Evaluation, baseline: Baseline) -> str:
     """The report on one generator."""
     return _page(
         f"How good is {evaluation.subject.name}?",
         [
             _lead(evaluation),
-            _warnings([*standard.warnings, *_own_warnings(evaluation)]),
-            _about(evaluation, standard),
-            *look(evaluation, standard),
+            _warnings([*baseline.warnings, *_own_warnings(evaluation)]),
+            _about(evaluation, baseline),
+            *look(evaluation, baseline),
             "<h2>The numbers</h2>",
             _HOW_TO_READ,
-            *_numbers(evaluation, standard),
+            *_numbers(evaluation, baseline),
             *_classes(evaluation),
             *_columns(evaluation),
             *course.course(evaluation.subject),
@@ -50,7 +49,7 @@ def page_of_one(evaluation: Evaluation, standard: Standard) -> str:
     )
 
 
-def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, differences: Sequence[Difference]) -> str:
+def page_of_two(first: Evaluation, second: Evaluation, baseline: Baseline, differences: Sequence[Difference]) -> str:
     """The report on two generators, side by side."""
     both = (first, second)
     names = tuple(each.subject.name for each in both)
@@ -59,9 +58,9 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
     lines = [
         f'<p class="verdict">{escape(summary(list(differences), *names))}</p>',
         *(_lead(each, f"<b>{escape(name)}</b>: ") for name, each in zip(names, both, strict=True)),
-        _warnings([*standard.warnings, *(line for each in both for line in _own_warnings(each))]),
+        _warnings([*baseline.warnings, *(line for each in both for line in _own_warnings(each))]),
     ]
-    if standard.reals.train.kind == "image":
+    if baseline.reals.train.kind == "image":
         shown = [pictures.sheet(by_class(each.subject)[0], 10) for each in both]
         lines.append(
             '<h2>Samples</h2><div class="side">'
@@ -74,7 +73,7 @@ def page_of_two(first: Evaluation, second: Evaluation, standard: Standard, diffe
         "in 95 % of comparisons.</p>",
         _differences(differences, names),
         _HOW_TO_READ,
-        *(_about(each, standard) for each in both),
+        *(_about(each, baseline) for each in both),
         *(part for each in both for part in course.course(each.subject)),
         _HOW_IT_IS_JUDGED,
     ]
@@ -96,7 +95,7 @@ def _page(title: str, sections: Sequence[str]) -> str:
 
 def _lead(evaluation: Evaluation, before: str = "") -> str:
     """What a reader should know first: is it good, what is wrong with it, and what was done about it?"""
-    verdict = judge(evaluation)
+    verdict = assess(evaluation)
     findings = "".join(f"<li>{escape(finding.sentence)}</li>" for finding in verdict.findings)
     wrong = f" What is wrong:</p><ul>{findings}</ul>" if findings else "</p>"
     return (
@@ -114,24 +113,24 @@ def _warnings(warnings: Sequence[str]) -> str:
     return f"<h2>To be kept in mind</h2><ul>{items}</ul>" if items else ""
 
 
-def _about(evaluation: Evaluation, standard: Standard) -> str:
-    subject, reals = evaluation.subject, standard.reals
+def _about(evaluation: Evaluation, baseline: Baseline) -> str:
+    subject, reals = evaluation.subject, baseline.reals
     rows: dict[str, Any] = {
         "What": f"the {subject.origin} {subject.name}",
         **{key[0].upper() + key[1:]: value for key, value in subject.about.items()},
-        "Samples of each side": f"{standard.count:,}",
+        "Samples of each side": f"{baseline.count:,}",
         "Held against": f"{len(reals.train):,} samples ({reals.splits[0]}) of {reals.train.name}",
         "Floor": f"{len(reals.held):,} held-out samples ({reals.splits[1]})",
         "SHA-256 of the training data": reals.sha256,
     }
-    for space in standard.spaces:
+    for space in baseline.spaces:
         rows[f"Features `{space.name}`"] = space.sentence
     lines = "".join(f"<tr><th>{escape(str(key))}</th><td>{escape(str(value))}</td></tr>" for key, value in rows.items())
     return f"<h2>What was evaluated</h2><table>{lines}</table>"
 
 
-def _numbers(evaluation: Evaluation, standard: Standard) -> Iterator[str]:
-    for space in standard.spaces:
+def _numbers(evaluation: Evaluation, baseline: Baseline) -> Iterator[str]:
+    for space in baseline.spaces:
         own = [each for each in evaluation.statistics if each.features == space.name]
         yield f"<h3>In the features `{escape(space.name)}`</h3><p class='note'>{escape(space.sentence)}</p>"
         yield _table(own)

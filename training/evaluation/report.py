@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from latentserve.training.errors import ReportError
-from latentserve.training.evaluation.compare import Difference, summary
+from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.course import warnings
-from latentserve.training.evaluation.evaluate import Evaluation, Standard
+from latentserve.training.evaluation.evaluate import Evaluation
+from latentserve.training.evaluation.findings import assess
 from latentserve.training.evaluation.journal import supervision
 from latentserve.training.evaluation.page import page_of_one, page_of_two
-from latentserve.training.evaluation.verdict import judge
+from latentserve.training.evaluation.statistic import Difference, summary
 
 FORMAT = "latentserve-evaluation-1"
 JSON, HTML = "report.json", "report.html"
@@ -27,26 +28,26 @@ def prepare(folder: Path) -> None:
 
 
 def write_report(
-    folder: Path, evaluations: Sequence[Evaluation], standard: Standard, differences: Sequence[Difference], seed: int
+    folder: Path, evaluations: Sequence[Evaluation], baseline: Baseline, differences: Sequence[Difference], seed: int
 ) -> None:
     """Write both files; of two evaluations, their comparison. Raises ReportError naming the folder."""
-    common = {"format": FORMAT, "data": _data(standard), "n": standard.count, "seed": seed}
-    common["features"] = {space.name: {"sentence": space.sentence, **space.identity} for space in standard.spaces}
+    common = {"format": FORMAT, "data": _data(baseline), "n": baseline.count, "seed": seed}
+    common["features"] = {space.name: {"sentence": space.sentence, **space.identity} for space in baseline.spaces}
     if len(evaluations) == 1:
-        content = {**common, **_one(evaluations[0], standard)}
-        page = page_of_one(evaluations[0], standard)
+        content = {**common, **_one(evaluations[0], baseline)}
+        page = page_of_one(evaluations[0], baseline)
     else:
         first, second = evaluations
         content = {
             **common,
-            "first": _one(first, standard),
-            "second": _one(second, standard),
+            "first": _one(first, baseline),
+            "second": _one(second, baseline),
             "comparison": {
                 "sentence": summary(list(differences), "first", "second"),
                 "statistics": {difference.key: difference.to_json() for difference in differences},
             },
         }
-        page = page_of_two(first, second, standard, differences)
+        page = page_of_two(first, second, baseline, differences)
     try:
         (folder / JSON).write_text(json.dumps(_finite(content), indent=1) + "\n")
         (folder / HTML).write_text(page)
@@ -54,8 +55,8 @@ def write_report(
         raise ReportError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
-def _data(standard: Standard) -> dict[str, Any]:
-    reals = standard.reals
+def _data(baseline: Baseline) -> dict[str, Any]:
+    reals = baseline.reals
     return {
         "name": reals.train.name,
         "kind": reals.train.kind,
@@ -66,8 +67,8 @@ def _data(standard: Standard) -> dict[str, Any]:
     }
 
 
-def _one(evaluation: Evaluation, standard: Standard) -> dict[str, Any]:
-    subject, verdict, supervised = evaluation.subject, judge(evaluation), supervision(evaluation.subject)
+def _one(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:
+    subject, verdict, supervised = evaluation.subject, assess(evaluation), supervision(evaluation.subject)
     told: dict[str, Any] = {
         "subject": {"origin": subject.origin, "name": subject.name, "path": str(subject.path), **subject.about},
         "verdict": {
@@ -77,7 +78,7 @@ def _one(evaluation: Evaluation, standard: Standard) -> dict[str, Any]:
         },
         "statistics": {statistic.key: statistic.to_json() for statistic in evaluation.statistics},
         "diversity": evaluation.diversity,
-        "warnings": [*standard.warnings, *evaluation.warnings, *warnings(subject)],
+        "warnings": [*baseline.warnings, *evaluation.warnings, *warnings(subject)],
         "supervisor": supervised and supervised.to_json(),
         "supervision": supervised and supervised.sentence,
     }

@@ -7,6 +7,7 @@ draws. Two generators measured with the same draws are compared draw by draw: a 
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class Resampling:
     def sizes(self) -> Floats:
         """Rows of each block, [G]."""
         return np.diff(self.starts, append=self.rows).astype(np.float64)
+
+    @property
+    def blocks(self) -> list[slice]:
+        """The rows of each block."""
+        return [slice(start, end) for start, end in pairwise([*self.starts.tolist(), self.rows])]
 
     @cached_property
     def per_row(self) -> Floats:

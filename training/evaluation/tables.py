@@ -45,7 +45,7 @@ class ColumnRow:
         return {"name": self.name, "value": self.difference, "floor": self.floor, "wasserstein": self.wasserstein}
 
 
-class TableYardstick:
+class TableBaseline:
     """Real rows [N, columns] of either part, and their bins."""
 
     def __init__(

@@ -6,8 +6,7 @@ import pytest
 from latentserve.training.data import Dataset
 from latentserve.training.errors import FeaturesError
 from latentserve.training.evaluation.classifier import Classifier
-from latentserve.training.evaluation.features import feature_spaces, file_features
-from latentserve.training.evaluation.random_network import RandomNetwork
+from latentserve.training.evaluation.features import RandomNetwork, feature_spaces, file_features
 from latentserve.training.evaluation.views import view_of
 
 

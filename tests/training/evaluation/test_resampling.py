@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from latentserve.service.packing.fidelity import Moments, frechet
-from latentserve.training.evaluation import kernel
-from latentserve.training.evaluation.moments import moment_distances
+from latentserve.training.evaluation import distances
+from latentserve.training.evaluation.distances import moment_distances, wasserstein_distance
 from latentserve.training.evaluation.resampling import BLOCKS, DRAWS, Measured, Resampling, share
-from latentserve.training.evaluation.wasserstein import wasserstein_distance
 
 
 @pytest.mark.parametrize("rows", [7, BLOCKS, 1_003])
@@ -57,4 +56,4 @@ def test_a_row_that_is_drawn_twice_is_no_pair_with_itself() -> None:
     grown = (features @ features.T / 3 + 1) ** 3
     np.fill_diagonal(grown, 0)
     expected = weights @ grown @ weights / (weights.sum() ** 2 - (weights**2).sum())
-    assert kernel.Within(features, resampling).means(resampling.weights)[7] == pytest.approx(expected)
+    assert distances.WithinKernel(features, resampling).means(resampling.weights)[7] == pytest.approx(expected)

@@ -3,7 +3,7 @@ import pytest
 
 from latentserve.service.bundle import Column
 from latentserve.training.evaluation.resampling import Resampling
-from latentserve.training.evaluation.tables import TableYardstick
+from latentserve.training.evaluation.tables import TableBaseline
 
 COLUMNS = [
     Column(name="age", type="float32", missing=-1.0),
@@ -22,33 +22,33 @@ def people(count: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def yardstick() -> TableYardstick:
+def baseline() -> TableBaseline:
     chances = Resampling.of(2_000, 1), Resampling.of(2_000, 2)
-    return TableYardstick(COLUMNS, people(2_000, 0), people(2_000, 1), chances)
+    return TableBaseline(COLUMNS, people(2_000, 0), people(2_000, 1), chances)
 
 
-def test_rows_like_real_ones_differ_by_the_floor(yardstick: TableYardstick) -> None:
-    for measured, floor, rows in (yardstick.columns(people(2_000, 2)), yardstick.pairs(people(2_000, 2))):
+def test_rows_like_real_ones_differ_by_the_floor(baseline: TableBaseline) -> None:
+    for measured, floor, rows in (baseline.columns(people(2_000, 2)), baseline.pairs(people(2_000, 2))):
         assert measured.value == pytest.approx(floor, abs=0.02)
         assert len(rows) == 3
         assert measured.interval()[0] < measured.value < measured.interval()[1]
 
 
-def test_columns_that_do_not_go_together_are_seen_in_pairs_only(yardstick: TableYardstick) -> None:
+def test_columns_that_do_not_go_together_are_seen_in_pairs_only(baseline: TableBaseline) -> None:
     rows = people(2_000, 2)
     rows[:, 1] = np.random.default_rng(0).permutation(rows[:, 1])
-    alone, floor, _ = yardstick.columns(rows)
+    alone, floor, _ = baseline.columns(rows)
     assert alone.value == pytest.approx(floor, abs=0.02)
-    together, floor, pairs = yardstick.pairs(rows)
+    together, floor, pairs = baseline.pairs(rows)
     assert max(pairs, key=lambda row: row.difference).name == "age and income"
     assert together.value > floor + 0.15
 
 
-def test_a_column_that_is_off_is_named(yardstick: TableYardstick) -> None:
+def test_a_column_that_is_off_is_named(baseline: TableBaseline) -> None:
     rows = people(2_000, 2)
     rows[:, 2] = 1
     rows[:, 1] += 500
-    _, _, columns = yardstick.columns(rows)
+    _, _, columns = baseline.columns(rows)
     found = {row.name: row for row in columns}
     assert found["job"].difference == pytest.approx(2 / 3, abs=0.05)
     assert found["job"].wasserstein is None

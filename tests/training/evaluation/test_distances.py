@@ -8,10 +8,9 @@ from scipy.spatial.distance import mahalanobis
 from scipy.stats import wasserstein_distance as scipy_wasserstein
 
 from latentserve.service.packing.fidelity import Moments, frechet
-from latentserve.training.evaluation import kernel, neighbours
-from latentserve.training.evaluation.moments import mahalanobis_distance
+from latentserve.training.evaluation import distances
+from latentserve.training.evaluation.distances import mahalanobis_distance, wasserstein_distance
 from latentserve.training.evaluation.resampling import Resampling
-from latentserve.training.evaluation.wasserstein import wasserstein_distance
 
 SCALE = 1e-6
 
@@ -62,17 +61,17 @@ def test_kernel_distance_is_that_of_torchmetrics(features) -> None:
     theirs = float(metric.compute()[0])
     parts = [part[:count] for part in features]
     chances = [Resampling.of(count, seed) for seed in (1, 2)]
-    within = [kernel.Within(*each) for each in zip(parts, chances, strict=True)]
-    ours = kernel.kernel_distance(*within, kernel.block_sums(*parts, *chances))
+    within = [distances.WithinKernel(*each) for each in zip(parts, chances, strict=True)]
+    ours = distances.kernel_distance(*within, distances.kernel_sums(*parts, *chances))
     assert ours.value == pytest.approx(theirs, rel=SCALE)
 
 
 def test_precision_recall_density_and_coverage_are_those_of_prdc(features) -> None:
     prdc = pytest.importorskip("prdc")
-    theirs = prdc.compute_prdc(*features, nearest_k=neighbours.K)
+    theirs = prdc.compute_prdc(*features, nearest_k=distances.K)
     real, fake = features
     chances = Resampling.of(len(real), 1), Resampling.of(len(fake), 2)
-    found = neighbours.within_reach(real, fake, neighbours.both_reaches(real), neighbours.reaches(fake), *chances)
+    found = distances.within_reach(real, fake, distances.real_reaches(real), distances.reaches(fake), *chances)
     measured = found.measured(*chances)
     ours = {name: measured[name].value for name in theirs}
     assert all(measured[name].interval()[0] < ours[name] < measured[name].interval()[1] for name in theirs)

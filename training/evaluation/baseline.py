@@ -1,0 +1,154 @@
+"""Everything that is measured of real samples, once for all generators that are held against them: the floors."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentserve.training.data import Dataset
+from latentserve.training.evaluation import distances
+from latentserve.training.evaluation.classifier import SEEN, Classifier, accuracy, learn
+from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
+from latentserve.training.evaluation.memorisation import ROWS, nearest
+from latentserve.training.evaluation.reals import Reals
+from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
+from latentserve.training.evaluation.statistic import Statistic
+from latentserve.training.evaluation.tables import TableBaseline
+from latentserve.training.evaluation.views import View, view_of
+
+TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
+
+Progress = Callable[[str], None]  # is told what is being done
+
+
+class Baseline:
+    """Everything that is measured of real samples, once for all generators that are compared."""
+
+    def __init__(
+        self, reals: Reals, count: int, feature_files: Sequence[Path] = (), progress: Progress = lambda step: None
+    ) -> None:
+        """
+        Args:
+            reals: The data.
+            count: Samples of each side; fewer where there are fewer real ones.
+            feature_files: Pre-trained networks to compare in, beside the others.
+            progress: Told what is being done.
+
+        Raises:
+            FeaturesError: A file among `feature_files` is not what is needed.
+        """
+        self.reals = reals
+        self.count = min(count, len(reals.train), len(reals.held))
+        self.split = f"{reals.splits[0]}; floor: {reals.splits[1]}"
+        self.chances = (Resampling.of(self.count, 1), Resampling.of(self.count, 2))
+        self.warnings = list(reals.warnings)
+        rows, held_rows = reals.some(self.count)
+        self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
+        self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]
+        self.view, self.unlabelled = view_of(reals.train), view_of(reals.train, labelled=False)
+        self.deviation = float(self.view.of(self.reference).std(axis=0).mean())
+        self.names = reals.train.label_names
+        self.seen_held = self.unlabelled.of(self.held)
+        self.alike = bool((self.reference == self.reference[:1]).all())
+        if self.alike:
+            self.warnings.append("All real samples are the same: nothing can be learnt of them but that one.")
+
+        self.classifier: Classifier | None = None
+        held_accuracy = None
+        self.by_task: list[Classifier] = []
+        if len(self.names) == 1:
+            self.warnings.append("The data have one class: there is nothing for a classifier to learn.")
+        if len(self.names) > 1:
+            progress("training classifiers on real samples")
+            self.classifier = _taught(self.unlabelled, reals.train)
+            reference = self.unlabelled.of(self.reference)
+            self.held_taken_for = self.classifier.predict(self.seen_held)
+            self.reference_taken_for = self.classifier.predict(reference)
+            held_accuracy = float((self.held_taken_for == self.held_labels).mean())
+            self.by_task = learn(reference, self.reference_labels, len(self.names))
+            self.task_floor = accuracy(self.by_task, self.seen_held, self.held_labels, None).value
+
+        self.spaces = feature_spaces(
+            self.view, self.unlabelled, reals.train, self.classifier, held_accuracy, feature_files
+        )
+        self.by_space: list[SpaceBaseline] = []
+        for space in self.spaces:
+            progress(f"measuring real samples by {space.name}")
+            features = space.of(self.reference, self.reference_labels), space.of(self.held, self.held_labels)
+            self._remark_on(space, features[0].shape[1])
+            self.by_space.append(SpaceBaseline(space, *features, self.chances, self.split))
+
+        progress("looking for training samples near held-out ones")
+        few = min(self.count, ROWS)
+        self.near_chances = (Resampling.of(few, 3), Resampling.of(few, 2))
+        self.held_nearest = nearest(self.held[:few], reals.train, self.view)
+        self.table = None
+        if reals.train.kind == "table" and reals.train.columns is not None:
+            self.table = TableBaseline(reals.train.columns, self.reference, self.held, self.chances)
+
+    def _remark_on(self, space: FeatureSpace, width: int) -> None:
+        if self.count <= width:
+            self.warnings.append(
+                f"{self.count} real samples are not more than the {width} features of `{space.name}`: their covariance "
+                "is singular, and the Fréchet and Mahalanobis distances in it are finite, but mostly chance."
+            )
+
+
+class SpaceBaseline:
+    """Reference and held-out samples of one feature space, as many of each as there will be generated ones."""
+
+    def __init__(
+        self, space: FeatureSpace, reference: Floats, held: Floats, chances: tuple[Resampling, Resampling], split: str
+    ) -> None:
+        """
+        Args:
+            space: Where features come from.
+            reference: Features [N, d] of the training part.
+            held: Features [N, d] of the held-out part.
+            chances: What resamples the reference, and what resamples generated samples.
+            split: What the two parts are called.
+        """
+        self.space = space
+        self._reference, self._chances, self._split = reference, chances, split
+        self._kernel = distances.WithinKernel(reference, chances[0])
+        self._reaches = distances.real_reaches(reference)
+        self.spread = float(reference.var(axis=0, ddof=1).sum())  # trace of the reference's covariance
+        self._floors = {name: found.value for name, found in self._measure(held, resample=False)[0].items()}
+
+    def measure(self, fake: Floats) -> tuple[list[Statistic], NDArray[np.bool_]]:
+        """All statistics of features [N, d] of generated samples, and which reference samples they cover, [N]."""
+        found, covered = self._measure(fake, resample=True)
+        width = fake.shape[1]
+        statistics = [
+            Statistic(name, self.space.name, measured, self._floors[name], len(fake), self._split, {"width": width})
+            for name, measured in found.items()
+        ]
+        return statistics, covered
+
+    def _measure(self, fake: Floats, *, resample: bool) -> tuple[dict[str, Measured], NDArray[np.bool_]]:
+        real, (of_real, of_fake) = self._reference, self._chances
+        chances = self._chances if resample else None
+        frechet, mahalanobis = distances.moment_distances(real, fake, chances)
+        between = distances.kernel_sums(real, fake, of_real, of_fake)
+        within = distances.within_reach(real, fake, self._reaches, distances.reaches(fake), of_real, of_fake)
+        axes = distances.directions(real.shape[1])
+        found = {
+            "frechet": frechet,
+            "kernel": distances.kernel_distance(self._kernel, distances.WithinKernel(fake, of_fake), between),
+            **within.measured(of_real, of_fake),
+            "mahalanobis": mahalanobis,
+            "sliced_wasserstein": distances.wasserstein_distance(real @ axes, fake @ axes, chances),
+        }
+        if self.space.name in ("columns", "numbers", "spectra"):
+            columns = distances.some_columns(real.shape[1])
+            found["column_wasserstein"] = distances.wasserstein_distance(real @ columns, fake @ columns, chances)
+        return found, np.logical_or.reduce(within.covered, axis=0)
+
+
+def _taught(view: View, train: Dataset) -> Classifier:
+    """A classifier that has learnt from the training part, or from as much of it as is no burden."""
+    most = min(SEEN, TAUGHT // (4 * view.of(train.take(slice(0, 1))).size))
+    rows = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
+    seen = np.concatenate([view.of(train.take(rows[start : start + 1024])) for start in range(0, len(rows), 1024)])
+    return Classifier(seen, train.labels[rows], len(train.label_names), seed=0)
