@@ -1,4 +1,5 @@
-"""The statistics of `latentserve.service.watching.statistics`, in PromQL, over windows of all replicas together."""
+"""Statistics of a window in PromQL, over all replicas together: how far bin counts and component sums are from the
+reference, which is itself a sample of N: a statistic that forgets it alarms on its own reference."""
 
 from __future__ import annotations
 
@@ -19,7 +20,6 @@ from deploy.rules.rule import Record
 from deploy.windows import SHOWN, TESTED, Times
 from latentserve.service.watching.features import COMPONENT_LIMIT
 from latentserve.service.watching.reference import BINS
-from latentserve.service.watching.statistics import DEVIATIONS, SMOOTHING
 
 ARM = (*MODEL, "arm")
 SIGNAL = (*ARM, "signal")
@@ -28,6 +28,8 @@ REFERENCE = "model:latentserve_reference_samples:max"
 TOLERATED = "model:latentserve_drift_effect:tolerated"
 LEAST_EFFECT = 0.02  # chi-square distance; a shift of 0.15 standard deviations is as far
 REFERENCE_EFFECT = 4  # squares of its tolerance: beyond what the reference's own error may look like
+SMOOTHING = 0.5  # of a row, added to every bin: an empty one has a logarithm too
+DEVIATIONS = 4.0  # by which the lower bound on an effect stays below what was seen
 SILENT_ROWS = 48  # of a class that comes out at least one time in four: none of them has a chance of 1e-6
 
 _FREEDOM = BINS - 1
@@ -120,8 +122,9 @@ def chi_square_rules(
 
 
 def effect_rules(name: str, statistic: str, rows: str, window: str, freedom: str) -> Iterator[Record]:
-    """The effect a row, as it was seen and its lower bound, `effect_lower`, from a statistic that is chi-square with so
-    many degrees of freedom without drift."""
+    """The effect a row, as it was seen and its lower bound, from a statistic X^2 that is chi-square with v degrees of
+    freedom without drift: (X^2 - v - 4 sqrt(2 v + 4 (X^2 - v)+)) / n, from mean v + n e and variance 2 v + 4 n e of the
+    non-central chi-square. Significance and size in one number."""
     effect, least = f"{name}_effect:{window}", f"clamp_min({rows}, 1)"
     yield Record(effect, f"({statistic} - {freedom}) / {least}")
     deviation = f"sqrt(2 * {freedom} + 4 * clamp_min({effect} * {rows}, 0))"

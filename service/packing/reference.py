@@ -15,7 +15,7 @@ from latentserve.service.watching.distribution import Distribution
 from latentserve.service.watching.features import FeatureHead
 from latentserve.service.watching.joint_head import JointHead
 from latentserve.service.watching.kernel import kernel_distance
-from latentserve.service.watching.reference import Cell, NullTable, RealSide, Reference
+from latentserve.service.watching.reference import Cell, RealSide, Reference
 from latentserve.service.watching.signals import LABEL_MARGIN
 
 REFERENCE_SAMPLES = 100_000
@@ -79,7 +79,6 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
         features=head,
         joint=_joint(head, features, of_features, axes),
         classifier=classifier,
-        null=NullTable.of([_rounded(min(sizes[:axes])), _rounded(len(plain))], head.size),
         real=None if real is None else _real_side(drawer, head, plain, real, manifest if by_label else None),
     )
 
@@ -121,7 +120,7 @@ def _margins(head: FeatureHead, classifier: Classifier, rows: Rows) -> NDArray[n
 
 
 def _joint(head: FeatureHead, features: NDArray[np.float32], cells: NDArray[np.int64], axes: int) -> JointHead | None:
-    """Of the same features; None where they do not vary, or a cell has next to none."""
+    """Of the same features; None where they do not vary, or are of too few rows."""
     if not head.size or head.samples.min() <= head.size:
         return None
     components = np.empty((len(features), head.size))
@@ -157,9 +156,3 @@ def _real_side(
     chosen = np.random.default_rng(0).permutation(len(plain.features))[:KEPT]
     distance = kernel_distance(head.standardised(features), head.standardised(plain.features[chosen]))
     return RealSide(features, count, distance)
-
-
-def _rounded(size: int) -> int:
-    """To two digits, downwards: references of nearly the same size share what chance makes of them."""
-    unit = 10 ** max(0, len(str(size)) - 2)
-    return size // unit * unit

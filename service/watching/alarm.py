@@ -9,26 +9,33 @@ CALM = 4  # an alarm clears after so many times the rows that the drift took to 
 
 @dataclass(frozen=True)
 class Alarm:
-    """Evidence reached its threshold, in rows seen by then; `arm` and `signal` are indices of what spoke loudest.
+    """Evidence reached its threshold.
 
-    `began`: the likeliest start of the drift, in rows. `again`: how often evidence gathered anew reached the threshold
-    since the alarm was first raised.
+    Attributes:
+        rows: seen when it last did.
+        began: the likeliest start of the drift, in rows, as the first evidence had it.
+        clears: the row at which the alarm clears, unless evidence gathered anew reaches the threshold before.
+        arm, signal: indices of what spoke loudest in the first evidence.
+        again: how often the threshold was reached since the alarm was first raised.
     """
 
     rows: int
     began: int
+    clears: int
     arm: int = 0
     signal: int = 0
     again: int = 0
 
 
-def raised(standing: Alarm | None, now: Alarm) -> Alarm:
-    """The alarm after the threshold was reached, by evidence that then starts again from nothing."""
-    return replace(now, again=standing.again + 1) if standing else now
+def raised(standing: Alarm | None, rows: int, began: int, arm: int = 0, signal: int = 0) -> Alarm:
+    """The alarm after the threshold was reached at `rows`, by evidence that then starts again from nothing. One that
+    stands keeps its start: evidence gathered anew knows only of the rows since it was last reached."""
+    clears = rows + CALM * (rows - began)
+    if standing is None:
+        return Alarm(rows, began, clears, arm, signal)
+    return replace(standing, rows=rows, clears=max(clears, standing.clears), again=standing.again + 1)
 
 
 def kept(standing: Alarm | None, rows: int) -> Alarm | None:
-    """The alarm after a block without: it clears once CALM times its `rows - began` have passed since it last was."""
-    if standing and rows - standing.rows >= CALM * (standing.rows - standing.began):
-        return None
-    return standing
+    """The alarm after a block without: none once it clears."""
+    return None if standing and rows >= standing.clears else standing

@@ -94,7 +94,7 @@ class Detectors:
         if alarm is None:
             return None
         arm = ARMS[self._arms[name][alarm.arm]] if name in (GENERATED, JOINT, ASKED) else ""
-        return Suspicion(alarm.rows, alarm.began, arm, self._names[name][alarm.signal], alarm.again)
+        return Suspicion(alarm.rows, alarm.began, arm, self._names[name][alarm.signal], alarm.again, alarm.clears)
 
     def to_json(self) -> str:
         """The state as text, for `restore`."""

@@ -18,12 +18,14 @@ There is no clock in it. Rows must be independent: a repeated latent counts once
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import rel_entr
 
 from latentserve.service.watching.alarm import Alarm, kept, raised
 from latentserve.service.watching.reference import BINS
@@ -33,6 +35,7 @@ Floats = NDArray[np.float64]
 DOUBT = 0.01  # the share of references, at most, by whose own error a bet's mean exceeds 1
 
 _SECONDS_A_DAY = 86_400
+_WIDEST, _HALVINGS = 40.0, 60  # of the search for the worst masses
 # In standard deviations of a Gaussian signal, with the relative weight of each direction. A smaller shift than the
 # least is left to the tolerance; one between two of them costs at most a sixth of the growth.
 _SHIFTS = {0.125: 1.0, 0.25: 2.0, 0.5: 2.0, 1.0: 2.0}
@@ -48,18 +51,18 @@ def run_length(rows_per_second: float, days: float = 30.0, detectors: int = 1) -
 
 
 def tolerance(reference_rows: ArrayLike, claims: int) -> Floats:
-    """z / sqrt(N) of references of N rows: what a bet loses of its mean, for each standard deviation it has.
-
-    z is the normal quantile at 1 - DOUBT / claims, by the union bound over `claims` bets.
-    """
-    z = NormalDist().inv_cdf(1 - DOUBT / claims)
-    return np.asarray(z / np.sqrt(np.asarray(reference_rows, np.float64)), np.float64)
+    """What the error of references of so many rows takes off a bet's mean, for each standard deviation that it has, to
+    the first order: sqrt(2 log(claims / DOUBT) / N). See `tolerant`."""
+    return np.sqrt(2 * _budget(reference_rows, claims))
 
 
 def signal_tolerance(reference_rows: ArrayLike, cells: int) -> Floats:
     """The tolerance of the bets on each signal, float64 [signals], as `Evidence` has it of the same arguments."""
-    rows = np.asarray(reference_rows, np.float64)
-    return tolerance(rows, _claims(rows.size, cells))
+    return tolerance(reference_rows, _claims(np.size(reference_rows), cells))
+
+
+def _budget(reference_rows: ArrayLike, claims: int) -> Floats:
+    return np.asarray(math.log(claims / DOUBT) / np.asarray(reference_rows, np.float64), np.float64)
 
 
 def _claims(signals: int, cells: int) -> int:
@@ -70,15 +73,25 @@ def _claims(signals: int, cells: int) -> int:
 def tolerant(ratios: Floats, masses: Floats, reference_rows: float, claims: int) -> Floats:
     """The logarithm of likelihood ratios [bets, bins], made safe against the error of a reference of so many rows.
 
-    Bins of mass m cut at the quantiles of N samples have in truth masses p with E[p] = m, and sum_b p_b L_b is normal
-    around 1 with variance Var_m(L) / N. Dividing L by 1 + z sd_m(L) / sqrt(N) keeps its mean at 1 at most for every p
-    in the chi-square ball N sum_b (p_b - m_b)^2 / m_b <= z^2, of which the worst point is p = m (1 + z (L - 1) / (sd
-    sqrt(N))); bounds on single bins would allow worse ones. What is needed is that the bets hold, not that p lies in
-    a ball: the z of `tolerance`, over `claims` bets (signals, cells), is enough, near 4, where a ball that holds p
-    itself has a radius of 6.
+    Bins of mass m cut at the quantiles of N samples have in truth masses p that are Dirichlet(N m). Each ratio is
+    divided by its largest mean sum_b p_b L_b over all p with N KL(m | p) <= log(claims / DOUBT). By Chernoff's bound
+    (of which this is the dual, for p is a vector of gamma variables over their sum) the true mean is larger with a
+    chance of DOUBT / claims at most, for a reference of any size: no normal approximation is in it. Over `claims` bets
+    (signals, cells), DOUBT is a bound on the share of references by which any bet gains. Masses that were counted are
+    not Dirichlet but multinomial, to which the same bound applies (Honda & Takemura 2010, An asymptotically optimal
+    bandit algorithm for bounded support models, there KL_inf).
+
+    The largest mean is at p_b ~ m_b / (t - L_b) for a t beyond the largest ratio, which is searched for.
     """
-    spread = np.sqrt(np.sum(masses * (ratios - 1) ** 2, axis=1, keepdims=True))
-    safe: Floats = np.log(ratios) - np.log1p(tolerance(reference_rows, claims) * spread)
+    budget, top = float(_budget(reference_rows, claims)), ratios.max(axis=1, keepdims=True)
+    low, high = np.full_like(top, -_WIDEST), np.full_like(top, _WIDEST)  # of log(t - top)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        worst = masses / (top + np.exp(middle) - ratios)
+        worst /= worst.sum(axis=1, keepdims=True)
+        beyond = rel_entr(masses, worst).sum(axis=1, keepdims=True) > budget
+        low, high = np.where(beyond, middle, low), np.where(beyond, high, middle)
+    safe: Floats = np.log(ratios) - np.log((worst * ratios).sum(axis=1, keepdims=True))
     return safe
 
 
@@ -236,7 +249,7 @@ class Evidence:
             return
         arm, signal, bet = np.unravel_index(np.argmax(self._log_m + self._log_weights), self._shape)
         began = self._rows - int(self._age[arm, signal, bet])
-        self._alarm = raised(self._alarm, Alarm(self._rows, began, int(arm), int(signal)))
+        self._alarm = raised(self._alarm, self._rows, began, int(arm), int(signal))
         self._restart()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ COMPONENT_LIMIT = 8.0  # a component beyond it counts as it: sums shifted by as 
 
 _RANK = 1e-6  # of the largest variance: what varies less is rounding
 _ROWS_PER_COMPONENT = 20
-_COVARIANCE_ROWS = 50_000  # settle a covariance of the widest features to a percent
+_FITTED_ROWS = 10_000  # of a cell settle its covariance to a few percent
 _SHRINKAGE = 2  # rows that count for the identity, for each component
 _LEAST_VARIANCE = 0.05  # of a component in a cell, as a share of its variance over all
 
@@ -50,13 +51,14 @@ class FeatureHead:
 
     @classmethod
     def of(cls, space: FeatureSpace, features: Singles, cells: NDArray[np.int64], count: int, axes: int) -> FeatureHead:
-        """Measured on reference features float32 [n, d] of rows in cells int64 [n] (of `count`; each has rows); the
-        covariance on the rows of the first `axes` cells, those at truncation 1."""
-        rows = [np.flatnonzero(cells == cell) for cell in range(count)]
+        """Measured on reference features float32 [n, d] of rows in cells int64 [n] (of `count`; each has rows): means
+        on all of them, covariances on the first of `halves`, axes at the first `axes` cells, of truncation 1."""
+        rows = rows_of(cells, count)
         samples = np.array([len(own) for own in rows])
         means = np.stack([features[own].mean(axis=0, dtype=np.float64) for own in rows])
         center = samples[:axes] @ means[:axes] / samples[:axes].sum()
-        some = [features[own[: _COVARIANCE_ROWS // axes]] - means[cell] for cell, own in enumerate(rows[:axes])]
+        fits = [halves(own)[0] for own in rows]
+        some = [features[own] - means[cell] for cell, own in enumerate(fits[:axes])]
         within = np.concatenate(some)
         between = samples[:axes] @ (means[:axes] - center) ** 2 / samples[:axes].sum()
         scale = np.sqrt((within**2).mean(axis=0) + between)
@@ -65,7 +67,7 @@ class FeatureHead:
         means = (means - center) / scale
         values, vectors = np.linalg.eigh(within.T @ within / len(within))
         values, vectors = values[::-1], vectors[:, ::-1]
-        most = min(COMPONENTS, max(1, len(within) // _ROWS_PER_COMPONENT))
+        most = min(COMPONENTS, len(within) // _ROWS_PER_COMPONENT)
         kept = int((values[:most] > _RANK * max(values[0], _RANK)).sum())
         whitening = vectors[:, :kept] / np.sqrt(values[:kept])
         # An axis has no sign of its own: the largest entry is made positive.
@@ -73,8 +75,8 @@ class FeatureHead:
             whitening *= np.sign(whitening[np.abs(whitening).argmax(axis=0), np.arange(kept)])
         offsets = means @ whitening
         roots = [
-            _inverse_root((features[own[:_COVARIANCE_ROWS]] - center) / scale @ whitening - offset)
-            for own, offset in zip(rows, offsets, strict=True)
+            _inverse_root((features[own] - center) / scale @ whitening - offset)
+            for own, offset in zip(fits, offsets, strict=True)
         ]
         return cls(space, center, scale, whitening, offsets, np.stack(roots), samples)
 
@@ -139,14 +141,27 @@ class FeatureHead:
         return cls(space, center, scale, whitening, offsets, roots, arrays["samples"].astype(np.int64))
 
 
+def rows_of(cells: NDArray[np.int64], count: int) -> list[NDArray[np.intp]]:
+    """The places of each of `count` cells' rows in `cells` [n], in order."""
+    order = np.argsort(cells, kind="stable")
+    return [order[start:stop] for start, stop in pairwise(np.searchsorted(cells[order], np.arange(count + 1)))]
+
+
+def halves(rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Of the reference rows of a cell, those that its covariance is fitted to, every other one at the most; and the
+    rest, on which is measured what a fit makes look better than it is: the rows that it was fitted to have lesser norms
+    than rows to come, and are nearer to their cluster."""
+    chosen = np.zeros(len(rows), np.bool_)
+    chosen[1 :: max(2, len(rows) // _FITTED_ROWS)] = True
+    return rows[chosen], rows[~chosen]
+
+
 def multiplied(rows: Floats, cells: NDArray[np.int64], roots: Floats) -> Floats:
     """Rows float64 [n, k], each times the matrix of its cell, of roots float64 [cells, k, k]; NaN without one (-1)."""
-    order = np.argsort(cells, kind="stable")
-    ends = np.searchsorted(cells[order], np.arange(len(roots) + 1))
     found = np.full(rows.shape, np.nan)
-    for cell in np.flatnonzero(np.diff(ends)):
-        own = order[ends[cell] : ends[cell + 1]]
-        found[own] = rows[own] @ roots[cell]
+    for own, root in zip(rows_of(cells, len(roots)), roots, strict=True):
+        if len(own):
+            found[own] = rows[own] @ root
     return found
 
 

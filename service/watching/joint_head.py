@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 from latentserve.service.watching.distribution import (
     BINS,
@@ -17,12 +19,13 @@ from latentserve.service.watching.distribution import (
     distributions_from_arrays,
     distributions_to_arrays,
 )
-from latentserve.service.watching.features import multiplied
+from latentserve.service.watching.features import halves, multiplied, rows_of
 
 CLUSTERS = 20
 
 _ROUNDS = 20  # of k-means
-_SAMPLE = 20_000  # rows for k-means
+_ROWS_PER_CLUSTER = 10  # on average, to have clusters at all
+_ROWS_APART = 20_000  # of a cell that is measured on the rows it was fitted to, as older releases did
 _LEAST_VARIANCE = 0.05  # of a clipped component in a cell
 
 Floats = NDArray[np.float64]
@@ -37,12 +40,14 @@ class JointHead:
     Attributes:
         radius: to which components are clipped.
         offsets, roots: float64 [cells, k] and [cells, k, k], the mean of the clipped, and what makes them white again.
-        norms: [cells], the distribution of the norm before clipping.
+        norms: [cells], the distribution of the norm before clipping, measured on rows that nothing was fitted to.
         centroids: float64 [CLUSTERS, k], of rows of the first cell, at truncation 1; [0, k] where each label has a cell
-            there: their mix would move the clusters.
-        shares: float64 [clusters], of the first cell's rows.
+            there, whose mix would move the clusters, or rows are few.
+        shares: float64 [clusters], of the first cell's rows, those of its norms.
         unions: bool [u, clusters], of close ones.
-        rows: reference samples of the smallest cell.
+        rows: reference samples of the smallest cell, behind its mean and root.
+        apart: norms and shares are of other rows than centres, axes and clusters were fitted to. Bundles of older
+            releases have them of the same: next to rows to come the norms are too short then, by a share of k / 2N.
     """
 
     radius: float
@@ -53,6 +58,12 @@ class JointHead:
     shares: Floats
     unions: NDArray[np.bool_]
     rows: int
+    apart: bool = True
+
+    @property
+    def measured(self) -> bool:
+        """Whether norms and shares tell how rows to come are: within what their own error is taken for."""
+        return self.apart or self.rows >= _ROWS_APART
 
     @property
     def size(self) -> int:
@@ -67,26 +78,32 @@ class JointHead:
     @classmethod
     def of(cls, components: Floats, cells: NDArray[np.int64], count: int, axes: int | None = None) -> JointHead:
         """Fit to a reference: finite components float64 [n, k], centred by cell, and the cell of each row, int64 [n],
-        of `count`, each with more than k rows; the first `axes` of them (None: all) are those at truncation 1."""
+        of `count`, each with more than k rows; the first `axes` of them (None: all) are those at truncation 1.
+
+        The first of `halves` give radius and clusters, the others norms and shares, all rows means and roots.
+        """
         norms = np.linalg.norm(components, axis=1)
-        radius = _radius(norms, components.shape[1])
+        rows = rows_of(cells, count)
+        fits, rest = zip(*map(halves, rows), strict=True)
+        radius = _radius(norms[np.concatenate(fits)], components.shape[1])
         clipped = _clip(components, norms, radius)
-        own = [clipped[cells == cell] for cell in range(count)]
-        offsets = np.stack([rows.mean(axis=0) for rows in own])
-        centroids, shares = np.empty((0, components.shape[1])), np.empty(0)
-        if (axes or count) == 1:
-            first = components[cells == 0]
-            centroids = _centroids(first, np.random.default_rng(0))
-            shares = np.bincount(_nearest(first, centroids), minlength=CLUSTERS) / len(first)
+        offsets = np.stack([clipped[own].mean(axis=0) for own in rows])
+        centroids, shares, unions = np.empty((0, components.shape[1])), np.empty(0), np.empty((0, 0), np.bool_)
+        if (axes or count) == 1 and len(fits[0]) >= _ROWS_PER_CLUSTER * CLUSTERS:
+            centroids = _centroids(components[fits[0]])
+            unions = _unions(centroids, _shares(components[fits[0]], centroids))
+            shares = _shares(components[rest[0]], centroids)
+            inside = unions @ shares
+            unions = unions[(inside > 0) & (inside < 1)]
         return cls(
             radius,
             offsets,
-            np.stack([_inverse_root(rows - offset) for rows, offset in zip(own, offsets, strict=True)]),
-            tuple(Distribution.of(norms[cells == cell]) for cell in range(count)),
+            np.stack([_inverse_root(clipped[own] - offset) for own, offset in zip(rows, offsets, strict=True)]),
+            tuple(Distribution.of(norms[own]) for own in rest),
             centroids,
             shares,
-            _unions(centroids, shares),
-            min(len(rows) for rows in own),
+            unions,
+            min(map(len, rows)),
         )
 
     def vectors(self, components: Floats, cells: NDArray[np.int64], generator: np.random.Generator) -> Floats:
@@ -117,6 +134,7 @@ class JointHead:
             "shares": self.shares,
             "unions": self.unions,
             "rows": np.int64(self.rows),
+            "apart": np.bool_(self.apart),
             **{f"norms.{name}": array for name, array in distributions_to_arrays(self.norms).items()},
         }
 
@@ -134,7 +152,7 @@ class JointHead:
             raise ValueError(f"joint features of shapes {offsets.shape}, {roots.shape}, {centroids.shape}")
         norms = {name.removeprefix("norms."): array for name, array in arrays.items() if name.startswith("norms.")}
         norm_bins = tuple(distributions_from_arrays(norms, cells))
-        return cls(radius, offsets, roots, norm_bins, centroids, shares, unions, rows)
+        return cls(radius, offsets, roots, norm_bins, centroids, shares, unions, rows, "apart" in arrays)
 
 
 def _inverse_root(centred: Floats) -> Floats:
@@ -164,20 +182,15 @@ def _nearest(components: Floats, centroids: Floats) -> NDArray[np.int64]:
     return np.asarray(distances.argmin(axis=1), np.int64)
 
 
-def _centroids(components: Floats, rng: np.random.Generator) -> Floats:
+def _shares(components: Floats, centroids: Floats) -> Floats:
+    return np.bincount(_nearest(components, centroids), minlength=CLUSTERS) / len(components)
+
+
+def _centroids(components: Floats) -> Floats:
     """k-means by Lloyd's algorithm, from rows far from each other (k-means++)."""
-    sample = components[rng.choice(len(components), min(len(components), _SAMPLE), replace=False)]
-    centroids = sample[:1]
-    distances = np.square(sample - centroids).sum(axis=1)
-    while len(centroids) < CLUSTERS:
-        chance = distances / distances.sum() if distances.any() else None
-        centroids = np.concatenate([centroids, sample[rng.choice(len(sample), 1, p=chance)]])
-        distances = np.minimum(distances, np.square(sample - centroids[-1]).sum(axis=1))
-    for _ in range(_ROUNDS):
-        nearest = _nearest(sample, centroids)
-        counts = np.bincount(nearest, minlength=CLUSTERS)
-        sums = np.stack([np.bincount(nearest, weights=column, minlength=CLUSTERS) for column in sample.T], axis=1)
-        centroids = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a cluster without rows: of rows that are all alike
+        centroids: Floats = kmeans2(components, CLUSTERS, _ROUNDS, minit="++", seed=np.random.default_rng(0))[0]
     return centroids
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import ARMS
-from latentserve.service.watching.alarm import CALM
 from latentserve.service.watching.detectors import (
     ASKED,
     DETECTORS,
@@ -138,10 +137,7 @@ class Judge:
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
             "log_evidence": self._detectors.log_evidence(),
             "log_threshold": round(self._detectors.log_threshold, 3),
-            "alarms": {
-                name: {**asdict(suspicion), "clears_at_row": suspicion.rows + CALM * (suspicion.rows - suspicion.began)}
-                for name, suspicion in found.items()
-            },
+            "alarms": {name: asdict(suspicion) for name, suspicion in found.items()},
             "workers_whose_probes_fail": len(faults),
             "rows_not_finite": int(total["nonfinite"][0]),
             "latents_sent": sent,

@@ -10,27 +10,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from latentserve.service.watching.alarm import Alarm, kept, raised
-from latentserve.service.watching.evidence import LEAST, Floats, accumulate, log_mean, read_state, tolerant
+from latentserve.service.watching.evidence import LEAST, Floats, accumulate, read_state
 
-_FACTORS = (0.25, 0.5, 2.0, 4.0)  # of a label's share in the reference, in a bet
+_FACTORS = np.array([0.25, 0.5, 2.0, 4.0])  # of a label's share in the reference, in a bet
 _MOST = 0.9  # of all labels that one of them is, in a bet
 _LEAST_SHARE = 1e-9
-_EXACT = 1e15  # rows: the mix is known, not measured
 
 
-def mix_bets(shares: Floats) -> tuple[Floats, Floats]:
-    """log likelihood ratios [bets, labels]: one label asked for more or less often, the others alike; and the shares
-    float64 [labels] themselves, of which none is quite 0."""
+def mix_bets(shares: Floats) -> tuple[Floats, Floats, Floats]:
+    """Likelihood ratios of one label that is asked for more or less often, the others alike: log L of a row of that
+    label, and of a row of any other, each float64 [labels, bets a label]; and the shares float64 [labels] themselves,
+    of which none is quite 0."""
     masses = np.maximum(shares, _LEAST_SHARE)
     masses /= masses.sum()
-    ratios = []
-    for label, mass in enumerate(masses):
-        for factor in _FACTORS:
-            changed = min(factor * mass, max(_MOST, mass))
-            ratio = np.full(len(masses), (1 - changed) / (1 - mass))
-            ratio[label] = changed / mass
-            ratios.append(ratio)
-    return tolerant(np.array(ratios), masses, _EXACT, len(ratios)), masses
+    mass = masses[:, None]
+    changed = np.minimum(_FACTORS * mass, np.maximum(_MOST, mass))
+    return np.log(changed / mass), np.log1p(-changed) - np.log1p(-mass), masses
 
 
 class MixEvidence:
@@ -38,18 +33,17 @@ class MixEvidence:
 
     def __init__(self, shares: Floats, threshold: float) -> None:
         """`shares` float64 [labels], two at least. `threshold`: the run length promised, in rows."""
-        self._bets, self._masses = mix_bets(shares)
-        self._log_weights = np.full(len(self._bets), -math.log(len(self._bets)))
+        self._own, self._other, self._masses = mix_bets(shares)
         self._log_threshold = math.log(threshold)
         self._totals = np.zeros(len(shares))
-        self._log_m = np.full(len(self._bets), -np.inf)
+        self._log_m = np.full(self._own.shape, -np.inf)
         self._rows = self._began = 0
         self.alarm: Alarm | None = None
 
     @property
     def log_value(self) -> float:
         """log M; -inf before the first row."""
-        return float(log_mean(self._log_m, self._log_weights))
+        return float(np.logaddexp.reduce(self._log_m, axis=None)) - math.log(self._log_m.size)
 
     def observe(self, totals: ArrayLike) -> None:
         """Take the state of counters that only grow, rows by label; where one fell, they are only noted."""
@@ -61,13 +55,14 @@ class MixEvidence:
         if self.log_value <= math.log(self._rows + 1):  # no more than its starts alone would bring
             self._began = self._rows
         self._rows += rows
-        self._log_m = accumulate(self._log_m, math.log(rows), self._bets @ new)
+        gains = new[:, None] * self._own + (rows - new)[:, None] * self._other
+        self._log_m = accumulate(self._log_m, math.log(rows), gains)
         if self.log_value < self._log_threshold:
             self.alarm = kept(self.alarm, self._rows)
             return
         loudest = int(np.argmax(np.abs(new / rows - self._masses)))
-        self.alarm = raised(self.alarm, Alarm(self._rows, self._began, signal=loudest))
-        self._log_m = np.full(len(self._bets), -np.inf)
+        self.alarm = raised(self.alarm, self._rows, self._began, signal=loudest)
+        self._log_m = np.full(self._own.shape, -np.inf)
 
     def to_json(self) -> str:
         """The state as text, for `restore`."""

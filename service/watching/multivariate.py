@@ -3,16 +3,19 @@
 A row is a vector (`joint_head`), of which only sums are needed. Three parts, each in the manner of `evidence`, of which
 the mean is taken:
 
-    mean     a likelihood ratio of the sum S of n rows, N(0, v + (n t)^2) against N(0, v) in every component, for a few
-             sizes t of a shift in any direction; v = n (1 + n / N), as the mean of a reference of N rows has an error
+    mean     a likelihood ratio of the sum S of n rows, of variance v + (n t)^2 against v in every component, for a few
+             sizes t of a shift in any direction; v = n (1 + n / N), as the mean of a reference of N rows has an error.
+             As its covariance has one, too, y = |S|^2 / (N v) is no chi-square but the ratio of chi-squares with k and
+             N - k degrees of freedom (Hotelling 1931, The generalization of Student's ratio), of density
+             y^(k/2 - 1) (1 + y)^(-N/2) without drift; after it y / (1 + (n t)^2 / v) is
     norm     the bins of the row's norm before clipping, as those of any signal: spreads that changed
     cluster  how many rows fall into each cluster of the reference, and into unions of them: a mode lost or halved
 
-The bets on norm and cluster keep the promise of `evidence` whatever the features are. The one on the mean takes S for
-normal. That rests on the number of components, on the clipping (at the radius where the square norm varies no more than
-a normal vector's, so that large sums are not more frequent) and on _MARGIN, and not on a proof: over the directions of
-a generator's features, the worst has a variance proxy of 1.5 to 3. benchmarks/drift/detection.py measures what
-comes of it.
+The bets on norm and cluster keep the promise of `evidence` whatever the features are, with a reference of any size. The
+one on the mean takes S for normal. That rests on the number of components, on the clipping (at the radius where the
+square norm varies no more than a normal vector's, so that large sums are not more frequent) and on _MARGIN, and not on
+a proof: over the directions of a generator's features, the worst has a variance proxy of 1.5 to 3.
+benchmarks/drift/detection.py and benchmarks/drift/small_references.py measure what comes of it.
 """
 
 from __future__ import annotations
@@ -45,12 +48,12 @@ class JointEvidence:
         self._reference_rows = head.rows
         self._streams = streams
         ratios, weights = bin_bets()
-        masses = np.full(BINS, 1 / BINS)
-        self._norm_bets = tolerant(ratios, masses, head.rows, len(ratios) * len(head.norms))
+        masses, least = np.full(BINS, 1 / BINS), min(norm.samples for norm in head.norms)
+        self._norm_bets = tolerant(ratios, masses, least, len(ratios) * len(head.norms))
         self._norm_weights = np.log(weights)
         self._cluster_bets = _cluster_bets(head)
-        shares = np.array(_SHARES if len(self._cluster_bets) else _SHARES[:2])
-        self._log_shares = np.log(shares / shares.sum())
+        parts = 1 if not head.measured else 3 if len(self._cluster_bets) else 2
+        self._log_shares = np.log(np.array(_SHARES[:parts]) / sum(_SHARES[:parts]))
         self.restart()
 
     def restart(self) -> None:
@@ -76,7 +79,7 @@ class JointEvidence:
         if len(self._cluster_bets):
             self.log_cluster = accumulate(self.log_cluster, log_rows, cluster @ self._cluster_bets.T)
             parts.append(_mean_of(self.log_cluster))
-        return log_mean(np.stack(parts, axis=1), self._log_shares)
+        return log_mean(np.stack(parts[: len(self._log_shares)], axis=1), self._log_shares)
 
     def _mean(self, sums: Floats, rows: NDArray[np.int64]) -> Floats:
         """log M of the mean, over starts. One in 2^level is kept for 2^level times as long and weighs so much more, as
@@ -92,14 +95,15 @@ class JointEvidence:
         self.rows = np.concatenate([self.rows[:, alive], new[:, :, 0]], axis=1) + rows[:, None]
         with np.errstate(divide="ignore"):
             self.log_starts = np.concatenate([self.log_starts[:, alive], np.log(weights)[:, None]], axis=1)
-        k = self._components
-        variance = _MARGIN * self.rows * (1 + self.rows / self._reference_rows)
+        k, reference = self._components, self._reference_rows
+        variance = _MARGIN * self.rows * (1 + self.rows / reference)
         variance = np.where(self.rows > 0, variance, 1.0)
-        squares = np.square(self.sums).sum(axis=2) / variance
+        squares = np.square(self.sums).sum(axis=2) / variance / reference
         logs = []
         for size in _SIZES:
             ratio = (self.rows * size) ** 2 / k / variance
-            logs.append(log_mean(squares * ratio / (2 + 2 * ratio) - k / 2 * np.log1p(ratio), self.log_starts))
+            bet = reference / 2 * (np.log1p(squares) - np.log1p(squares / (1 + ratio))) - k / 2 * np.log1p(ratio)
+            logs.append(log_mean(bet, self.log_starts))
         return _mean_of(np.stack(logs, axis=1))
 
 
@@ -151,7 +155,7 @@ class MultivariateEvidence:
             return
         # The first half of the evidence took about as long as the second.
         began = max(0, self.rows - 2 * max(self.rows - self._half, int(count.sum())))
-        self.alarm = raised(self.alarm, Alarm(self.rows, began, int(self._per_arm.argmax())))
+        self.alarm = raised(self.alarm, self.rows, began, int(self._per_arm.argmax()))
         self._restart()
 
     def to_json(self) -> str:
@@ -203,6 +207,8 @@ def _mean_of(log_values: Floats) -> Floats:
 
 def _cluster_bets(head: JointHead) -> Floats:
     """log likelihood ratios [bets, clusters] of a union that kept only a part of its mass."""
+    if not len(head.unions):
+        return np.zeros((0, len(head.shares)))
     inside = (head.unions @ head.shares)[:, None]
     ratios = [np.where(head.unions, left, (1 - left * inside) / (1 - inside)) for left in _LEFT]
-    return tolerant(np.concatenate(ratios), head.shares, head.rows, max(1, len(ratios) * len(head.unions)))
+    return tolerant(np.concatenate(ratios), head.shares, head.norms[0].samples, len(ratios) * len(head.unions))

@@ -1,4 +1,4 @@
-"""The reference: what the frozen generator's own samples are like, cell by cell, and what chance makes of a window.
+"""The reference: what the frozen generator's own samples are like, cell by cell.
 
 A cell is a label (or all of them, pooled) at a truncation: what a client may ask for is conditioned on, and never a
 drift. Each cell has the distribution of every signal, as equal-mass bins, and the mean of every feature component.
@@ -30,9 +30,8 @@ from latentserve.service.watching.features import FeatureHead
 from latentserve.service.watching.joint_head import JointHead
 from latentserve.service.watching.kernel import Distance
 from latentserve.service.watching.signals import signal_names
-from latentserve.service.watching.statistics import LEVELS, STATISTICS, WINDOWS, null_quantiles
 
-__all__ = ["BINS", "Cell", "Distribution", "NullTable", "RealSide", "Reference", "read_reference"]
+__all__ = ["BINS", "Cell", "Distribution", "RealSide", "Reference", "read_reference"]
 
 _FORMAT = 3
 _POOLED = -1  # the label of a pooled cell, in the file
@@ -48,28 +47,6 @@ class Cell(NamedTuple):
     label: int | None
     truncation: float
     samples: int
-
-
-@dataclass(frozen=True)
-class NullTable:
-    """Quantiles of every window statistic without drift: float64 [sizes, STATISTICS, WINDOWS, LEVELS], for references
-    of `sizes` [R] samples, ascending (`null_quantiles`)."""
-
-    sizes: Integers
-    quantiles: Floats
-
-    @classmethod
-    def of(cls, sizes: Sequence[int], components: int) -> NullTable:
-        """For references of these sizes."""
-        ordered = sorted(set(sizes))
-        return cls(np.array(ordered, np.int64), np.stack([null_quantiles(size, components) for size in ordered]))
-
-    def quantile(self, statistic: str, rows: float, level: float, reference: float) -> float:
-        """The quantile at one of LEVELS for a window of `rows`, between the sizes of window known on a logarithmic
-        scale, and for the largest reference known that is not above `reference`."""
-        size = max(int(np.searchsorted(self.sizes, reference, side="right")) - 1, 0)
-        known = self.quantiles[size, STATISTICS.index(statistic), :, LEVELS.index(level)]
-        return float(np.exp(np.interp(np.log(rows), np.log(WINDOWS), np.log(known))))
 
 
 @dataclass(frozen=True)
@@ -91,7 +68,7 @@ class Reference:
         signals: one distribution a cell, by signal.
         cells: those at truncation 1 first.
         pooled: whether labels share a cell for want of samples.
-        features, joint, classifier, null, real: None where there are none. A classifier is kept with its accuracy where
+        features, joint, classifier, real: None where there are none. A classifier is kept with its accuracy where
             it is too poor for the signal `label_margin` too.
     """
 
@@ -102,7 +79,6 @@ class Reference:
     features: FeatureHead | None = None
     joint: JointHead | None = None
     classifier: Classifier | None = None
-    null: NullTable | None = None
     real: RealSide | None = None
 
     @property
@@ -181,8 +157,6 @@ class Reference:
         for name, holder in (("features", self.features), ("joint", self.joint), ("classifier", self.classifier)):
             if holder is not None:
                 arrays |= {f"{name}.{key}": array for key, array in holder.to_arrays().items()}
-        if self.null is not None:
-            arrays |= {"null.sizes": self.null.sizes, "null.quantiles": self.null.quantiles}
         if self.real is not None:
             arrays["real.features"] = self.real.features
             arrays["real.samples"] = np.int64(self.real.samples)
@@ -228,17 +202,13 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
     names = [str(name) for name in arrays["signals"]]
     count = len(cells)
     every = distributions_from_arrays(_within(arrays, "distributions."), len(names) * count)
-    features = joint = classifier = real = null = None
+    features = joint = classifier = real = None
     if "features.source" in arrays:
         features = FeatureHead.from_arrays(_within(arrays, "features."), count)
     if features is not None and "joint.offsets" in arrays:
         joint = JointHead.from_arrays(_within(arrays, "joint."), count, features.size)
     if features is not None and "classifier.weights" in arrays:
         classifier = Classifier.from_arrays(_within(arrays, "classifier."), len(features.center))
-    if "null.sizes" in arrays:
-        null = NullTable(arrays["null.sizes"].astype(np.int64), arrays["null.quantiles"].astype(np.float64))
-        if null.quantiles.shape != (len(null.sizes), len(STATISTICS), len(WINDOWS), len(LEVELS)):
-            raise ValueError(f"null quantiles of shape {null.quantiles.shape}")
     if features is not None and "real.features" in arrays:
         seen = arrays["real.features"].astype(np.float32)
         if seen.ndim != 2 or seen.shape[1] != len(features.center):
@@ -252,7 +222,6 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         features,
         joint,
         classifier,
-        null,
         real,
     )
 

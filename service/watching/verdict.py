@@ -27,14 +27,15 @@ _REPEATED = 0.5  # of the latents that clients sent: a share that says something
 
 @dataclass(frozen=True)
 class Suspicion:
-    """An alarm that stands, of whichever `signal` (and `arm`) spoke loudest: raised or renewed at `rows`, the likeliest
-    start of the drift at row `began`, `again` times renewed."""
+    """An alarm that stands, of whichever `signal` (and `arm`) spoke loudest when it was raised: the likeliest start of
+    the drift at row `began`, raised or last renewed at `rows`, `again` times renewed."""
 
     rows: int
     began: int
     arm: str
     signal: str
     again: int
+    clears_at_row: int
 
 
 @dataclass(frozen=True)

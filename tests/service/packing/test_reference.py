@@ -16,9 +16,9 @@ from latentserve.service.packing.rows import Drawer, Rows
 from latentserve.service.watching.distribution import BINS
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import LABEL_MARGIN
-from latentserve.service.watching.statistics import chi_square, effective_reference, t_squared
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
+from tests.windows import chi_square, effective_reference, t_squared
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from latentserve.service.watching.alarm import CALM
 from latentserve.service.watching.evidence import (
     DOUBT,
     Evidence,
@@ -64,44 +63,48 @@ def test_bets_are_likelihood_ratios_of_the_reference() -> None:
     assert (ratios.max(axis=0) > 1.02).all()
 
 
-@pytest.mark.parametrize("reference_rows", [2_000, 20_000, 100_000])
+@pytest.mark.parametrize("reference_rows", [1, 40, 300, 20_000])
 def test_within_the_tolerance_no_bet_has_a_mean_above_one(reference_rows: int) -> None:
+    """The tolerance is a ball N KL(m | p) <= log(claims / DOUBT), and the safe bets are fair at its worst point."""
     ratios, _ = bin_bets()
     claims = 12 * len(ratios)
     safe = np.exp(tolerant(ratios, UNIFORM, reference_rows, claims))
-    radius = stats.norm.ppf(1 - DOUBT / claims) / np.sqrt(reference_rows)
-    # The worst point of the ball for each bet, where the bound is tight, and random points on the sphere.
-    worst = UNIFORM * (1 + radius * (ratios - 1) / np.sqrt(((ratios - 1) ** 2).mean(axis=1, keepdims=True)))
-    assert np.allclose(worst.sum(axis=1), 1)
-    assert (worst > 0).all()
-    assert np.allclose(np.diag(safe @ worst.T), 1)
-    assert (safe @ worst.T <= 1 + 1e-12).all()
-    directions = np.random.default_rng(1).normal(size=(10_000, BINS))
-    directions -= directions.mean(axis=1, keepdims=True)
-    directions /= np.sqrt((directions**2).mean(axis=1, keepdims=True))
-    assert (safe @ (UNIFORM * (1 + radius * directions)).T <= 1 + 1e-12).all()
+    budget = np.log(claims / DOUBT) / reference_rows
+    directions = np.random.default_rng(1).dirichlet(np.ones(BINS), 3000)
+    directions = np.concatenate([directions, np.eye(BINS), ratios / BINS])
+    low, high = np.zeros(len(directions)), np.ones(len(directions))
+    for _ in range(50):  # as far from the middle in each direction as the ball goes
+        middle = (low + high) / 2
+        masses = UNIFORM + middle[:, None] * (directions - UNIFORM)
+        with np.errstate(divide="ignore"):
+            beyond = (UNIFORM * np.log(UNIFORM / masses)).sum(axis=1) > budget
+        low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
+    means = (UNIFORM + low[:, None] * (directions - UNIFORM)) @ safe.T
+    assert (means <= 1 + 1e-9).all()
+    # Nor is more taken off than that: towards its own alternative each bet is nearly fair.
+    assert (np.diag(means[-len(ratios) :]) > 1 - 0.3 * tolerance(reference_rows, claims)).all()
 
 
 def test_the_tolerance_is_what_is_taken_off_every_bet() -> None:
     ratios, _ = bin_bets()
-    rows, cells = np.array([100_000, 2_000, 20_000]), 4
+    rows, cells = np.array([100_000, 2_000_000, 20_000]), 4
     found = signal_tolerance(rows, cells)
-    z = stats.norm.ppf(1 - DOUBT / (len(ratios) * len(rows) * cells))
-    assert found == pytest.approx(z / np.sqrt(rows))
+    assert found == pytest.approx(np.sqrt(2 * np.log(len(ratios) * len(rows) * cells / DOUBT) / rows))
     taken = np.log(ratios) - Evidence(rows, ARMS, 1e4, cells)._bets
     deviation = ratios.std(axis=1, keepdims=True)  # all bins are equally likely
-    assert np.allclose(taken, np.log1p(found[:, None, None] * deviation))
-    assert tolerance(2_000, len(ratios) * len(rows) * cells) == found[1] == found.max()
+    assert np.allclose(taken, np.log1p(found[:, None, None] * deviation), rtol=0.05)
+    assert tolerance(20_000, len(ratios) * len(rows) * cells) == found[2] == found.max()
 
 
-def test_references_beyond_the_tolerance_are_as_rare_as_said() -> None:
+@pytest.mark.parametrize("reference_rows", [40, 300, 20_000])
+def test_references_beyond_the_tolerance_are_as_rare_as_said(reference_rows: int) -> None:
     ratios, _ = bin_bets()
-    reference_rows, signals, models = 20_000, 12, 4_000
+    signals, models = 12, 4_000
     safe = np.exp(tolerant(ratios, UNIFORM, reference_rows, signals * len(ratios)))
     # The masses between the quantiles of a continuous sample.
     masses = np.random.default_rng(1).dirichlet(np.full(BINS, reference_rows / BINS), (models, signals))
     beyond = (masses @ safe.T > 1).any(axis=(1, 2)).mean()
-    assert beyond <= DOUBT + 3 * np.sqrt(DOUBT / models)
+    assert beyond <= DOUBT
 
 
 def test_mean_evidence_never_exceeds_the_rows() -> None:
@@ -269,8 +272,8 @@ def test_an_alarm_stands_while_the_drift_does_and_then_clears() -> None:
     assert last.again > 3
     while watched.alarm is not None:
         feed(watched, rng, 1)
-        assert watched.rows <= last.rows + (CALM + 1) * (last.rows - last.began)
-    assert watched.rows >= last.rows + CALM * (last.rows - last.began)
+        assert watched.rows <= last.clears + 30
+    assert watched.rows >= last.clears
 
 
 def test_an_error_of_the_reference_within_the_tolerance_never_alarms() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -35,11 +36,28 @@ def rows_until_alarm(watched: MixEvidence, counters: Floats) -> int | None:
 
 @pytest.mark.parametrize("shares", [EVEN, SKEWED, np.array([0.5, 0.5]), np.array([0.7, 0.3, 0.0])], ids=str)
 def test_bets_have_a_mean_of_one_at_most(shares: Floats) -> None:
-    bets, masses = mix_bets(shares)
-    assert bets.shape == (4 * len(shares), len(shares))
+    own, other, masses = mix_bets(shares)
+    assert own.shape == other.shape == (len(shares), 4)
     assert masses.sum() == pytest.approx(1)
     assert masses.min() > 0
-    assert (np.exp(bets) @ masses <= 1 + 1e-9).all()
+    assert masses[:, None] * np.exp(own) + (1 - masses[:, None]) * np.exp(other) == pytest.approx(1)
+
+
+def test_as_many_labels_as_are_allowed_take_memory_by_the_label() -> None:
+    """One number for each pair of labels would be 34 GB."""
+    labels = 65_536
+    tracemalloc.start()
+    watched = MixEvidence(np.full(labels, 1 / labels), 1e6)
+    asked = np.random.default_rng(7).multinomial(200_000, np.full(labels, 1 / labels)).astype(np.float64)
+    watched.observe(asked)
+    assert watched.alarm is None
+    asked = asked + 2000 * (np.arange(labels) == 7)
+    watched.observe(asked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert watched.alarm is not None
+    assert watched.alarm.signal == 7
+    assert peak < 1000 * labels
 
 
 @pytest.mark.parametrize("rows", [1, 10])

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentserve.service.watching.alarm import CALM
 from latentserve.service.watching.joint_head import CLUSTERS, JointHead
 from latentserve.service.watching.multivariate import JointEvidence, MultivariateEvidence
 from latentserve.service.watching.reference import BINS
@@ -127,7 +126,7 @@ def test_an_alarm_clears_once_the_drift_is_gone(head: JointHead) -> None:
     assert last.again > 3
     while watched.alarm is not None:
         watched.update(block(head, rng, 5), np.full(ARMS, 5))
-        assert watched.rows < last.rows + (CALM + 1) * (last.rows - last.began) + 30
+        assert watched.rows < last.clears + 30
 
 
 def test_another_mix_of_cells_is_no_drift() -> None:

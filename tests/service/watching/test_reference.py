@@ -16,7 +16,7 @@ from latentserve.service.watching.feature_space import FeatureSpace
 from latentserve.service.watching.features import FeatureHead
 from latentserve.service.watching.joint_head import JointHead
 from latentserve.service.watching.kernel import Distance
-from latentserve.service.watching.reference import BINS, Cell, Distribution, NullTable, RealSide, Reference
+from latentserve.service.watching.reference import BINS, Cell, Distribution, RealSide, Reference
 
 SPEC = SampleSpec(kind="array", shape=[12])
 CELLS = (Cell(0, 1.0, 1000), Cell(1, 1.0, 1000), Cell(None, 0.7, 1000))
@@ -42,7 +42,6 @@ def known(seed: int = 0) -> Reference:
         features=head,
         joint=JointHead.of(head.components(features, cells), cells, 3, 2),
         classifier=Classifier.fit(head.standardised(features[:400]), labels, 2),
-        null=NullTable.of([1000, 2000], head.size),
         real=RealSide(features[:50], 70, Distance(0.1, 0.05, 0.2)),
     )
 
@@ -135,9 +134,6 @@ def test_it_comes_back_from_its_file() -> None:
     assert read.classifier is not None
     assert read.real is not None
     assert read.real.distance == Distance(0.1, 0.05, 0.2)
-    assert read.null is not None
-    assert read.null.quantile("psi", 1000, 0.99, 2500) < read.null.quantile("psi", 1000, 0.99, 1500)
-    assert read.null.quantile("psi", 500, 0.99, 1000) < read.null.quantile("psi", 200, 0.99, 1000)
 
 
 def test_a_reference_of_an_older_release_is_named() -> None:
@@ -161,7 +157,6 @@ def test_a_reference_of_an_older_release_is_named() -> None:
         ("joint.norms.edges", np.full((3, 19), np.nan)),
         ("joint.unions", np.zeros((4, 7), np.bool_)),
         ("classifier.weights", np.zeros((2, 2))),
-        ("null.quantiles", np.zeros((1, 2))),
         ("real.features", np.zeros(4)),
         ("pooled", None),
     ],

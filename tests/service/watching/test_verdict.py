@@ -10,7 +10,7 @@ import pytest
 
 from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge
 
-SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2)
+SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2, clears_at_row=29_000)
 OF_LATENTS = replace(SEEN, arm="", signal="input_norm")
 OF_LABELS = replace(SEEN, arm="", signal="digit 3")
 CALM = Facts(rows=LEAST_ROWS)
