@@ -1,4 +1,4 @@
-"""A bundle on trial: its generator draws for nobody, and the server's own monitor and judge say what they see."""
+"""Drift of a bundle without a server: its generator draws for nobody, the server's own monitor and judge look on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference, read_reference
 from latentserve.service.watching.staleness import Staleness
-from latentserve.service.watching.verdict import probe_fault
+from latentserve.service.watching.verdict import least_rows, probe_fault
 
 ROWS = 20_000
 SECONDS = 30.0
@@ -36,12 +36,15 @@ _BATCH = 256
 _BATCH_BYTES = 16 << 20
 
 
-def judge_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -> dict[str, Any]:
+def judge_bundle(
+    bundle: Bundle, settings: Settings, real: Path | None = None, rows: int = ROWS, seconds: float = SECONDS
+) -> dict[str, Any]:
     """The verdict on a bundle, as `GET /v1/drift` would give it.
 
-    Its golden probes are replayed; if they match, ROWS are drawn, or as many as SECONDS allow, labels by the prior,
+    Its golden probes are replayed; if they match, `rows` are drawn, or as many as `seconds` allow, labels by the prior,
     and every one of them is looked at. `real` holds real samples of today. The evidence has the server's threshold, so
-    that a false alarm comes in one of 100,000 trials.
+    that a false alarm comes in one of 100,000 times. Where the rows are too few for a verdict, its sentence says how
+    long as many would take as are needed.
 
     Raises BundleError: the reference, the graphs or the real samples cannot be used, or no real ones are kept.
     """
@@ -56,29 +59,37 @@ def judge_bundle(bundle: Bundle, settings: Settings, real: Path | None = None) -
         judge.report_probes(fault)
         if today is not None:
             judge.report_real(_compare(engine, reference, today))
-        if fault is None:
-            _draw(engine, reference, judge)
+        drawn, took = _draw(engine, reference, judge, rows, seconds) if fault is None else (0, 0.0)
         judge.hold()
         verdict = judge.verdict()
         judge.stop()
+    needed = least_rows(reference.samples)
+    if verdict["cause"] == "not_enough_samples" and 0 < drawn < needed:
+        verdict["sentence"] += (
+            f" At {drawn / took:.3g} rows a second that takes about {needed * took / drawn:.0f} s here: "
+            "give --seconds or --rows."
+        )
     return {"model": manifest.name, "version": manifest.version, **verdict}
 
 
-def _draw(engine: Engine, reference: Reference, judge: Judge) -> None:
-    """Show the judge rows that the generator makes now."""
+def _draw(engine: Engine, reference: Reference, judge: Judge, rows: int, seconds: float) -> tuple[int, float]:
+    """Show the judge rows that the generator makes now; how many, and the seconds that they took."""
     manifest = engine.bundle.manifest
     metrics = ModelMetrics(manifest.name, manifest.version, metric_series(engine.bundle, reference))
     monitor = Monitor(engine, reference, metrics, judge.ledger, look_share=math.inf)
-    request = _request(ROWS)
-    for start, rows in _batches(engine, ROWS, SECONDS):
-        z, labels = request.inputs(manifest, start, rows)
+    request = _request(rows)
+    drawn, first = 0, time.perf_counter()
+    for start, size in _batches(engine, rows, seconds):
+        z, labels = request.inputs(manifest, start, size)
         wanted = monitor.wanted()
         began = time.perf_counter()
         made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
-        seconds = time.perf_counter() - began
-        monitor.offer(BatchDone([(request, start, rows)], z, labels, made, seconds, wanted.chosen))
+        took = time.perf_counter() - began
+        monitor.offer(BatchDone([(request, start, size)], z, labels, made, took, wanted.chosen))
         monitor.settle()
         judge.hold()
+        drawn += size
+    return drawn, time.perf_counter() - first
 
 
 def _read(real: Path, bundle: Bundle, reference: Reference) -> Real:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,12 +13,12 @@ import click
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
-from latentserve.service.drift import judge_bundle
+from latentserve.service.drift import ROWS, SECONDS, judge_bundle
 from latentserve.service.errors import InvalidError
 from latentserve.service.settings import load_settings
 
-_QUIET = ("none", "not_enough_samples")
-_SECONDS = 10.0  # for the server's answer
+_STATUS = {"none": 0, "not_enough_samples": 3}  # of any other cause: 1
+_ANSWER_SECONDS = 10.0  # for the server's
 
 
 @click.command()
@@ -29,30 +30,48 @@ _SECONDS = 10.0  # for the server's answer
     help="Real samples of today, pictures or an .npy file: how far are they from those of the export, and from the "
     "generator's? Needs a BUNDLE that has kept real samples.",
 )
+@click.option(
+    "--rows",
+    type=click.IntRange(1),
+    metavar="N",
+    help=f"Samples to draw of a BUNDLE, however long it takes [{ROWS:,}].",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    help=f"The time to draw them in; a slow generator gives fewer [{SECONDS:g}, without --rows].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print it as GET /v1/drift answers.")
-def drift(source: str, real: Path | None, as_json: bool) -> None:
+def drift(source: str, real: Path | None, rows: int | None, seconds: float | None, as_json: bool) -> None:
     """Say whether the samples changed, and whose doing it is.
 
     The server at a URL is asked what it has seen. From a BUNDLE 20,000 samples are drawn here, or as many as 30 seconds
-    allow, and judged as the server would after replaying its golden probes.
+    allow, and judged as the server would after replaying its golden probes. A verdict needs 5,000 of them, or as many
+    as the reference was made of, and 1,000 at least.
 
-    The exit status is 0 where no change was found (the causes none and not_enough_samples) and 1 otherwise.
+    The exit status is 0 where no change was found, 1 where one was, and 3 where nothing was judged (the cause
+    not_enough_samples): then give a slow generator more --seconds.
 
     \b
     Example: latentserve drift demo/bundle
     """
     if not source.startswith(("http://", "https://")):
         path = Path(source)
-        models = [judge_bundle(read_bundle(path), load_settings(bundles=(path,)), real)]
-    elif real is None:
-        models = Client(source, _SECONDS).drift()
-    else:
+        limit = seconds or (SECONDS if rows is None else math.inf)
+        models = [judge_bundle(read_bundle(path), load_settings(bundles=(path,)), real, rows or ROWS, limit)]
+    elif real is not None:
         raise InvalidError("--real", "needs the bundle's folder: a server does not hand out what real data is like")
+    elif rows or seconds:
+        raise InvalidError("--rows" if rows else "--seconds", "is of a bundle's folder: a server has seen what it has")
+    else:
+        models = Client(source, _ANSWER_SECONDS).drift()
     if as_json:
         click.echo(json.dumps({"models": models}, indent=1))
     else:
         click.echo("\n\n".join("\n".join(_described(model)) for model in models))
-    sys.exit(int(any(model["cause"] not in _QUIET for model in models)))
+    statuses = {_STATUS.get(model["cause"], 1) for model in models}
+    sys.exit(1 if 1 in statuses else max(statuses, default=0))
 
 
 def _described(model: Mapping[str, Any]) -> Iterator[str]:

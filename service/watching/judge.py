@@ -31,7 +31,7 @@ from latentserve.service.watching.inputs import Lately
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.staleness import Staleness
-from latentserve.service.watching.verdict import LEAST_ROWS, Facts, judge
+from latentserve.service.watching.verdict import LEAST_ROWS, Facts, judge, least_rows
 
 ROUND_SECONDS = 2.0
 
@@ -48,6 +48,7 @@ class Judge:
         self._folder = folder
         self._labels = manifest.labels or []
         self._compared = bool(reference.cells)
+        self._least = least_rows(reference.samples)
         self._real: Staleness | None = None
         self._detectors = Detectors(manifest, reference, rows_per_second)
         self._lately = Lately(LEAST_ROWS)
@@ -155,6 +156,7 @@ class Judge:
             files_changed=(self._folder / _CHANGED).exists(),
             nonfinite=numbers["rows_not_finite"],
             compared=self._compared,
+            least=self._least,
             generated=found.get(GENERATED) or found.get(JOINT),
             asked=found.get(ASKED),
             latents=found.get(LATENTS),

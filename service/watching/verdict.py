@@ -21,6 +21,7 @@ Cause = Literal[
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 LEAST_ROWS = 5_000  # for a verdict from samples
+_LEAST_OF_ALL = 1_000  # where the reference is small
 
 _REPEATED = 0.5  # of the latents that clients sent: a share that says something
 
@@ -54,6 +55,7 @@ class Facts:
         sent, repeated: rows whose latents clients sent of late, and how many of them were there before.
         labels: the mix of labels asked for is not the reference's.
         real: how far the real data of today is from that of the export, in words, where it is another.
+        least: rows that a verdict from samples needs.
         numbers: whatever else stands behind the verdict.
     """
 
@@ -69,6 +71,7 @@ class Facts:
     repeated: int = 0
     labels: Suspicion | None = None
     real: str | None = None
+    least: int = LEAST_ROWS
     numbers: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -88,6 +91,12 @@ def probe_fault(difference: float, tolerance: float) -> str | None:
     return f"golden probes are off by {difference:.3g}, more than {tolerance:.3g}"
 
 
+def least_rows(reference_samples: int) -> int:
+    """How many rows a verdict needs beside so many reference samples: beyond as many again, the reference's own error
+    is the greater part of every difference, and more rows tell little more."""
+    return min(LEAST_ROWS, max(_LEAST_OF_ALL, reference_samples)) if reference_samples else LEAST_ROWS
+
+
 def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
     cause, sentence = _cause(facts)
@@ -101,7 +110,7 @@ def _cause(facts: Facts) -> tuple[Cause, str]:
         return "weights_or_hardware", f"{facts.nonfinite} rows hold values that are not finite."
     if facts.files_changed:
         return "weights_or_hardware", "The bundle's files on disk are no longer those that were loaded and verified."
-    if facts.rows >= LEAST_ROWS and facts.generated is not None:
+    if facts.rows >= facts.least and facts.generated is not None:
         return "unknown", (
             f"{_seen(facts.generated)}, in latents that the server drew, while the golden probes pass: "
             "the generator changed where the probes do not reach, or the reference is another's."
@@ -109,8 +118,8 @@ def _cause(facts: Facts) -> tuple[Cause, str]:
     if facts.real is not None:
         return "stale_reference", f"The real data of today is {facts.real}: the generator was trained on another."
     repeats = facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent
-    if facts.rows < LEAST_ROWS and not repeats:
-        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {LEAST_ROWS}."
+    if facts.rows < facts.least and not repeats:
+        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {facts.least}."
     if facts.latents is not None:
         return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(facts.latents)}."
     if repeats:

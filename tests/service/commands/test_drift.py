@@ -71,6 +71,21 @@ def test_as_json_it_is_what_a_server_answers(run: Run, plain_bundle: Path) -> No
     assert max(model["evidence"]["log_evidence"].values()) < model["evidence"]["log_threshold"]
 
 
+def test_a_slow_generator_says_how_long_it_takes_and_is_given_the_time(run: Run, bundle: Path) -> None:  # noqa: F811
+    """One batch is all there is time for; as many rows as the reference has are enough."""
+    ended = run("drift", bundle, "--seconds", "1e-9")
+    assert ended.status == 3
+    first, sentence, *_ = ended.out.splitlines()
+    assert first.endswith(": not_enough_samples")
+    assert sentence.startswith("256 rows were looked at; a verdict needs 2000. At ")
+    assert re.search(r"rows a second that takes about \d+ s here: give --seconds or --rows\.$", sentence)
+    ended = run("drift", bundle, "--rows", "2000")
+    assert (ended.status, ended.out.splitlines()[0].split(": ")[1]) == (0, "none")
+    assert "2,000 (server 0, client 0, control 2,000)" in ended.out
+    assert run("drift", bundle, "--rows", "2000", "--seconds", "1e-9").status == 3
+    assert_refused(run("drift", "http://127.0.0.1:9", "--rows", "9"), "--rows", "of a bundle's folder")
+
+
 def test_weights_that_changed_with_hashes_that_fit(run: Run, tmp_path: Path) -> None:  # noqa: F811
     ended = run("drift", forge(tmp_path))
     assert ended.status == 1
@@ -94,7 +109,7 @@ def test_a_bundle_without_a_reference(run: Run, tmp_path: Path) -> None:  # noqa
     del manifest["sha256"]["reference.npz"]
     (path / "manifest.json").write_text(json.dumps({**manifest, "monitor": None}))
     ended = run("drift", path)
-    assert ended.status == 0
+    assert ended.status == 3
     first, sentence, *_ = ended.out.splitlines()
     assert first.endswith(": not_enough_samples")
     assert "no reference" in sentence

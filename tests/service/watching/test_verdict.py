@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge
+from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS, Cause, Facts, Suspicion, judge, least_rows
 
 SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2, clears_at_row=29_000)
 OF_LATENTS = replace(SEEN, arm="", signal="input_norm")
@@ -82,6 +82,15 @@ def test_without_a_reference_nothing_wrong_is_nothing_known() -> None:
     assert "no reference" in judge(bare).sentence
     assert judge(replace(bare, labels=OF_LABELS)).cause == "label_mix"
     assert judge(replace(bare, nonfinite=1)).cause == "weights_or_hardware"
+
+
+@pytest.mark.parametrize(
+    ("reference", "needed"), [(0, 5000), (64, 1000), (3000, 3000), (5000, 5000), (100_000, 5000)]
+)
+def test_beside_a_small_reference_fewer_rows_are_needed(reference: int, needed: int) -> None:
+    assert least_rows(reference) == needed
+    assert judge(Facts(rows=needed - 1, least=needed)).cause == "not_enough_samples"
+    assert judge(Facts(rows=needed, least=needed, generated=SEEN)).cause == "unknown"
 
 
 @pytest.mark.parametrize("rows", [0, 1, LEAST_ROWS - 1])
