@@ -105,7 +105,7 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
     while True:
         taken = list(islice(requests, _ROWS_A_ROUND // _ROWS_A_REQUEST))
         for request in taken:
-            _serve(engine, monitor, request)
+            serve(engine, monitor, request)
             seen += request.n
         monitor.settle()
         judge.hold()
@@ -126,7 +126,7 @@ def _requests(case: Case, engine: Engine, rows: int, seed: int) -> Iterator[Rows
         yield rows_request(parse_body(orjson.dumps(body)), manifest, rows)
 
 
-def _serve(engine: Engine, monitor: Monitor, request: RowsRequest) -> None:
+def serve(engine: Engine, monitor: Monitor, request: RowsRequest) -> None:
     """One request, as one batch."""
     z, labels = request.inputs(engine.bundle.manifest, 0, request.n)
     wanted = monitor.wanted()

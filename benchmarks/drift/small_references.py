@@ -24,19 +24,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.drift.causes import serve
 from benchmarks.generators import convolutional
 from benchmarks.machine import describe_machine
 from latentserve.service.bundle import Latent, SampleSpec, read_bundle
 from latentserve.service.drift import judge_bundle
-from latentserve.service.models import watched
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.settings import load_settings
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.monitor import Monitor
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import read_reference
 
 SIZES = (300, 500, 1000, 3000)
@@ -211,18 +210,12 @@ def _by_server(bundle: Path, rows: int) -> dict[str, Any]:
     seen, causes = 0, []
     with tempfile.TemporaryDirectory(prefix="small-references-") as folder:
         judge = Judge(Path(folder), read.manifest, reference, _ROWS_PER_SECOND)
-        metrics = ModelMetrics(read.manifest.name, read.manifest.version, watched(read, reference))
+        metrics = ModelMetrics(read.manifest.name, read.manifest.version, metric_series(read, reference))
         monitor = Monitor(engine, reference, metrics, judge.ledger, clock=lambda: seen / _ROWS_PER_SECOND)
         while seen < rows:
             for _ in range(_ROWS_A_ROUND // _ROWS_A_REQUEST):
-                request = RowsRequest(n=_ROWS_A_REQUEST, seed=int(rng.integers(2**53)), arm="server")
-                z, labels = request.inputs(read.manifest, 0, request.n)
-                wanted = monitor.wanted()
-                began = time.perf_counter()
-                made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
-                took = time.perf_counter() - began
-                monitor.offer(BatchDone([(request, 0, request.n)], z, labels, made, took, wanted.chosen))
-                seen += request.n
+                serve(engine, monitor, RowsRequest(n=_ROWS_A_REQUEST, seed=int(rng.integers(2**53)), arm="server"))
+                seen += _ROWS_A_REQUEST
             monitor.settle()
             judge.hold()
             causes.append(judge.verdict()["cause"])

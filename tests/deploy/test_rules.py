@@ -14,9 +14,9 @@ from deploy.generated import generated
 from deploy.rules import rule_groups
 from deploy.rules.rule import Alert
 from deploy.windows import Times
-from latentserve.service.watching import statistics
 from latentserve.service.watching.evidence import Evidence, signal_tolerance
 from latentserve.service.watching.reference import BINS
+from tests import windows
 from tests.deploy.cases import CASES, Case, shift
 from tests.deploy.fleet_series import A, B, replica
 from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, growing, passes
@@ -130,23 +130,23 @@ def test_known_values(tmp_path: Path):
     passes(tmp_path, replica(shares=shares, signals=("mean", "std")), 12, checks)
 
 
-def test_the_records_are_the_statistics_of_the_service(tmp_path: Path):
+def test_the_records_are_the_statistics_of_a_window(tmp_path: Path):
     rng = np.random.default_rng(5)
     counts = rng.multinomial(2000, rng.dirichlet(np.full(BINS, 20.0)))  # a minute
     moved = 0.3
     fleet = replica(shares=(counts / 2000).tolist(), moved=moved)
     five, rows, reference = counts * 5, np.float64(10_000), 100_000.0
-    chi_squared = statistics.chi_square(five, reference)
+    chi_squared = windows.chi_square(five, reference)
     sums = np.array([moved * rows, 0, 0, 0])
-    t_squared = statistics.t_squared(sums, rows, reference)
+    t_squared = windows.t_squared(sums, rows, reference)
     signal, feature = "model_arm_signal:latentserve_output_signal", "model_arm:latentserve_output_feature"
     expected = {
-        f"{signal}_psi": statistics.psi(five),
-        f"{signal}_ks": statistics.ks(five),
+        f"{signal}_psi": windows.psi(five),
+        f"{signal}_ks": windows.ks(five),
         f"{signal}_chi2": chi_squared,
-        f"{signal}_effect_lower": statistics.effect_lower(chi_squared, rows),
+        f"{signal}_effect_lower": windows.effect_lower(chi_squared, rows),
         f"{feature}_t2": t_squared,
-        f"{feature}_effect_lower": statistics.effect_lower(t_squared, rows, bins=5),
+        f"{feature}_effect_lower": windows.effect_lower(float(t_squared), rows, bins=5),
     }
     checks = [
         _near(f'{name}:5m{{arm="server"{", signal=" + chr(34) + "mean" + chr(34) if name.startswith(signal) else ""}}}',

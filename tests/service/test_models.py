@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import NormalDist
 
 import numpy as np
 import onnx
@@ -287,7 +286,7 @@ def test_what_stands_beside_the_counts(serve: Serve, bundle: Path, plain_bundle:
         assert metric(model, "reference_created_timestamp_seconds") == model.bundle.manifest.created.timestamp()
         bets = 10 * len(reference.signals) * len(reference.cells)
         smallest = min(each.samples for cells in reference.signals.values() for each in cells)
-        expected = NormalDist().inv_cdf(1 - DOUBT / bets) / np.sqrt(smallest)
+        expected = np.sqrt(2 * np.log(bets / DOUBT) / smallest)
         assert metric(model, "reference_tolerance") == pytest.approx(expected)
         assert metric(model, "queue_limit_rows") == Settings().max_queue_rows
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latentserve.service.watching.feature_space import FeatureSpace
+from latentserve.service.watching.features import FeatureHead
 from latentserve.service.watching.joint_head import CLUSTERS, JointHead
 from latentserve.service.watching.multivariate import JointEvidence, MultivariateEvidence
 from latentserve.service.watching.reference import BINS
@@ -217,3 +219,41 @@ def test_features_that_hardly_vary_are_watched_too(different: int) -> None:
     for _ in range(50):
         watched.update(head.vectors(rng.permutation(same)[:20], cell(20), rng).sum(axis=0)[None], np.array([20]))
         assert watched.alarm is None
+
+
+@pytest.mark.parametrize("reference_rows", [40, 300, 3000])
+def test_a_small_references_own_error_is_no_drift(reference_rows: int) -> None:
+    """Axes, means, norms and clusters of few rows, fitted as a bundle's are; rows to come are judged for long."""
+    worst = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        mix = rng.normal(size=(40, 40)) * np.geomspace(1, 0.01, 40)
+
+        def rows(count: int, rng: np.random.Generator = rng, mix: Array = mix) -> Array:
+            return np.asarray(np.maximum(rng.normal(size=(count, 40)), -0.5) @ mix.T, np.float32)
+
+        known = rows(reference_rows)
+        features = FeatureHead.of(FeatureSpace("critic", 0), known, cell(len(known)), 1, 1)
+        head = JointHead.of(features.components(known, cell(len(known))), cell(len(known)), 1)
+        watched = MultivariateEvidence(head, 1, 1e10)
+        for _ in range(40):
+            made = features.components(rows(1000), cell(1000))
+            watched.update(head.vectors(made, cell(1000), rng).sum(axis=0)[None], np.array([1000]))
+            assert watched.alarm is None
+        worst.append(watched.log_value)
+    assert max(worst) < np.log(40_000) + 2
+
+
+def test_a_head_of_an_older_release_counts_on_its_mean_alone_where_it_is_small(head: JointHead) -> None:
+    """It was measured on the rows that it was fitted to: norms of rows to come are longer."""
+    arrays = head.to_arrays()
+    del arrays["apart"]
+    large = JointHead.from_arrays(arrays, 1, SIZE)
+    small = JointHead.from_arrays({**arrays, "rows": np.int64(3000)}, 1, SIZE)
+    assert (head.measured, large.measured, small.measured) == (True, True, False)
+    rng = np.random.default_rng(13)
+    for old, found in ((large, True), (small, False)):
+        watched = MultivariateEvidence(old, ARMS, 1e5)
+        for _ in range(100):
+            watched.update(block(old, rng, 5, spread=0.7), np.full(ARMS, 5))
+        assert (watched.alarm is not None) == found

@@ -84,9 +84,7 @@ def test_without_a_reference_nothing_wrong_is_nothing_known() -> None:
     assert judge(replace(bare, nonfinite=1)).cause == "weights_or_hardware"
 
 
-@pytest.mark.parametrize(
-    ("reference", "needed"), [(0, 5000), (64, 1000), (3000, 3000), (5000, 5000), (100_000, 5000)]
-)
+@pytest.mark.parametrize(("reference", "needed"), [(0, 5000), (64, 1000), (3000, 3000), (5000, 5000), (100_000, 5000)])
 def test_beside_a_small_reference_fewer_rows_are_needed(reference: int, needed: int) -> None:
     assert least_rows(reference) == needed
     assert judge(Facts(rows=needed - 1, least=needed)).cause == "not_enough_samples"
