@@ -27,7 +27,7 @@ from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference, read_reference
 from latentserve.service.watching.staleness import Staleness
-from latentserve.service.watching.verdict import least_rows, probe_fault
+from latentserve.service.watching.verdict import critic_fault, least_rows, probe_fault
 
 ROWS = 20_000
 SECONDS = 30.0
@@ -54,6 +54,7 @@ def judge_bundle(
     engine = Engine(bundle, settings.device, len(os.sched_getaffinity(0)), _BATCH, tensorrt=settings.tensorrt)
     engine.warm_up()
     fault = probe_fault(float(engine.probe().max()), bundle.golden.tolerance)
+    fault = fault or critic_fault(float(engine.probe_critic().max()))
     with tempfile.TemporaryDirectory(prefix="latentserve-drift-") as folder:
         judge = Judge(Path(folder), manifest, reference, settings.watched_rows_per_second)
         judge.report_probes(fault)

@@ -161,6 +161,23 @@ def dense_critic(shape: tuple[int, ...] = (1, 8, 8), labels: int | None = 10, se
     return model(nodes, "critic", inputs, outputs, weights)
 
 
+def changed_critics() -> dict[str, onnx.ModelProto]:
+    """Critics of the signature of `dense_critic()`, and not its values: by how they differ."""
+    found = {}
+    for kind in ("other weights", "a weight that is NaN", "other features, the same score"):
+        critic = found[kind] = dense_critic()
+        (tensor,) = (tensor for tensor in critic.graph.initializer if tensor.name == "w")
+        weights = numpy_helper.to_array(tensor).copy()
+        if kind == "other weights":
+            weights[:, 3] *= 1.1
+        elif kind == "a weight that is NaN":
+            weights[0, 0] = np.nan
+        else:
+            weights = weights[:, ::-1]
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(weights), "w"))
+    return found
+
+
 def model(
     nodes: list[onnx.NodeProto],
     name: str,

@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,35 +18,27 @@ Labels = NDArray[np.int64]
 
 TOLERANCE_FACTOR = 4  # over the largest difference measured, for machines not tried
 
-
-class Measured(NamedTuple):
-    """The largest absolute difference from the golden samples that one combination showed at export."""
-
-    provider: str  # ONNX Runtime's name
-    precision: str  # fp32, fp16 or int8
-    batch: int
-    difference: float
+_OF_RANGE, _OF_SIZE = 1e-3, 5e-5
+_NOTHING = np.float64(0)
 
 
 @dataclass(frozen=True)
 class Golden:
     """P golden probes.
 
-    One tolerance holds wherever they are replayed. The rows of `table` would be no better: a provider's name, precision
-    and batch size do not say which kernels run, for another generation of processor, or another number of threads, has
-    others; and at a batch size below P, `table` knows the first probes alone. Of an int8 generator's probes most can be
-    exact and one be off by 0.02, where a value lies between two levels.
+    One tolerance holds wherever they are replayed: a provider's name, precision and batch size do not say which kernels
+    run, for another generation of processor, or another number of threads, has others.
 
     Attributes:
         z: float32 [P, dim].
         label: int64 [P], or None for an unconditional generator.
         sample: float32 [P, *sample.shape], what the exported generator was measured against.
-        score: float32 [P] the critic's, or None.
+        score: float32 [P] the critic's of `sample`, or None.
         measured: largest absolute difference seen at export, over batch sizes, between `sample` and the engine.
         tolerance: largest absolute difference that still counts as a match.
-        score_tolerance: the same for `score`.
-        floor: a difference that is always tolerated: float32 kernels of other processors differ by as much.
-        table: what was measured at export, by provider, precision and batch size.
+        score_tolerance: the same for `score`, as far as export has measured it: see `critic_tolerances`.
+        features: float32 [P, ...] the critic's of `sample`, or None; older bundles have none.
+        feature_tolerance: as `score_tolerance`.
     """
 
     z: Floats
@@ -56,8 +48,20 @@ class Golden:
     measured: float
     tolerance: float
     score_tolerance: float = 0.0
-    floor: float = 0.0
-    table: tuple[Measured, ...] = ()
+    features: Floats | None = None
+    feature_tolerance: float = 0.0
+
+    @property
+    def critic_tolerances(self) -> tuple[float, float]:
+        """How far the critic's score and features may be off.
+
+        Older bundles measured scores in one batch on one device, or not at all, and a critic is far deeper than its
+        scores are wide. So a thousandth of the range of what was recorded is always tolerated: it moves no signal by
+        a bin, and no other kernel's rounding is so large. Where all are the same, 5e-5 of them.
+        """
+        stated = ((self.score, self.score_tolerance), (self.features, self.feature_tolerance))
+        score, features = (max(tolerance, 0.0 if of is None else _tolerated(of)) for of, tolerance in stated)
+        return score, features
 
     def to_bytes(self) -> bytes:
         """The content of `golden.npz`."""
@@ -67,15 +71,11 @@ class Golden:
             "measured": np.float64(self.measured),  # type: ignore[dict-item]
             "tolerance": np.float64(self.tolerance),  # type: ignore[dict-item]
             "score_tolerance": np.float64(self.score_tolerance),  # type: ignore[dict-item]
-            "floor": np.float64(self.floor),  # type: ignore[dict-item]
+            "feature_tolerance": np.float64(self.feature_tolerance),  # type: ignore[dict-item]
         }
-        if self.table:
-            for field, column in zip(Measured._fields, zip(*self.table, strict=True), strict=True):
-                arrays[f"table.{field}"] = np.array(column)
-        if self.label is not None:
-            arrays["label"] = self.label
-        if self.score is not None:
-            arrays["score"] = self.score
+        for name in ("label", "score", "features"):
+            if (array := getattr(self, name)) is not None:
+                arrays[name] = array
         return pack_arrays(arrays)
 
     @classmethod
@@ -83,27 +83,29 @@ class Golden:
         """Read `golden.npz`. Raises BundleError where it holds something else."""
         arrays = unpack_arrays(content, "golden.npz")
         try:
-            return cls(
+            golden = cls(
                 z=_expect(arrays["z"], np.float32, 2),
                 label=_expect(arrays["label"], np.int64, 1) if "label" in arrays else None,
                 sample=_expect(arrays["sample"], np.float32, None),
                 score=_expect(arrays["score"], np.float32, 1) if "score" in arrays else None,
                 measured=_distance(arrays["measured"]),
                 tolerance=_distance(arrays["tolerance"]),
-                score_tolerance=_distance(arrays["score_tolerance"]),
-                floor=_distance(arrays["floor"]) if "floor" in arrays else 0.0,
-                table=_table(arrays),
+                score_tolerance=_distance(arrays.get("score_tolerance", _NOTHING)),
+                features=_expect(arrays["features"], np.float32, None) if "features" in arrays else None,
+                feature_tolerance=_distance(arrays.get("feature_tolerance", _NOTHING)),
             )
+            for name, array in (("score", golden.score), ("features", golden.features)):
+                if array is not None and (not array.ndim or len(array) != len(golden.z)):
+                    raise ValueError(f"{name} has shape {array.shape}; one of each of {len(golden.z)} probes is needed")
+            return golden
         except (KeyError, TypeError, ValueError) as error:
             raise BundleError(f"golden.npz: {error}") from None
 
 
-def _table(arrays: dict[str, NDArray[Any]]) -> tuple[Measured, ...]:
-    columns = [arrays[name].tolist() for field in Measured._fields if (name := f"table.{field}") in arrays]
-    if not columns:
-        return ()
-    rows = [Measured(*row) for row in zip(*columns, strict=True)]
-    return tuple(row._replace(difference=_distance(np.float64(row.difference))) for row in rows)
+def _tolerated(recorded: Floats) -> float:
+    """Of scores, or features, whatever was measured; NaN and infinity are no range."""
+    finite = recorded[np.isfinite(recorded)]
+    return max(_OF_RANGE * float(np.ptp(finite)), _OF_SIZE * float(np.abs(finite).max())) if finite.size else 0.0
 
 
 def pack_arrays(arrays: dict[str, NDArray[np.generic]]) -> bytes:

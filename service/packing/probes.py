@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Golden, Latent, SampleSpec
 from latentserve.service.bundle.files import CRITIC, GENERATOR
-from latentserve.service.bundle.golden import TOLERANCE_FACTOR, Measured
+from latentserve.service.bundle.golden import TOLERANCE_FACTOR
 from latentserve.service.errors import BundleError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import draw_latents
@@ -89,33 +90,55 @@ def measure_golden(
         raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
     span = sample_span(first.bundle.manifest.sample, golden_sample)
     bound = max(_FAR * span, TOLERANCE_FACTOR * measured)
-    table = []
+    worst = measured
     for engine in engines:
         for size, samples in check_rows(GENERATOR, engine.generate, z, label, span).items():
             difference = float(np.abs(samples - golden_sample[np.arange(size) % len(z)]).max())
-            table.append(Measured(engine.provider, engine.precision, size, max(measured, difference)))
+            worst = max(worst, difference)
             if not difference <= bound:
                 raise BundleError(
                     f"{GENERATOR}: {engine.provider} gives other samples than the original, off by up to "
                     f"{difference:.3g} (bound {bound:.3g})"
                 )
-    measured = max(row.difference for row in table)
-    score_measured = score_span = 0.0
-    if first.has_critic:
-        scored = first.score(golden_sample, label)
-        golden_score = scored if golden_score is None else golden_score
-        if not np.isfinite(golden_score).all():
-            raise BundleError(f"{CRITIC}: gives scores that are not finite for the generator's samples")
-        score_measured = float(np.abs(scored - golden_score).max())
-        score_span = float(np.abs(golden_score).max())
-    return Golden(
+    golden = Golden(
         z=z,
         label=label,
         sample=golden_sample.astype(np.float32),
         score=None if golden_score is None else golden_score.astype(np.float32),
-        measured=measured,
-        tolerance=max(TOLERANCE_FACTOR * measured, _FLOOR * span),
-        score_tolerance=max(TOLERANCE_FACTOR * score_measured, _FLOOR * score_span),
-        floor=_FLOOR * span,
-        table=tuple(table),
+        measured=worst,
+        tolerance=max(TOLERANCE_FACTOR * worst, _FLOOR * span),
+    )
+    return _measure_critic(engines, golden) if first.has_critic else golden
+
+
+def _measure_critic(engines: Sequence[Engine], golden: Golden) -> Golden:
+    """The same with the critic's scores (where there are none yet) and features of the golden samples, and how far
+    those of each engine are off at each batch size. Raises BundleError: not finite, or another critic's."""
+    rows = np.arange(max(_BATCHES)) % len(golden.z)
+    score, features = engines[0].criticise(golden.sample, golden.label)
+    score = score if golden.score is None else golden.score
+    recorded = [outputs for outputs in (score, features) if outputs is not None]
+    if not all(np.isfinite(outputs).all() for outputs in recorded):
+        raise BundleError(f"{CRITIC}: gives values that are not finite for the generator's samples")
+    worst = [0.0] * len(recorded)
+    for engine in engines:
+        for size in _BATCHES:
+            taken = rows[:size]
+            made = engine.criticise(golden.sample[taken], None if golden.label is None else golden.label[taken])
+            for index, (one, outputs) in enumerate(zip(made, recorded, strict=False)):
+                worst[index] = max(worst[index], float(np.abs(np.asarray(one) - outputs[taken]).max()))
+    sizes = [float(np.abs(outputs).max()) for outputs in recorded]
+    for name, off, size_of in zip(("scores", "features"), worst, sizes, strict=False):
+        if not off <= 2 * _FAR * size_of:
+            raise BundleError(
+                f"{CRITIC}: its {name} are off by up to {off:.3g}; they must be the original's, and must not depend on "
+                "their batch"
+            )
+    tolerances = [max(TOLERANCE_FACTOR * off, _FLOOR * size_of) for off, size_of in zip(worst, sizes, strict=True)]
+    return replace(
+        golden,
+        score=score.astype(np.float32),
+        score_tolerance=tolerances[0],
+        features=features,
+        feature_tolerance=tolerances[1] if len(tolerances) > 1 else 0.0,
     )

@@ -37,6 +37,7 @@ except ImportError:
 
 log = logging.getLogger(__name__)
 
+_CRITIC_ROWS = 256  # that the critic is asked for at once, as it is where it watches
 FIXED_BATCH = 16  # rows of a batch in which rows have places of their own
 
 
@@ -192,11 +193,6 @@ class Engine:
             self._padding = Padding(golden)
             if not self._runner.carry(self._padding):
                 log.warning("model %s: rows depend on each other; padding stays zeros", self.bundle.manifest.name)
-        if self._critic is not None:
-            try:
-                self.score(golden.sample[:1], None if golden.label is None else golden.label[:1])
-            except Exception as error:
-                raise BundleError(f"critic.onnx: does not run on the golden samples ({one_line(error)})") from None
 
     def _warm_up_sizes(self) -> list[int]:
         """Powers of two, and odd sizes beside them: kernels treat what is left over from their blocks differently."""
@@ -213,6 +209,29 @@ class Engine:
         for start in range(0, probes, size):
             rows = np.arange(start, start + size) % probes
             np.maximum.at(found, rows, differences(self._replay(rows), golden.sample[rows]))
+        return found
+
+    def probe_critic(self) -> NDArray[np.float64]:
+        """Have the critic judge the golden samples again, as they were recorded: of each, how far its score and its
+        features are off, in tolerances, float64 [P]: more than 1 is too far, and infinite is not finite. 0 where
+        nothing was recorded. Raises BundleError: the critic does not run on them, or gives other shapes."""
+        golden = self.bundle.golden
+        found = np.zeros(len(golden.z))
+        for start in range(0, len(golden.z) if self.has_critic else 0, _CRITIC_ROWS):
+            rows = slice(start, start + _CRITIC_ROWS)
+            try:
+                outputs = self.criticise(golden.sample[rows], None if golden.label is None else golden.label[rows])
+            except Exception as error:
+                raise BundleError(f"{CRITIC}: does not run on the golden samples ({one_line(error)})") from None
+            for made, recorded, tolerance in zip(
+                outputs, (golden.score, golden.features), golden.critic_tolerances, strict=True
+            ):
+                if recorded is None or made is None:
+                    continue
+                if made.shape != recorded[rows].shape:
+                    raise BundleError(f"{CRITIC}: gives an output of shape {made.shape}, not {recorded[rows].shape}")
+                off = differences(made, recorded[rows])
+                found[rows] = np.maximum(found[rows], off / tolerance if tolerance else np.where(off > 0, np.inf, 0))
         return found
 
     def probed_in_padding(self) -> Padded | None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from latentserve.service.errors import BundleError, NotReadyError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.watching.metrics import ModelMetrics
-from latentserve.service.watching.verdict import probe_fault
+from latentserve.service.watching.verdict import critic_fault, probe_fault
 
 log = logging.getLogger(__name__)
 log.setLevel(logging.INFO)  # what a model runs on, and how well, is worth a line of a server's log
@@ -23,7 +23,7 @@ _DRAINING = "is draining"
 
 
 class Readiness:
-    """Golden probes of one model in this worker, and what follows from them.
+    """Golden probes of one model in this worker, the critic's judgement of them, and what follows from both.
 
     Two mismatches in a row make the model not ready, at load one; a match makes it ready again.
 
@@ -47,7 +47,7 @@ class Readiness:
     def load(self) -> None:
         """Warm the engine up and replay the probes. Raises BundleError: the graphs do not run."""
         self._engine.warm_up()
-        difference = self._compare(np.arange(len(self._golden.z)), self._engine.probe())
+        difference = self._compare(self._engine.probe(), self._engine.probe_critic())
         log.info(
             "model %s: golden probes off by at most %.3g (tolerance %.3g) on %s",
             self._name, difference, self._golden.tolerance, self._engine.provider,
@@ -65,16 +65,21 @@ class Readiness:
 
     def probe(self) -> float:
         """Replay the golden probes, also in the batch sizes at which they did not match in padding: how far they are
-        off at most. An engine that cannot run them does not match."""
-        probes = np.arange(len(self._golden.z))
-        differences = np.zeros(len(probes))
+        off at most. An engine that cannot run them does not match. The critic judges what was recorded, so that it
+        is known which of the two is another."""
+        replayed, judged = np.zeros((2, len(self._golden.z)))
         try:
             for batch in (0, *sorted(self._suspect_sizes)):
-                differences = np.maximum(differences, self._engine.probe(batch))
+                replayed = np.maximum(replayed, self._engine.probe(batch))
         except BundleError as error:
             log.error("model %s: %s", self._name, error)
-            differences = np.full(len(probes), np.inf)
-        return self._compare(probes, differences)
+            replayed[:] = np.inf
+        try:
+            judged = self._engine.probe_critic()
+        except BundleError as error:
+            log.error("model %s: %s", self._name, error)
+            judged[:] = np.inf
+        return self._compare(replayed, judged)
 
     def probe_padding(self) -> None:
         """Look at the golden probes that rode in a batch's padding, if some did since the last time.
@@ -93,22 +98,25 @@ class Readiness:
             self._name, padded.differences.max(), padded.batch,
         )  # fmt: skip
         self._suspect_sizes.add(padded.batch)
-        self._compare(padded.probes, padded.differences)
+        self._compare(padded.differences, np.zeros(len(padded.probes)), padded.probes)
         self.probe()
 
-    def _compare(self, probes: NDArray[np.int64], differences: NDArray[np.float64]) -> float:
-        difference = float(differences.max())
-        tolerance = self._golden.tolerance
-        self._metrics.count_probes(probes.tolist(), (differences <= tolerance).tolist())
+    def _compare(
+        self, replayed: NDArray[np.float64], judged: NDArray[np.float64], probes: NDArray[np.int64] | None = None
+    ) -> float:
+        """Decide by how far probes (all, or int64 [k]) are off, and the critic's judgement of them in tolerances."""
+        difference = float(replayed.max())
+        matches = (replayed <= self._golden.tolerance) & (judged <= 1)
+        self._metrics.count_probes((np.arange(len(replayed)) if probes is None else probes).tolist(), matches.tolist())
         self._metrics.probe_error.set(difference)
-        if difference <= tolerance:
+        if matches.all():
             self._mismatches = 0
             self._suspect_sizes.clear()
         else:
             self._mismatches += 1
         if self._mismatches == 1 or self.fault == _DRAINING:
             return difference
-        self.fault = probe_fault(difference, tolerance)
+        self.fault = probe_fault(difference, self._golden.tolerance) or critic_fault(float(judged.max()))
         if self.fault is not None:
             log.error("model %s is not ready: its %s", self._name, self.fault)
         self._metrics.ready.set(int(self.fault is None))

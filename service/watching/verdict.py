@@ -97,6 +97,13 @@ def least_rows(reference_samples: int) -> int:
     return min(LEAST_ROWS, max(_LEAST_OF_ALL, reference_samples)) if reference_samples else LEAST_ROWS
 
 
+def critic_fault(off: float) -> str | None:
+    """How far the critic's judgement of the golden samples is off, in tolerances, in words; None where it matches."""
+    if off <= 1:
+        return None
+    return f"judgement of critic.onnx on the golden samples is off by {off:.3g} times what is tolerated"
+
+
 def judge(facts: Facts) -> Verdict:
     """The verdict on these facts."""
     cause, sentence = _cause(facts)

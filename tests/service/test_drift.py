@@ -22,13 +22,14 @@ from onnx import numpy_helper
 
 from benchmarks.drift.faults import CASES, Case, Traffic, without_seed
 from latentserve.service.bundle import read_bundle, write_bundle
-from latentserve.service.bundle.files import GOLDEN, REFERENCE
+from latentserve.service.bundle.files import CRITIC, GOLDEN, REFERENCE
 from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
 from latentserve.service.encoding.documents import RAW
 from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
+from tests.service.test_bad_input import replace_file
 
 LABELS = ["north", "east", "south", "west"]
 REFERENCE_SAMPLES = 80_000  # enough for a cell for each label
@@ -37,7 +38,7 @@ AGE = 8.0  # seconds that a verdict may be old
 PATIENCE = 30.0
 
 KILLED = "another label mix"  # whose alarm must stand when the judging worker is killed
-BARE, CONSTANT, HALF, QUIET = "bare", "constant", "half", "quiet"
+BARE, CONSTANT, HALF, QUIET, OTHER_CRITIC = "bare", "constant", "half", "quiet", "other-critic"
 
 
 def seen_by_probes(case: Case, name: str) -> bool:
@@ -334,7 +335,9 @@ def test_one_worker_of_two_is_faulty(fleet: Server, halved: tuple[dict[str, Any]
 @pytest.fixture(scope="module")
 def faulty(folder: Folder) -> Iterator[Server]:
     """Bundles whose weights were changed and whose hashes were made to fit, beside a healthy one."""
-    with Server(*map(folder.injected, NEVER_READY), folder.take("sound"), wait_ready=False) as running:
+    critic = dense_critic(labels=len(LABELS), seed=7).SerializeToString()
+    other = replace_file(folder.take(OTHER_CRITIC), CRITIC, critic)
+    with Server(*map(folder.injected, NEVER_READY), other, folder.take("sound"), wait_ready=False) as running:
         yield running
 
 
@@ -349,6 +352,17 @@ def test_changed_weights_are_never_ready(faulty: Server, name: str) -> None:
     assert faulty.http.get("/readyz").status_code != 200
     assert faulty.samples(model="sound").status_code == 200
     assert verdicts(faulty)["sound"]["cause"] == "not_enough_samples"
+
+
+def test_a_changed_critic_is_never_ready_and_named(faulty: Server) -> None:
+    """The generator is not blamed for it."""
+    found = settled(faulty, OTHER_CRITIC, "weights_or_hardware")
+    assert CRITIC in found["sentence"]
+    assert "golden probes are" not in found["sentence"]
+    answer = faulty.samples(model=OTHER_CRITIC)
+    assert answer.status_code == 503
+    assert CRITIC in answer.json()["detail"]
+    assert faulty.metric("model_ready", model=OTHER_CRITIC) == 0
 
 
 @pytest.mark.parametrize("command", [["check"], ["serve"]], ids=lambda command: command[0])

@@ -20,7 +20,8 @@ from prometheus_client import REGISTRY
 from benchmarks.drift.faults import flip_bit
 from latentserve.service import models
 from latentserve.service.bundle import read_bundle, write_bundle
-from latentserve.service.bundle.files import GENERATOR, MANIFEST, REFERENCE
+from latentserve.service.bundle.files import CRITIC, GENERATOR, GOLDEN, MANIFEST, REFERENCE
+from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
 from latentserve.service.errors import NotReadyError
 from latentserve.service.models import CONTROL_ROWS, Model
 from latentserve.service.sampling import padding
@@ -32,8 +33,9 @@ from latentserve.service.watching.evidence import DOUBT
 from latentserve.service.watching.monitor import metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.signals import LABEL_MARGIN
-from tests.generators import dense_generator
+from tests.generators import changed_critics, dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
+from tests.service.test_bad_input import replace_file
 
 _NUMBERS = itertools.count()
 _TOP_OF_EXPONENT = 30
@@ -146,6 +148,44 @@ def test_an_engine_that_fails_its_probes_by_raising(serve: Serve, bundle: Path) 
     model.engine._runner = sound
     model.readiness.probe()
     assert model.fault is None
+
+
+@pytest.mark.parametrize("kind", changed_critics())
+def test_a_critic_that_judges_otherwise_than_at_export(serve: Serve, bundle: Path, tmp_path: Path, kind: str) -> None:
+    """Two times in a row, as with the generator's probes; and it is named."""
+    model = serve(bundle)
+    changed = Path(shutil.copytree(bundle, tmp_path / "changed"))
+    replace_file(changed, CRITIC, changed_critics()[kind].SerializeToString())
+    sound, other = model.engine._critic, Engine(read_bundle(changed), "cpu")._critic
+    model.engine._critic = other
+    assert model.readiness.probe() <= model.bundle.golden.tolerance
+    model.require_ready()
+    model.readiness.probe()
+    assert CRITIC in (model.fault or "")
+    assert metric(model, "model_ready") == 0
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    assert CRITIC in model.judge.verdict()["sentence"]
+    model.engine._critic = sound
+    model.readiness.probe()
+    model.require_ready()
+
+    model = serve(changed)
+    assert CRITIC in (model.fault or "")
+
+
+@pytest.mark.parametrize("kind", changed_critics())
+def test_scores_of_before_there_was_a_tolerance(serve: Serve, bundle: Path, tmp_path: Path, kind: str) -> None:
+    older = Path(shutil.copytree(bundle, tmp_path / "older"))
+    arrays = unpack_arrays((older / GOLDEN).read_bytes(), GOLDEN)
+    kept = {name: arrays[name] for name in ("z", "label", "sample", "score", "measured", "tolerance")}
+    replace_file(older, GOLDEN, pack_arrays({**kept, "floor": np.float64(1e-4)}))  # type: ignore[dict-item]
+    golden = read_bundle(older).golden
+    assert golden.score is not None
+    assert golden.critic_tolerances == pytest.approx((1e-3 * np.ptp(golden.score), 0))
+    assert serve(older).fault is None
+    replace_file(older, CRITIC, changed_critics()[kind].SerializeToString())
+    # Features were not recorded.
+    assert (serve(older).fault is None) == (kind == "other features, the same score")
 
 
 def test_at_load_one_mismatch_is_enough(serve: Serve, faulty: Path) -> None:

@@ -27,9 +27,9 @@ from latentserve.service.encoding.images import contact_sheet, to_uint8
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from tests.conftest import make_bundle
-from tests.generators import dense_generator
+from tests.generators import changed_critics, dense_generator
 from tests.server import Server
-from tests.service.test_bad_input import forge
+from tests.service.test_bad_input import forge, replace_file
 
 COMMANDS = sorted(entry.name for entry in entry_points(group="latentserve.commands"))
 
@@ -141,6 +141,20 @@ def test_check_of_bad_bundles(run: Callable[..., Ended], bundle: Path, tmp_path:
     assert_refused(run("check", tampered), "generator.onnx", "SHA-256")
     # Its hashes hold; its golden samples do not.
     assert_refused(run("check", forge(tmp_path)), "golden probes")
+
+
+@pytest.mark.parametrize("kind", changed_critics())
+def test_check_names_a_critic_that_was_changed(
+    run: Callable[..., Ended], bundle: Path, tmp_path: Path, kind: str
+) -> None:
+    """Its hash fits; what it gives is not what was recorded."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "changed"))
+    replace_file(copy, "critic.onnx", changed_critics()[kind].SerializeToString())
+    assert_refused(run("check", copy), "critic.onnx")
+    ended = run("drift", copy)
+    assert ended.status == 1
+    assert "weights_or_hardware" in ended.out
+    assert "critic.onnx" in ended.out
 
 
 # sample
