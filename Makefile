@@ -40,7 +40,7 @@ format: $(VENV)/.installed
 	$(RUN)/ruff format .
 
 bench: $(VENV)/.installed
-	$(RUN)/python -m benchmarks.serving.comparison $(BENCH)
+	$(RUN)/python -m benchmarks serving $(BENCH)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'

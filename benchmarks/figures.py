@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-Record = dict[str, Any]  # one measurement; serving.py writes them
+Record = dict[str, Any]  # one measurement
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,17 @@ class Figure:
     high: float
 
     def __str__(self) -> str:
-        if self.low == self.high:
-            return _short(self.median)
-        return f"{_short(self.median)} [{_short(self.low)}-{_short(self.high)}]"
+        return self.beside()
+
+    def beside(self, *aims: float) -> str:
+        """With digits enough that no value is rounded onto an aim or over it."""
+        median, low, high = (_short(value, aims) for value in (self.median, self.low, self.high))
+        return median if self.low == self.high else f"{median} [{low}-{high}]"
+
+
+def shown(value: Figure | None, *aims: float) -> str:
+    """See Figure.beside."""
+    return "not measured" if value is None else value.beside(*aims)
 
 
 def figure(values: Iterable[float]) -> Figure | None:
@@ -49,6 +57,19 @@ def ratio(over: dict[int, float], under: dict[int, float]) -> Figure | None:
     return figure(over[key] / under[key] for key in over if under.get(key))
 
 
-def _short(value: float) -> str:
-    """Three significant digits, without an exponent."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def decimals(value: float, places: int, *aims: float) -> str:
+    """With so many decimal places, or as many more as it takes not to be rounded onto an aim or over it."""
+    texts = (f"{value:.{many}f}" for many in range(places, places + 9))
+    return next((text for text in texts if _same_side(value, float(text), aims)), repr(value))
+
+
+def _short(value: float, aims: Iterable[float] = ()) -> str:
+    """Three significant digits, without an exponent, or as many more as `decimals` would take."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    texts = (f"{value:.{many}g}" for many in range(3, 12))
+    return next((text for text in texts if _same_side(value, float(text), aims)), repr(value))
+
+
+def _same_side(value: float, rounded: float, aims: Iterable[float]) -> bool:
+    return all((value > aim) == (rounded > aim) and (value < aim) == (rounded < aim) for aim in aims)

@@ -54,9 +54,6 @@ def one_layer() -> onnx.ModelProto:
 
 
 CONVOLUTIONAL_28 = Generator("28x28", "1x28x28, 60 MFLOP a sample", lambda: convolutional(28, (256, 96, 32), colours=1))
-CONVOLUTIONAL_64 = Generator(
-    "64x64", "3x64x64, 329 MFLOP a sample", lambda: convolutional(64, (384, 192, 64, 32), colours=3)
-)
 LARGE = Generator(
     "64x64 large", "3x64x64, 7.6 GFLOP a sample", lambda: convolutional(64, (1024, 512, 512, 256), colours=3)
 )

@@ -1,18 +1,17 @@
 """Whether the verdict names the right cause: every fault and every misuse, again and again, with the rows it took.
 
-    python -m benchmarks.drift.causes BUNDLE [--repetitions 20] [--rows 100000]
+    python -m benchmarks causes BUNDLE [--repetitions 20] [--rows 100000]
 
 Each trial is what a server does, in this process: requests as clients would send them, read by the server's own
 parser, run by its engine, looked at by its monitor, whose clock says that 1,000 rows come in a second, and judged by
 its judge, every 500 rows. A fault counts as named if its cause stands at the end of the rows; where nothing is wrong,
 no other cause may ever be named. How many rows critic and features are computed of depends on how fast the machine is
-while it runs. Written to benchmarks/results/causes.json and .md.
+while it runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -25,7 +24,8 @@ import numpy as np
 import orjson
 
 from benchmarks.drift.faults import CASES, Case
-from benchmarks.machine import describe_machine
+from benchmarks.figures import decimals
+from benchmarks.runner import Results, table
 from latentserve.service.bundle import read_bundle
 from latentserve.service.http.body import parse_body
 from latentserve.service.sampling.engine import Engine
@@ -38,49 +38,34 @@ from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.verdict import probe_fault
 
-_RESULTS = Path(__file__).parents[1] / "results"
+TITLE = "Causes"
+
 _ROWS_A_REQUEST = 50
 _ROWS_A_ROUND = 500
 _ROWS_PER_SECOND = 1000.0  # the setting's default
 
 
-def main() -> None:
-    """Measure, and write JSON and a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--rows", type=int, default=100_000, help="of a trial")
-    parser.add_argument("--out", type=Path, default=_RESULTS / "causes")
-    given = parser.parse_args()
-    results = run(given.bundle, given.repetitions, given.rows)
-    given.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(report(results))
-    print(report(results))
+    parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=tuple(CASES), help="these only")
 
 
-def run(bundle: Path, repetitions: int, rows: int, names: list[str] | None = None) -> dict[str, Any]:
-    """Every case, or those of `names`, so many times."""
-    began = time.monotonic()
-    manifest = read_bundle(bundle).manifest
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """Every case so many times."""
+    manifest = read_bundle(given.bundle).manifest
     trials: list[dict[str, Any]] = []
-    for name, case in CASES.items():
-        if (names and name not in names) or (case.conditional and manifest.labels is None):
+    results |= {"bundle": manifest.name, "repetitions": given.repetitions, "rows": given.rows, "trials": trials}
+    for name in given.cases:
+        case = CASES[name]
+        if case.conditional and manifest.labels is None:
             continue
-        for repetition in range(repetitions):
+        for repetition in range(given.repetitions):
             with tempfile.TemporaryDirectory(prefix="causes-") as folder:
-                found = trial(bundle, case, Path(folder), rows, repetition)
+                found = trial(given.bundle, case, Path(folder), given.rows, repetition)
             trials.append({"case": name, "expected": case.cause, "repetition": repetition, **found})
-        print(
-            f"{time.monotonic() - began:.0f} s: {name}: {[one['cause'] for one in trials[-repetitions:]]}", flush=True
-        )
-    return {
-        "machine": describe_machine(),
-        "bundle": manifest.name,
-        "repetitions": repetitions,
-        "rows": rows,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "trials": trials,
-    }
+        print(f"{name}: {[one['cause'] for one in trials[-given.repetitions :]]}", flush=True)
 
 
 def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[str, Any]:
@@ -141,29 +126,20 @@ def right(one: dict[str, Any]) -> bool:
     return bool(one["cause"] == one["expected"] and (one["expected"] != "none" or one["named"] == ["none"]))
 
 
-def report(results: dict[str, Any]) -> str:
-    """The table."""
+def report(results: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
     trials = results["trials"]
-    lines = [
-        "# Causes",
-        "",
+    yield (
         f"Bundle {results['bundle']}, {results['repetitions']} repetitions of {results['rows']} rows, "
-        f"{results['minutes']} minutes on {results['machine']['processor']}. "
-        "Aim: 90 % right in each case, 95 % overall.",
-        "",
-        "| case | cause | right | rows until it was named: median, greatest | otherwise |",
-        "|---|---|---|---|---|",
-    ]
+        f"{results['minutes']} minutes. Aim: 90 % right in each case, 95 % overall."
+    )
+    rows = []
     for name in dict.fromkeys(one["case"] for one in trials):
         own = [one for one in trials if one["case"] == name]
-        rows = [one["rows"] for one in own if right(one)]
-        share = sum(map(right, own)) / len(own)
-        needed = f"{statistics.median(rows):,.0f}, {max(rows):,}" if rows else ""
+        took = [one["rows"] for one in own if right(one)]
+        needed = f"{statistics.median(took):,.0f}, {max(took):,}" if took else ""
         others = ", ".join(sorted({one["cause"] for one in own if not right(one)}))
-        lines.append(f"| {name} | {own[0]['expected']} | {share:.0%} | {needed} | {others} |")
-    overall = sum(map(right, trials)) / len(trials)
-    return "\n".join([*lines, "", f"Overall {overall:.1%} of {len(trials)}."]) + "\n"
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((name, own[0]["expected"], f"{sum(map(right, own)) / len(own):.0%}", needed, others))
+    head = ("case", "cause", "right", "rows until it was named: median, greatest", "otherwise")
+    yield from ("", *table(head, rows), "")
+    yield f"Overall {decimals(100 * sum(map(right, trials)) / len(trials), 1, 95)} % of {len(trials)}."

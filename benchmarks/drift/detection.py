@@ -1,21 +1,17 @@
 """How long until a detector sees that samples changed, at equal rates of false alarms.
 
-    python -m benchmarks.drift.detection [--quick] [--bundle BUNDLE] [--only PART ...]
+    python -m benchmarks detection [--short] [--bundle BUNDLE] [--only PART ...]
 
 Four comparisons: the run length our evidence promises and keeps; one signal's delay over the CUSUM that is told the
 size of the shift; joint features' delay over alibi-detect's online MMD; one signal's delay over river's detectors. Ours
 runs as it ships, with a reference of its own for each stream; the others are calibrated on streams without drift. The
 bundle is of a labelled generator with a critic (default: the digits recipe, trained for the run). alibi-detect and
-river get environments of their own in benchmarks/.venvs. Written to benchmarks/results: detection.json, detection.md,
-after each part; with --only the other parts stay as they were measured.
+river get environments of their own in benchmarks/.venvs. With --only the other parts stay as they were measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,38 +19,37 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import latentserve
 from benchmarks.drift.detection_tables import report
 from benchmarks.drift.detectors.joint_features import beside_mmd
 from benchmarks.drift.detectors.one_signal import beside_cusum, beside_river, run_lengths
 from benchmarks.drift.detectors.records import Plan, Record
 from benchmarks.environments import AbsentError, versions
-from benchmarks.machine import describe_machine
-from latentserve import __version__
+from benchmarks.runner import Results
 
-_RESULTS = Path(__file__).parents[1] / "results"
+__all__ = ["RESUMES", "SHORT", "TITLE", "measure", "options", "report"]
+
+TITLE = "Detection benchmark"
+SHORT = RESUMES = True
+
 _PARTS = ("run lengths", "CUSUM", "river", "alibi-detect")
 _ENVIRONMENTS = {"river": "river", "alibi-detect": "alibi"}
 QUICK = Plan(streams=100, beside=40, long=False, windows=(50,), mmd_rows=500, bootstraps=2000)
 
 
-def main() -> None:
-    """Measure, and write JSON and tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer streams; for development")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, help="of a generator with ten labels and a critic")
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, help="these parts only", metavar="PART")
-    given = parser.parse_args()
-    plan = QUICK if given.quick else Plan()
-    out = _RESULTS / ("detection-quick" if given.quick else "detection")
-    file = out.with_suffix(".json")
-    parts: dict[str, Any] = json.loads(file.read_text())["parts"] if file.exists() else {}
-    results = {"latentserve": __version__, "machine": describe_machine(), "plan": asdict(plan), "parts": parts}
+
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """The parts that are asked for."""
+    plan = QUICK if given.short else Plan()
+    results["plan"] = asdict(plan)
     with tempfile.TemporaryDirectory(prefix="detection-") as scratch:
         for name in given.only:
-            parts[name] = _part(name, plan, given.bundle, Path(scratch))
-            file.write_text(json.dumps(results, indent=1) + "\n")
-            out.with_suffix(".md").write_text(report(results))
-    print(report(results))
+            results.setdefault("parts", {})[name] = _part(name, plan, given.bundle, Path(scratch))
+            results.save()
 
 
 def _part(name: str, plan: Plan, bundle: Path | None, scratch: Path) -> dict[str, Any]:
@@ -86,13 +81,6 @@ def _records(name: str, plan: Plan, bundle: Path | None, scratch: Path) -> Itera
 def _trained(scratch: Path) -> Path:
     """A bundle of the digits recipe."""
     run, bundle = scratch / "run", scratch / "bundle"
-    for command in (
-        ["train", "digits", "--out", str(run)],
-        ["export", str(run), "--name", "digits", "--out", str(bundle)],
-    ):
-        subprocess.run([sys.executable, "-m", "latentserve", *command], check=True, stdout=subprocess.DEVNULL)
+    latentserve("train", "digits", "--out", run)
+    latentserve("export", run, "--name", "digits", "--out", bundle)
     return bundle
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The report of benchmarks/drift/detection.py in Markdown."""
+"""The page of the benchmark `detection`."""
 
 from __future__ import annotations
 
@@ -6,40 +6,32 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from benchmarks.figures import decimals
+from benchmarks.runner import table
+
 Record = dict[str, Any]
 
 _AIM_CUSUM = {1e4: 1.5, 1e6: 1.3}
 
 
-def report(results: dict[str, Any]) -> str:
-    """The Markdown report of a run."""
-    machine, plan, parts = results["machine"], results["plan"], results["parts"]
+def report(results: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
+    plan, parts = results["plan"], results["parts"]
     records = [record for part in parts.values() for record in part["records"]]
-    minutes = sum(part["minutes"] for part in parts.values())
-    by_part = {part: [record for record in records if record["part"] == part] for part in _TABLES}
-    lines = [
-        "# Detection benchmark",
-        "",
-        f"{machine['processor']}, {machine['kernel']}, Python {machine['python']}; {minutes:.0f} minutes. "
+    yield (
+        f"{sum(part['minutes'] for part in parts.values()):.0f} minutes. "
         f"{plan['streams']} streams a cell, {plan['beside']} beside the peers and where a run length is a million. "
         "Delays are medians of rows from the change to the alarm, inf where half of the streams missed it; streams "
         "that alarmed before are left out. In brackets: 95 % limits, of medians and ratios by bootstrap over streams, "
         "of run lengths of an exponential's mean, each one-sided. Ours has a reference of its own for each stream "
         "of a signal (100,000 rows where nothing else is said), and is not calibrated on anything else. "
-        f"Peers: {_versions(parts)}.",
-        "",
-        "## How well",
-        "",
-        "| | value | aim |",
-        "|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in how_well(records)),
-        "",
-        *(f"Absent: {name} ({part['absent']})." for name, part in parts.items() if "absent" in part),
-    ]
+        f"Peers: {_versions(parts)}."
+    )
+    yield from ("", "## How well", "", *table(("", "value", "aim"), how_well(records)), "")
+    yield from (f"Absent: {name} ({part['absent']})." for name, part in parts.items() if "absent" in part)
     for part, (title, columns, row) in _TABLES.items():
-        lines += ["", f"## {title}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-        lines += [f"| {' | '.join(row(record))} |" for record in by_part[part]]
-    return "\n".join(lines) + "\n"
+        rows = (row(record) for record in records if record["part"] == part)
+        yield from ("", f"## {title}", "", *table(columns, rows))
 
 
 def how_well(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
@@ -49,7 +41,7 @@ def how_well(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
     low = min((record["realised"]["value"] / record["promised"] for record in kept), default=math.nan)
     yield (
         f"upper 95 % limit of the realised run length over the promised, the worst of {len(kept)} cells",
-        f"{least:.2f} (its estimate: {low:.2f})",
+        f"{decimals(least, 2, 1)} (its estimate: {decimals(low, 2, 1)})",
         ">= 1",
     )
     for signals, what in ((1, "one signal"), (12, "twelve signals averaged, over a bank of twelve CUSUMs")):
@@ -58,7 +50,7 @@ def how_well(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
             own = {r["shift"]: r["ratio"] for r in cells if r["promised"] == run_length}
             yield (
                 f"{what}: delay over the CUSUM told the shift, 0.25 / 0.5 / 1 sigma, run length {run_length:.0e}",
-                " / ".join(_ratio(own[shift]) for shift in (0.25, 0.5, 1.0) if shift in own),
+                " / ".join(_ratio(own[shift], aim) for shift in (0.25, 0.5, 1.0) if shift in own),
                 f"<= {aim}" if signals == 1 else "-",
             )
     joint = [record for record in records if record["part"] == "alibi-detect"]
@@ -66,7 +58,7 @@ def how_well(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
         for drift in dict.fromkeys(record["drift"] for record in joint):
             cells = [r for r in joint if r["features"] == features and r["drift"] == drift]
             best = min(cells, key=lambda r: r["theirs"]["value"])
-            value = f"{_ratio(best['ratio'])} (window {best['window']})"
+            value = f"{_ratio(best['ratio'], 1)} (window {best['window']})"
             yield (
                 f"features ({features}), {drift}: delay over online MMD with its best window, run length 1e3",
                 value,
@@ -75,7 +67,7 @@ def how_well(records: Sequence[Record]) -> Iterator[tuple[str, str, str]]:
     for peer in ("ADWIN", "PageHinkley", "KSWIN"):
         cells = [record for record in records if record["part"] == "river" and record["peer"] == peer]
         if cells:
-            value = " / ".join(_ratio(record["ratio"]) for record in cells)
+            value = " / ".join(_ratio(record["ratio"], 1) for record in cells)
             yield f"delay over {peer}, 0.25 / 0.5 / 1 sigma, run length {cells[0]['promised']:.0e}", value, "< 1"
 
 
@@ -141,8 +133,9 @@ def _interval(figure: dict[str, float]) -> str:
     return f"{figure['value']:,.0f} [{figure['low']:,.0f}-{figure['high']:,.0f}]"
 
 
-def _ratio(figure: dict[str, float]) -> str:
-    return f"{figure['value']:.2f} [{figure['low']:.2f}-{figure['high']:.2f}]"
+def _ratio(figure: dict[str, float], *aims: float) -> str:
+    value, low, high = (decimals(figure[key], 2, *aims) for key in ("value", "low", "high"))
+    return f"{value} [{low}-{high}]"
 
 
 def _versions(parts: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """How many faults of a generator's weights do its golden probes find in one replay, and do they ever fail a sound one?
 
-    python -m benchmarks.drift.probes [BUNDLE ...] [--quick] [--out FOLDER]
+    python -m benchmarks probes [BUNDLE ...] [--short]
 
 On an untrained 28x28 generator, and on each bundle given. Every fault is put into the bundle in memory, opened by the
 server's own engine on one thread, and replayed once; it is found where a probe is off by more than the bundle's
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import math
 import tempfile
 import time
@@ -32,20 +31,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 
 from benchmarks.drift.faults.bundles import Precision, in_precision
 from benchmarks.drift.faults.weights import BITS, add_noise_in, flip_bit_in, shuffle_in, zero_channel_in
 from benchmarks.drift.probes_report import AIM_DB, report
 from benchmarks.generators import CONVOLUTIONAL_28
-from benchmarks.machine import describe_machine
+from benchmarks.runner import Results
 from latentserve.service.bundle import Bundle, Latent, SampleSpec, graph, read_bundle
 from latentserve.service.bundle.files import GENERATOR
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 
-RESULTS = Path(__file__).parents[1] / "results"
+__all__ = ["SHORT", "TITLE", "measure", "options", "report"]
+
+TITLE = "Golden probes"
+SHORT = True
 
 SEED = 0  # of the faults
 FRESH_SEED = 1_000  # of the latents
@@ -80,7 +81,7 @@ class Plan:
 QUICK = Plan(low_flips=1, flips=1, zeroed=8, noisy=8, shuffled=2, precisions=("fp16",), latents=200, replays=1_000)
 
 
-def measure(bundle: Bundle, plan: Plan) -> Record:
+def measure_bundle(bundle: Bundle, plan: Plan) -> Record:
     """Everything of one bundle."""
     began, cpu = time.monotonic(), time.process_time()
     fresh = _Fresh(bundle, plan.latents)
@@ -227,43 +228,14 @@ def untrained_bundle(folder: Path, model: onnx.ModelProto) -> Bundle:
     return read_bundle(folder)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundles", nargs="*", type=Path, metavar="BUNDLE", help="trained ones, measured as well")
-    parser.add_argument("--quick", action="store_true", help="half a minute; nothing is written unless --out is given")
-    parser.add_argument("--out", type=Path, help="folder for probes.json and probes.md")
-    arguments = parser.parse_args()
-    plan = QUICK if arguments.quick else Plan()
-    results: Record = {
-        "machine": describe_machine(),
-        "onnxruntime": onnxruntime.__version__,
-        "seeds": {"faults": SEED, "latents": FRESH_SEED},
-        "generators": [],
-    }
+
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """Of an untrained generator, and of each bundle."""
+    results |= {"seeds": {"faults": SEED, "latents": FRESH_SEED}, "generators": []}
     with tempfile.TemporaryDirectory() as folder:
         untrained = untrained_bundle(Path(folder) / "bundle", CONVOLUTIONAL_28.build())
-        for bundle in (untrained, *map(read_bundle, arguments.bundles)):
-            results["generators"].append(measure(bundle, plan))
-    text = report(results)
-    print(text)
-    out = arguments.out or (None if arguments.quick else RESULTS)
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "probes.json").write_text(_json(results))
-        (out / "probes.md").write_text(text)
-
-
-def _json(results: Record) -> str:
-    """Indented, but for a fault, which has a line: its values, in the order of `fault_fields`."""
-    generators = results["generators"]
-    fields = list(generators[0]["faults"][0])
-    bare = {**results, "fault_fields": fields, "generators": [{**found, "faults": []} for found in generators]}
-    text = json.dumps(bare, indent=1)
-    for found in generators:
-        lines = ",\n".join(f"    {json.dumps(list(fault.values()))}" for fault in found["faults"])
-        text = text.replace('"faults": []', f'"faults": [\n{lines}\n   ]', 1)
-    return text + "\n"
-
-
-if __name__ == "__main__":
-    main()
+        for bundle in (untrained, *map(read_bundle, given.bundles)):
+            results["generators"].append(measure_bundle(bundle, QUICK if given.short else Plan()))

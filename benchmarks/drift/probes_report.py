@@ -1,4 +1,4 @@
-"""The report on golden probes in Markdown: the aim, the curve, and what probes more or fewer would have found."""
+"""The page on golden probes: the aim, the curve, and what probes more or fewer would have found."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from benchmarks.runner import table
+
 Record = dict[str, Any]
 
 AIM_DB, AIM_SHARE = 60.0, 0.99
@@ -18,29 +20,26 @@ _MOST_DB = 130  # the last step has all above
 _COUNTS = (1, 4, 8, 16, 32, 64)  # of probes
 
 
-def report(results: Record) -> str:
-    """The Markdown report of a run."""
-    machine, seeds = results["machine"], results["seeds"]
-    lines = [
-        "# Golden probes",
-        "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, "
-        f"Python {machine['python']}, ONNX Runtime {results['onnxruntime']}; load before the run "
-        f"{machine['load_average_before']}. Faults on one thread; seeds: faults {seeds['faults']}, fresh latents "
-        f"{seeds['latents']}. Intervals hold 95 % (Clopper and Pearson).",
-        "",
+def report(results: Record) -> Iterator[str]:
+    """The lines of the page."""
+    seeds = results["seeds"]
+    yield (
+        f"Faults on one thread; seeds: faults {seeds['faults']}, fresh latents {seeds['latents']}. Intervals hold 95 % "
+        "(Clopper and Pearson)."
+    )
+    yield ""
+    yield (
         "PSNR is that of the mean squared error over 1,000 fresh latents, the peak being the span of the value range; "
         "a value that is not finite counts as off by the span. Fewer latents are run where it is certain already that "
-        "1,000 stay below 60 dB, and of faults that were found and are above 70 dB.",
-        "",
-        f"| generator | probes | tolerance | faults | below {AIM_DB:g} dB | of them found in one replay | aim "
-        "| false in single replays | furthest off | CPU s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-        *(_row(_summary(found)) for found in results["generators"]),
-    ]
+        "1,000 stay below 60 dB, and of faults that were found and are above 70 dB."
+    )
+    head = (
+        "generator", "probes", "tolerance", "faults", f"below {AIM_DB:g} dB", "of them found in one replay", "aim",
+        "false in single replays", "furthest off", "CPU s",
+    )  # fmt: skip
+    yield from ("", *table(head, map(_summary, results["generators"])))
     for found in results["generators"]:
-        lines += ["", f"## {_name(found)}", "", *_details(found)]
-    return "\n".join(lines) + "\n"
+        yield from ("", f"## {_name(found)}", "", *_details(found))
 
 
 def visible(found: Record) -> list[Record]:
@@ -71,36 +70,31 @@ def _summary(found: Record) -> list[str]:
 
 def _details(found: Record) -> Iterator[str]:
     faults = found["faults"]
-    yield "| PSNR, dB | faults | found |"
-    yield "|---|---|---|"
+    steps = []
     for low in range(0, _MOST_DB + 1, _STEP_DB):
         high = math.inf if low == _MOST_DB else low + _STEP_DB
         within = [fault for fault in faults if (low <= fault["psnr"] or low == 0) and fault["psnr"] < high]
         shown = f"{low} and more" if low == _MOST_DB else f"{low} to {high:g}" if low else f"below {high:g}"
-        yield _row([shown, str(len(within)), _share(within)])
-    yield ""
-    yield f"| kind | faults | found | below {AIM_DB:g} dB | of them found |"
-    yield "|---|---|---|---|---|"
+        steps.append((shown, len(within), _share(within)))
+    yield from table(("PSNR, dB", "faults", "found"), steps)
     groups: dict[str, list[Record]] = {}
     for fault in faults:
         groups.setdefault(_group(fault), []).append(fault)
+    kinds = []
     for name, of_kind in groups.items():
         below = [fault for fault in of_kind if fault["psnr"] < AIM_DB]
-        yield _row([name, str(len(of_kind)), _share(of_kind), str(len(below)), _share(below)])
-    yield ""
+        kinds.append((name, len(of_kind), _share(of_kind), len(below), _share(below)))
+    yield from ("", *table(("kind", "faults", "found", f"below {AIM_DB:g} dB", "of them found"), kinds), "")
     yield (
         f"Of the faults below {AIM_DB:g} dB, the share that so many probes with latents from the prior find on average "
         "(by the share of fresh latents that show each): "
         + ", ".join(f"{count}: {_expected(visible(found), count)}" for count in _COUNTS)
         + "."
     )
-    missed = [fault for fault in visible(found) if not fault["found"]]
-    if missed:
-        yield ""
-        yield f"| missed below {AIM_DB:g} dB | PSNR, dB | share of fresh latents that show it |"
-        yield "|---|---|---|"
-        for fault in sorted(missed, key=lambda fault: fault["psnr"]):
-            yield _row([f"{fault['kind']}: {fault['detail']}", f"{fault['psnr']:.1f}", f"{fault['seen']:.3f}"])
+    if missed := sorted((fault for fault in visible(found) if not fault["found"]), key=lambda fault: fault["psnr"]):
+        head = (f"missed below {AIM_DB:g} dB", "PSNR, dB", "share of fresh latents that show it")
+        shown_by = [(f"{one['kind']}: {one['detail']}", f"{one['psnr']:.1f}", f"{one['seen']:.3f}") for one in missed]
+        yield from ("", *table(head, shown_by))
 
 
 def _group(fault: Record) -> str:
@@ -126,7 +120,3 @@ def _share(faults: list[Record]) -> str:
     low = beta.ppf(0.025, hits, n - hits + 1) if hits else 0.0
     high = beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1.0
     return f"{100 * hits / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,6 +1,6 @@
 """What the rules cost Prometheus: 50 replicas of 3 models each, whose series are made up, on one core.
 
-    python -m benchmarks.fleet.rules
+    python -m benchmarks rules [--minutes 4]
 
 Replicas are the real exposition of a server of three models, with counters that move, served 50 times by one process;
 Prometheus is the real one, held to one core (GOMAXPROCS=1), with the rules and scrapes of `deploy`. It reports how long
@@ -9,31 +9,34 @@ each group of rules took. A group that is evaluated once a minute counts with a 
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
 import re
 import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import click
 import httpx
 import numpy as np
 import yaml
 from prometheus_client import generate_latest
 
+from benchmarks.figures import decimals
 from benchmarks.fleet.programs import program
-from benchmarks.machine import describe_machine
+from benchmarks.runner import Results, table
 from deploy.generated import generated
 from deploy.names import JOB
 from deploy.windows import SCRAPE, Times
 from latentserve.service.benching.process import free_port, process_group
 from latentserve.service.watching import metrics
+
+TITLE = "What the rules cost"
 
 REPLICAS, MODELS = 50, 3
 AIM = 1.0  # seconds of evaluation in 15
@@ -49,7 +52,6 @@ _WATCHED = metrics.MetricSeries(
     detectors=("generated", "joint", "asked", "latents", "labels"),
 )
 _DURATION = "prometheus_rule_group_last_duration_seconds"
-_RESULTS = Path(__file__).parents[1] / "results"
 _WARM_SECONDS = 360.0  # the base window, and all scrapes begun
 _SCRAPES_SECONDS = 90.0  # for what scrapes cost by themselves: as long again
 
@@ -87,9 +89,13 @@ class Replicas:
         return "".join(f"{name} {value:.17g}\n" for name, value in zip(self._names, values, strict=True)).encode()
 
 
-def measure(minutes: float) -> dict[str, Any]:
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--minutes", type=float, default=4.0, help="measured, after six in which windows fill")
+
+
+def measure(given: argparse.Namespace, results: Results) -> None:
     """How long each group took, over so many minutes after the base window is full. Raises AbsentError."""
-    machine, prometheus = describe_machine(), str(program("prometheus"))
+    prometheus = str(program("prometheus"))
     replicas = Replicas()
 
     class Exporter(BaseHTTPRequestHandler):
@@ -124,46 +130,41 @@ def measure(minutes: float) -> dict[str, Any]:
         _configure(folder, server.server_port)
         with process_group(command, folder / "log", variables):
             time.sleep(_WARM_SECONDS)
-            groups = _watch(url, minutes)
+            groups = _watch(url, given.minutes)
     finally:
         server.shutdown()
         server.server_close()
         shutil.rmtree(folder)
-    return {
-        "machine": machine,
-        "settings": {"replicas": REPLICAS, "models": MODELS, "scrape_seconds": SCRAPE, "minutes": minutes},
+    results |= {
+        "settings": {"replicas": REPLICAS, "models": MODELS, "scrape_seconds": SCRAPE, "minutes": given.minutes},
         "series_a_replica": replicas.series,
         "cpu_in_15_s_of_scrapes": without["cpu_in_15_s"],
         **groups,
     }
 
 
-def report(results: dict[str, Any]) -> str:
-    """The same in Markdown."""
-    machine, settings = results["machine"], results["settings"]
+def report(results: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
+    settings = results["settings"]
     total, most = (sum(group[key] for group in results["groups"].values()) for key in ("in_15_s", "most_in_15_s"))
     cpu, scrapes = results["cpu_in_15_s"], results["cpu_in_15_s_of_scrapes"]
-    lines = [
-        "# What the rules cost",
-        "",
+    yield (
         f"{settings['replicas']} replicas of {settings['models']} models, {results['series_a_replica']} series each, "
         f"made up; {results['head_series']:.0f} series in Prometheus 2.42, which had one core (GOMAXPROCS=1) for "
-        f"scrapes and rules. {settings['minutes']:g} minutes, after six to fill the base window. "
-        f"{machine['processor']}, "
-        f"{machine['cores']} cores, shared with the exporter and whatever else ran; load before "
-        f"{machine['load_average_before']}.",
-        "",
-        f"**{total:.2f} s of evaluation in 15 s**, by the clock (the slowest of all: {most:.2f} s); "
+        f"scrapes and rules. {settings['minutes']:g} minutes, after six to fill the base window; cores are shared with "
+        "the exporter and whatever else ran."
+    )
+    yield ""
+    yield (
+        f"**{decimals(total, 2, AIM)} s of evaluation in 15 s**, by the clock (the slowest of all: {most:.2f} s); "
         f"**{cpu - scrapes:.2f} s of CPU** ({cpu:.2f} s with scrapes, {scrapes:.2f} s without rules). Aim: less than "
-        f"{AIM:g} s. {results['failures']:.0f} evaluations failed, {results['missed']:.0f} were missed.",
-        "",
-        "| group | every | mean | slowest | mean in 15 s |",
-        "|---|---|---|---|---|",
+        f"{AIM:g} s. {results['failures']:.0f} evaluations failed, {results['missed']:.0f} were missed."
+    )
+    rows = [
+        (name, f"{group['interval']:.0f} s", *(f"{group[key]:.3f} s" for key in ("mean", "slowest", "in_15_s")))
+        for name, group in results["groups"].items()
     ]
-    for name, group in results["groups"].items():
-        cells = (f"{group['interval']:.0f} s", *(f"{group[key]:.3f} s" for key in ("mean", "slowest", "in_15_s")))
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    yield from ("", *table(("group", "every", "mean", "slowest", "mean in 15 s"), rows))
 
 
 def _configure(folder: Path, exporter: int, *, with_rules: bool = True) -> None:
@@ -220,18 +221,3 @@ def _own_metrics(url: str) -> dict[str, dict[str, float]]:
         if matched := re.match(r'(\w+)(?:{rule_group="[^"]*;([^"]*)"})? (\S+)$', line):
             found.setdefault(matched[1], {})[matched[2] or ""] = float(matched[3])
     return found
-
-
-@click.command()
-@click.option("--minutes", default=4.0, show_default=True, help="Measured, after six minutes in which windows fill.")
-def main(minutes: float) -> None:
-    """Measure, and write benchmarks/results/rules.json and rules.md."""
-    results = measure(minutes)
-    (_RESULTS / "rules.json").write_text(json.dumps(results, indent=1) + "\n")
-    text = report(results)
-    (_RESULTS / "rules.md").write_text(text)
-    click.echo(text)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,20 +1,18 @@
 """Does a generator find all of a mixture's Gaussians, equally often, and only them? The recipes `ring` and `grid`.
 
-    python -m benchmarks.quality.modes --out benchmarks/results/modes
+    python -m benchmarks modes
 
 By PacGAN's protocol (Lin et al. 2018, section 4.1): 2,500 samples of each of ten runs; a sample is of high quality
 within three standard deviations of the nearest Gaussian, and a Gaussian is found that has one of high quality. Beside
 the recipe stand a perfect sampler, and a plain GAN that sees as many points. Each averaged generator's samples are
 those of seed 20000 + its own. Seeds train side by side, five at a time unless --together says otherwise; what is
-written down already is not done again. Writes DIR.json as it goes on, and DIR.md.
+written down already is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,13 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.machine import describe_machine
 from benchmarks.quality import side_by_side
 from benchmarks.quality.modes_report import report
+from benchmarks.runner import Results
 from latentserve.training.data import load
 from latentserve.training.data.synthetic import MIXTURES, Mixture
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
+
+__all__ = ["RESUMES", "TITLE", "measure", "options", "report"]
+
+TITLE = "Mixtures of Gaussians"
+RESUMES = True
 
 Record = dict[str, Any]
 
@@ -117,35 +120,22 @@ def trained(data: str, row: str, config: Config, seeds: list[int]) -> list[Recor
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", choices=tuple(MIXTURES), nargs="+", default=list(MIXTURES))
     parser.add_argument("--rows", choices=tuple(ROWS), nargs="+", default=list(ROWS))
     parser.add_argument("--together", type=int, default=5, help="seeds that train side by side")
-    arguments = parser.parse_args()
 
-    path = arguments.out.with_suffix(".json")
-    results: Record = json.loads(path.read_text()) if path.exists() else {"machine": describe_machine(), "runs": []}
-    results["torch"] = torch.__version__
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """All runs that are not written down."""
+    runs = results.setdefault("runs", [])
     results["perfect"] = [record for data in MIXTURES for record in perfect(data)]
-    for data in arguments.data:
-        for row in arguments.rows:
+    for data in given.data:
+        for row in given.rows:
             config = load_config(data, ROWS[row])
             results.setdefault("recipes", {})[f"{data}, {row}"] = config.model_dump(mode="json")
-            done = {run["seed"] for run in results["runs"] if (run["data"], run["row"]) == (data, row)}
+            done = {run["seed"] for run in runs if (run["data"], run["row"]) == (data, row)}
             left = [seed for seed in SEEDS if seed not in done]
-            for start in range(0, len(left), arguments.together):
-                results["runs"] += trained(data, row, config, left[start : start + arguments.together])
-                write(results, path)
-    write(results, path)
-
-
-def write(results: Record, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report(results))
-
-
-if __name__ == "__main__":
-    main()
+            for start in range(0, len(left), given.together):
+                runs += trained(data, row, config, left[start : start + given.together])
+                results.save()

@@ -1,11 +1,14 @@
-"""The report on mixtures of Gaussians in Markdown: the aims, the published rows, and each run."""
+"""The page on mixtures of Gaussians: the aims, the published rows, and each run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from benchmarks.runner import table
+from latentserve.training.data.synthetic import MIXTURES
 
 Record = dict[str, Any]
 
@@ -34,29 +37,20 @@ PUBLISHED = {
 }
 NAMES = {"grid": "25 Gaussians on a grid", "ring": "8 Gaussians on a ring"}
 
-_HEAD = ["| | runs | modes | high quality, % | reverse KL | spread |", "|---|---|---|---|---|---|"]
+_HEAD = ("", "runs", "modes", "high quality, %", "reverse KL", "spread")
 
 
-def report(results: Record) -> str:
-    """The Markdown report of all runs so far."""
-    machine = results["machine"]
-    lines = [
-        "# Mixtures of Gaussians",
-        "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, Python "
-        f"{machine['python']}, torch {results['torch']}. `python -m benchmarks.quality.modes --out "
-        "benchmarks/results/modes`",
-        "",
+def report(results: Record) -> Iterator[str]:
+    """The lines of the page, of all runs so far."""
+    yield (
         "2,500 samples of each run; mean ± standard error over runs. High quality: within three standard deviations of "
         "the nearest Gaussian. Reverse KL: of the Gaussians' shares in those samples. Spread: their root mean square "
         "distance from the mean, in standard deviations; less than a perfect sampler's 1.378 is a generator that makes "
-        "less than there is, and so is more high quality than its 98.9 %.",
-    ]
+        "less than there is, and so is more high quality than its 98.9 %."
+    )
     for data in AIMS:
-        runs = [run for run in results["runs"] if run["data"] == data]
-        if runs:
-            lines += ["", f"## {NAMES[data]}", "", *_section(data, runs, results)]
-    return "\n".join(lines) + "\n"
+        if runs := [run for run in results["runs"] if run["data"] == data]:
+            yield from ("", f"## {NAMES[data]}", "", *_section(data, runs, results))
 
 
 def missed(data: str, runs: list[Record]) -> list[str]:
@@ -65,31 +59,30 @@ def missed(data: str, runs: list[Record]) -> list[str]:
     return [figure for figure, (low, high) in bounds if not low <= np.mean([run[figure] for run in runs]) <= high]
 
 
-def _section(data: str, runs: list[Record], results: Record) -> Iterable[str]:
-    yield from _HEAD
-    for name, *figures in PUBLISHED[data]:
-        yield _line([f"{name}, published", "10", *figures, ""])
-    yield _line(["a perfect sampler", *_figures([one for one in results["perfect"] if one["data"] == data])])
+def _section(data: str, runs: list[Record], results: Record) -> Iterator[str]:
     of_row = {row: [run for run in runs if run["row"] == row] for row in ("plain GAN", "recipe")}
-    for row, of in of_row.items():
-        if of:
-            yield _line([f"recipe `{data}`" if row == "recipe" else row, *_figures(of)])
-    yield _line(["aim", "10", *_aims(data)])
-    yield ""
+    perfect = [one for one in results["perfect"] if one["data"] == data]
+    rows: list[Sequence[object]] = [(f"{name}, published", "10", *figures, "") for name, *figures in PUBLISHED[data]]
+    rows.append(("a perfect sampler", *_figures(perfect)))
+    rows += [(f"recipe `{data}`" if row == "recipe" else row, *_figures(of)) for row, of in of_row.items() if of]
+    yield from (*table(_HEAD, [*rows, ("aim", "10", *_aims(data))]), "")
     if of_row["recipe"]:
         out = missed(data, of_row["recipe"])
         yield f"Missed: {', '.join(out)}." if out else "All aims are met."
     one = runs[0]
+    noise = results["recipes"][f"{data}, recipe"]["noise"]
     yield (
         f"Published runs took 400,000 steps of 100 points, ours {one['steps']:,} of {one['points'] // one['steps']}. "
-        "The recipe's generator chooses between parts by the signs of its latent; the plain GAN's is continuous."
+        "The recipe's generator chooses between parts by the signs of its latent; the plain GAN's is continuous. "
+        f"The recipe is told something of the answer: noise on what its critic sees goes from {noise['start']:g} to "
+        f"{noise['end']:g}, the scale of the Gaussians, whose standard deviation is {MIXTURES[data].std:g}."
     )
-    yield from ("", "| | seed | modes | high quality, % | reverse KL | spread | s (CPU s) of so many together |")
-    yield "|---|---|---|---|---|---|---|"
-    for row, of in of_row.items():
-        for run in sorted(of, key=lambda run: run["seed"]):
-            took = f"{run['seconds']:,} ({run['cpu_seconds']:,}) of {run['together']}"
-            yield _line([row, str(run["seed"]), *_figures([run])[1:], took])
+    each = [
+        (row, run["seed"], *_figures([run])[1:], f"{run['seconds']:,} ({run['cpu_seconds']:,}) of {run['together']}")
+        for row, of in of_row.items()
+        for run in sorted(of, key=lambda run: run["seed"])
+    ]
+    yield from ("", *table(("", "seed", *_HEAD[2:], "s (CPU s) of so many together"), each))
 
 
 def _figures(runs: list[Record]) -> list[str]:
@@ -112,7 +105,3 @@ def _mean(values: list[float], digits: int) -> str:
     if len(values) == 1:
         return f"{values[0]:.{digits}f}"
     return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.{digits}f}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"

@@ -1,9 +1,10 @@
 """How good are a bundle's sounds? Samples of the recipe `waves`, judged by their spectra beside held-out tones.
 
-    python -m benchmarks.quality.sounds BUNDLE --out benchmarks/results/sound_quality_waves.json
+    python -m benchmarks sounds BUNDLE
 
 Sounds are compared by the log power of their spectra, over the whole sound and over each quarter of it: its first 64
-principal components in the real tones that training saw. Reported over three seeds, each beside what real tones get:
+principal components in the real tones that training saw. One generator, over three seeds of latents, each beside what
+real tones get:
 
     agreement   share of 2,000 samples that a classifier trained on 8,000 real tones takes for the form asked for
     transfer    accuracy on held-out tones of the same classifier trained on 8,000 samples instead
@@ -15,8 +16,7 @@ No phase is in it, as nobody hears it. Everything runs from the bundle's generat
 from __future__ import annotations
 
 import argparse
-import json
-import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.machine import describe_machine
 from benchmarks.quality.samples import LATENT_SEED, SEEDS, bundle_sampler
+from benchmarks.runner import Results, table
 from latentserve.service.bundle import read_bundle
 from latentserve.service.packing import fidelity
 from latentserve.training.data import load
 from latentserve.training.data.synthetic import COUNTS, FORMS, tones
+
+TITLE = "What sounds of the recipe waves are like"
 
 Sounds = NDArray[np.float32]  # [N, 1, frames]
 Features = NDArray[np.float64]  # [N, COMPONENTS]
@@ -64,59 +66,57 @@ def classifier(features: Features, labels: NDArray[np.int64]) -> Pipeline:
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features, labels)
 
 
-def measure(bundle: Path) -> dict[str, Any]:
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path)
+
+
+def measure(given: argparse.Namespace, results: Results) -> None:
     """What the head of this file says, of one bundle."""
+    bundle = read_bundle(given.bundle)
     train, test = load("waves", None), load("waves", None, "test")
     components = PCA(COMPONENTS, random_state=0).fit(log_spectra(train.take(slice(None))))
 
     def seen(sounds: Sounds) -> Features:
         return components.transform(log_spectra(sounds))
 
-    sample = bundle_sampler(read_bundle(bundle))
+    sample = bundle_sampler(bundle)
     learned, held = seen(train.take(slice(None))), seen(test.take(slice(None)))
     many, few = np.arange(COUNTS["train"]) % len(FORMS), np.arange(COUNTS["test"]) % len(FORMS)
     judge = classifier(learned, train.labels)
-    results: dict[str, list[Any]] = {"agreement": [], "by_form": [], "transfer": [], "frechet": []}
+    made_of: dict[str, list[Any]] = {"agreement": [], "by_form": [], "transfer": [], "frechet": []}
     floors: dict[str, list[float]] = {"agreement": [], "transfer": [], "frechet": []}
     for seed in SEEDS:
         made = seen(sample(many, LATENT_SEED + seed))
         other = seen(replace(train, samples=tones(many, LATENT_SEED + seed)[:, None]).take(slice(None)))
-        for into, sounds in ((results, made), (floors, other)):
+        for into, sounds in ((made_of, made), (floors, other)):
             right = judge.predict(sounds[: len(few)]) == few
             into["agreement"].append(float(right.mean()))
             into["transfer"].append(float(classifier(sounds, many).score(held, test.labels)))
             into["frechet"].append(frechet(sounds[: len(few)], held))
-            if into is results:
+            if into is made_of:
                 into["by_form"].append({form: float(right[few == at].mean()) for at, form in enumerate(FORMS)})
-    return {
-        "samples": results,
+    results["bundle"] = bundle.manifest.model_dump(mode="json", include={"name", "version", "lineage"})
+    results["latent_seeds"] = [LATENT_SEED + seed for seed in SEEDS]
+    results["measured"] = {
+        "samples": made_of,
         "other real tones": floors,
         "judge on held-out tones": float(judge.score(held, test.labels)),
         "frechet of one tone a form, repeated": frechet(learned[: len(FORMS)].repeat(500, axis=0), held),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--out", type=Path, help="write the results here as JSON")
-    arguments = parser.parse_args()
-
-    started = time.monotonic()
-    manifest = read_bundle(arguments.bundle).manifest
-    measured = measure(arguments.bundle)
-    results = {
-        "machine": describe_machine(),
-        "bundle": manifest.model_dump(mode="json", include={"name", "version", "lineage"}),
-        "latent_seeds": [LATENT_SEED + seed for seed in SEEDS],
-        "measured": measured,
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if arguments.out:
-        arguments.out.write_text(text + "\n")
-
-
-if __name__ == "__main__":
-    main()
+def report(results: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
+    found, lineage = results["measured"], results["bundle"]["lineage"]
+    yield (
+        f"One generator, of the recipe `{lineage['recipe']}`, seed {lineage['seed']}, {lineage['images_seen']:,} "
+        "sounds; three seeds of latents. The judge is right on "
+        f"{100 * found['judge on held-out tones']:.2f} % of held-out tones."
+    )
+    sources = ("samples", "other real tones")
+    rows = [
+        (name, *(" / ".join(f"{value:.4f}" for value in found[source][name]) for source in sources))
+        for name in ("agreement", "transfer", "frechet")
+    ]
+    yield from ("", *table(("", *sources), rows), "")
+    yield f"One tone a form, repeated, has a distance of {found['frechet of one tone a form, repeated']:.4f}."

@@ -1,6 +1,6 @@
 """Does a generator make all 1,000 triples of digits, equally often? The recipe `stacked-mnist`.
 
-    python -m benchmarks.quality.stacked_mnist --data MNIST_FOLDER --runs runs/stacked --out FOLDER/stacked-mnist
+    python -m benchmarks stacked-mnist --data MNIST_FOLDER --runs runs/stacked
 
 By the usual protocol (Metz et al. 2017; Srivastava et al. 2017; Lin et al. 2018, section 4.2): a classifier of MNIST
 names the digit in each channel of 26,000 samples; counted are the different triples, and the divergence of their shares
@@ -8,7 +8,7 @@ from equal ones. Beside it stands how sure the classifier is, without which any 
 `--rows bf16` trains the recipe in bfloat16, in 0.6 of the time where the processor has that; `residual` with residual
 networks.
 Samples are the averaged generator's, of seed 20000 + the run's. Goes on where it was stopped, the runs in --runs and
-what is written down already included. Writes DIR.json as it goes on, and DIR.md.
+what is written down already included.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,19 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmarks.machine import describe_machine
 from benchmarks.quality.samples import build_cnn, train_cnn
 from benchmarks.quality.stacked_mnist_report import MARKS, report
+from benchmarks.runner import Results
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import CHECKPOINT, checkpoint, images_seen, loop, prepare
+
+__all__ = ["RESUMES", "TITLE", "measure", "options", "report"]
+
+TITLE = "Stacked MNIST"
+RESUMES = True
 
 Record = dict[str, Any]
 
@@ -70,7 +74,7 @@ def score(digits: NDArray[np.int64], certainty: NDArray[np.floating[Any]]) -> Re
     }
 
 
-def measure(judge: nn.Module, batches: Iterator[Tensor]) -> Record:
+def score_of(judge: nn.Module, batches: Iterator[Tensor]) -> Record:
     """Score of images that come in batches [B, 3, 28, 28]."""
     digits, certainty = zip(*(judge_channels(judge, images) for images in batches), strict=True)
     return score(torch.cat(digits).numpy(), torch.cat(certainty).numpy())
@@ -130,48 +134,35 @@ def measure_run(judge: nn.Module, config: Config, dataset: Dataset, run: Path) -
     return {
         "seed": config.seed,
         "images": header["images_seen"],
-        **measure(judge, made(generator, config.latent, config.seed)),
+        **score_of(judge, made(generator, config.latent, config.seed)),
         "seconds": round(header["seconds"]),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="MNIST's IDX files")
     parser.add_argument("--runs", type=Path, required=True, metavar="FOLDER", help="where runs and the classifier are")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
     parser.add_argument("--rows", choices=tuple(ROWS), nargs="+", default=["recipe"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    arguments = parser.parse_args()
 
-    path = arguments.out.with_suffix(".json")
-    results: Record = json.loads(path.read_text()) if path.exists() else {"machine": describe_machine(), "runs": []}
-    results["torch"] = torch.__version__
-    judge, results["judge"] = trained_judge(arguments.data, arguments.runs / "judge.safetensors")
-    results["real"] = measure(judge, real(load("stacked-mnist", arguments.data, "test")))
-    write(results, path)
-    dataset = load("stacked-mnist", arguments.data)
-    for row, seed in itertools.product(arguments.rows, arguments.seeds):
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """All marks of all runs that are not written down."""
+    runs = results.setdefault("runs", [])
+    judge, results["judge"] = trained_judge(given.data, given.runs / "judge.safetensors")
+    results["real"] = score_of(judge, real(load("stacked-mnist", given.data, "test")))
+    dataset = load("stacked-mnist", given.data)
+    for row, seed in itertools.product(given.rows, given.seeds):
         config = load_config("stacked-mnist", (*ROWS[row], f"seed={seed}"))
         results.setdefault("recipes", {})[f"{row}, seed {seed}"] = config.model_dump(mode="json")
-        run = arguments.runs / f"{row}-{seed}"
+        run = given.runs / f"{row}-{seed}"
         prepare(run, config)
-        done = [found["images"] for found in results["runs"] if (found["row"], found["seed"]) == (row, seed)]
+        done = [found["images"] for found in runs if (found["row"], found["seed"]) == (row, seed)]
         for mark in MARKS:
             # What is written down is not measured again, and a run that is past a mark no longer can be.
             if mark > config.images or images_seen(run) > mark + config.tick or any(seen >= mark for seen in done):
                 continue
             train_to(mark, config, dataset, run)
-            results["runs"].append({"row": row, **measure_run(judge, config, dataset, run)})
-            write(results, path)
-            print(results["runs"][-1], flush=True)
-
-
-def write(results: Record, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report(results))
-
-
-if __name__ == "__main__":
-    main()
+            runs.append({"row": row, **measure_run(judge, config, dataset, run)})
+            results.save()
+            print(runs[-1], flush=True)

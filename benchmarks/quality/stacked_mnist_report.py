@@ -1,9 +1,12 @@
-"""The report on stacked MNIST in Markdown: the aim, the published rows, and each run."""
+"""The page on stacked MNIST: the aim, the published rows, and each run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+from benchmarks.figures import decimals
+from benchmarks.runner import table
 
 Record = dict[str, Any]
 
@@ -27,50 +30,32 @@ PUBLISHED = (
 )
 
 
-def report(results: Record) -> str:
-    """The Markdown report of all runs so far."""
-    machine, judge, real = results["machine"], results["judge"], results["real"]
-    lines = [
-        "# Stacked MNIST",
-        "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, Python "
-        f"{machine['python']}, torch {results['torch']}. `python -m benchmarks.quality.stacked_mnist --data "
-        "MNIST_FOLDER --runs RUNS --out benchmarks/results/stacked-mnist`",
-        "",
+def report(results: Record) -> Iterator[str]:
+    """The lines of the page, of all runs so far."""
+    judge = results["judge"]
+    yield (
         "26,000 samples of the averaged generator. Modes: different triples of digits. KL: of their shares from equal "
         f"ones; equal shares themselves have {FLOOR} at 26,000 draws. Sure: share of channels whose digit the "
         f"classifier is 90 % sure of, or more. Classifier: {100 * judge['accuracy']:.2f} % of the test digits, seed "
-        f"{judge['seed']}, {judge['epochs']} epochs, weights' SHA-256 {judge['sha256']}.",
-        "",
-        "| | images seen | modes | KL | sure, % | hours |",
-        "|---|---|---|---|---|---|",
-        *(_line([name, seen, modes, kl, "", ""]) for name, modes, kl, seen in PUBLISHED),
-        _line(["real, held-out digits", "", *_figures(real), ""]),
-    ]
+        f"{judge['seed']}, {judge['epochs']} epochs, weights' SHA-256 {judge['sha256']}."
+    )
+    rows: list[Sequence[object]] = [(name, seen, modes, kl, "", "") for name, modes, kl, seen in PUBLISHED]
+    rows.append(("real, held-out digits", "", *_figures(results["real"]), ""))
     for run in sorted(results["runs"], key=lambda run: (run["row"], run["seed"], run["images"])):
         name = f"{NAMES[run['row']]}, seed {run['seed']}"
-        lines.append(_line([name, f"{run['images']:,}", *_figures(run), f"{run['seconds'] / 3600:.2f}"]))
-    lines += [
-        _line(
-            [
-                "aim",
-                f"{MARKS[-1]:,}",
-                f"at least {AIM['modes']}",
-                f"at most {AIM['kl']}",
-                f"at least {100 * AIM['sure']:.0f}",
-                "",
-            ]
-        ),
-        "",
+        rows.append((name, f"{run['images']:,}", *_figures(run), f"{run['seconds'] / 3600:.2f}"))
+    bounds = (f"at least {AIM['modes']}", f"at most {AIM['kl']}", f"at least {100 * AIM['sure']:.0f}")
+    rows.append(("aim", f"{MARKS[-1]:,}", *bounds, ""))
+    yield from ("", *table(("", "images seen", "modes", "KL", "sure, %", "hours"), rows), "")
+    yield (
         "Published runs took larger networks, and others' classifiers; ours has two cores and a tenth or less of their "
-        "arithmetic, so a row of ours beside one of theirs compares budgets as well as methods.",
-    ]
+        "arithmetic, so a row of ours beside one of theirs compares budgets as well as methods."
+    )
     for row in dict.fromkeys(run["row"] for run in results["runs"]):
         last = max((run for run in results["runs"] if run["row"] == row), key=lambda run: run["images"])
         out = missed(last)
         verdict = f"missed {', '.join(out)}" if out else "all aims are met"
-        lines += ["", f"{NAMES[row][0].upper()}{NAMES[row][1:]}, after {last['images']:,} images: {verdict}."]
-    return "\n".join(lines) + "\n"
+        yield from ("", f"{NAMES[row][0].upper()}{NAMES[row][1:]}, after {last['images']:,} images: {verdict}.")
 
 
 def missed(run: Record) -> list[str]:
@@ -80,8 +65,4 @@ def missed(run: Record) -> list[str]:
 
 
 def _figures(run: Record) -> list[str]:
-    return [str(run["modes"]), f"{run['kl']:.3f}", f"{100 * run['sure']:.1f}"]
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return [str(run["modes"]), decimals(run["kl"], 3, AIM["kl"]), decimals(100 * run["sure"], 1, 100 * AIM["sure"])]

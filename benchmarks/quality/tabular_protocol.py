@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,13 @@ def mnist28(folder: Path) -> Problem:
     pixels = 28 * 28
     score = lambda truth, told: float(accuracy_score(truth, told))  # noqa: E731
     return Problem(train, test, values, [2] * pixels, [None] * pixels, MULTICLASS, score)
+
+
+def held_out(problem: Problem) -> Problem:
+    """The same with the last TEST_ROWS of the training rows to test on, which are not trained on then."""
+    rows = np.arange(len(problem.train))
+    train, test = (problem.train.subset(part) for part in (rows[:-TEST_ROWS], rows[-TEST_ROWS:]))
+    return replace(problem, train=train, test=test)
 
 
 PROBLEMS = {"adult": adult, "mnist28": mnist28}

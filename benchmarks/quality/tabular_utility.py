@@ -1,38 +1,51 @@
 """Are classifiers that are trained on generated rows as good as those trained on real ones? By SDGym's protocol.
 
-    python -m benchmarks.quality.tabular_utility adult ADULT.csv.gz --out benchmarks/results/tabular-utility
-    python -m benchmarks.quality.tabular_utility mnist28 MNIST_FOLDER --out benchmarks/results/tabular-utility
+    python -m benchmarks tabular-utility adult ADULT.csv.gz
+    python -m benchmarks tabular-utility mnist28 MNIST_FOLDER
 
-Classifiers are trained on as many generated rows as there are training rows, and tested on rows that no generator saw:
-of `adult` the last 10,000 of the order of seed 0, of `mnist28` MNIST's test images. The recipe is trained on the
-training rows alone, once for each of three seeds, and judged at the end of its budget: no checkpoint is chosen.
-`mnist` is trained in bfloat16, which the processor must have: it takes 0.65 of the time. `real` are the training rows
-themselves; beside them stand columns drawn one by one (independent), and anything (uniform). Latents and labels of seed
-s are the server's own of seed 20000 + s, classifiers have the seed s. Runs are kept under --runs and go on where they
-stopped; what is written down already is not done again. Writes DIR.json as it goes on, and DIR.md.
+Classifiers are trained on as many generated rows as there are training rows, 50,000 of them at the most, and tested on
+rows that no generator saw: of `adult` the last 10,000 of the order of seed 0, of `mnist28` MNIST's test images. The
+recipe is trained on the training rows alone, once for each of three seeds, and judged at the end of its budget: no
+checkpoint is chosen. To choose between recipes there is `--choose`, which tests on 10,000 of the training rows instead,
+that nothing is trained on. `mnist` is trained in bfloat16, which the processor must have: it takes 0.65 of the time.
+`real` are the training rows themselves; beside them stand columns drawn one by one (independent), and anything
+(uniform). Latents and labels of seed s are the server's own of seed 20000 + s, classifiers have the seed s. Runs are
+kept under --runs and go on where they stopped; what is written down already is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn
 import torch
 
-from benchmarks.machine import describe_machine
-from benchmarks.quality.tabular_protocol import PROBLEMS, Problem, Values, independent, uniform, utility
+from benchmarks.quality.tabular_protocol import (
+    MOST_ROWS,
+    PROBLEMS,
+    Problem,
+    Values,
+    held_out,
+    independent,
+    uniform,
+    utility,
+)
 from benchmarks.quality.tabular_report import report
+from benchmarks.runner import Results
 from latentserve.service.bundle import Latent
 from latentserve.service.sampling.latents import draw_labels, draw_latents
 from latentserve.training import networks
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import CHECKPOINT, checkpoint, loop, prepare
+
+__all__ = ["RESUMES", "TITLE", "measure", "options", "report"]
+
+TITLE = "Classifiers trained on generated rows"
+RESUMES = True
 
 Record = dict[str, Any]
 
@@ -77,39 +90,38 @@ def sampled(problem: Problem, config: Config, run: Path) -> Values:
     return problem.values(np.concatenate([generator(*part).numpy() for part in parts]), labels)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("problem", choices=tuple(PROBLEMS))
     parser.add_argument("data", type=Path, help="adult's CSV file, MNIST's folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
     parser.add_argument("--runs", type=Path, default=Path("runs/tabular-utility"), help="where runs are kept")
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
-    arguments = parser.parse_args()
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument(
+        "--choose", action="store_true", help="test on held-out training rows; write with another --out"
+    )
 
-    path = arguments.out.with_suffix(".json")
-    results: Record = json.loads(path.read_text()) if path.exists() else {"machine": describe_machine(), "runs": []}
-    results["versions"] = {"torch": torch.__version__, "scikit-learn": sklearn.__version__}
-    recipe, changed = RECIPES[arguments.problem]
-    results.setdefault("recipes", {})[arguments.problem] = load_config(recipe, changed).model_dump(mode="json")
-    problem = PROBLEMS[arguments.problem](arguments.data)
-    for row in arguments.rows:
-        for seed in SEEDS:
-            key = (arguments.problem, row, seed)
-            if key in [(run["problem"], run["row"], run["seed"]) for run in results["runs"]]:
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """All runs that are not written down."""
+    runs = results.setdefault("runs", [])
+    recipe, changed = RECIPES[given.problem]
+    results.setdefault("recipes", {})[given.problem] = load_config(recipe, changed).model_dump(mode="json")
+    problem = PROBLEMS[given.problem](given.data)
+    if given.choose:
+        problem, results["choosing"] = held_out(problem), True
+    for row in given.rows:
+        for seed in given.seeds:
+            key = {"problem": given.problem, "row": row, "seed": seed}
+            if any(key.items() <= run.items() for run in runs):
                 continue
             took: Record = {}
             if row == "recipe":
                 config = load_config(recipe, (*changed, f"seed={seed}"))
-                values, took = trained(problem, config, arguments.runs / f"{arguments.problem}-{seed}")
+                folder = f"{given.problem}-{seed}" + ("-choosing" if given.choose else "")
+                values, took = trained(problem, config, given.runs / folder)
             else:
                 values = BESIDE[row](problem, seed)
-            scores = utility(values, problem, seed)
-            print(*key, scores, flush=True)
-            results["runs"].append(dict(zip(("problem", "row", "seed"), key, strict=True)) | {"scores": scores, **took})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(results, indent=1) + "\n")
-            path.with_suffix(".md").write_text(report(results))
-
-
-if __name__ == "__main__":
-    main()
+            seen = {"trained_on": min(len(values), MOST_ROWS), "rows": len(values)}
+            runs.append(key | seen | {"scores": utility(values, problem, seed), **took})
+            print(runs[-1], flush=True)
+            results.save()

@@ -6,8 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.generators import CONVOLUTIONAL_28, CONVOLUTIONAL_64, ONE_LAYER, Generator
-from benchmarks.serving.servers import BENTOML, LITSERVE, MOSEC, MOSEC_JSON, OURS, OURS_INT8, TRITON, UVICORN, Server
+from benchmarks.generators import CONVOLUTIONAL_28, ONE_LAYER, Generator
+from benchmarks.serving.servers import (
+    BEFORE,
+    BENTOML,
+    BENTOML_BASE64,
+    LITSERVE,
+    LITSERVE_BASE64,
+    MOSEC,
+    MOSEC_JSON,
+    OURS,
+    OURS_INT8,
+    OURS_JSON,
+    TRITON,
+    UVICORN,
+    Server,
+)
 from latentserve.service.benching.load import Spacing
 
 MANY = 64  # rows of a large request
@@ -27,54 +41,27 @@ class Case:
     connections: int | None  # None: as many as it takes
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much of everything. The servers of a generator are measured one after the other, in each repetition."""
-
-    repetitions: int
-    seconds: float  # of a closed loop, and three times those of the bare engine before it; other loops take twice that
-    one_row: tuple[int, ...]  # numbers of connections
-    many_rows: tuple[int, ...]  # numbers of connections; each asks for MANY rows, so 32 wait for seconds of work
-    servers: dict[Generator, tuple[Server, ...]]
-
-    def cases(self, server: Server, generator: Generator) -> Iterator[Case]:
-        """What is measured of a server behind a generator; the open loops right after what they are a share of."""
-        usual, *others = server.asked
-        if generator is ONE_LAYER:
-            yield Case("closed", usual, 1, 32)
-        elif generator is CONVOLUTIONAL_64:
-            yield Case("closed", usual, 1, 32)
-            yield Case("closed", usual, MANY, 4)
-        elif server is OURS_INT8:
-            yield Case("closed", usual, MANY, 8)
-        else:
-            yield from (Case("closed", usual, 1, connections) for connections in self.one_row)
-            if server is MOSEC_JSON:
-                return
-            yield Case("even", usual, 1, None)
-            yield Case("poisson", usual, 1, None)
-            yield from (Case("closed", other, 1, 32) for other in others)
-            yield from (Case("closed", usual, MANY, connections) for connections in self.many_rows)
-            yield from (Case("closed", other, MANY, 8) for other in others)
-            if server is OURS:
-                yield Case("without bulk", usual, 1, 32)
-                yield Case("beside bulk", usual, 1, 32)
+_PEERS = (BENTOML, LITSERVE, MOSEC, MOSEC_JSON, TRITON, BENTOML_BASE64, LITSERVE_BASE64)
+SERVERS = {
+    CONVOLUTIONAL_28: (OURS, BEFORE, OURS_INT8, OURS_JSON, *_PEERS),
+    ONE_LAYER: (OURS, BEFORE, UVICORN),
+}
 
 
-_PEERS = (BENTOML, LITSERVE, MOSEC, TRITON)
-_SMALL = (OURS, OURS_INT8, *_PEERS, MOSEC_JSON)
-
-FULL = Plan(
-    repetitions=3,
-    seconds=1.5,
-    one_row=(1, 8, 32, 128),
-    many_rows=(1, 8, 32),
-    servers={CONVOLUTIONAL_28: _SMALL, ONE_LAYER: (OURS, UVICORN, *_PEERS), CONVOLUTIONAL_64: (OURS, *_PEERS)},
-)
-QUICK = Plan(
-    repetitions=1,
-    seconds=1.2,
-    one_row=(1, 32),
-    many_rows=(8,),
-    servers={CONVOLUTIONAL_28: _SMALL, ONE_LAYER: (OURS, UVICORN)},
-)
+def cases(server: Server, generator: Generator) -> Iterator[Case]:
+    """What is measured of a server behind a generator; the open loops right after what they are a share of."""
+    usual, *others = server.asked
+    if server is not OURS_INT8:
+        yield Case("closed", usual, 1, 32)
+    if generator is ONE_LAYER:
+        return
+    if server is OURS:
+        yield Case("even", usual, 1, None)
+        yield Case("poisson", usual, 1, None)
+        yield from (Case("closed", other, rows, 8 if rows == MANY else 32) for other in others for rows in (1, MANY))
+        yield Case("without bulk", usual, 1, 32)
+        yield Case("beside bulk", usual, 1, 32)
+    if server in (OURS, BEFORE, OURS_INT8):
+        yield Case("closed", usual, MANY, 8)
+    if server in (OURS, *_PEERS):
+        yield Case("closed", usual, 1, 1)

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,24 +20,41 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.commands import latentserve, program
 from benchmarks.environments import AbsentError, environment
 from benchmarks.generators import DIM
 from latentserve.service.benching.process import free_port, last_line, process_group
 from latentserve.service.benching.requests import Address, Requests, ask, post, seeded
 
 _JSON, _RAW, _MSGPACK = "application/json", "application/octet-stream", "application/msgpack"
+_BYTES, _NUMBERS, _BASE64 = "float32 bytes", "JSON", "base64 in JSON"
+_REFERENCE_SAMPLES = 5_000  # what is watched costs the same however many there were
 _PEERS = Path(__file__).parent / "peers"
 _START_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a server is given: an ONNX file, its bundle, and the threads of one engine call."""
+    """What a server is given: a folder with an ONNX file and bundles of it, and the threads of one engine call.
 
-    model: Path
-    bundle: Path
-    int8_bundle: Path
+    `before` is another checkout of latentserve.
+    """
+
+    folder: Path
     threads: int
+    before: Path | None = None
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        return self.folder / "generator.onnx"
+
+    def pack(self, bundle: str, *options: str, checkout: Path | None = None) -> None:
+        """Make a bundle of the ONNX file. Raises AbsentError."""
+        few = ("--reference-samples", _REFERENCE_SAMPLES)
+        latentserve(
+            "pack", self.model, "--name", "bench", "--out", self.folder / bundle, *few, *options, checkout=checkout
+        )
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,29 @@ class Server:
     peer: str | None  # its environment; None: this one
     command: Callable[[str, int, Subject], list[str]]  # (python, port, subject)
     asked: dict[str, Callable[[int], Requests]]
+    format: str = ""  # what a peer's script is told
+    make: Callable[[Subject], None] | None = None  # the bundle it serves
+
+    def prepare(self, subject: Subject) -> None:
+        """Make what it serves, once. Raises AbsentError."""
+        if self.make is not None:
+            self.make(subject)
 
 
 def _ours(bundle: str) -> Callable[[str, int, Subject], list[str]]:
-    return lambda python, port, subject: [
-        python, "-m", "latentserve", "serve", str(getattr(subject, bundle)), "--port", str(port),
-    ]  # fmt: skip
+    return lambda python, port, subject: [*program(), *_serve(subject, bundle, port)]
+
+
+def _serve(subject: Subject, bundle: str, port: int) -> list[str]:
+    return ["serve", str(subject.folder / bundle), "--port", str(port)]
+
+
+def _once(bundle: str, make: Callable[[Subject], None]) -> Callable[[Subject], None]:
+    return lambda subject: None if (subject.folder / bundle).exists() else make(subject)
+
+
+def _int8(subject: Subject) -> None:
+    latentserve("optimize", subject.folder / "bundle", "--precision", "int8", "--out", subject.folder / "int8")
 
 
 def _seeded(accept: str, dtype: str | None = None) -> Callable[[int], Requests]:
@@ -68,6 +103,11 @@ def _prepared(request: Callable[[NDArray[np.float32]], bytes]) -> Callable[[int]
         return lambda number: bodies[number % len(bodies)]
 
     return requests
+
+
+def _base64(path: str) -> Callable[[int], Requests]:
+    """A string for each row, of its bytes."""
+    return _prepared(lambda z: post(path, json.dumps({"z": [b64encode(row).decode() for row in z]}).encode(), _JSON))
 
 
 def _json(path: str) -> Callable[[int], Requests]:
@@ -100,28 +140,47 @@ OURS = Server(
     "latentserve",
     None,
     _ours("bundle"),
-    {"float32": _seeded(_RAW), "uint8": _seeded(_RAW, "uint8"), "PNG in JSON": _seeded(_JSON)},
+    {_BYTES: _seeded(_RAW), "uint8 bytes": _seeded(_RAW, "uint8"), "PNG in JSON": _seeded(_JSON)},
 )
-OURS_INT8 = Server("latentserve int8", None, _ours("int8_bundle"), {"float32": _seeded(_RAW)})
-BENTOML = Server(
-    "BentoML",
-    "bentoml",
+OURS_INT8 = Server("latentserve int8", None, _ours("int8"), {_BYTES: _seeded(_RAW)}, make=_once("int8", _int8))
+# Of an array, and not of a picture, JSON is nested lists of numbers, as it is of the peers.
+OURS_JSON = Server(
+    "latentserve, JSON",
+    None,
+    _ours("array"),
+    {_NUMBERS: _seeded(_JSON)},
+    make=_once("array", lambda subject: subject.pack("array", "--kind", "array")),
+)
+BEFORE = Server(
+    "latentserve before",
+    None,
     lambda python, port, subject: [
-        str(Path(python).with_name("bentoml")),
+        *program(subject.before),
         "serve",
-        "plain_bentoml:Plain",
-        "--host",
-        "127.0.0.1",
+        str(subject.folder / "before"),
         "--port",
         str(port),
     ],
-    {"JSON": _json("/generate")},
+    {_BYTES: _seeded(_RAW)},
+    make=_once("before", lambda subject: subject.pack("before", checkout=subject.before)),
 )
-LITSERVE = Server("LitServe", "litserve", _script("plain_litserve"), {"JSON": _json("/predict")})
+
+
+def _bentoml(python: str, port: int, subject: Subject) -> list[str]:
+    command = str(Path(python).with_name("bentoml"))
+    return [command, "serve", "plain_bentoml:Plain", "--host", "127.0.0.1", "--port", str(port)]
+
+
+BENTOML = Server("BentoML", "bentoml", _bentoml, {_NUMBERS: _json("/generate")})
+BENTOML_BASE64 = Server("BentoML, base64", "bentoml", _bentoml, {_BASE64: _base64("/generate_base64")})
+LITSERVE = Server("LitServe", "litserve", _script("plain_litserve"), {_NUMBERS: _json("/predict")}, "json")
+LITSERVE_BASE64 = Server(
+    "LitServe, base64", "litserve", _script("plain_litserve"), {_BASE64: _base64("/predict")}, "base64"
+)
 _MOSEC = ("--address", "127.0.0.1", "--port", "{port}", "--log-level", "error")
-MOSEC = Server("mosec", "mosec", _script("plain_mosec", *_MOSEC), {"msgpack": _prepared(_msgpack)})
-MOSEC_JSON = Server("mosec, JSON", "mosec", _script("plain_mosec", *_MOSEC), {"JSON": _json("/inference")})
-TRITON = Server("Triton", "triton", _script("plain_triton"), {"float32": _prepared(_triton)})
+MOSEC = Server("mosec", "mosec", _script("plain_mosec", *_MOSEC), {"MessagePack": _prepared(_msgpack)}, "msgpack")
+MOSEC_JSON = Server("mosec, JSON", "mosec", _script("plain_mosec", *_MOSEC), {_NUMBERS: _json("/inference")}, "json")
+TRITON = Server("Triton", "triton", _script("plain_triton"), {_BYTES: _prepared(_triton)})
 UVICORN = Server("empty uvicorn", "uvicorn", _script("empty_uvicorn"), {"nothing": _json("/")})
 
 
@@ -134,7 +193,8 @@ def running(server: Server, subject: Subject) -> Iterator[int]:
         log = Path(home) / "log"
         variables = _variables(server, subject, port, home)
         command = server.command(python, port, subject)
-        with process_group(command, log, variables, _PEERS if server.peer else None) as process:
+        folder = _PEERS if server.peer else Path(home)
+        with process_group(command, log, variables, folder) as process:
             first = next(iter(server.asked.values()))(1)(0)
             if not _answers(process, port, first):
                 raise AbsentError(f"{server.name}: did not answer; its last line: {last_line(log)}")
@@ -147,7 +207,7 @@ def _variables(server: Server, subject: Subject, port: int, home: str) -> dict[s
         "BENTOML_DO_NOT_TRACK": "True",
         "LATENTSERVE_THREADS": str(subject.threads),
         "PEER_DIM": str(DIM),
-        "PEER_FORMAT": "json" if server is MOSEC_JSON else "msgpack",
+        "PEER_FORMAT": server.format,
         "PEER_MODEL": str(subject.model),
         "PEER_PORT": str(port),
         "PEER_THREADS": str(subject.threads),

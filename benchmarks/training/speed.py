@@ -1,6 +1,6 @@
 """How much of a bare PyTorch loop's speed is left to our loop, with the same networks, losses and optimisers?
 
-    python -m benchmarks.training.speed --out benchmarks/results/training-speed
+    python -m benchmarks training-speed [--against CHECKOUT]
 
 The bare loop holds the data in memory as float32 and does for each batch: draw rows, latents and noise; the critic's
 loss, backward, step; the generator's, for the same fakes; the averaged weights. It has no schedules, no statistics, no
@@ -9,6 +9,9 @@ check of anything, no checkpoints and nothing to look at, and is not bound to de
 checkpoint, samples and curves a snapshot. Both run in one process and take turns, a few steps each, so that whatever
 else the machine does meets both.
 `--data` is a folder of MNIST; without it the recipe `mnist` trains on random bytes of its shape, which take as long.
+
+CHECKOUT is another one of latentserve with its .venv, such as the commit before: then `latentserve train` of both is
+timed too, processes that take turns, by the seconds that `stats.jsonl` gives between its first line and its last.
 """
 
 from __future__ import annotations
@@ -27,7 +30,9 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from benchmarks.machine import describe_machine
+from benchmarks.commands import latentserve
+from benchmarks.figures import decimals, figure, shown
+from benchmarks.runner import Results, table
 from latentserve.training.data import Dataset, load
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import instance_noise
@@ -40,11 +45,15 @@ from latentserve.training.run.loop import construct, train
 from latentserve.training.run.steering import Steering
 from latentserve.training.watching import Watch
 
+TITLE = "Speed of training"
+AIM = 0.95
+
 Record = dict[str, Any]
 
 # Images that each loop sees: a whole run, or where that is long as many as lie between two snapshots.
 RECIPES = {"digits": 300_000, "mnist": 50_000, "ring": 320_000}
 TURN = 0.5  # seconds that each loop runs before it is the other's turn, about
+TIMES = 3  # that each checkout trains
 WARM = 20  # steps of each before the first turn
 
 
@@ -179,7 +188,7 @@ def stopwatch() -> Iterator[list[float]]:
         yield spent
 
 
-def measure(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int) -> Record:
+def side_by_side(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int) -> Record:
     """Both loops, over so many images."""
     config = load_config(recipe, (*overrides, "supervise='act'"))
     needs_data = recipe == "mnist"
@@ -206,6 +215,22 @@ def measure(recipe: str, data: Path | None, overrides: tuple[str, ...], images: 
     return record | {"turns": len(ratios), "turn_ratios": [round(ratio, 4) for ratio in sorted(ratios)]}
 
 
+def before_and_after(recipe: str, images: int, data: Path | None, overrides: tuple[str, ...], before: Path) -> Record:
+    """Images a second of `latentserve train`, of both checkouts in turn."""
+    words = [word for override in (*overrides, f"images={images}") for word in ("--set", override)]
+    words += ["--data", str(data.resolve())] if data is not None else []
+    rates: dict[str, list[float]] = {"before": [], "after": []}
+    for turn in range(2 * TIMES):
+        which = ("before", "after")[(turn + turn // 2) % 2]
+        with tempfile.TemporaryDirectory() as run:
+            checkout = before if which == "before" else None
+            latentserve("train", recipe, "--out", Path(run) / "run", *words, checkout=checkout)
+            lines = [json.loads(line) for line in (Path(run) / "run" / "stats.jsonl").read_text().splitlines()]
+        seen, seconds = (lines[-1][key] - lines[0][key] for key in ("images", "seconds"))
+        rates[which].append(round(seen / seconds, 1))
+    return {"recipe": recipe, "images": images, **rates}
+
+
 def random_mnist() -> Dataset:
     """Bytes of MNIST's shape."""
     rng = np.random.default_rng(0)
@@ -214,55 +239,61 @@ def random_mnist() -> Dataset:
     return Dataset("random", pixels, rng.integers(0, 10, 60_000), names, stored_range=(0, 255))
 
 
-def report(results: Record) -> str:
-    machine = results["machine"]
-    lines = [
-        "# Speed of training",
-        "",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['kernel']}, Python "
-        f"{machine['python']}, torch {results['torch']}; load before the run {machine['load_average_before']}. "
-        "`python -m benchmarks.training.speed --out benchmarks/results/training-speed`",
-        "",
+def report(results: Record) -> Iterator[str]:
+    """The lines of the page."""
+    yield (
         "Images a second of our loop over those of a bare PyTorch loop with the same networks, losses and optimisers, "
         "which take turns in one process. *Ratio*: of all images, statistics, checkpoints and pictures of our loop "
         "included; *turns*: median of the ratios of single turns, least and greatest in brackets; *watching*: images a "
         "second of our loop, which looks at samples once a tick and has a supervisor that may act, over what they "
-        "would be without either. Aims: 0.95 each.",
-        "",
-        "| recipe | threads | images of each | ours, images/s | bare, images/s | ratio | ratio in CPU time | turns | "
-        "watching |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+        f"would be without either. Aims: {AIM:g} each."
+    )
+    rows = []
     for record in results["records"]:
-        ratios = record["turn_ratios"]
-        turns = f"{np.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {len(ratios)} turns)"
-        wall = record["wall"]
-        rates = (f"{wall[of]:,.0f}" for of in ("ours_images_per_second", "bare_images_per_second"))
-        cells = (f"`{record['recipe']}`", str(record["threads"]), f"{record['images']:,}", *rates)
-        ratio = f"**{wall['ratio']:.3f}**", f"{record['processor']['ratio']:.3f}", turns, f"{record['watching']:.3f}"
-        lines.append(f"| {' | '.join((*cells, *ratio))} |")
-    return "\n".join(lines) + "\n"
+        ratios, wall = record["turn_ratios"], record["wall"]
+        rows.append(
+            (
+                f"`{record['recipe']}`",
+                record["threads"],
+                f"{record['images']:,}",
+                *(f"{wall[of]:,.0f}" for of in ("ours_images_per_second", "bare_images_per_second")),
+                f"**{decimals(wall['ratio'], 3, AIM)}**",
+                decimals(record["processor"]["ratio"], 3, AIM),
+                f"{np.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {len(ratios)} turns)",
+                decimals(record["watching"], 3, AIM),
+            )
+        )
+    loops = ("recipe", "threads", "images of each", "ours, images/s", "bare, images/s")
+    yield from ("", *table((*loops, "ratio", "ratio in CPU time", "turns", "watching"), rows))
+    if compared := results.get("before"):
+        rows = []
+        for one in compared:
+            ratios = figure(after / before for before, after in zip(one["before"], one["after"], strict=True))
+            rows.append(
+                (one["recipe"], f"{one['images']:,}", figure(one["before"]), figure(one["after"]), shown(ratios, 1))
+            )
+        head = ("`latentserve train`", "images", "checkout before, images/s", "this one, images/s", "ratio (aim 1)")
+        yield from ("", *table(head, rows))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of MNIST")
     parser.add_argument("--recipes", choices=tuple(RECIPES), nargs="+", default=list(RECIPES))
     parser.add_argument("--threads", type=int, help="instead of the recipe's")
     parser.add_argument("--images", type=int, help="of each loop, instead of the usual")
-    arguments = parser.parse_args()
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout, timed as well")
 
-    overrides = () if arguments.threads is None else (f"threads={arguments.threads}",)
-    results: Record = {"machine": describe_machine(), "torch": torch.__version__, "records": []}
-    for recipe in arguments.recipes:
-        record = measure(recipe, arguments.data, overrides, arguments.images or RECIPES[recipe])
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """Recipe by recipe."""
+    overrides = () if given.threads is None else (f"threads={given.threads}",)
+    results |= {"records": [], "before": []}
+    for recipe in given.recipes:
+        images = given.images or RECIPES[recipe]
+        record = side_by_side(recipe, given.data, overrides, images)
         results["records"].append(record | {"threads": load_config(recipe, overrides).threads})
         print(json.dumps({name: value for name, value in record.items() if name != "turn_ratios"}), flush=True)
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(report(results))
-
-
-if __name__ == "__main__":
-    main()
+        if given.against and (recipe != "mnist" or given.data):
+            data = given.data if recipe == "mnist" else None
+            results["before"].append(before_and_after(recipe, images, data, overrides, given.against))
+            print(results["before"][-1], flush=True)

@@ -1,17 +1,16 @@
 """What is the supervisor worth? Runs that are given a fault, with it and without it, and healthy ones.
 
-    python -m benchmarks.training.supervision --out benchmarks/results/supervision
+    python -m benchmarks supervision
 
 Faults and the names they may be called by are in `benchmarks/training/faults.py`. A run sees the first of every two
 of the test half's digits as its held-out part, and is judged by the others: Frechet distance and agreement with a
 classifier, of 2,000 samples of the averaged generator that is left at the end. What is written down already is not
-done again. Writes DIR.json as it goes on, and DIR.md.
+done again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from contextlib import nullcontext
@@ -23,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
-from benchmarks.machine import describe_machine
+from benchmarks.runner import Results
 from benchmarks.training.faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.training.supervision_report import report
 from latentserve.training import networks
@@ -34,6 +33,11 @@ from latentserve.training.recipe.config import Config
 from latentserve.training.run import CHECKPOINT, checkpoint, loop
 from latentserve.training.supervising import read_journal
 from latentserve.training.watching.space import Space
+
+__all__ = ["RESUMES", "TITLE", "measure", "options", "report"]
+
+TITLE = "What the supervisor is worth"
+RESUMES = True
 
 Record = dict[str, Any]
 
@@ -144,40 +148,25 @@ def healthy(recipe: str, seed: int) -> Record:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where .json and .md go, without suffix")
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", choices=tuple(FAULTS), nargs="*", default=list(FAULTS))
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
     parser.add_argument("--no-healthy", action="store_true")
-    arguments = parser.parse_args()
 
-    path = arguments.out.with_suffix(".json")
-    results: Record = (
-        json.loads(path.read_text())
-        if path.exists()
-        else {"machine": describe_machine(), "torch": torch.__version__, "faulty": [], "healthy": []}
-    )
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """All runs that are not written down."""
+    of_faults, of_healthy = (results.setdefault(key, []) for key in ("faulty", "healthy"))
     judge = Judge()
-    for seed in arguments.seeds:
-        for name in (*HEALTHY, *arguments.faults):
+    for seed in given.seeds:
+        for name in (*HEALTHY, *given.faults):
             for supervise in ("off",) if name in HEALTHY else ("off", "act"):
                 key = (name, seed, supervise)
-                if key not in {(one["fault"], one["seed"], one["supervise"]) for one in results["faulty"]}:
-                    results["faulty"].append(faulty(judge, name, seed, supervise))
-                    write(results, path)
-    for recipe, (_, _, count) in RECIPES.items() if not arguments.no_healthy else ():
+                if key not in {(one["fault"], one["seed"], one["supervise"]) for one in of_faults}:
+                    of_faults.append(faulty(judge, name, seed, supervise))
+                    results.save()
+    for recipe, (_, _, count) in RECIPES.items() if not given.no_healthy else ():
         for seed in range(SEEDS.start, SEEDS.start + count):
-            if (recipe, seed) not in {(one["recipe"], one["seed"]) for one in results["healthy"]}:
-                results["healthy"].append(healthy(recipe, seed))
-                write(results, path)
-
-
-def write(results: Record, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    path.with_suffix(".md").write_text(report(results))
-
-
-if __name__ == "__main__":
-    main()
+            if (recipe, seed) not in {(one["recipe"], one["seed"]) for one in of_healthy}:
+                of_healthy.append(healthy(recipe, seed))
+                results.save()

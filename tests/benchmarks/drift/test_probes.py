@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from benchmarks.drift.faults.weights import add_noise_in, shuffle_in
 from benchmarks.drift.probes import QUICK, Plan
 from benchmarks.drift.probes_report import report
 from benchmarks.generators import TINY
+from benchmarks.runner import main
 from latentserve.service.bundle import Bundle, read_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -31,14 +31,12 @@ def test_a_run_writes_its_results(
 ) -> None:
     monkeypatch.setattr(probes, "CONVOLUTIONAL_28", TINY)
     monkeypatch.setattr(probes, "QUICK", dataclasses.replace(QUICK, latents=100))
-    monkeypatch.setattr(sys, "argv", ["benchmarks.drift.probes", str(bundle), "--quick", "--out", str(tmp_path)])
-    probes.main()
+    main(["probes", str(bundle), "--short", "--out", str(tmp_path / "probes")])
     results = json.loads((tmp_path / "probes.json").read_text())
     text = (tmp_path / "probes.md").read_text()
     assert capsys.readouterr().out == text + "\n"
     assert [found["generator"] for found in results["generators"]] == ["untrained", "toy"]
     for found in results["generators"]:
-        found["faults"] = [dict(zip(results["fault_fields"], fault, strict=True)) for fault in found["faults"]]
         kinds = Counter(fault["kind"] for fault in found["faults"])
         assert kinds == {"bit flip": 32, "zeroed channel": 8, "weight noise": 8, "swapped file": 2, "fp16": 1}
         assert found["probes"] == 16
@@ -101,9 +99,8 @@ def test_the_report_names_what_was_missed(bundle: Path) -> None:
     blind = read_bundle(bundle)
     blind = dataclasses.replace(blind, golden=dataclasses.replace(blind.golden, tolerance=100.0))
     plan = Plan(low_flips=0, flips=0, zeroed=1, noisy=1, shuffled=1, precisions=(), latents=100, replays=10)
-    found = probes.measure(blind, plan)
-    machine = dict.fromkeys(("processor", "cores", "memory_gb", "kernel", "python", "load_average_before"), "?")
-    text = report({"machine": machine, "onnxruntime": "?", "seeds": {"faults": 0, "latents": 0}, "generators": [found]})
+    found = probes.measure_bundle(blind, plan)
+    text = "\n".join(report({"seeds": {"faults": 0, "latents": 0}, "generators": [found]}))
     assert "| 3 | 2 | 0.0 % (0.0 to 84.2) | >= 99% |" in text  # the noise is of 1e-6
     assert text.count("\n| swapped file: every weight shuffled |") == 1
     assert "1: 0.00 %" in text

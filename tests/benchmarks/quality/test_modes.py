@@ -41,11 +41,11 @@ def test_runs_are_scored_and_reported_with_their_aims() -> None:
     runs = [*modes.trained("ring", "recipe", config, [0, 1])]
     assert [run["seed"] for run in runs] == [0, 1]
     assert {run["steps"] for run in runs} == {4}
-    machine = {"processor": "any", "cores": 2, "memory_gb": 8, "kernel": "any", "python": "3"}
-    results = {"machine": machine, "torch": "2", "runs": runs, "perfect": modes.perfect("ring")}
-    text = modes_report.report(results)
+    recipes = {"ring, recipe": config.model_dump(mode="json")}
+    text = "\n".join(modes_report.report({"runs": runs, "perfect": modes.perfect("ring"), "recipes": recipes}))
     assert "| recipe `ring` | 2 |" in text
     assert "Missed: " in text
+    assert "goes from 0.5 to 0.014, the scale of the Gaussians, whose standard deviation is 0.01" in text
     assert modes_report.missed("ring", modes.perfect("ring")) == []
 
 

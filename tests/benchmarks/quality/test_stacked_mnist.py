@@ -1,5 +1,4 @@
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.quality import stacked_mnist, stacked_mnist_report
+from benchmarks.runner import main
 from latentserve.training.recipe import load_config
 from tests.digits import write_idx
 
@@ -54,9 +54,9 @@ def test_runs_are_measured_at_their_marks_and_go_on_where_they_stopped(
     monkeypatch.setattr(stacked_mnist, "DRAWS", 100)
     monkeypatch.setattr(stacked_mnist, "JUDGE_EPOCHS", 1)
     out = tmp_path / "results" / "stacked"
-    words = ["any", "--data", tmp_path / "mnist", "--runs", tmp_path / "runs", "--out", out]
-    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-    stacked_mnist.main()
+    folders = ["--data", tmp_path / "mnist", "--runs", tmp_path / "runs", "--out", out]
+    words = ["stacked-mnist", *map(str, folders)]
+    main(words)
     results = json.loads(out.with_suffix(".json").read_text())
     assert [run["images"] for run in results["runs"]] == [128, 256, 512]
     assert results["judge"]["accuracy"] > 0.2
@@ -66,5 +66,5 @@ def test_runs_are_measured_at_their_marks_and_go_on_where_they_stopped(
     assert "after 512 images: missed modes" in text
     results["runs"].pop()
     out.with_suffix(".json").write_text(json.dumps(results))
-    stacked_mnist.main()
+    main(words)
     assert [run["images"] for run in json.loads(out.with_suffix(".json").read_text())["runs"]] == [128, 256, 512]

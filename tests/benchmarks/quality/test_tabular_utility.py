@@ -71,9 +71,7 @@ def test_a_recipe_is_trained_sampled_and_reported(problem: protocol.Problem, tmp
     scores = {"MLP": 0.6, "mean": 0.6}
     runs = [{"problem": "adult", "row": row, "seed": 0, "scores": scores} for row in ("real", "uniform")]
     runs.append({"problem": "adult", "row": "recipe", "seed": 0, "scores": scores, **took})
-    machine = {"processor": "any", "cores": 2, "memory_gb": 8, "kernel": "any", "python": "3"}
-    versions = {"torch": "2", "scikit-learn": "1"}
-    text = tabular_report.report({"machine": machine, "versions": versions, "runs": runs})
+    text = "\n".join(tabular_report.report({"runs": runs}))
     assert "| recipe `adult`, 1 seeds | 0.600" in text
     assert "only shares of real rows can be compared" in text
 
@@ -85,3 +83,24 @@ def test_pixels_are_black_or_white(mnist_folder: Path) -> None:
     assert values.shape == (5, 785)
     assert np.array_equal(values[:, :-1].reshape(5, 28, 28) == 1, problem.test.samples[:5, 0] > 128)
     assert protocol.features(values, problem).shape == (5, 784)
+
+
+def test_a_share_is_not_rounded_onto_its_aim_and_the_page_says_how_many_rows_were_seen() -> None:
+    runs = [
+        {"problem": "mnist28", "row": row, "seed": 0, "scores": {"MLP": score, "mean": score}}
+        for row, score in (("real", 0.918), ("recipe", 0.8901))
+    ]
+    text = "\n".join(tabular_report.report({"runs": runs}))
+    assert "| 0.890 ± nan | 0.9696 |" in text
+    assert "a classifier sees 50,000" in text
+    assert "These test images were looked at before" in text
+    assert "tested on the last 10,000 training rows" in "\n".join(
+        tabular_report.report({"runs": runs, "choosing": True})
+    )
+
+
+def test_what_is_chosen_by_is_trained_on_by_nobody(problem: protocol.Problem) -> None:
+    choosing = protocol.held_out(problem)
+    assert (len(choosing.train), len(choosing.test)) == (200, 200)
+    together = np.concatenate([choosing.train.samples, choosing.test.samples])
+    assert np.array_equal(together, problem.train.samples)

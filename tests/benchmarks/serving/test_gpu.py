@@ -2,59 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import math
-import sys
+from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
 from onnx import shape_inference
 
-from benchmarks.generators import DIM, LARGE, TINY, Generator, convolutional
-from benchmarks.serving import alone, gpu
-from benchmarks.serving.alone import TorchEngine
+from benchmarks.generators import LARGE, Generator, convolutional
+from benchmarks.runner import main
+from benchmarks.serving import gpu
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this runtime has CUDA")
-def test_without_cuda_it_says_so_and_exits_with_2(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmarks.serving.gpu"])
+def test_without_cuda_it_says_so_and_exits_with_2(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
-        gpu.main()
+        main(["gpu", "--out", str(tmp_path / "gpu")])
     assert ended.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("benchmarks.serving.gpu: ")
+    assert captured.err.startswith("benchmarks gpu: ")
     assert captured.err.count("\n") == 1
     assert "CUDA" in captured.err
+    assert not list(tmp_path.iterdir())
 
 
-def test_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LATENTSERVE_DEVICE", "cpu")  # and put back what was there
-    monkeypatch.setattr(alone, "BATCHES", (16, 32))
-    results = gpu.measure(TINY, "cpu", ("fp16",), seconds=0.1, repetitions=2)
-    ways = {record["way"] for record in results["records"]}
-    assert ways == {gpu.OURS, gpu.BARE, gpu.TORCH}, results["absent"]
-    assert len(results["records"]) == 2 * len(ways)
-    for record in results["records"]:
+    monkeypatch.setattr(gpu, "BATCHES", (16, 32))
+    out = tmp_path / "gpu"
+    main(["gpu", "--device", "cpu", "--seconds", "0.1", "--repetitions", "2", "--out", str(out)])
+    records = json.loads(out.with_suffix(".json").read_text())["records"]
+    assert [record["way"] for record in records] == [gpu.BARE, gpu.OURS, gpu.OURS, gpu.BARE]
+    for record in records:
         assert record["samples_per_second"] > 0
         assert record.get("failed", 0) == 0
-    table = gpu.report(results)
-    for way in ways:
-        assert f"| fp16 | {way} |" in table
-    assert "not measured" not in table
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_torch_makes_the_same_samples(precision: str) -> None:
-    torch = pytest.importorskip("torch")
-    model = TINY.build()
-    z = np.random.default_rng(0).normal(size=(3, DIM)).astype(np.float32)
-    expected = onnxruntime.InferenceSession(model.SerializeToString()).run(["sample"], {"z": z})[0]
-    found = TorchEngine(model, "cpu", precision).generate(torch.from_numpy(z)).numpy()
-    np.testing.assert_allclose(found, expected, atol={"fp32": 1e-5, "fp16": 1e-2}[precision])
+    table = out.with_suffix(".md").read_text()
+    assert all(f"| {way} |" in table for way in (gpu.OURS, gpu.BARE))
 
 
 def test_the_large_generator_is_large() -> None:

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from benchmarks.training import speed
 def test_both_loops_take_turns_over_as_many_images(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "TURN", 0.01)
     monkeypatch.setattr(speed, "WARM", 2)
-    record = speed.measure(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
+    record = speed.side_by_side(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
     assert record["images"] == 160
     assert record["turns"] == len(record["turn_ratios"]) > 0
     assert 0 < record["watching"] < 1
@@ -32,7 +33,19 @@ def test_the_bare_loop_moves_the_weights_that_ours_does() -> None:
 def test_a_report_says_the_ratio_and_its_range(tmp_path: Path) -> None:
     clock = {"ours_images_per_second": 950.0, "bare_images_per_second": 1000.0, "ratio": 0.95}
     record = {"recipe": "digits", "threads": 1, "images": 100, "wall": clock, "processor": clock, "watching": 0.99}
-    machine = dict.fromkeys(("processor", "cores", "memory_gb", "kernel", "python", "load_average_before"), 1)
-    results = {"machine": machine, "torch": "2", "records": [record | {"turn_ratios": [0.9, 0.94, 0.97]}]}
-    line = speed.report(results).splitlines()[-1]
+    line = list(speed.report({"records": [record | {"turn_ratios": [0.9, 0.94, 0.97]}]}))[-1]
     assert "| 950 | 1,000 | **0.950** | 0.950 | 0.940 (0.900 to 0.970, 3 turns) | 0.990 |" in line
+
+
+@pytest.mark.full
+def test_another_checkout_takes_turns_with_this_one(tmp_path: Path) -> None:
+    """The other one is this one, by another way in."""
+    command = tmp_path / ".venv" / "bin" / "latentserve"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m latentserve "$@"\n')
+    command.chmod(0o755)
+    words = ("batch=16", "width=8", "threads=1", "tick=64")
+    found = speed.before_and_after("digits", 256, None, words, tmp_path)
+    assert len(found["before"]) == len(found["after"]) == speed.TIMES
+    assert min(found["before"] + found["after"]) > 0
+    assert "checkout before" in "\n".join(speed.report({"records": [], "before": [found]}))

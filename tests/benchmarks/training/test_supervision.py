@@ -55,8 +55,7 @@ def test_the_page_counts_what_was_found(tmp_path: Path) -> None:
         for mode in ("off", "act")
     ]
     healthy = [{"recipe": "digits", "seed": 0, "actions": [[64, "stall", "tell"]], "same_weights": True}]
-    machine = {"processor": "some", "cores": 2}
-    page = report({"machine": machine, "torch": "2", "faulty": runs, "healthy": healthy})
+    page = "\n".join(report({"faulty": runs, "healthy": healthy}))
     assert "| labels shuffled | mismatched data | no | 1/2 | 800 | 0.500, 0.500 | 0.10, 0.10 | 0/2 |" in page
     assert "1 of 2 (9% to 91%, Wilson)" in page
     assert "| digits | 1 | 0 | 1 | 1 |" in page
