@@ -13,8 +13,13 @@ _STATES = 300
 
 def threshold(reference: float, run_length: float) -> float:
     """h of a two-sided CUSUM with reference value k and this mean run length: by bisection on the chain of Brook and
-    Evans (1972, An approach to the probability distribution of CUSUM run length); each side has twice the length."""
-    low, high = 0.5, 80.0
+    Evans (1972, An approach to the probability distribution of CUSUM run length); each side has twice the length.
+
+    The bracket is found from below, e^2 times the length a step: a chain of a length near 1e16 is singular to a
+    computer."""
+    low, high = 0.0, 0.5
+    while _one_sided(reference, high) < 2 * run_length:
+        low, high = high, high + 1 / reference
     for _ in range(30):
         middle = (low + high) / 2
         if _one_sided(reference, middle) < 2 * run_length:

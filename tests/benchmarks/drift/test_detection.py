@@ -42,6 +42,27 @@ def test_the_threshold_of_cusum_gives_its_run_length(reference: float) -> None:
     assert np.minimum(found, 3000).mean() == pytest.approx(200, rel=0.15)
 
 
+@pytest.mark.parametrize("reference", [0.125, 0.25, 0.5])
+@pytest.mark.parametrize("run_length", [200.0, 1e6, 1.2e7])
+def test_the_threshold_of_cusum_asks_no_chain_that_is_singular(
+    reference: float, run_length: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of run lengths near 1e16 a solver answers with noise, whose sign is the processor's."""
+    asked: list[float] = []
+    chain = cusum._one_sided
+
+    def known(reference: float, limit: float) -> float:
+        asked.append(chain(reference, limit))
+        return asked[-1]
+
+    monkeypatch.setattr(cusum, "_one_sided", known)
+    overshoot = cusum.threshold(reference, run_length) + 1.166  # Siegmund 1985, Sequential analysis, eq. 2.56
+    approximate = (np.exp(2 * reference * overshoot) - 2 * reference * overshoot - 1) / (2 * reference**2)
+    assert approximate / 2 == pytest.approx(run_length, rel=0.05)
+    assert 0 < min(asked)
+    assert max(asked) < 1e2 * run_length
+
+
 def test_true_masses_are_the_shares_that_bins_get() -> None:
     rng = np.random.default_rng(1)
     reference = Distribution.of(np.maximum(rng.normal(size=300), 0))  # small: far from its own quantiles
