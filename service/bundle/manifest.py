@@ -176,7 +176,7 @@ class Monitor(_Part):
         pooled: whether the labels share them, for want of samples of each.
         truncations: those that have cells.
         features: whose features of a sample; null: there are none.
-        components: of the features, whitened.
+        components: of the features, whitened; 0: too few samples, or none that vary, for them to be weighed together.
         classifier_accuracy: of the small classifier, on samples held out; null: there is none.
         real_samples: whose features are kept; 0: none.
         real_distance: kernel distance (as KID) between real and generated samples, and its 95 % interval.

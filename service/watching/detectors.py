@@ -53,6 +53,7 @@ class Detectors:
     def __init__(self, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
         threshold = run_length(rows_per_second, detectors=len(DETECTORS))
         self.log_threshold = math.log(threshold)
+        self._reference = reference
         self._names = {GENERATED: list(reference.signals), ASKED: list(reference.signals), LATENTS: list(INPUTS)}
         self._names[JOINT] = ["features"]
         self._detectors: dict[str, Evidence | MixEvidence | MultivariateEvidence] = {
@@ -86,6 +87,13 @@ class Detectors:
     def log_evidence(self) -> dict[str, float]:
         """By detector, to compare with `log_threshold`; at least 0."""
         return {name: round(max(0.0, detector.log_value), 3) for name, detector in self._detectors.items()}
+
+    def left_out(self) -> list[str]:
+        """What is not weighed though there is a reference, for want of rows in it (or of features that vary)."""
+        joint = self._reference.joint
+        if joint is None:
+            return ["joint"] if self._reference.cells else []
+        return [] if joint.measured else ["joint: norms and clusters"]
 
     def suspicion(self, name: str) -> Suspicion | None:
         """What a detector's alarm says, while it stands."""

@@ -75,7 +75,7 @@ class FeatureHead:
             whitening *= np.sign(whitening[np.abs(whitening).argmax(axis=0), np.arange(kept)])
         offsets = means @ whitening
         roots = [
-            _inverse_root((features[own] - center) / scale @ whitening - offset)
+            inverse_root((features[own] - center) / scale @ whitening - offset, _SHRINKAGE * kept)
             for own, offset in zip(fits, offsets, strict=True)
         ]
         return cls(space, center, scale, whitening, offsets, np.stack(roots), samples)
@@ -165,10 +165,10 @@ def multiplied(rows: Floats, cells: NDArray[np.int64], roots: Floats) -> Floats:
     return found
 
 
-def _inverse_root(components: Floats) -> Floats:
-    """C^(-1/2) of the covariance C of centred components [n, k], drawn towards the identity where n is small, and
-    never more than a few times as large: where a cell hardly varies, a rounding would count as drift."""
+def inverse_root(components: Floats, identity: float = 0.0) -> Floats:
+    """C^(-1/2) of the covariance C of centred components [n, k], beside rows that count for the identity, and never
+    more than a few times as large: where a cell hardly varies, a rounding would count as drift."""
     n, k = components.shape
-    values, vectors = np.linalg.eigh((components.T @ components + _SHRINKAGE * k * np.eye(k)) / (n + _SHRINKAGE * k))
+    values, vectors = np.linalg.eigh((components.T @ components + identity * np.eye(k)) / (n + identity))
     root: Floats = (vectors / np.sqrt(np.maximum(values, _LEAST_VARIANCE))) @ vectors.T
     return root

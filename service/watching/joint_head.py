@@ -19,14 +19,13 @@ from latentserve.service.watching.distribution import (
     distributions_from_arrays,
     distributions_to_arrays,
 )
-from latentserve.service.watching.features import halves, multiplied, rows_of
+from latentserve.service.watching.features import halves, inverse_root, multiplied, rows_of
 
 CLUSTERS = 20
 
 _ROUNDS = 20  # of k-means
 _ROWS_PER_CLUSTER = 10  # on average, to have clusters at all
 _ROWS_APART = 20_000  # of a cell that is measured on the rows it was fitted to, as older releases did
-_LEAST_VARIANCE = 0.05  # of a clipped component in a cell
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +97,7 @@ class JointHead:
         return cls(
             radius,
             offsets,
-            np.stack([_inverse_root(clipped[own] - offset) for own, offset in zip(rows, offsets, strict=True)]),
+            np.stack([inverse_root(clipped[own] - offset) for own, offset in zip(rows, offsets, strict=True)]),
             tuple(Distribution.of(norms[own]) for own in rest),
             centroids,
             shares,
@@ -153,14 +152,6 @@ class JointHead:
         norms = {name.removeprefix("norms."): array for name, array in arrays.items() if name.startswith("norms.")}
         norm_bins = tuple(distributions_from_arrays(norms, cells))
         return cls(radius, offsets, roots, norm_bins, centroids, shares, unions, rows, "apart" in arrays)
-
-
-def _inverse_root(centred: Floats) -> Floats:
-    """C^(-1/2) of the covariance C of centred rows, never more than a few times as large: what hardly varies in the
-    reference would make a drift of a rounding."""
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    root: Floats = (axes / np.sqrt(np.maximum(variances, _LEAST_VARIANCE))) @ axes.T
-    return root
 
 
 def _clip(components: Floats, norms: Floats, radius: float) -> Floats:

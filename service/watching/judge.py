@@ -146,6 +146,8 @@ class Judge:
             "latents_sent_lately": sent_lately,
             "latents_repeated_lately": repeated_lately,
         }
+        if left_out := self._detectors.left_out():
+            numbers["left_out"] = left_out
         if self._real is not None:
             numbers["real"] = self._real.numbers()
         if 0 < len(self._labels) <= _MOST_LABELS:

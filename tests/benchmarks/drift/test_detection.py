@@ -59,7 +59,7 @@ def test_the_threshold_of_cusum_asks_no_chain_that_is_singular(
     overshoot = cusum.threshold(reference, run_length) + 1.166  # Siegmund 1985, Sequential analysis, eq. 2.56
     approximate = (np.exp(2 * reference * overshoot) - 2 * reference * overshoot - 1) / (2 * reference**2)
     assert approximate / 2 == pytest.approx(run_length, rel=0.05)
-    assert 0 < min(asked)
+    assert min(asked) > 0
     assert max(asked) < 1e2 * run_length
 
 

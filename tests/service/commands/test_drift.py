@@ -202,3 +202,16 @@ def test_what_is_no_server(run: Run, server: Server, tmp_path: Path) -> None:  #
     assert_refused(run("drift", "http://"), "http:")
     assert_refused(run("drift", server.url, "--real", tmp_path), "--real", "bundle's folder")
     assert_refused(run("drift", tmp_path / "nothing"), "nothing")
+
+
+def test_a_reference_too_small_for_features_says_that_they_are_left_out(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    path = make_bundle(tmp_path / "few", reference_samples=30)
+    monitor = read_bundle(path).manifest.monitor
+    assert monitor is not None
+    assert monitor.components == 0
+    ended = run("drift", path, "--rows", "5000", "--json")
+    assert ended.status == 0
+    evidence = json.loads(ended.out)["models"][0]["evidence"]
+    assert evidence["left_out"] == ["joint"]
+    assert "joint" not in evidence["log_evidence"]
+    assert "left out, of too few reference samples  joint" in run("drift", path, "--rows", "5000").out
