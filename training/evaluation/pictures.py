@@ -5,8 +5,7 @@ import io
 import math
 import wave
 from collections.abc import Sequence
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +24,27 @@ LEAST = 48  # pixels of an image's height in a page
 STEPS = 10  # of an interpolation
 
 
-def data_uri(content: bytes, media_type: str) -> str:
-    """A file inside a page."""
-    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+class Shown(NamedTuple):
+    """Something for the template to show: a picture or a recording as a data URI, a row as its columns and values, or
+    numbers as a text."""
+
+    kind: Literal["pixels", "plot", "audio", "row", "numbers"]
+    content: Any
+    width: int | None = None  # of pixels
 
 
-def sheet(images: Samples, columns: int) -> str:
-    """Images [n, C, H, W] in [-1, 1] as one picture, so many in a row: an `img` element."""
+def sheet(images: Samples, columns: int) -> Shown:
+    """Images [n, C, H, W] in [-1, 1] as one picture, so many in a row."""
     picture = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1)), columns), 0, -1)
     shown = Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture)
     buffer = io.BytesIO()
     shown.save(buffer, "PNG")
     scale = max(1, -(-LEAST // images.shape[2]))
-    uri = data_uri(buffer.getvalue(), "image/png")
-    return f'<img class="pixels" width="{shown.width * scale}" src="{uri}" alt="">'
+    return Shown("pixels", _data_uri(buffer, "image/png"), shown.width * scale)
 
 
-def figure(draw: "Sequence[Any]", columns: int = 3) -> str:
-    """Plots, each a callable that draws on axes, side by side: an `img` element."""
+def figure(draw: Sequence[Any], columns: int = 3) -> Shown:
+    """Plots, each a callable that draws on axes, side by side."""
     from matplotlib.figure import Figure  # slow to import, and not needed for images
 
     rows = math.ceil(len(draw) / columns)
@@ -54,18 +56,20 @@ def figure(draw: "Sequence[Any]", columns: int = 3) -> str:
         axis.set_axis_off()
     buffer = io.BytesIO()
     plot.savefig(buffer, format="png", dpi=80)
-    return f'<img src="{data_uri(buffer.getvalue(), "image/png")}" alt="">'
+    return Shown("plot", _data_uri(buffer, "image/png"))
 
 
-def each_shown(samples: Samples, data: Dataset) -> list[str]:
+def each_shown(samples: Samples, data: Dataset) -> list[Shown]:
     """Samples [n, *shape] one by one: an image, a recording to listen to, a row, or numbers."""
     if data.kind == "image":
         return [sheet(sample[None], 1) for sample in samples]
     if data.kind == "audio":
         return [_audio(sample, data.sample_rate or 1) for sample in samples]
     if data.kind == "table" and data.columns is not None:
-        return [_row(values, data.columns) for values in _rows(samples, data.columns)]
-    return [f"<code>{escape(_numbers(sample))}</code>" for sample in samples]
+        names = [column.name for column in data.columns]
+        rows = tables.rows(samples, SampleSpec(kind="table", shape=[len(names)], columns=data.columns))
+        return [Shown("row", list(zip(names, map(_told, values), strict=True))) for values in rows]
+    return [Shown("numbers", _numbers(sample)) for sample in samples]
 
 
 def interpolations(latent: Latent, rows: int, seed_latents: Samples) -> Samples:
@@ -147,27 +151,23 @@ def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str, marks: 
     return draw
 
 
-def _audio(sample: NDArray[np.float32], rate: int) -> str:
+def _data_uri(buffer: io.BytesIO, media_type: str) -> str:
+    """A file inside a page."""
+    return f"data:{media_type};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _audio(sample: NDArray[np.float32], rate: int) -> Shown:
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(sample.shape[0])
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes((sample.T.clip(-1, 1) * 32767).astype("<i2").tobytes())
-    return f'<audio controls src="{data_uri(buffer.getvalue(), "audio/wav")}"></audio>'
+    return Shown("audio", _data_uri(buffer, "audio/wav"))
 
 
-def _rows(samples: Samples, columns: list[Column]) -> list[tuple[Any, ...]]:
-    spec = SampleSpec(kind="table", shape=[len(columns)], columns=columns)
-    return list(tables.rows(samples, spec))
-
-
-def _row(values: tuple[Any, ...], columns: list[Column]) -> str:
-    cells = (
-        f"<b>{escape(column.name)}</b> {escape('missing' if value is None else str(value))}"
-        for column, value in zip(columns, values, strict=True)
-    )
-    return f"<span>{' · '.join(cells)}</span>"
+def _told(value: Any) -> str:
+    return "missing" if value is None else str(value)
 
 
 def _numbers(sample: NDArray[np.float32]) -> str:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from latentserve.service.errors import LatentserveError
 from latentserve.training.evaluation.command import evaluate
-from latentserve.training.evaluation.meanings import MEANINGS
+from latentserve.training.evaluation.statistic import MEANINGS
 from latentserve.training.supervising import Action, Journal
 
 TOP = Path(__file__).parents[3]

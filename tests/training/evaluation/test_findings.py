@@ -11,8 +11,8 @@ from latentserve.training.data import Dataset, load
 from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.evaluate import evaluate
 from latentserve.training.evaluation.findings import Assessment, assess
-from latentserve.training.evaluation.page import page_of_one
 from latentserve.training.evaluation.reals import Reals, load_reals
+from latentserve.training.evaluation.report import page
 from latentserve.training.evaluation.subject import Subject, open_subject
 
 COUNT = 400
@@ -129,7 +129,7 @@ def test_real_samples_that_are_all_the_same(subject, baseline, unseen) -> None:
     evaluation = evaluate(subject, same)
     assert all(np.isfinite(statistic.value) for statistic in evaluation.statistics)
     assert "its samples are others" in assess(evaluation).sentence
-    assert "All real samples are the same" in page_of_one(evaluation, same)
+    assert "All real samples are the same" in page([evaluation], same)
 
 
 def test_one_class_and_more_features_than_samples(subject: Subject) -> None:
@@ -145,4 +145,4 @@ def test_one_class_and_more_features_than_samples(subject: Subject) -> None:
     assert evaluation.classes is None
     assert all(np.isfinite(statistic.value) for statistic in evaluation.statistics)
     assert {"frechet_random", "memorisation"} <= {statistic.key for statistic in evaluation.statistics}
-    assert "covariance is singular" in page_of_one(evaluation, baseline)
+    assert "covariance is singular" in page([evaluation], baseline)
