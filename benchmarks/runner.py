@@ -38,6 +38,7 @@ BENCHMARKS = {
     "causes": "drift.causes",
     "detection": "drift.detection",
     "probes": "drift.probes",
+    "small-references": "drift.small_references",
     "fleet": "fleet.alerts",
     "rules": "fleet.rules",
     "demo": "training.demo",

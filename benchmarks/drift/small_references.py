@@ -1,21 +1,19 @@
 """Whether an untouched bundle is ever said to have drifted because its reference is small.
 
-    python -m benchmarks.drift.small_references [--generators 40] [--rows 20000] [--long 1000000]
+    python -m benchmarks small-references [--generators 40] [--rows 20000] [--long 1000000]
 
 Untrained generators of five kinds (dense pictures of low and of full contrast, pictures with labels and a critic,
 convolutional ones, tables, sound) with seeds and gains of their own, each packed with references of 300 to 3,000 rows.
 Each bundle is judged as `latentserve drift` does, where every row is looked at, and as a server does, whose monitor
 looks at the share of batches that its budget allows, by a clock that says that 1,000 rows come in a second; after every
 500 rows, and a cause other than none or not_enough_samples counts, whether it stands at the end or not. At last some of
-the bundles with the smallest reference are judged on many more rows. Written to benchmarks/results/small-references.
+the bundles with the smallest reference are judged on many more rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.drift.causes import serve
 from benchmarks.generators import convolutional
-from benchmarks.machine import describe_machine
+from benchmarks.runner import Results, table
 from latentserve.service.bundle import Latent, SampleSpec, read_bundle
 from latentserve.service.drift import judge_bundle
 from latentserve.service.packing.assemble import assemble_bundle
@@ -38,10 +36,10 @@ from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import read_reference
 
+TITLE = "Small references"
 SIZES = (300, 500, 1000, 3000)
 KINDS = ("dense, low contrast", "dense", "labels and a critic", "convolutional", "table", "sound")
 
-_RESULTS = Path(__file__).parent.parent / "results" / "small-references"
 _DIM = 64
 _LABELS = 10
 _QUIET = ("none", "not_enough_samples")
@@ -50,24 +48,18 @@ _ROWS_PER_SECOND = 1000.0  # the setting's default
 _LONG = 3  # generators that are judged for long
 
 
-def main() -> None:
-    """Measure, and write JSON and a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--generators", type=int, default=40)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--long", type=int, default=1_000_000, help="rows of the long exposure")
-    parser.add_argument("--out", type=Path, default=_RESULTS)
-    given = parser.parse_args()
-    began = time.monotonic()
-    trials = []
+
+
+def measure(given: argparse.Namespace, results: Results) -> None:
+    """Every generator, every size of reference, both judges."""
+    results["trials"] = []
     for one in run(range(given.generators), SIZES, given.rows, given.long):
-        trials.append(one)
-        print(f"{time.monotonic() - began:.0f} s: {one}", flush=True)
-    minutes = round((time.monotonic() - began) / 60, 1)
-    results = {"machine": describe_machine(), "minutes": minutes, "rows": given.rows, "trials": trials}
-    given.out.with_suffix(".json").write_text(json.dumps(results, indent=1) + "\n")
-    given.out.with_suffix(".md").write_text(report(results))
-    print(report(results))
+        results["trials"].append(one)
+        print(one, flush=True)
 
 
 def run(generators: range, sizes: tuple[int, ...], rows: int, long: int = 0) -> Iterator[dict[str, Any]]:
@@ -229,27 +221,19 @@ def _named(causes: list[str]) -> list[str]:
     return sorted(set(causes) - set(_QUIET))
 
 
-def report(results: dict[str, Any]) -> str:
-    """The table."""
+def report(results: dict[str, Any]) -> Iterator[str]:
+    """The lines of the page."""
     trials = results["trials"]
-    machine = results["machine"]
-    lines = [
-        "# Small references",
-        "",
-        f"Untouched bundles of {len({one['generator'] for one in trials})} generators, {results['minutes']} minutes on "
-        f"{machine['processor']}, {machine['kernel']}, Python {machine['python']}. Aim: no alarm.",
-        "",
-        "| judged by | rows | reference | bundles | alarms | greatest log evidence, joint / other (an alarm at 23.3) |",
-        "|---|---|---|---|---|---|",
-    ]
-    for judge, rows, size in sorted({(one["judge"], one["rows"], one["reference"]) for one in trials}):
-        own = [one for one in trials if (one["judge"], one["rows"], one["reference"]) == (judge, rows, size)]
+    yield f"Untouched bundles of {len({one['generator'] for one in trials})} generators. Aim: no alarm."
+    yield ""
+    rows = []
+    for judge, seen, size in sorted({(one["judge"], one["rows"], one["reference"]) for one in trials}):
+        own = [one for one in trials if (one["judge"], one["rows"], one["reference"]) == (judge, seen, size)]
         joint = max(one["log_evidence"].get("joint", 0.0) for one in own)
-        other = max(max(value for name, value in one["log_evidence"].items() if name != "joint") for one in own)
+        other = max(value for one in own for name, value in one["log_evidence"].items() if name != "joint")
         alarms = sum(bool(one["named"]) for one in own)
-        lines.append(f"| {judge} | {rows:,} | {size:,} | {len(own)} | {alarms} | {joint:.1f} / {other:.1f} |")
-    return "\n".join([*lines, "", f"{sum(bool(one['named']) for one in trials)} alarms of {len(trials)}."]) + "\n"
-
-
-if __name__ == "__main__":
-    main()
+        rows.append((judge, f"{seen:,}", f"{size:,}", len(own), alarms, f"{joint:.1f}", f"{other:.1f}"))
+    evidence = "greatest log evidence of the features together (an alarm at 23.3)"
+    yield from table(("judged by", "rows", "reference", "bundles", "alarms", evidence, "of anything else"), rows)
+    yield ""
+    yield f"{sum(bool(one['named']) for one in trials)} alarms of {len(trials)}."

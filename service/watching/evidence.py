@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import rel_entr
 
@@ -208,16 +208,15 @@ class Evidence:
     def to_json(self) -> str:
         """The state as text, for `restore`."""
         bins, rows = self._totals
-        state = {
-            "layout": self._layout,
-            "rows": self._rows,
-            "log_m": np.maximum(self._log_m, LEAST).tolist(),
-            "gain": self._gain.tolist(),
-            "age": self._age.tolist(),
-            "totals": [bins.tolist(), rows.tolist()],
-            "alarm": asdict(self._alarm) if self._alarm else None,
-        }
-        return json.dumps(state, allow_nan=False)
+        return write_state(
+            layout=self._layout,
+            rows=self._rows,
+            log_m=np.maximum(self._log_m, LEAST),
+            gain=self._gain,
+            age=self._age,
+            totals=[bins, rows],
+            alarm=self._alarm,
+        )
 
     def restore(self, text: str) -> bool:
         """Go on from a saved state. False, with nothing changed, if it is damaged or of another reference or layout.
@@ -254,6 +253,11 @@ class Evidence:
 
 
 LEAST = -1e300  # stands for the logarithm of nothing where a text cannot hold it
+
+
+def write_state(**state: Any) -> str:
+    """Numbers, arrays and an alarm as text."""
+    return orjson.dumps(state, np.ndarray.tolist, orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def read_state(values: object, shape: tuple[int, ...]) -> Floats:

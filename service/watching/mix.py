@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from latentserve.service.watching.alarm import Alarm, kept, raised
-from latentserve.service.watching.evidence import LEAST, Floats, accumulate, read_state
+from latentserve.service.watching.evidence import LEAST, Floats, accumulate, read_state, write_state
 
 _FACTORS = np.array([0.25, 0.5, 2.0, 4.0])  # of a label's share in the reference, in a bet
 _MOST = 0.9  # of all labels that one of them is, in a bet
@@ -66,13 +65,8 @@ class MixEvidence:
 
     def to_json(self) -> str:
         """The state as text, for `restore`."""
-        state = {
-            "log_m": np.maximum(self._log_m, LEAST).tolist(),
-            "totals": self._totals.tolist(),
-            "rows": [self._rows, self._began],
-            "alarm": asdict(self.alarm) if self.alarm else None,
-        }
-        return json.dumps(state, allow_nan=False)
+        log_m, rows = np.maximum(self._log_m, LEAST), [self._rows, self._began]
+        return write_state(log_m=log_m, totals=self._totals, rows=rows, alarm=self.alarm)
 
     def restore(self, text: str) -> bool:
         """Go on from a saved state. False, with nothing changed, if it is damaged or of other labels."""

@@ -21,14 +21,22 @@ benchmarks/drift/detection.py and benchmarks/drift/small_references.py measure w
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentserve.service.watching.alarm import Alarm, kept, raised
-from latentserve.service.watching.evidence import LEAST, Floats, accumulate, bin_bets, log_mean, read_state, tolerant
+from latentserve.service.watching.evidence import (
+    LEAST,
+    Floats,
+    accumulate,
+    bin_bets,
+    log_mean,
+    read_state,
+    tolerant,
+    write_state,
+)
 from latentserve.service.watching.joint_head import JointHead
 from latentserve.service.watching.reference import BINS
 
@@ -161,10 +169,9 @@ class MultivariateEvidence:
     def to_json(self) -> str:
         """The state as text, for `restore`."""
         joint = self._joint
-        arrays = {name: np.maximum(getattr(joint, name), LEAST).tolist() for name in _STATE}
+        arrays = {name: np.maximum(getattr(joint, name), LEAST) for name in _STATE}
         counts = {"rows_seen": self.rows, "half": self._half, "blocks": joint.blocks}
-        rest = {"totals": [part.tolist() for part in self._totals], "alarm": asdict(self.alarm) if self.alarm else None}
-        return json.dumps({"layout": self._layout, **counts, **arrays, **rest}, allow_nan=False)
+        return write_state(layout=self._layout, totals=self._totals, alarm=self.alarm, **counts, **arrays)
 
     def restore(self, text: str) -> bool:
         """Go on from a saved state. False, with nothing changed, if it is damaged or of another head or layout."""

@@ -16,5 +16,4 @@ def test_no_untouched_bundle_has_drifted(generators: range, rows: int) -> None:
     trials = list(run(generators, (300,), rows))
     assert [(one["judge"], one["named"]) for one in trials] == len(generators) * [("drift", []), ("server", [])]
     assert max(max(one["log_evidence"].values()) for one in trials) < 15
-    machine = {"processor": "one", "kernel": "two", "python": "three"}
-    assert f"0 alarms of {len(trials)}." in report({"trials": trials, "minutes": 1, "machine": machine})
+    assert list(report({"trials": trials}))[-1] == f"0 alarms of {len(trials)}."
