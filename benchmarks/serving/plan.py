@@ -63,5 +63,5 @@ def cases(server: Server, generator: Generator) -> Iterator[Case]:
         yield Case("beside bulk", usual, 1, 32)
     if server in (OURS, BEFORE, OURS_INT8):
         yield Case("closed", usual, MANY, 8)
-    if server in (OURS, *_PEERS):
+    if server in (OURS, BENTOML, TRITON):
         yield Case("closed", usual, 1, 1)

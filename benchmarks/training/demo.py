@@ -27,6 +27,7 @@ from latentserve.service.benching.process import free_port, last_line, process_g
 TITLE = "make demo from a fresh clone"
 
 _PARTS = {"installation": "latentserve train", "training": "latentserve export", "export": "/v1/samples"}
+_TOP = Path(__file__).parents[2]
 _MINUTES = 30
 
 
@@ -37,7 +38,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def measure(given: argparse.Namespace, results: Results) -> None:
     """Seconds of each part. Raises AbsentError: it ended, or did not answer in time."""
-    top, port = Path(__file__).parents[2], free_port()
+    port = free_port()
     variables = {
         key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS")
     }
@@ -46,7 +47,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     words = [f"PORT={port}", *([f"INSTALL={given.install}"] if given.install else [])]
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         clone, log = Path(folder) / "latentserve", Path(folder) / "log"
-        subprocess.run(["git", "clone", "--quiet", str(top), str(clone)], check=True)
+        subprocess.run(["git", "clone", "--quiet", str(_TOP), str(clone)], check=True)
         began = time.monotonic()
         ends: dict[str, float] = {}
         with process_group(["make", "demo", *words], log, variables, clone) as process:
