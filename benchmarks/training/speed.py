@@ -188,7 +188,7 @@ def stopwatch() -> Iterator[list[float]]:
         yield spent
 
 
-def side_by_side(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int) -> Record:
+def take_turns(recipe: str, data: Path | None, overrides: tuple[str, ...], images: int) -> Record:
     """Both loops, over so many images."""
     config = load_config(recipe, (*overrides, "supervise='act'"))
     needs_data = recipe == "mnist"
@@ -290,7 +290,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     results |= {"records": [], "before": []}
     for recipe in given.recipes:
         images = given.images or RECIPES[recipe]
-        record = side_by_side(recipe, given.data, overrides, images)
+        record = take_turns(recipe, given.data, overrides, images)
         results["records"].append(record | {"threads": load_config(recipe, overrides).threads})
         print(json.dumps({name: value for name, value in record.items() if name != "turn_ratios"}), flush=True)
         if given.against and (recipe != "mnist" or given.data):

@@ -12,7 +12,7 @@ from benchmarks.training import speed
 def test_both_loops_take_turns_over_as_many_images(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "TURN", 0.01)
     monkeypatch.setattr(speed, "WARM", 2)
-    record = speed.side_by_side(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
+    record = speed.take_turns(recipe, None, ("batch=16", "width=8", "threads=1", "tick=64"), 160)
     assert record["images"] == 160
     assert record["turns"] == len(record["turn_ratios"]) > 0
     assert 0 < record["watching"] < 1
