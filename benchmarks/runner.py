@@ -50,6 +50,7 @@ BENCHMARKS = {
     "stacked-mnist": "quality.stacked_mnist",
     "modes": "quality.modes",
     "evaluation": "quality.evaluation",
+    "verdicts": "quality.verdicts",
 }
 
 

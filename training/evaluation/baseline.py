@@ -15,6 +15,7 @@ from latentserve.training.evaluation.reals import Reals
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.evaluation.tables import TableBaseline
+from latentserve.training.evaluation.two_sample import WIDEST, ToldApart, shown_pixels, two_sample_test
 from latentserve.training.evaluation.views import View, view_of
 
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
@@ -83,6 +84,10 @@ class Baseline:
         few = min(self.count, ROWS)
         self.near_chances = (Resampling.of(few, 3), Resampling.of(few, 2))
         self.held_nearest = nearest(self.held[:few], reals.train, self.view)
+        self.pixels: tuple[Floats, ToldApart] | None = None
+        if reals.train.kind == "image" and self.reference[0].size <= WIDEST:
+            shown = shown_pixels(self.reference)
+            self.pixels = shown, two_sample_test(shown, shown_pixels(self.held))
         self.table = None
         if reals.train.kind == "table" and reals.train.columns is not None:
             self.table = TableBaseline(reals.train.columns, self.reference, self.held, self.chances)
@@ -115,6 +120,7 @@ class SpaceBaseline:
         self._reaches = distances.real_reaches(reference)
         self.spread = float(reference.var(axis=0, ddof=1).sum())  # trace of the reference's covariance
         self._floors = {name: found.value for name, found in self._measure(held, resample=False)[0].items()}
+        self._told_apart = two_sample_test(reference, held)
 
     def measure(self, fake: Floats) -> tuple[list[Statistic], NDArray[np.bool_]]:
         """All statistics of features [N, d] of generated samples, and which reference samples they cover, [N]."""
@@ -124,7 +130,8 @@ class SpaceBaseline:
             Statistic(name, self.space.name, measured, self._floors[name], len(fake), self._split, {"width": width})
             for name, measured in found.items()
         ]
-        return statistics, covered
+        told = two_sample(self._reference, fake, self._told_apart, self._split, "c2st", self.space.name)
+        return [*statistics, told], covered
 
     def _measure(self, fake: Floats, *, resample: bool) -> tuple[dict[str, Measured], NDArray[np.bool_]]:
         real, (of_real, of_fake) = self._reference, self._chances
@@ -144,6 +151,13 @@ class SpaceBaseline:
             columns = distances.some_columns(real.shape[1])
             found["column_wasserstein"] = distances.wasserstein_distance(real @ columns, fake @ columns, chances)
         return found, np.logical_or.reduce(within.covered, axis=0)
+
+
+def two_sample(real: Floats, fake: Floats, floor: ToldApart, split: str, name: str, features: str | None) -> Statistic:
+    """The classifier two-sample test of features [N, d] as a statistic, beside that of other reals."""
+    told = two_sample_test(real, fake)
+    more = {"auc": told.auc, "auc_floor": floor.auc}
+    return Statistic(name, features, told.accuracy, floor.accuracy.value, len(fake), split, more)
 
 
 def _taught(view: View, train: Dataset) -> Classifier:

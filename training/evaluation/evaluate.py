@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentserve.training.evaluation.baseline import Baseline, Progress
+from latentserve.training.evaluation.baseline import Baseline, Progress, two_sample
 from latentserve.training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
 from latentserve.training.evaluation.classifier import Labels, accuracy, learn
 from latentserve.training.evaluation.memorisation import Nearest, copies, memorisation, nearest
@@ -12,6 +12,7 @@ from latentserve.training.evaluation.resampling import Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.evaluation.subject import Subject
 from latentserve.training.evaluation.tables import ColumnRow
+from latentserve.training.evaluation.two_sample import shown_pixels
 from latentserve.training.evaluation.views import Samples
 
 _ALIKE = 1e-6  # of the reals' spread: what varies less is one sample
@@ -73,6 +74,11 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
         found, covered = real.measure(real.space.of(samples, asked))
         statistics = found + statistics
         spreads[real.space.name] = 0.0 if baseline.alike else real.spread
+
+    if baseline.pixels is not None:
+        real_shown, told_apart = baseline.pixels
+        shown = shown_pixels(samples)
+        statistics.append(two_sample(real_shown, shown, told_apart, baseline.split, "c2st_pixels", None))
 
     def add(name: str, measured: Measured, floor: float, n: int = baseline.count) -> None:
         statistics.append(Statistic(name, None, measured, floor, n, baseline.split))

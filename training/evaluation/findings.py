@@ -4,6 +4,7 @@ The bounds are this project's own. Each is of a value beside its floor, so that 
 small enough a difference is nobody's finding.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,6 +25,12 @@ GRADES: dict[Grade, str] = {
     "poor": "This generator is not good",
 }
 
+# What is said where nothing is wrong but that samples can be told from real ones: whether classifiers learnt from them.
+ELSE_FINE = {
+    True: "classifiers learn from it as from real samples",
+    False: "in all else that was measured it falls short of real samples by little",
+}
+
 # From where on something is a minor fault, and from where on a serious one; of shares of what should be, less is worse.
 BOUNDS: dict[str, tuple[float, float]] = {
     "mode_collapse": (HEALTHY, COLLAPSED),  # distance of two samples of a class, over real ones': the supervisor's own
@@ -35,6 +42,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "variety": (0.85, 0.5),
     "copies": (0.65, 0.9),  # chance of being nearer to the training data than unseen samples
     "task": (0.93, 0.6),  # points of accuracy beyond guessing, over the floor's
+    "told_apart": (0.15, math.inf),  # accuracy of the classifier two-sample test, beyond its floor; never serious alone
     "columns": (0.08, 0.3),  # total variation, beyond the floor
     "pairs": (0.08, 0.3),
 }
@@ -61,6 +69,8 @@ SENTENCES = {
     "{floor:.0%} of unseen real ones are.",
     "task": "It teaches less than real data: a classifier that learns from its samples is right on {value:.1%} of real "
     "ones, one that learns from as many real ones on {floor:.1%}.",
+    "told_apart": "Its samples can be told from real ones: a classifier that has learnt to is right {value:.0%} of the "
+    "time ({by}; floor {floor:.0%}).",
     "columns": "Columns have other values than real ones: {value:.0%} differ on average, beside a floor of "
     "{floor:.0%}.",
     "pairs": "Pairs of columns have other values than real ones: {value:.0%} differ on average, beside a floor of "
@@ -122,6 +132,10 @@ class Assessment:
         """Whether it is good."""
         if not self.findings:
             return f"{GRADES[self.grade]}: in nothing that was measured do its samples fall short of real ones by much."
+        if [finding.name for finding in self.findings] == ["told_apart"]:
+            numbers = self.findings[0].numbers
+            told = f"but it can be told from them {numbers['value']:.0%} of the time."
+            return f"{GRADES['flawed'].partition(',')[0]}: {ELSE_FINE[numbers['taught']]}, {told}"
         return f"{GRADES[self.grade]}."
 
     @property
@@ -158,6 +172,7 @@ def findings_of(evaluation: Evaluation) -> Iterator[Finding]:
     yield from _of_copies(found["memorisation"], found["copies"])
     if "tstr" in found:
         yield from _graded("task", taught(evaluation, found["tstr"]), _beside(found["tstr"]))
+    yield from _of_two_samples(evaluation)
     for name in ("columns", "pairs"):
         if name in found:
             yield from _graded(name, found[name].value - (found[name].floor or 0.0), _beside(found[name]))
@@ -271,6 +286,20 @@ def _of_copies(memorisation: Statistic, copies: Statistic) -> Iterator[Finding]:
     severity = severity_of("copies", nearer)
     if severity is not None and copies.value > 5 * floor:
         yield Finding("copies", SERIOUS if copies.value > 0.5 else severity, {"value": copies.value, "floor": floor})
+
+
+def _of_two_samples(evaluation: Evaluation) -> Iterator[Finding]:
+    """Samples that a classifier tells from real ones, surely, in the features in which it does so best."""
+    tests = [each for each in evaluation.statistics if each.name in ("c2st", "c2st_pixels")]
+    best = max(tests, key=_surely_beyond)
+    by = "by the pixels" if best.features is None else f"in the features `{best.features}`"
+    taught = any(each.name == "tstr" for each in evaluation.statistics)
+    yield from _graded("told_apart", _surely_beyond(best), {**_beside(best), "by": by, "taught": taught})
+
+
+def _surely_beyond(statistic: Statistic) -> float:
+    """The near end of the interval, less the floor, or less guessing where that is more."""
+    return (statistic.interval or (statistic.value,))[0] - max(statistic.floor or 0.0, 0.5)
 
 
 def _listed(names: list[str]) -> str:

@@ -78,6 +78,16 @@ MEANINGS = {
     "column_wasserstein": Meaning(
         "Column Wasserstein distance", "less", "The same along each number by itself, on average over them.", SIZE
     ),
+    "c2st": Meaning(
+        "Told apart (C2ST)",
+        "less",
+        "Share of samples, half of them real, that a classifier which has learnt to tell generated from real ones is "
+        "right on; half where nothing tells them apart.",
+        SHARE,
+    ),
+    "c2st_pixels": Meaning(
+        "Told apart by pixels (C2ST)", "less", "The same by the pixels themselves, as eight bits show them.", SHARE
+    ),
     "memorisation": Meaning(
         "Memorisation",
         "less",

@@ -46,9 +46,12 @@ def test_every_statistic_says_what_it_stands_beside(report: Path) -> None:
     statistics = told["statistics"]
     of_features = {key.removesuffix("_classifier") for key in statistics if key.endswith("_classifier")}
     assert of_features == {
-        "frechet", "kernel", "precision", "recall", "density", "coverage", "holes", "mahalanobis", "sliced_wasserstein"
+        "frechet", "kernel", "precision", "recall", "density", "coverage", "holes", "mahalanobis", "sliced_wasserstein",
+        "c2st",
     }  # fmt: skip
-    assert {"memorisation", "copies", "class_balance", "tstr", "trts", "frechet_random"} <= set(statistics)
+    assert {"memorisation", "copies", "class_balance", "tstr", "trts", "frechet_random", "c2st_pixels"} <= set(
+        statistics
+    )
     for key, each in statistics.items():
         assert each["n"] == 200
         assert each["split"] == "train; floor: test"

@@ -52,6 +52,17 @@ def test_real_samples_in_a_generators_place_are_good(subject, baseline, unseen) 
     assert verdict.sentence.startswith("This generator is good:")
 
 
+def test_samples_that_can_be_told_from_real_ones_are_not_called_good(subject, baseline, unseen) -> None:
+    # Noise that is too small for any other number to see.
+    noise = 0.05 * np.random.default_rng(0).standard_normal(unseen.samples.shape).astype(np.float32)
+    verdict = judged(subject, baseline, (unseen.samples + noise).clip(-1, 1), unseen.labels)
+    assert [finding.name for finding in verdict.findings] == ["told_apart"]
+    assert verdict.grade == "flawed"
+    said = "This generator is usable: classifiers learn from it as from real samples, but it can be told from them 9"
+    assert verdict.sentence.startswith(said)
+    assert "a classifier that has learnt to is right 9" in verdict.sentence
+
+
 def test_a_missing_class_is_named(subject, baseline, unseen) -> None:
     rows = np.resize(np.flatnonzero(unseen.labels != 7), COUNT)
     verdict = judged(subject, baseline, unseen.samples[rows], None)
