@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from latentserve.service.sampling.latents import draw_latents
@@ -125,7 +126,7 @@ def page(evaluations: Sequence[Evaluation], baseline: Baseline, differences: Seq
     if len(set(names)) < len(names):
         names = ["the first", "the second"]
     templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
-    templates.filters |= {"number": _number, "told": _told}
+    templates.filters.update(number=_number, told=_told, code=_code)
     return templates.get_template("report.html.j2").render(
         subjects=[_subject(each, baseline, alone=len(evaluations) == 1) for each in evaluations],
         names=names,
@@ -171,7 +172,10 @@ def _about(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:
     subject, reals = evaluation.subject, baseline.reals
     return {
         "What": f"the {subject.origin} {subject.name}",
-        **{key[0].upper() + key[1:]: value for key, value in subject.about.items()},
+        **{
+            key[0].upper() + key[1:]: f"{value:,}" if key == "images seen" else value
+            for key, value in subject.about.items()
+        },
         "Samples of each side": f"{baseline.count:,}",
         "Held against": f"{len(reals.train):,} samples ({reals.splits[0]}) of {reals.train.name}",
         "Floor": f"{len(reals.held):,} held-out samples ({reals.splits[1]})",
@@ -267,6 +271,12 @@ def _shortfall(row: ClassRow) -> float:
 
 def _number(value: float | None, spec: str = ".3g") -> str:
     return "" if value is None else format(value, spec)
+
+
+def _code(text: str) -> Markup:
+    """Text in which names stand between backticks."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(each) if at % 2 else each for at, each in enumerate(parts))
 
 
 def _told(value: Any) -> str:
