@@ -3,7 +3,7 @@
 A file that cannot be read stops no report: a line says so in its place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Literal
@@ -94,46 +94,30 @@ def curves(subject: Subject) -> tuple[list[dict[str, Any]], str | None]:
         return [], f"{path}: holds what is no line of statistics; the curves of the training are left out."
 
 
-def _moved(what: str, unit: str = "") -> Callable[[Any, Any], str]:
-    """A number that went up or down."""
-    return lambda before, after: (
-        f"{'raised' if after > before else 'lowered'} {what} from {_short(before)} to {_short(after)}{unit}"
-    )
-
-
-def _of_gamma(before: float, after: float) -> str:
-    if not before:
-        return "turned on the penalties of the critic's gradients (gamma), with their default weight"
-    return _moved("the weight of the penalties of the critic's gradients (gamma)", " times its first value")(
-        before, after
-    )
-
-
-def _of_clip(before: float | None, after: float) -> str:
-    return f"limited the norm of gradients to {_short(after)} (before: {_short(before) if before else 'no limit'})"
-
-
-def _of_rollback(before: int, after: int) -> str:
-    best = f"the best state, at {after:,} images" if after else "its beginning"
-    return f"returned the training from {before:,} images to {best}"
-
-
 # Each action by its name in the journal, told by verbs whose past tense is their participle, too: `it would have` may
 # stand before them.
-DEEDS: dict[str, Callable[[Any, Any], str]] = {
-    "skip": lambda before, after: f"skipped {after} steps whose losses or gradients were no finite numbers",
-    "tell": lambda before, after: "changed nothing, having no remedy left",
-    "lr": _moved("the generator's learning rate", " times the configured one"),
-    "critic_lr": _moved("the critic's learning rate", " times the configured one"),
-    "gamma": _of_gamma,
-    "clip": _of_clip,
-    "n_critic": _moved("the critic's steps for each of the generator's"),
-    "loss": lambda before, after: f"replaced the loss {before} by {after}",
-    "critic": lambda before, after: "replaced the critic's weights by new ones",
-    "augment": lambda before, after: f"turned on augmentation ({', '.join(after)})",
-    "rollback": _of_rollback,
-    "stop": lambda before, after: "ended the training early",
+DEEDS = {
+    "skip": "skipped {after} steps whose losses or gradients were no finite numbers",
+    "tell": "changed nothing, having no remedy left",
+    "lr": "{moved} the generator's learning rate from {before:.3g} to {after:.3g} times the configured one",
+    "critic_lr": "{moved} the critic's learning rate from {before:.3g} to {after:.3g} times the configured one",
+    "gamma": "{moved} the weight of the penalties of the critic's gradients (gamma) from {before:.3g} to {after:.3g} "
+    "times its first value",
+    "clip": "limited the norm of gradients to {after:.3g} (before: {before:.3g})",
+    "n_critic": "{moved} the critic's steps for each of the generator's from {before:.3g} to {after:.3g}",
+    "loss": "replaced the loss {before} by {after}",
+    "critic": "replaced the critic's weights by new ones",
+    "augment": "turned on augmentation ({names})",
+    "rollback": "returned the training from {before:,} images to the best state, at {after:,} images",
+    "stop": "ended the training early",
 }
+# The same where there was nothing before, or nothing to return to.
+_FROM_NOTHING = {
+    "gamma": "turned on the penalties of the critic's gradients (gamma), with their default weight",
+    "clip": "limited the norm of gradients to {after:.3g} (before: no limit)",
+}
+_TO_NOTHING = {"rollback": "returned the training from {before:,} images to its beginning"}
+_OF_A_LATER_VERSION = "changed {name} from {before} to {after}"  # whose journals are of the same version
 
 
 def _findings(actions: Sequence[Action]) -> list[list[Action]]:
@@ -150,15 +134,24 @@ def _event(actions: Sequence[Action]) -> str:
     first = actions[0]
     value = f" {_short(first.window[-1])}" if first.window else ""
     seen = f"At {first.images:,} images: {first.fault} ({first.signal}{value}; limit {_short(first.threshold)})."
-    deeds = [_deed(action) for action in actions]
+    deeds = [deed(action.action, action.before, action.after) for action in actions]
     observed = not first.applied and first.action != "tell"
     return f"{seen} It {'would have ' if observed else ''}{_listed(deeds)}."
 
 
-def _deed(action: Action) -> str:
-    if action.action not in DEEDS:  # of a later latentserve, whose journals are of the same version
-        return f"changed {action.action} from {action.before} to {action.after}"
-    return DEEDS[action.action](action.before, action.after)
+def deed(name: str, before: Any, after: Any) -> str:
+    """What was done, in words."""
+    words = DEEDS.get(name, _OF_A_LATER_VERSION)
+    words = words if before else _FROM_NOTHING.get(name, words)
+    words = words if after else _TO_NOTHING.get(name, words)
+    numbers = isinstance(before, int | float) and isinstance(after, int | float)
+    return words.format(
+        name=name,
+        before=before,
+        after=after,
+        moved="raised" if numbers and after > before else "lowered",
+        names=", ".join(after) if isinstance(after, list | tuple) else after,
+    )
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.training.evaluation.journal import DEEDS, curves, supervision
+from latentserve.training.evaluation.journal import DEEDS, curves, deed, supervision
 from latentserve.training.evaluation.subject import Subject, open_subject
 from latentserve.training.recipe.config import Config
 from latentserve.training.supervising import Action, Changes, Journal
@@ -78,7 +78,7 @@ def test_every_action_has_words(tiny: Config) -> None:
         before, after, _ = change(step, config, Changes(), {"critic_gradient_norm": 3.0}, "image")
         if step[0] == "rollback":
             before, after = 640, 0
-        words = DEEDS[step[0]](before, after)
+        words = deed(step[0], before, after)
         assert words.split()[0].endswith("ed")
         assert "None" not in words
 
