@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.arrays import SampleArray
+from latentserve.service.encoding.documents import ARROW, Document, Labels
 from latentserve.service.encoding.tables import typed
 
 
-class Batches:
-    """Record batches with the columns' own names and types, in Arrow's streaming format."""
+class Arrow(Document):
+    """A table as an Arrow stream, a record batch for each slice of rows, with the columns' own names and types."""
+
+    headers = ((b"content-type", ARROW.encode()),)
 
     def __init__(self, spec: SampleSpec) -> None:
         self._columns = spec.columns or []
@@ -22,9 +27,9 @@ class Batches:
         self._buffer = io.BytesIO()
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
-    def rows(self, samples: NDArray[np.float32]) -> bytes:
+    def rows(self, samples: SampleArray, labels: Labels | None) -> bytes:
         """The bytes of the next batch, float32 [n, columns]; before the first, the schema's."""
-        values = [typed(samples[:, at], column) for at, column in enumerate(self._columns)]
+        values = [typed(cast("NDArray[np.float32]", samples[:, at]), column) for at, column in enumerate(self._columns)]
         arrays = [pa.array(array, type=kind) for array, kind in zip(values, self._schema.types, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
         return self._taken()

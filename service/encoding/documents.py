@@ -54,16 +54,20 @@ def make_document(
 ) -> Document:
     """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
 
-    Raises TooLargeError: a WAV file does not hold so many.
+    Raises TooLargeError: a WAV file, or the side of a WebP picture, does not hold so many.
     """
     if media == JSON:
         return Json(n, spec, provenance, truncation)
     if media in (PNG, WEBP):
-        return Sheet(media, spec, provenance)
+        return Sheet(media, n, spec, provenance)
     if media == WAV:
         return Wav(n, spec, provenance)
-    if media in (CSV, ARROW):
-        return Csv(spec) if media == CSV else Arrow(spec)
+    if media == CSV:
+        return Csv(spec)
+    if media == ARROW:
+        from latentserve.service.encoding.arrow import Arrow  # its package is an extra
+
+        return Arrow(spec)
     return Values(media, n, spec, dtype)
 
 
@@ -175,29 +179,14 @@ class Csv(Document):
         return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
 
 
-class Arrow(Document):
-    """A table as an Arrow stream, a record batch for each slice of rows."""
-
-    headers = ((b"content-type", ARROW.encode()),)
-
-    def __init__(self, spec: SampleSpec) -> None:
-        from latentserve.service.encoding.arrow import Batches  # its package is an extra
-
-        self._batches = Batches(spec)
-
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
-        """The batch; the schema comes with the first."""
-        return self._batches.rows(cast("NDArray[np.float32]", samples))
-
-    def closing(self) -> bytes:
-        """The end of the stream."""
-        return self._batches.closing()
-
-
 class Sheet(Document):
     """A picture: the image itself, or a contact sheet of many. It is drawn when the last row is there."""
 
-    def __init__(self, media: str, spec: SampleSpec, provenance: Provenance) -> None:
+    def __init__(self, media: str, n: int, spec: SampleSpec, provenance: Provenance) -> None:
+        height, width = images.sheet_size(n, *spec.shape[1:])
+        if media == WEBP and max(height, width) > images.WEBP_SIDE:
+            size = f"{width} x {height} pixels; WebP holds {images.WEBP_SIDE} either way"
+            raise TooLargeError(f"n: {n} images on a sheet are {size}")
         self._form: images.Form = "webp" if media == WEBP else "png"
         self._spec = spec
         self._provenance = provenance

@@ -17,6 +17,7 @@ from latentserve.service.encoding.provenance import Provenance
 Form = Literal["png", "webp"]
 
 _GAP = 2  # pixels between the images of a contact sheet
+WEBP_SIDE = 16_383  # pixels, the most that the format has
 _PNG_LEVEL = 1  # of zlib: on noise-like samples higher levels cost twice the time for a few percent
 
 
@@ -35,14 +36,24 @@ def pixels(samples: NDArray[np.float32] | NDArray[np.uint8], spec: SampleSpec) -
     return to_uint8(cast("NDArray[np.float32]", samples), spec.value_range or (-1.0, 1.0))
 
 
+def sheet_size(n: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of the contact sheet of n images."""
+    rows, columns = _layout(n)
+    return rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
+
+
+def _layout(n: int, columns: int | None = None) -> tuple[int, int]:
+    columns = columns or math.ceil(math.sqrt(n))
+    return math.ceil(n / columns), columns
+
+
 def contact_sheet(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
     """uint8 [n, C, H, W] as one image uint8 [C, H', W'], row by row, as square as n allows or in so many columns; one
     image is itself."""
     n, channels, height, width = images.shape
     if n == 1:
         return images[0]
-    columns = columns or math.ceil(math.sqrt(n))
-    rows = math.ceil(n / columns)
+    rows, columns = _layout(n, columns)
     cells = np.zeros((rows * columns, channels, height + _GAP, width + _GAP), np.uint8)
     cells[:n, :, :height, :width] = images
     grid = cells.reshape(rows, columns, channels, height + _GAP, width + _GAP).transpose(2, 0, 3, 1, 4)

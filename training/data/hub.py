@@ -68,11 +68,7 @@ def _columns(part: Any, source: str) -> list[Distinct]:
     for name, kind in part.features.items():
         column = arrow_column(whole[name], name, source)
         if hasattr(kind, "names"):
-            column = Distinct(
-                name,
-                "string",
-                [kind.names[at] if at in range(len(kind.names)) else None for at in column.values],
-                column.places,
-            )
+            values = [kind.names[at] if at in range(len(kind.names)) else None for at in column.values]
+            column = Distinct(name, "string", values, column.places)
         columns.append(column)
     return columns

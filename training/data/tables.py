@@ -11,11 +11,9 @@ import math
 import re
 import zlib
 from array import array
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +164,8 @@ def read_csv(path: Path) -> list[Distinct]:
     """
     number = 0
     try:
-        with _opened(path) as file:
+        unpack = gzip.open if path.suffix.lower() == ".gz" else open
+        with unpack(path, "rt", encoding="utf-8-sig", newline="") as file:
             lines = csv.reader(file, strict=True)
             names = [name.strip() for name in next(lines, [])]
             if not names:
@@ -231,10 +230,3 @@ def arrow_column(column: Any, name: str, source: str) -> Distinct:
         encoded = encoded.combine_chunks()
     places = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     return Distinct(name, kind, encoded.dictionary.to_pylist(), places)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    unpack = gzip.open if path.suffix.lower() == ".gz" else open
-    with unpack(path, "rt", encoding="utf-8-sig", newline="") as file:
-        yield file

@@ -63,8 +63,10 @@ def save(path: Path, state: State, dataset: Description) -> None:
     """
     tensors = _weights(state)
     for network in ("generator", "critic"):
-        for name, moment, tensor in _moments(getattr(state, network), getattr(state, f"{network}_optimizer")):
-            tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
+        optimizer: Optimizer = getattr(state, f"{network}_optimizer")
+        for name, parameter in getattr(state, network).named_parameters():
+            for moment, tensor in optimizer.state[parameter].items():
+                tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     header = {
         "format": FORMAT,
@@ -148,14 +150,6 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def _weights(state: State) -> dict[str, Tensor]:
     return {"rng": torch.get_rng_state()} | state.tensors()
-
-
-def _moments(network: nn.Module, optimizer: Optimizer) -> list[tuple[str, str, Tensor]]:
-    return [
-        (name, moment, tensor)
-        for name, parameter in network.named_parameters()
-        for moment, tensor in optimizer.state[parameter].items()
-    ]
 
 
 def _read(path: Path, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from latentserve.service.bundle import Column, SampleSpec
-from latentserve.service.encoding.documents import ARROW, CSV, JSON, Arrow, Csv, Json, media_types
+from latentserve.service.encoding.documents import ARROW, CSV, JSON, Csv, Json, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.tables import typed
 
@@ -68,7 +68,7 @@ def test_a_row_is_written_the_same_whatever_else_is_in_its_slice(document: Calla
 
 def test_arrow_has_the_columns_own_types() -> None:
     pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
-    table = pa.ipc.open_stream(written(Arrow(SPEC))).read_all()
+    table = pa.ipc.open_stream(written(make_document(ARROW, 3, SPEC, MADE_BY))).read_all()
     assert [str(kind) for kind in table.schema.types] == ["int64", "double", "string", "bool", "int32", "float"]
     assert table.num_rows == 3
     for column, expected in zip(table.column_names, zip(*ROWS, strict=True), strict=True):
