@@ -157,7 +157,7 @@ def two_sample(real: Floats, fake: Floats, floor: ToldApart, split: str, name: s
     """The classifier two-sample test of features [N, d] as a statistic, beside that of other reals."""
     told = two_sample_test(real, fake)
     more = {"auc": told.auc, "auc_floor": floor.auc}
-    return Statistic(name, features, told.accuracy, floor.accuracy.value, len(fake), split, more)
+    return Statistic(name, features, told.accuracy, floor.accuracy.value, told.n, split, more)
 
 
 def _taught(view: View, train: Dataset) -> Classifier:

@@ -26,10 +26,12 @@ class ToldApart(NamedTuple):
     Attributes:
         accuracy: share that it is right on; 0.5 where nothing can be told.
         auc: chance that to it a generated sample looks more generated than a real one.
+        n: samples of each side that were used, of both halves.
     """
 
     accuracy: Measured
     auc: float
+    n: int
 
 
 def two_sample_test(real: Floats, fake: Floats) -> ToldApart:
@@ -54,7 +56,7 @@ def two_sample_test(real: Floats, fake: Floats) -> ToldApart:
     right = ((of_real < 0.5).astype(np.float64) + (of_fake >= 0.5)) / 2
     answers = np.repeat([0, 1], len(right))
     auc = float(roc_auc_score(answers, np.concatenate([of_real, of_fake])))
-    return ToldApart(share(right, Resampling.of(len(right), 4)), auc)
+    return ToldApart(share(right, Resampling.of(len(right), 4)), auc, count)
 
 
 def shown_pixels(images: Samples) -> Floats:

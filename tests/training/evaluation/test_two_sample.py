@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from latentserve.training.evaluation.baseline import two_sample
 from latentserve.training.evaluation.two_sample import ROWS, shown_pixels, two_sample_test
 
 
@@ -34,6 +35,13 @@ def test_sides_of_other_sizes_are_cut_to_the_smaller_and_the_largest_are_bounded
     few = gaussian(1, 21)
     assert two_sample_test(gaussian(0, 500), few).auc == two_sample_test(gaussian(0, 21), few).auc
     assert len(shown_pixels(np.zeros((ROWS + 1, 1, 2, 2), np.float32))) == ROWS
+
+
+def test_the_report_says_how_many_samples_were_used() -> None:
+    real, fake = gaussian(0, ROWS + 100, width=2), gaussian(1, ROWS + 100, width=2)
+    floor = two_sample_test(real[:40], fake[:40])
+    assert two_sample(real, fake, floor, "train", "c2st", "numbers").n == ROWS
+    assert two_sample(real, fake[:40], floor, "train", "c2st", "numbers").n == 40
 
 
 def test_pixels_are_as_eight_bits_show_them() -> None:
