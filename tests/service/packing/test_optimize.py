@@ -25,16 +25,15 @@ from tests.generators import dense_critic, dense_generator, model
 DIM = 8
 
 
-def convolutional_generator(labels: int = 10, seed: int = 0, gain: float = 1) -> onnx.ModelProto:
-    """4x4x16, twice doubled by normalised transposed convolutions, then 3x3 to one channel: 16x16. With a `gain` every
-    layer makes more of what the one before it rounds."""
+def convolutional_generator(labels: int = 10, seed: int = 0) -> onnx.ModelProto:
+    """4x4x16, twice doubled by normalised transposed convolutions, then 3x3 to one channel: 16x16."""
     rng = np.random.default_rng(seed)
     weights: dict[str, np.ndarray] = {
         "embedding": rng.normal(size=(labels, DIM)),
-        "w0": rng.normal(size=(2 * DIM, 16 * 16)) * gain / 4,
-        "w1": rng.normal(size=(16, 12, 4, 4)) * gain / 8,
-        "w2": rng.normal(size=(12, 8, 4, 4)) * gain / 7,
-        "w3": rng.normal(size=(1, 8, 3, 3)) * gain / 6,
+        "w0": rng.normal(size=(2 * DIM, 16 * 16)) / 4,
+        "w1": rng.normal(size=(16, 12, 4, 4)) / 8,
+        "w2": rng.normal(size=(12, 8, 4, 4)) / 7,
+        "w3": rng.normal(size=(1, 8, 3, 3)) / 6,
         "zeros": np.zeros(16),
         "ones": np.ones(16),
     }
@@ -160,17 +159,26 @@ def test_beyond_the_bound_it_is_refused_with_the_figures(original: Path, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_level_here_and_there_is_no_dependence_on_the_batch(tmp_path: Path):
-    """What one road rounds otherwise, the layers behind amplify: in few values, and far beyond float32's rounding."""
-    bundle = make_bundle(
-        tmp_path / "loud",
-        generator=convolutional_generator(gain=3).SerializeToString(),
-        critic=None,
-        sample=SampleSpec(kind="image", shape=[1, 16, 16], value_range=(-1, 1), channels="L"),
-    )
-    optimize_bundle(bundle, "int8", tmp_path / "int8", Bound(frechet=100))
+def test_a_level_here_and_there_is_no_dependence_on_the_batch(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """What one road rounds otherwise, layers behind may amplify: in few values, and far beyond float32's rounding."""
+    session = optimize_module._session
+
+    def rounding_otherwise(content: bytes, as_written: bool = False) -> Generate:
+        generate = session(content, as_written)
+
+        def amplified(z: np.ndarray, label: np.ndarray | None) -> np.ndarray:
+            samples = generate(z, label)
+            samples[0, 0, 0, 0] += 0.3
+            return samples
+
+        return amplified if as_written else generate
+
+    monkeypatch.setattr(optimize_module, "_session", rounding_otherwise)
+    optimize_bundle(original, "int8", tmp_path / "int8", Bound())
     variant = read_bundle(tmp_path / "int8")
-    assert variant.golden.measured > 0.02 * 2
+    assert variant.golden.measured > 0.25
     assert Engine(variant, "cpu").probe().max() <= variant.golden.tolerance
 
 
