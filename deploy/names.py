@@ -42,6 +42,8 @@ REFERENCE_CREATED = series(serving.REFERENCE_CREATED)
 REFERENCE_TOLERANCE = series(serving.REFERENCE_TOLERANCE)
 THRESHOLD = series(serving.THRESHOLD)
 CAUSE = series(serving.CAUSE)
+JUDGED = series(serving.JUDGED)
+WATCH_FAILURES = series(serving.WATCH_FAILURES)
 WORKER_RESTARTS = series(serving.WORKER_RESTARTS)
 
 TRAINING_IMAGES = series(training.IMAGES)

@@ -9,17 +9,18 @@ from contextlib import suppress
 
 import numpy as np
 
-from latentserve.service.bundle import Bundle, read_bundle
-from latentserve.service.errors import BundleError, InvalidError, LatentserveError, NotFoundError
+from latentserve.service.bundle import Bundle
+from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.settings import Settings
+from latentserve.service.watching.disk import FILE_SECONDS, FilesOnDisk
 from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
 from latentserve.service.watching.ledger import state_folder
-from latentserve.service.watching.metrics import ModelMetrics
+from latentserve.service.watching.metrics import FILES, JUDGE, PADDING, PROBES, ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.periodic import PeriodicTasks
 from latentserve.service.watching.readiness import PADDING_SECONDS, PROBE_SECONDS, Readiness
@@ -28,7 +29,6 @@ from latentserve.service.watching.reference import Reference, read_reference
 log = logging.getLogger(__name__)
 
 CONTROL_ROWS = 64
-FILE_SECONDS = 3600.0
 
 
 class Model:
@@ -55,16 +55,17 @@ class Model:
             self.monitor.wanted,
         )
         self.readiness = Readiness(self.engine, self.metrics, self.judge.report_probes)
-        # The judge's rounds are on a thread of their own: reading a large bundle again takes longer than a verdict may
-        # be old.
+        files = FilesOnDisk(bundle, self.judge.report_files)
+        # The judge has a thread of its own: hashing a large bundle takes longer than a verdict may be old.
         self._periodic = (
-            PeriodicTasks([(ROUND_SECONDS, self._judge)]),
+            PeriodicTasks([(JUDGE, ROUND_SECONDS, self._judge)], self.metrics.count_failure),
             PeriodicTasks(
                 [
-                    (PROBE_SECONDS, self.readiness.probe),
-                    (PADDING_SECONDS, self.readiness.probe_padding),
-                    (FILE_SECONDS, self._read_again),
-                ]
+                    (PROBES, PROBE_SECONDS, self.readiness.probe),
+                    (PADDING, PADDING_SECONDS, self.readiness.probe_padding),
+                    (FILES, FILE_SECONDS, files.look),
+                ],
+                self.metrics.count_failure,
             ),
         )
         self._pooled = reference.pooled
@@ -122,17 +123,8 @@ class Model:
     def _judge(self) -> None:
         if self.judge.hold():
             self.metrics.show_verdict(self.judge.verdict()["cause"], self.judge.log_evidence())
-
-    def _read_again(self) -> None:
-        """Are the bundle's files still those that were loaded? What runs is in memory, but would not start again."""
-        fault = "the manifest is another"
-        try:
-            same = read_bundle(self.bundle.path).manifest == self.bundle.manifest
-        except BundleError as error:
-            same, fault = False, str(error)
-        if not same:
-            log.error("model %s %s: its files changed on disk: %s", self.name, self.version, fault)
-        self.judge.report_files(same=same)
+        else:  # gauges of a worker that judges no more would stand for ever
+            self.metrics.show_verdict(None, {})
 
 
 def worst_tolerance(reference: Reference) -> float | None:

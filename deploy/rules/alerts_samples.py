@@ -10,7 +10,7 @@ from deploy.rules.evidence import EVIDENCE, EVIDENCE_THRESHOLD
 from deploy.rules.replicas import REPLICA_WINDOWS
 from deploy.rules.rule import Alert
 from deploy.rules.statistics import LEAST_EFFECT, TOLERATED
-from deploy.windows import BASE, DAY, SHOWN, Times, duration
+from deploy.windows import BASE, DAY, GOING_ON, SHOWN, Times, duration
 from latentserve.service.watching.readiness import PROBE_SECONDS
 from latentserve.service.watching.verdict import CAUSES
 
@@ -22,9 +22,10 @@ _OF = "{{ $labels.model }} {{ $labels.version }}"
 _AT = f"{_OF} on {{{{ $labels.instance }}}}"
 _QUIET = ("none", "not_enough_samples")
 # Beside the base: a window in which drift must be certain, and a shorter one in which it must go on.
-_DRIFT_WINDOWS = (("80m", "5m"), ("320m", "40m"))
+_DRIFT_WINDOWS = (("80m", BASE), ("320m", GOING_ON))
 _OUTLIER_ROWS = 500  # of a replica, for others to be compared with it
 # Probes and control samples come once a minute by the server's own clock, which no test makes faster.
+_OLD = 60  # seconds that a verdict may be old, by two clocks
 _ROUNDS = duration(2.5 * PROBE_SECONDS)
 _SILENCE = duration(5 * PROBE_SECONDS)
 
@@ -52,7 +53,9 @@ def urgent_alerts(times: Times) -> Iterator[Alert]:
             "{{ $value | humanize }} values were NaN or infinite in the last "
             f"{times.text(300)}, "
             + (
-                "from latents that the prior could give." if operator == "and" else "from latents that clients made up."
+                "and the verdict is that the model makes them."
+                if operator == "and"
+                else "too few to name a cause, or from latents that clients made up."
             ),
         )
     others = "|".join(cause for cause in CAUSES if cause not in (*_QUIET, PAGED_CAUSE))
@@ -170,6 +173,8 @@ def _blind() -> dict[str, str]:
     return {
         "behind": f"({grown(names.MONITOR_DROPPED)} > 0.5 * {grown(f'{names.BATCH_ROWS}_count')})",
         "failing": f"({grown(names.MONITOR_FAILURES)} > 0)",
+        "not judging": f'(time() - max {by(*_REPLICA)} ({names.JUDGED}{{job="{names.JOB}"}}) > {_OLD} and {ready})',
+        "rounds failing": f"({grown(names.WATCH_FAILURES)} > 0)",
         "not looking": f"({grown(names.MONITORED, own)} < 0.5 * {grown(names.SAMPLES, own)})",
         "silent": f"({grown(names.SAMPLES)} == 0 and {ready})",
         "no reference": f'(max {by(*_REPLICA)} ({names.REFERENCE_SAMPLES}{{job="{names.JOB}"}}) == 0 and {ready})',

@@ -17,7 +17,7 @@ from deploy.names import (
 )
 from deploy.rules.counts import MODEL, by, increases, joined
 from deploy.rules.rule import Record
-from deploy.windows import SHOWN, TESTED, Times
+from deploy.windows import GOING_ON, SHOWN, TESTED, Times
 from latentserve.service.watching.features import COMPONENT_LIMIT
 from latentserve.service.watching.reference import BINS
 
@@ -95,7 +95,7 @@ def _of_bins(
     stem: str, counts: str, totals: str, level: str, labels: Sequence[str], reference: str | None
 ) -> Iterator[Record]:
     """Rows, shares, PSI and the chi-square effect of equal-mass bins, by `labels`; of the output KS, too."""
-    for window in TESTED:
+    for window in SHOWN if reference is None else TESTED:
         c, n = f"{counts}:increase{window}", f"{totals}:increase{window}"
         yield Record(n, f"sum {by(*labels)} ({c})")
         yield from chi_square_rules(f"{level}:{stem}", c, n, window, labels, reference)
@@ -127,6 +127,8 @@ def effect_rules(name: str, statistic: str, rows: str, window: str, freedom: str
     non-central chi-square. Significance and size in one number."""
     effect, least = f"{name}_effect:{window}", f"clamp_min({rows}, 1)"
     yield Record(effect, f"({statistic} - {freedom}) / {least}")
+    if window == GOING_ON:
+        return
     deviation = f"sqrt(2 * {freedom} + 4 * clamp_min({effect} * {rows}, 0))"
     yield Record(f"{name}_effect_lower:{window}", f"{effect} - {DEVIATIONS:g} * {deviation} / {least}")
 

@@ -209,7 +209,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 def _read(path: Path) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     on_disk = {name: OnDisk(path / name, digest) for name, digest in manifest.sha256.items()}
     files = {name: file.read() for name, file in on_disk.items()}
     for required in (GENERATOR, GOLDEN):
@@ -237,7 +237,7 @@ def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
     return bundles
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         with file.open("rb") as stream:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 
 import numpy as np
@@ -59,35 +58,3 @@ class Repeats:
             if len(self._order) > _WINDOW:
                 self._seen.discard(self._order.popleft())
         return found
-
-
-class Lately:
-    """Of counters of latents sent and repeated, what came of late: in this span of `rows` latents and the last one."""
-
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._last = self._this = (0, 0)  # the counters when these spans began
-
-    def note(self, sent: int, repeated: int) -> None:
-        """Take the counters as they stand, as often as they are looked at; where they fell, begin anew."""
-        if sent < self._this[0]:
-            self._last = self._this = (sent, repeated)
-        elif sent - self._this[0] >= self._rows:
-            self._last, self._this = self._this, (sent, repeated)
-
-    def since(self, sent: int, repeated: int) -> tuple[int, int]:
-        """Latents sent, and repeated, since the last span began."""
-        return sent - self._last[0], repeated - self._last[1]
-
-    def to_json(self) -> str:
-        """The state as text, for `restore`."""
-        return json.dumps([self._last, self._this])
-
-    def restore(self, text: str) -> bool:
-        """Go on from a saved state. False, with nothing changed, if it is damaged."""
-        try:
-            last, this = ((int(sent), int(repeated)) for sent, repeated in json.loads(text))
-        except (ValueError, TypeError):
-            return False
-        self._last, self._this = last, this
-        return True

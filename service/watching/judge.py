@@ -9,11 +9,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import suppress
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import ARMS
@@ -27,16 +28,17 @@ from latentserve.service.watching.detectors import (
     Detectors,
     layout,
 )
-from latentserve.service.watching.inputs import Lately
 from latentserve.service.watching.ledger import Counts, Ledger
+from latentserve.service.watching.recent import RecentCounts
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.staleness import Staleness
-from latentserve.service.watching.verdict import LEAST_ROWS, Facts, judge, least_rows
+from latentserve.service.watching.verdict import LEAST_ROWS, NONFINITE_ROWS, OLD_SECONDS, Symptoms, diagnose, least_rows
+from latentserve.service.watching.workers import Notes, write_whole
 
 ROUND_SECONDS = 2.0
 
 _MOST_LABELS = 100  # whose counts are shown
-_STATE, _VERDICT, _LOCK, _CHANGED = "state.json", "verdict.json", "lock", "changed"
+_STATE, _VERDICT, _LOCK = "state.json", "verdict.json", "lock"
 
 
 class Judge:
@@ -44,36 +46,56 @@ class Judge:
 
     def __init__(self, folder: Path, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
         """`folder` is shared by the workers of a server, and this model's own."""
-        self.ledger = Ledger(folder, layout(manifest, reference))
+        self._layout = layout(manifest, reference)
+        self.ledger = Ledger(folder, self._layout)
         self._folder = folder
         self._labels = manifest.labels or []
         self._compared = bool(reference.cells)
         self._least = least_rows(reference.samples)
         self._real: Staleness | None = None
         self._detectors = Detectors(manifest, reference, rows_per_second)
-        self._lately = Lately(LEAST_ROWS)
-        self._fault = folder / f"probes-{os.getpid()}"
+        self._repeats, self._nonfinite = RecentCounts(LEAST_ROWS), RecentCounts(LEAST_ROWS)
+        self._probes, self._files, self._on_disk = (Notes(folder, kind) for kind in ("probes", "files", "disk"))
         self._lock: int | None = None
 
     def hold(self) -> bool:
-        """Judge if no other worker does; whether this one did."""
+        """Judge if no other worker does; whether this one did. Where that fails, another worker may try."""
         if self._lock is None and not self._take_lock():
             return False
-        total = self.ledger.total()
-        self._detectors.weigh(total)
-        self._lately.note(*_sent(total))
-        state = {"detectors": self._detectors.to_json(), "lately": self._lately.to_json()}
-        _write(self._folder / _STATE, json.dumps(state))
-        _write(self._folder / _VERDICT, json.dumps(asdict(judge(self._facts(total)))))
+        try:
+            self._judge()
+        except BaseException:
+            self._release()
+            raise
         return True
 
+    def _judge(self) -> None:
+        total = self.ledger.total()
+        self._detectors.weigh(total)
+        self._repeats.note(*_sent(total))
+        self._nonfinite.note(*_nonfinite(total))
+        saved = (self._detectors, self._repeats, self._nonfinite)
+        write_whole(self._folder / _STATE, json.dumps([part.to_json() for part in saved]))
+        verdict = {**asdict(diagnose(self._symptoms(total))), "judged": time.monotonic()}  # of the machine, for all
+        write_whole(self._folder / _VERDICT, json.dumps(verdict))
+
     def verdict(self) -> dict[str, Any]:
-        """What was written down last, by whichever worker: cause, sentence, evidence."""
+        """What was written down last, by whichever worker: cause, sentence, evidence, and `age_seconds`, None where
+        nothing was yet."""
         try:
             read: dict[str, Any] = json.loads((self._folder / _VERDICT).read_text())
-        except (OSError, ValueError):  # not yet
-            read = asdict(judge(self._facts(self.ledger.total())))
-        return read
+            age = int(time.monotonic() - read.pop("judged"))
+        except (OSError, ValueError, TypeError, KeyError):
+            age = -1
+        if age < 0:  # not yet, or by a machine that has started again since
+            nothing = {name: np.zeros(shape) for name, shape in self._layout.items()}
+            verdict = asdict(diagnose(self._symptoms(nothing)))
+            if verdict["cause"] == "not_enough_samples":
+                verdict["sentence"] = "Nothing was judged yet."
+            return {**verdict, "age_seconds": None}
+        if age > OLD_SECONDS:
+            read["sentence"] += f" That was {age} seconds ago, and nothing was judged since: the log says why."
+        return {**read, "age_seconds": age}
 
     def log_evidence(self) -> dict[str, float]:
         """By detector, as far as this worker judges."""
@@ -86,25 +108,24 @@ class Judge:
 
     def report_probes(self, fault: str | None) -> None:
         """Say how this worker's golden probes fare: None, or what is wrong, in words."""
-        if fault is None:
-            self._fault.unlink(missing_ok=True)
-        else:
-            _write(self._fault, fault)
+        self._probes.write(fault)
 
     def report_real(self, found: Staleness) -> None:
         """Say how far the real data of today is from that of the export."""
         self._real = found
 
-    def report_files(self, *, same: bool) -> None:
-        """Say whether the bundle's files on disk are those that were loaded."""
-        if same:
-            (self._folder / _CHANGED).unlink(missing_ok=True)
-        else:
-            (self._folder / _CHANGED).touch()
+    def report_files(self, fault: str | None, on_disk: str | None = None) -> None:
+        """Say what is wrong with the bundle's files on disk, and which other bundle lies there, in words or None."""
+        self._files.write(fault)
+        self._on_disk.write(on_disk)
 
     def stop(self) -> None:
         """Let another worker judge."""
         self.report_probes(None)
+        self.report_files(None)
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -123,24 +144,29 @@ class Judge:
     def _restore(self) -> None:
         """Go on from what the last judge wrote down, as far as it can be read."""
         try:
-            state = json.loads((self._folder / _STATE).read_text())
-            self._detectors.restore(state["detectors"])
-            self._lately.restore(state["lately"])
+            detectors, repeats, nonfinite = json.loads((self._folder / _STATE).read_text())
+            self._detectors.restore(detectors)
+            self._repeats.restore(repeats)
+            self._nonfinite.restore(nonfinite)
         except (OSError, ValueError, TypeError, KeyError):
             return
 
-    def _facts(self, total: Counts) -> Facts:
+    def _symptoms(self, total: Counts) -> Symptoms:
         found = {name: suspicion for name in DETECTORS if (suspicion := self._detectors.suspicion(name)) is not None}
-        faults = list(self._probe_faults())
+        faults, files, on_disk = self._probes.read(), self._files.read(), self._on_disk.read()
         sent, repeated = _sent(total)
-        sent_lately, repeated_lately = self._lately.since(sent, repeated)
+        sent_lately, repeated_lately = self._repeats.since(sent, repeated)
+        rows, nonfinite = _nonfinite(total)
+        looked_at, nonfinite_lately = self._nonfinite.since(rows, nonfinite)
         numbers: dict[str, Any] = {
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
             "log_evidence": self._detectors.log_evidence(),
             "log_threshold": round(self._detectors.log_threshold, 3),
             "alarms": {name: asdict(suspicion) for name, suspicion in found.items()},
             "workers_whose_probes_fail": len(faults),
-            "rows_not_finite": int(total["nonfinite"][0]),
+            "rows_not_finite": nonfinite,
+            "rows_lately": looked_at,
+            "rows_not_finite_lately": nonfinite_lately,
             "latents_sent": sent,
             "latents_repeated": repeated,
             "latents_sent_lately": sent_lately,
@@ -148,15 +174,21 @@ class Judge:
         }
         if left_out := self._detectors.left_out():
             numbers["left_out"] = left_out
+        if nonfinite_lately >= NONFINITE_ROWS:
+            numbers["not_finite_clears_at_row"] = self._nonfinite.forgotten_at(nonfinite)
+        if on_disk:
+            numbers["on_disk"] = on_disk[0]
         if self._real is not None:
             numbers["real"] = self._real.numbers()
         if 0 < len(self._labels) <= _MOST_LABELS:
             numbers["labels"] = {name: int(rows) for name, rows in zip(self._labels, total["labels"], strict=True)}
-        return Facts(
-            rows=int(total["rows"].sum()),
+        return Symptoms(
+            rows=rows,
             probe_fault=faults[0] if faults else None,
-            files_changed=(self._folder / _CHANGED).exists(),
-            nonfinite=numbers["rows_not_finite"],
+            files_fault=files[0] if files else None,
+            on_disk=on_disk[0] if on_disk else None,
+            looked_at=looked_at,
+            nonfinite=nonfinite_lately,
             compared=self._compared,
             least=self._least,
             generated=found.get(GENERATED) or found.get(JOINT),
@@ -169,13 +201,6 @@ class Judge:
             numbers=numbers,
         )
 
-    def _probe_faults(self) -> Iterator[str]:
-        """Of the workers that live; a killed one leaves its own behind."""
-        for file in sorted(self._folder.glob("probes-*")):
-            if not file.suffix and Path("/proc", file.name.removeprefix("probes-")).exists():
-                with suppress(FileNotFoundError):  # they pass again, since a moment ago
-                    yield file.read_text()
-
 
 def _sent(total: Counts) -> tuple[int, int]:
     """Rows of latents that clients sent, and how many of them were there before."""
@@ -183,8 +208,6 @@ def _sent(total: Counts) -> tuple[int, int]:
     return int(total["sent"][0]) + repeated, repeated
 
 
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: others read it at any time."""
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
+def _nonfinite(total: Counts) -> tuple[int, int]:
+    """Rows looked at, and how many of them hold values that are not finite."""
+    return int(total["rows"].sum()), int(total["nonfinite"][0])

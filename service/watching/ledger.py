@@ -47,7 +47,9 @@ class Ledger:
         self._suffix = f"-{mark}{_SUFFIX}"
         # A process's number alone may have been another worker's, whose counts would be lost.
         path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{self._suffix}"
-        self._own: NDArray[np.float64] = np.memmap(path, np.float64, "w+", shape=(self._length,))
+        with path.open("xb") as file:  # room for it now: on a full disk, writing to what is mapped ends the process
+            os.posix_fallocate(file.fileno(), 0, 8 * self._length)
+        self._own: NDArray[np.float64] = np.memmap(path, np.float64, "r+", shape=(self._length,))
 
     def add(self, counts: Counts) -> None:
         """Add to this worker's arrays."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import Counter as Tally
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,14 @@ CAUSE = Gauge(
     "latentserve_drift_cause", "1 for the cause that the verdict names, 0 for the others.", (*_MODEL, "cause"),
     multiprocess_mode="livemax",
 )  # fmt: skip
+JUDGED = Gauge(
+    "latentserve_drift_judged_timestamp_seconds", "When the verdict on drift was reached last; 0: not yet.", _MODEL,
+    multiprocess_mode="livemax",
+)  # fmt: skip
+WATCH_FAILURES = Counter(
+    "latentserve_watch_failures_total", "Rounds of what is done again and again beside serving that failed.",
+    (*_MODEL, "task"),
+)  # fmt: skip
 MONITOR_DROPPED = Counter(
     "latentserve_monitor_dropped_batches_total", "Batches not monitored because the monitor was behind.", _MODEL
 )
@@ -164,6 +173,7 @@ ROUTES = ("/v1/samples", "/sample")
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
 SIGNS = ("positive", "negative")
+JUDGE, PROBES, PADDING, FILES = TASKS = ("judge", "probes", "padding", "files")
 
 
 class Observations:
@@ -253,6 +263,8 @@ class ModelMetrics:
         self._output_labels = [OUTPUT_LABELS.labels(**of, label=name) for name in watched.classified]
         self._evidence = {name: EVIDENCE.labels(**of, detector=name) for name in watched.detectors}
         self.threshold = THRESHOLD.labels(**of)
+        self._judged = JUDGED.labels(**of)
+        self._failures = {task: WATCH_FAILURES.labels(**of, task=task) for task in TASKS}
         self._causes = {cause: CAUSE.labels(**of, cause=cause) for cause in CAUSES}
 
     def describe(
@@ -314,12 +326,18 @@ class ModelMetrics:
             _add(self._looked_at, asked)
             _add(self._output_labels, given)
 
-    def show_verdict(self, cause: str, log_evidence: Mapping[str, float]) -> None:
-        """Show what was judged."""
+    def show_verdict(self, cause: str | None, log_evidence: Mapping[str, float]) -> None:
+        """Show what was judged now; a `cause` of None: another worker judges, and shows it."""
         for known, gauge in self._causes.items():
             gauge.set(int(known == cause))
-        for name, value in log_evidence.items():
-            self._evidence[name].set(value)
+        for name, gauge in self._evidence.items():
+            gauge.set(log_evidence.get(name, 0))
+        if cause is not None:
+            self._judged.set(time.time())
+
+    def count_failure(self, task: str) -> None:
+        """Count a round of one of TASKS that failed."""
+        self._failures[task].inc()
 
     def count_samples(self, rows: NDArray[np.int64]) -> None:
         """Add rows made, int64 [arms]."""

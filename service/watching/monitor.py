@@ -239,7 +239,7 @@ class Monitor:
         cells = np.where(first, self._reference.cells_of(labels, len(z), truncations, chosen), -1)
         nonfinite = signals.pop(NONFINITE)
         self._nonfinite_values += int(nonfinite.sum())
-        self._nonfinite_rows += int(np.count_nonzero(nonfinite[plausible]))
+        self._nonfinite_rows += int(np.count_nonzero(nonfinite[plausible & first]))
         self._monitored += np.bincount(arms[first], minlength=len(ARMS))
         self._count_signals(signals, arms, cells)
         start = 0

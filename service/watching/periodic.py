@@ -10,15 +10,22 @@ from collections.abc import Callable, Sequence
 log = logging.getLogger(__name__)
 
 
+Task = tuple[str, float, Callable[[], object]]
+
+
 class PeriodicTasks:
     """What is to be done for a model again and again while it serves, in each worker.
 
     Args:
-        every: what is done, and after how many seconds again.
+        tasks: what is done, by name, and after how many seconds again.
+        failed: told the name of a task that failed, each time. The log is told once, until it fails in another way or
+            is done again.
     """
 
-    def __init__(self, every: Sequence[tuple[float, Callable[[], object]]]) -> None:
-        self._tasks = every
+    def __init__(self, tasks: Sequence[Task], failed: Callable[[str], object]) -> None:
+        self._tasks = tasks
+        self._failed = failed
+        self._faults: dict[str, str] = {}
         self._due: list[float] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="periodic", daemon=True)
@@ -26,7 +33,7 @@ class PeriodicTasks:
     def start(self) -> None:
         """Start the thread; the first round of each task comes after its time."""
         now = time.monotonic()  # a clock that is set, or jumps, changes nothing
-        self._due = [now + seconds for seconds, _ in self._tasks]
+        self._due = [now + seconds for _, seconds, _ in self._tasks]
         self._thread.start()
 
     def stop(self) -> None:
@@ -37,11 +44,20 @@ class PeriodicTasks:
 
     def _loop(self) -> None:
         while not self._stopping.wait(max(0.0, min(self._due) - time.monotonic())):
-            for index, (seconds, task) in enumerate(self._tasks):
-                if time.monotonic() < self._due[index]:
-                    continue
-                try:
-                    task()
-                except Exception:
-                    log.exception("a round of the watch failed; the server goes on")
-                self._due[index] = time.monotonic() + seconds
+            for index, (name, seconds, task) in enumerate(self._tasks):
+                if time.monotonic() >= self._due[index]:
+                    self._attempt(name, task)
+                    self._due[index] = time.monotonic() + seconds
+
+    def _attempt(self, name: str, task: Callable[[], object]) -> None:
+        try:
+            task()
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+            if fault != self._faults.get(name):
+                log.exception("a round of %s failed; the server goes on, and tries again", name)
+            self._faults[name] = fault
+            self._failed(name)
+        else:
+            if self._faults.pop(name, None):
+                log.warning("a round of %s succeeded again", name)

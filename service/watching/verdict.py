@@ -1,4 +1,4 @@
-"""The verdict: whether the samples changed, and whose doing it is. Facts in, one cause and one sentence out.
+"""The verdict: whether the samples changed, and whose doing it is. Symptoms in, one cause and one sentence out.
 
 Probes tell the weights from everything else, for a generator is a pure function. Rows whose latents the server drew
 tell the generator from its clients. What clients choose (latents, labels) is measured by itself.
@@ -23,6 +23,11 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 LEAST_ROWS = 5_000  # for a verdict from samples
 _LEAST_OF_ALL = 1_000  # where the reference is small
 
+# Rows, among the last LEAST_ROWS to twice as many, that name a cause. One in a million alarms less than once in 30 days
+# at 1,000 rows a second, one in a thousand within 10,000 rows: what is rarer is no model that computes something else.
+NONFINITE_ROWS = 3
+OLD_SECONDS = 8  # of a verdict that is judged every two
+
 _REPEATED = 0.5  # of the latents that clients sent: a share that says something
 
 
@@ -40,14 +45,16 @@ class Suspicion:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Symptoms:
     """What is known of one model, over all workers.
 
     Attributes:
         rows: whose signals were computed, repeated latents counted once.
         probe_fault: how far the golden probes are off, in words, where two replays in a row did not match.
-        files_changed: the bundle's files on disk are no longer those that were loaded.
-        nonfinite: rows with values that are not finite, from latents that are plausible draws.
+        files_fault: what is wrong with the bundle's files on disk, in words.
+        on_disk: which other bundle lies there by now, whole, in words: no fault of what runs.
+        looked_at, nonfinite: rows of late, and those of them with values that are not finite, though their latents are
+            plausible draws.
         compared: there is a reference.
         generated: the output's distribution changed, in rows whose latents the server drew.
         asked: the same in rows whose latents or seeds clients chose.
@@ -61,7 +68,9 @@ class Facts:
 
     rows: int
     probe_fault: str | None = None
-    files_changed: bool = False
+    files_fault: str | None = None
+    on_disk: str | None = None
+    looked_at: int = 0
     nonfinite: int = 0
     compared: bool = True
     generated: Suspicion | None = None
@@ -104,39 +113,46 @@ def critic_fault(off: float) -> str | None:
     return f"judgement of critic.onnx on the golden samples is off by {off:.3g} times what is tolerated"
 
 
-def judge(facts: Facts) -> Verdict:
-    """The verdict on these facts."""
-    cause, sentence = _cause(facts)
-    return Verdict(cause, sentence, facts.numbers)
+def diagnose(symptoms: Symptoms) -> Verdict:
+    """The verdict on these symptoms."""
+    cause, sentence = _cause(symptoms)
+    if symptoms.on_disk is not None:
+        sentence += f" On disk the bundle is another by now, for the next start: {symptoms.on_disk}."
+    return Verdict(cause, sentence, symptoms.numbers)
 
 
-def _cause(facts: Facts) -> tuple[Cause, str]:
-    if facts.probe_fault is not None:
-        return "weights_or_hardware", f"The {facts.probe_fault}: the model computes something else than at export."
-    if facts.nonfinite:
-        return "weights_or_hardware", f"{facts.nonfinite} rows hold values that are not finite."
-    if facts.files_changed:
-        return "weights_or_hardware", "The bundle's files on disk are no longer those that were loaded and verified."
-    if facts.rows >= facts.least and facts.generated is not None:
+def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
+    if symptoms.probe_fault is not None:
+        return "weights_or_hardware", f"The {symptoms.probe_fault}: the model computes something else than at export."
+    if symptoms.nonfinite >= NONFINITE_ROWS:
+        return "weights_or_hardware", (
+            f"{symptoms.nonfinite} of the last {symptoms.looked_at} rows hold values that are not finite."
+        )
+    if symptoms.files_fault is not None:
+        return "weights_or_hardware", (
+            "The bundle's files on disk are no longer those that were loaded and verified, and would not start: "
+            f"{symptoms.files_fault}."
+        )
+    if symptoms.rows >= symptoms.least and symptoms.generated is not None:
         return "unknown", (
-            f"{_seen(facts.generated)}, in latents that the server drew, while the golden probes pass: "
+            f"{_seen(symptoms.generated)}, in latents that the server drew, while the golden probes pass: "
             "the generator changed where the probes do not reach, or the reference is another's."
         )
-    if facts.real is not None:
-        return "stale_reference", f"The real data of today is {facts.real}: the generator was trained on another."
-    repeats = facts.sent >= LEAST_ROWS and facts.repeated > _REPEATED * facts.sent
-    if facts.rows < facts.least and not repeats:
-        return "not_enough_samples", f"{facts.rows} rows were looked at; a verdict needs {facts.least}."
-    if facts.latents is not None:
-        return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(facts.latents)}."
+    if symptoms.real is not None:
+        return "stale_reference", f"The real data of today is {symptoms.real}: the generator was trained on another."
+    repeats = symptoms.sent >= LEAST_ROWS and symptoms.repeated > _REPEATED * symptoms.sent
+    if symptoms.rows < symptoms.least and not repeats:
+        return "not_enough_samples", f"{symptoms.rows} rows were looked at; a verdict needs {symptoms.least}."
+    if symptoms.latents is not None:
+        return "client_latents", f"Latents that clients send are not drawn from the prior: {_seen(symptoms.latents)}."
     if repeats:
-        share = facts.repeated / facts.sent
-        return "client_latents", f"{share:.0%} of the {facts.sent} latents that clients sent had been sent before."
-    if facts.labels is not None:
-        return "label_mix", f"The labels asked for are not mixed as in the reference: {_seen(facts.labels)}."
-    if facts.asked is not None:
-        return "unknown", f"{_seen(facts.asked)}, while probes, latents and labels are as they should be."
-    if not facts.compared:
+        share = symptoms.repeated / symptoms.sent
+        return "client_latents", f"{share:.0%} of the {symptoms.sent} latents that clients sent had been sent before."
+    if symptoms.labels is not None:
+        return "label_mix", f"The labels asked for are not mixed as in the reference: {_seen(symptoms.labels)}."
+    if symptoms.asked is not None:
+        return "unknown", f"{_seen(symptoms.asked)}, while probes, latents and labels are as they should be."
+    if not symptoms.compared:
         return "not_enough_samples", "The bundle has no reference to compare its samples with; its golden probes match."
     return "none", "The samples are as the reference has them."
 

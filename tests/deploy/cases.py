@@ -141,6 +141,17 @@ CASES = [
     ),
     Case(
         "LatentserveMonitorBlind", "ticket",
+        on_b((names.WATCH_FAILURES, Counter(1.0), {"task": "judge"})), on_b((names.WATCH_FAILURES, Counter(0.0), {})),
+        more=(("reason", "rounds failing"),),
+    ),
+    Case(
+        "LatentserveMonitorBlind", "ticket",
+        # A gauge that stands still; and one that goes on, but for two minutes.
+        on_b((names.JUDGED, 0.0, {})), on_b((names.JUDGED, "0+15x20 300x8 420+15x60", {})),
+        more=(("reason", "not judging"),),
+    ),
+    Case(
+        "LatentserveMonitorBlind", "ticket",
         on_b((names.MONITORED, Counter(100.0), {"arm": "server"})),
         on_b((names.MONITORED, Counter(100.0), {"arm": "client"})),  # who ask for the same again and again
         more=(("reason", "not looking"),),

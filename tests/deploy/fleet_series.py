@@ -50,6 +50,8 @@ def replica(
         key(names.NONFINITE, **of): Counter(0.0, 0.0),
         key(names.MONITOR_DROPPED, **of): Counter(0.0, 0.0),
         key(names.MONITOR_FAILURES, **of): Counter(0.0, 0.0),
+        key(names.WATCH_FAILURES, **of, task="judge"): Counter(0.0, 0.0),
+        key(names.JUDGED, **of): "0+15x400",  # at every scrape, just now
         key(f"{names.BATCH_ROWS}_count", **of): Counter(100.0 * traffic + 1),
         key(names.REFERENCE_SAMPLES, **of): 100_000.0,
         key(names.REFERENCE_CREATED, **of): 0.0,

@@ -107,6 +107,25 @@ def test_every_metric_exported_is_used_and_every_one_used_is_exported():
     assert OF_GPUS - asked == set()
 
 
+def test_every_record_is_looked_at_in_the_end():
+    """By an alert, a panel or a runbook, perhaps through other records."""
+    asked = {record.name: [] for record in RULES if isinstance(record, Record)}
+    for record in RULES:
+        if isinstance(record, Record):
+            asked[record.name] += [name for name, _ in selectors(record.expr)]
+    alerts = (rule.expr for rule in RULES if isinstance(rule, Alert))
+    wanted = [name for board in NAMES for e in expressions(read(board)) for name, _ in selectors(e)]
+    wanted += [name for expression in alerts for name, _ in selectors(expression)]
+    pages = "".join(page.read_text() for page in (DEPLOY.parent / "docs" / "runbooks").glob("*.md"))
+    wanted += [name for name in asked if name in pages]
+    seen: set[str] = set()
+    while wanted:
+        if (name := wanted.pop()) not in seen:
+            seen.add(name)
+            wanted += asked.get(name, [])
+    assert asked.keys() - seen == set()
+
+
 def test_rates_are_of_counters_and_only_of_them():
     counts = re.compile(r"_(total|bucket|count|sum)$")
     for where, found in used().items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
@@ -21,8 +22,8 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks.drift.faults import CASES, Case, Traffic, without_seed
-from latentserve.service.bundle import read_bundle, write_bundle
-from latentserve.service.bundle.files import CRITIC, GOLDEN, REFERENCE
+from latentserve.service.bundle import content_version, read_bundle, write_bundle
+from latentserve.service.bundle.files import CRITIC, GENERATOR, GOLDEN, REFERENCE
 from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
 from latentserve.service.encoding.documents import RAW
 from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS
@@ -205,7 +206,8 @@ def test_the_page_is_as_the_contract_has_it(fleet: Server) -> None:
     page = fleet.http.get("/v1/drift")
     assert page.headers["Content-Type"] == "application/json"
     for model, found in verdicts(fleet).items():
-        assert found.keys() == {"model", "version", "cause", "sentence", "evidence"}
+        assert found.keys() == {"model", "version", "cause", "sentence", "evidence", "age_seconds"}
+        assert found["age_seconds"] <= AGE
         assert found["cause"] in CAUSES
         assert found["sentence"].endswith(".")
         assert "\n" not in found["sentence"]
@@ -217,7 +219,11 @@ def test_the_page_is_as_the_contract_has_it(fleet: Server) -> None:
         assert evidence["log_threshold"] > 0
     assert fleet.http.post("/v1/drift").status_code == 405
     # Control samples are drawn now and then; between them all workers say the same, word for word.
-    fleet.wait_for(lambda: len({alone(fleet, "GET", "/v1/drift") for _ in range(20)}) == 1)
+    fleet.wait_for(lambda: len({without_age(alone(fleet, "GET", "/v1/drift")) for _ in range(20)}) == 1)
+
+
+def without_age(page: bytes) -> bytes:
+    return re.sub(rb'"age_seconds":\d+', b"", page)
 
 
 def test_numbers_name_what_was_seen(fleet: Server) -> None:
@@ -230,7 +236,8 @@ def test_numbers_name_what_was_seen(fleet: Server) -> None:
     assert ROWS * REQUESTS - 2 * len(LABELS) <= repeated["latents_repeated"] < ROWS * REQUESTS
     nan = settled(fleet, slug("NaN at rate 0.01"), "weights_or_hardware")
     assert 40 < nan["evidence"]["rows_not_finite"] < 200
-    assert f"{nan['evidence']['rows_not_finite']} rows" in nan["sentence"]
+    lately = nan["evidence"]["rows_not_finite_lately"]
+    assert f"{lately} of the last {nan['evidence']['rows_lately']} rows" in nan["sentence"]
 
 
 def test_no_traffic_and_one_sample(fleet: Server) -> None:
@@ -327,6 +334,74 @@ def test_one_worker_of_two_is_faulty(fleet: Server, halved: tuple[dict[str, Any]
     assert "golden probes are off by" in found["sentence"]
     assert fleet.metric("model_ready", model=HALF) == 0
     assert fleet.metric("model_ready", model=QUIET) == 1
+
+
+# What passes.
+
+
+def poisoned(path: Path) -> Path:
+    """Its reference has met no latent that it gives NaN for."""
+    generator = dense_generator(labels=None).SerializeToString()
+    read = read_bundle(make_bundle(path, "toy", generator=generator, critic=None, labels=None))
+    files = {file: (path / file).read_bytes() for file in read.manifest.sha256}
+    files[GENERATOR] = dense_generator(labels=None, poison=True).SerializeToString()
+    version = content_version(files[GENERATOR], read.manifest.latent, None, read.manifest.sample)
+    write_bundle(path, read.manifest.model_copy(update={"version": version}), files)
+    return path
+
+
+def test_a_row_that_is_not_finite_is_of_its_time(start_server: Callable[..., Server], tmp_path: Path) -> None:
+    """One is none, a client's asking for it again too; three are a cause, and it clears."""
+    server = start_server(poisoned(tmp_path / "b"))
+
+    def send(latents: np.ndarray[Any, Any]) -> None:
+        assert server.http.post("/v1/samples", json={"latents": latents.tolist()}).status_code == 200
+
+    def found() -> dict[str, Any]:
+        return dict(verdicts(server)["toy"]["evidence"])
+
+    rng = np.random.default_rng(1)
+    bad = np.column_stack([np.linspace(3.1, 3.3, 3), np.zeros((3, 7))])
+    for _ in range(5):
+        send(bad[:1])
+    server.wait_for(lambda: found()["rows_not_finite"] == 1)
+    for _ in range(5):
+        send(np.clip(rng.normal(size=(1000, 8)), -2.9, 2.9))
+    server.wait_for(lambda: sum(found()["rows"].values()) > LEAST_ROWS)
+    assert found()["rows_not_finite"] == 1
+    assert "not finite" not in verdicts(server)["toy"]["sentence"]
+    send(bad)
+    server.wait_for(lambda: verdicts(server)["toy"]["cause"] == "weights_or_hardware", PATIENCE)
+    assert "not finite" in verdicts(server)["toy"]["sentence"]
+    clears = found()["not_finite_clears_at_row"]
+    while sum(found()["rows"].values()) < clears:
+        send(np.clip(rng.normal(size=(1000, 8)), -2.9, 2.9))
+        time.sleep(0.2)
+    server.wait_for(lambda: "not finite" not in verdicts(server)["toy"]["sentence"], PATIENCE)
+    assert found()["rows_not_finite"] == 3
+
+
+def test_a_judge_that_fails_is_heard_of_and_tries_again(start_server: Callable[..., Server], bundle: Path) -> None:
+    """Damaged counts of a worker that has ended, and then none."""
+    server = start_server(bundle, workers=2)
+    server.wait_for(lambda: verdicts(server)["toy"]["age_seconds"] == 0)
+    assert server.metric("watch_failures_total", model="toy", task="judge") == 0
+    own = next(
+        path
+        for pid in server.worker_pids()
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines()
+        if (path := Path(line.split(maxsplit=5)[-1])).suffix == ".counts"
+    )
+    damaged = own.with_name(f"1-dead{own.name[own.name.rindex('-') :]}")
+    np.full(own.stat().st_size // 8, np.nan).tofile(damaged)
+    server.wait_for(lambda: server.metric("watch_failures_total", model="toy", task="judge") > 1, PATIENCE)
+    server.wait_for(lambda: verdicts(server)["toy"]["age_seconds"] > AGE, PATIENCE)
+    assert "nothing was judged since" in verdicts(server)["toy"]["sentence"]
+    assert time.time() - server.metric("drift_judged_timestamp_seconds", model="toy") > AGE
+    assert server.samples(model="toy").status_code == 200
+    damaged.unlink()
+    server.wait_for(lambda: verdicts(server)["toy"]["age_seconds"] < AGE, PATIENCE)
+    assert server.log.read_text().count("a round of judge failed") <= 2
 
 
 # What is never ready.

@@ -7,8 +7,10 @@ import itertools
 import json
 import shutil
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +31,12 @@ from latentserve.service.sampling.cuda import CudaRunner
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
+from latentserve.service.watching.disk import FilesOnDisk
 from latentserve.service.watching.evidence import DOUBT
 from latentserve.service.watching.monitor import metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.signals import LABEL_MARGIN
+from tests.conftest import make_bundle
 from tests.generators import changed_critics, dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
 from tests.service.test_bad_input import replace_file
@@ -292,28 +296,92 @@ def test_what_is_stopped_does_not_come_back(serve: Serve, bundle: Path) -> None:
     assert model.fault == "is draining"
 
 
-def test_probes_and_files_have_their_rounds(
-    serve: Serve, bundle: Path, faulty: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounds come at once."""
     for name in ("ROUND_SECONDS", "PROBE_SECONDS", "FILE_SECONDS"):
         monkeypatch.setattr(models, name, 0.02)
+
+
+@pytest.mark.usefixtures("often")
+def test_probes_have_their_rounds(serve: Serve, bundle: Path, faulty: Path) -> None:
     model = serve(bundle)
-    generator = model.bundle.path / GENERATOR
     wait_for(lambda: cause(model) == "not_enough_samples")
     before = metric(model, "probe_runs_total", probe="0", outcome="match")
     wait_for(lambda: metric(model, "probe_runs_total", probe="0", outcome="match") > before + 2)
-
-    content = generator.read_bytes()
-    generator.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    wait_for(lambda: cause(model) == "weights_or_hardware")
-    assert "files on disk" in model.judge.verdict()["sentence"]
-    model.require_ready()  # what runs is in memory
-    generator.write_bytes(content)
-    wait_for(lambda: cause(model) == "not_enough_samples")
-
     model.engine._runner = Engine(read_bundle(faulty), "cpu")._runner
     wait_for(lambda: model.fault is not None)
     wait_for(lambda: "golden probes" in model.judge.verdict()["sentence"])
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("file", [GENERATOR, CRITIC, GOLDEN, REFERENCE, MANIFEST])
+def test_files_that_are_damaged_and_mended(serve: Serve, bundle: Path, file: str) -> None:
+    model = serve(bundle)
+    path = model.bundle.path / file
+    content = path.read_bytes()
+    path.write_bytes(content[:-9])
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    assert "files on disk" in model.judge.verdict()["sentence"]
+    assert file in model.judge.verdict()["sentence"]
+    model.require_ready()  # what runs is in memory
+    path.write_bytes(content)
+    wait_for(lambda: cause(model) == "not_enough_samples")
+    path.unlink()
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    path.write_bytes(content)
+    wait_for(lambda: cause(model) == "not_enough_samples")
+
+
+@pytest.mark.usefixtures("often")
+def test_a_bundle_that_is_replaced_on_disk_is_no_fault(serve: Serve, bundle: Path, tmp_path: Path) -> None:
+    """The same content is nothing, and another version is said."""
+    model = serve(bundle)
+    path, runs = model.bundle.path, model.bundle.manifest
+    files = {file: (path / file).read_bytes() for file in runs.sha256}
+    write_bundle(path, runs.model_copy(update={"created": runs.created + timedelta(days=1)}), files)
+    other = make_bundle(tmp_path / "b", runs.name, generator=dense_generator(seed=5).SerializeToString())
+    seen = [str(model.judge.verdict()["sentence"]) for _ in range(20) if time.sleep(0.01) is None]
+    assert not any("disk" in sentence for sentence in seen)
+    version = read_bundle(other).manifest.version
+    shutil.rmtree(path)
+    wait_for(lambda: cause(model) == "weights_or_hardware")
+    shutil.copytree(other, path)
+    wait_for(lambda: f"{runs.version} runs, {runs.name} {version} lies there" in model.judge.verdict()["sentence"])
+    assert cause(model) == "not_enough_samples"
+    write_bundle(path, runs, files)
+    wait_for(lambda: "disk" not in model.judge.verdict()["sentence"])
+
+
+def test_files_are_hashed_in_bounded_memory(serve: Serve, bundle: Path) -> None:
+    """And not parsed: what is large is the generator."""
+    model = serve(bundle)
+    path = model.bundle.path / GENERATOR
+    with path.open("r+b") as file:
+        file.truncate(256 << 20)
+    found: list[tuple[str | None, str | None]] = []
+    files = FilesOnDisk(model.bundle, lambda *told: found.append(told))
+    tracemalloc.start()
+    files.look()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == [(f"{GENERATOR} is not what the manifest says", None)]
+    assert peak < 8 << 20
+
+
+@pytest.mark.usefixtures("often")
+def test_a_judge_that_fails_is_counted_and_its_gauges_are_one_worker_s(serve: Serve, bundle: Path) -> None:
+    model = serve(bundle)
+    wait_for(lambda: metric(model, "drift_cause", cause="not_enough_samples") == 1)
+    assert abs(metric(model, "drift_judged_timestamp_seconds") - time.time()) < PATIENCE
+    assert metric(model, "watch_failures_total", task="judge") == 0
+    hold, model.judge.hold = model.judge.hold, lambda: 1 / 0  # type: ignore[assignment,return-value,method-assign]
+    wait_for(lambda: metric(model, "watch_failures_total", task="judge") > 2)
+    assert metric(model, "drift_cause", cause="not_enough_samples") == 1
+    model.judge.hold = lambda: False  # type: ignore[method-assign]
+    wait_for(lambda: metric(model, "drift_cause", cause="not_enough_samples") == 0)
+    model.judge.hold = hold  # type: ignore[method-assign]
+    wait_for(lambda: metric(model, "drift_cause", cause="not_enough_samples") == 1)
 
 
 def test_what_stands_beside_the_counts(serve: Serve, bundle: Path, plain_bundle: Path) -> None:

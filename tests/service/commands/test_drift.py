@@ -65,7 +65,7 @@ def test_as_json_it_is_what_a_server_answers(run: Run, plain_bundle: Path) -> No
     ended = run("drift", plain_bundle, "--json")
     assert ended.status == 0
     (model,) = json.loads(ended.out)["models"]
-    assert set(model) == {"model", "version", "cause", "sentence", "evidence"}
+    assert set(model) == {"model", "version", "cause", "sentence", "evidence", "age_seconds"}
     assert (model["model"], model["cause"]) == ("plain", "none")
     assert model["evidence"]["rows"] == {"server": 0, "client": 0, "control": 20_000}
     assert max(model["evidence"]["log_evidence"].values()) < model["evidence"]["log_threshold"]

@@ -18,7 +18,6 @@ from latentserve.service.watching.inputs import (
     INPUT_MEAN,
     INPUT_NORM,
     INPUTS,
-    Lately,
     Repeats,
     implausible,
     input_signals,
@@ -124,41 +123,3 @@ def test_a_million_repeats_of_one_latent_take_one_place() -> None:
     z = np.broadcast_to(drawn(Latent(dim=8), 1), (100_000, 8))
     assert sum(int(seen.first(z, None).sum()) for _ in range(10)) == 1
     assert len(seen._seen) == len(seen._order) == 1
-
-
-# What came of late.
-
-SPAN = 100
-Steps = st.lists(st.tuples(st.integers(0, 300), st.floats(0, 1)), max_size=20)
-
-
-@given(steps=Steps, stop=st.integers(0, 20))
-def test_lately_is_a_span_at_least_and_no_older_than_it_must_be(steps: list[tuple[int, float]], stop: int) -> None:
-    lately = Lately(SPAN)
-    seen = [(0, 0)]
-    for step, (new, share) in enumerate(steps):
-        if step == stop:
-            text, lately = lately.to_json(), Lately(SPAN)
-            assert lately.restore(text)
-        sent, repeated = seen[-1]
-        seen.append((sent + new, repeated + int(share * new)))
-        lately.note(*seen[-1])
-        found = lately.since(*seen[-1])
-        assert found in [(seen[-1][0] - then, seen[-1][1] - again) for then, again in seen]
-        assert found[0] >= min(SPAN, seen[-1][0])
-        assert found[0] <= 2 * SPAN + 2 * max(new for new, _ in steps[: step + 1])
-
-
-def test_lately_begins_anew_where_counters_fell() -> None:
-    lately = Lately(SPAN)
-    lately.note(500, 400)
-    lately.note(20, 3)
-    assert lately.since(30, 3) == (10, 0)
-
-
-@pytest.mark.parametrize("text", ["", "{", "null", "3", "[]", "[[1, 2]]", "[[1], [2]]", '[["a", 1], [2, 3]]'])
-def test_a_damaged_state_of_late_changes_nothing(text: str) -> None:
-    lately = Lately(SPAN)
-    lately.note(500, 400)
-    assert not lately.restore(text)
-    assert lately.since(600, 400) == (600, 400)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -120,7 +121,9 @@ def test_the_verdict_is_whole_at_any_time(make: Make, known: Known, tmp_path: Pa
     writer.start()
     try:
         for _ in range(2000):
-            assert {"cause", "sentence", "evidence"} == json.loads((tmp_path / "verdict.json").read_text()).keys()
+            assert {"cause", "sentence", "evidence", "judged"} == json.loads(
+                (tmp_path / "verdict.json").read_text()
+            ).keys()
     finally:
         ending.set()
         writer.join()
@@ -143,7 +146,7 @@ def test_probes_of_one_worker_fail_and_pass_again(make: Make) -> None:
 def test_probes_of_a_worker_that_ended_are_no_fault(make: Make, tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    (tmp_path / f"probes-{ended.pid}").write_text("golden probes are off by 0.5")
+    (tmp_path / f"probes-{ended.pid}-1").write_text("golden probes are off by 0.5")
     judge = make()
     judge.hold()
     assert judge.verdict()["evidence"]["workers_whose_probes_fail"] == 0
@@ -169,16 +172,91 @@ def test_probes_that_come_and_go_disturb_nobody(make: Make) -> None:
         flickering.join()
 
 
-def test_files_changed_and_put_back(make: Make) -> None:
-    judge, other = make(), make()
-    judge.hold()
-    other.report_files(same=False)
+def test_files_damaged_and_put_back(make: Make) -> None:
+    judge = make()
+    judge.report_files("golden.npz is not what the manifest says")
     judge.hold()
     assert judge.verdict()["cause"] == "weights_or_hardware"
-    assert "files" in judge.verdict()["sentence"]
-    other.report_files(same=True)
+    assert "files on disk" in judge.verdict()["sentence"]
+    judge.report_files(None, "toy 1a runs, toy 2b lies there")
     judge.hold()
     assert judge.verdict()["cause"] == "not_enough_samples"
+    assert "toy 2b lies there" in judge.verdict()["sentence"]
+    assert judge.verdict()["evidence"]["on_disk"] == "toy 1a runs, toy 2b lies there"
+    judge.report_files(None)
+    judge.hold()
+    assert "on disk" not in json.dumps(judge.verdict())
+
+
+def test_rows_that_are_not_finite_are_of_late_and_forgotten(make: Make, known: Known) -> None:
+    """One among many is none; three close together are a cause, until it is long ago; another judge knows it, too."""
+    judge, other = make(), make()
+    nothing = {name: np.zeros(shape) for name, shape in layout(*known).items()}
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        judge.ledger.add(block(known, rng, LEAST_ROWS))
+        judge.ledger.add({**nothing, "nonfinite": np.ones(1)})
+        judge.hold()
+        assert judge.verdict()["cause"] == "none"
+    judge.ledger.add({**nothing, "nonfinite": np.full(1, 3)})
+    judge.hold()
+    found = judge.verdict()
+    assert found["cause"] == "weights_or_hardware"
+    assert found["evidence"]["rows_not_finite"] == 8
+    clears = found["evidence"]["not_finite_clears_at_row"]
+    judge.stop()
+    other.hold()
+    while other.verdict()["cause"] == "weights_or_hardware":
+        evidence = other.verdict()["evidence"]
+        assert 0 <= evidence["not_finite_clears_at_row"] - clears <= 300  # by what a look comes late
+        assert sum(evidence["rows"].values()) < evidence["not_finite_clears_at_row"]
+        other.ledger.add(block(known, rng, 100))
+        other.hold()
+    found = other.verdict()
+    assert found["cause"] == "none"
+    assert sum(found["evidence"]["rows"].values()) >= clears
+    assert "not_finite_clears_at_row" not in found["evidence"]
+
+
+def test_a_verdict_says_how_old_it_is(make: Make, known: Known, monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, other = make(), make()
+    assert judge.verdict()["age_seconds"] is None
+    assert judge.verdict()["sentence"] == "Nothing was judged yet."
+    feed(judge, known)
+    assert judge.verdict()["age_seconds"] == 0
+    now = time.monotonic()
+    for later, old in ((8.1, False), (37.2, True)):
+        monkeypatch.setattr(time, "monotonic", lambda later=later: now + later)
+        assert other.verdict()["age_seconds"] == int(later)
+        assert ("37 seconds ago" in other.verdict()["sentence"]) == old
+    monkeypatch.setattr(time, "monotonic", lambda: now - 1e6)  # the machine has started again
+    assert other.verdict()["age_seconds"] is None
+
+
+def test_a_judge_that_fails_lets_another_try(make: Make, known: Known, tmp_path: Path) -> None:
+    """Counts that are damaged, and are no more: no row is lost or weighed twice."""
+    first, second = make(), make()
+    feed(first, known)
+    before = first.verdict()
+    own = next(tmp_path.glob("*.counts"))
+    damaged = own.with_name(f"1-dead{own.name[own.name.rindex('-') :]}")
+    np.full(own.stat().st_size // 8, np.nan).tofile(damaged)
+    for judge in (first, second, first):
+        with pytest.raises(ValueError, match="NaN"):
+            judge.hold()
+    assert {**second.verdict(), "age_seconds": 0} == before
+    damaged.unlink()
+    assert second.hold()
+    assert not first.hold()
+    assert second.verdict()["evidence"] == before["evidence"]
+
+
+def test_damaged_counts_before_the_first_round_are_no_error_of_the_page(make: Make, tmp_path: Path) -> None:
+    judge = make()
+    own = next(tmp_path.glob("*.counts"))
+    np.full(own.stat().st_size // 8, np.nan).tofile(own)
+    judge.report_probes("golden probes are off by 0.5, more than 1e-05")
+    assert judge.verdict()["cause"] == "weights_or_hardware"
 
 
 def test_repeats_are_of_late(make: Make, known: Known) -> None:

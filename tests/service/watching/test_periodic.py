@@ -1,4 +1,4 @@
-"""The watch: its rounds go on whatever a task does and whatever the clock shows, and end when it is stopped."""
+"""Periodic tasks: they go on whatever one of them does and whatever the clock shows, and end when they are stopped."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import pytest
 from latentserve.service.watching.periodic import PeriodicTasks
 
 OFTEN, NEVER = 0.005, 3600.0
+FAILED: list[str] = []
 PATIENCE = 20.0
 
 
 class Task:
     """Counts its calls; `done` is set at the fifth."""
 
-    def __init__(self, *, raises: bool = False) -> None:
+    def __init__(self, *, raises: bool = False, number: int | None = None) -> None:
         self.calls = 0
         self.done = threading.Event()
         self.threads: set[str] = set()
-        self._raises = raises
+        self._raises, self._number = raises, number
 
     def __call__(self) -> None:
         self.calls += 1
@@ -30,12 +31,12 @@ class Task:
         if self.calls >= 5:
             self.done.set()
         if self._raises:
-            raise RuntimeError(f"failure {self.calls}")
+            raise RuntimeError(f"failure {self._number or self.calls}")
 
 
 def test_each_task_has_its_time() -> None:
     often, never = Task(), Task()
-    watch = PeriodicTasks([(NEVER, never), (OFTEN, often)])
+    watch = PeriodicTasks([("never", NEVER, never), ("often", OFTEN, often)], FAILED.append)
     watch.start()
     assert often.done.wait(PATIENCE)
     watch.stop()
@@ -44,20 +45,47 @@ def test_each_task_has_its_time() -> None:
 
 
 def test_a_task_that_raises_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    broken, sound = Task(raises=True), Task()
-    watch = PeriodicTasks([(OFTEN, broken), (OFTEN, sound)])
+    """It is counted each time, and logged where its reason is another."""
+    broken, same, sound = Task(raises=True), Task(raises=True, number=1), Task()
+    failed: list[str] = []
+    tasks = PeriodicTasks([("broken", OFTEN, broken), ("same", OFTEN, same), ("sound", OFTEN, sound)], failed.append)
     with caplog.at_level(logging.ERROR):
-        watch.start()
-        assert broken.done.wait(PATIENCE)
-        assert sound.done.wait(PATIENCE)
-        watch.stop()
+        tasks.start()
+        for task in (broken, same, sound):
+            assert task.done.wait(PATIENCE)
+        tasks.stop()
+    assert failed.count("broken") == broken.calls
+    assert failed.count("same") == same.calls
+    assert "sound" not in failed
+    messages = [record.getMessage() for record in caplog.records]
+    assert sum("a round of broken failed" in message for message in messages) == broken.calls
+    assert sum("a round of same failed" in message for message in messages) == 1
     assert "failure 1" in caplog.text
-    assert "a round of the watch failed" in caplog.text
+
+
+def test_what_succeeds_again_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    outcomes = itertools.chain([True, True, False, False, True], itertools.repeat(False))
+    done = threading.Event()
+    calls = itertools.count()
+
+    def task() -> None:
+        if next(calls) == 8:
+            done.set()
+        if next(outcomes):
+            raise OSError("no space left")
+
+    tasks = PeriodicTasks([("task", OFTEN, task)], FAILED.append)
+    with caplog.at_level(logging.WARNING):
+        tasks.start()
+        assert done.wait(PATIENCE)
+        tasks.stop()
+    said = ["failed" in record.getMessage() for record in caplog.records]
+    assert said == [True, False, True, False]
 
 
 def test_it_stops_though_nothing_is_due() -> None:
     task = Task()
-    watch = PeriodicTasks([(NEVER, task)])
+    watch = PeriodicTasks([("task", NEVER, task)], FAILED.append)
     watch.start()
     watch.stop()
     assert not watch._thread.is_alive()
@@ -72,7 +100,7 @@ def test_it_stops_after_what_it_is_at() -> None:
         may_end.wait(PATIENCE)
         ended.set()
 
-    watch = PeriodicTasks([(OFTEN, task)])
+    watch = PeriodicTasks([("task", OFTEN, task)], FAILED.append)
     watch.start()
     assert began.wait(PATIENCE)
     stopping = threading.Thread(target=watch.stop)
@@ -84,7 +112,7 @@ def test_it_stops_after_what_it_is_at() -> None:
 
 
 def test_it_can_be_stopped_without_a_start() -> None:
-    PeriodicTasks([(OFTEN, Task())]).stop()
+    PeriodicTasks([("task", OFTEN, Task())], FAILED.append).stop()
 
 
 def test_a_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +121,7 @@ def test_a_clock_that_jumps_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(time, "time", lambda: next(times))
     monkeypatch.setattr(time, "time_ns", lambda: int(next(times)))
     often, never = Task(), Task()
-    watch = PeriodicTasks([(OFTEN, often), (NEVER, never)])
+    watch = PeriodicTasks([("often", OFTEN, often), ("never", NEVER, never)], FAILED.append)
     watch.start()
     assert often.done.wait(PATIENCE)
     watch.stop()
@@ -119,7 +147,7 @@ def test_a_task_waits_its_time_after_its_end(monkeypatch: pytest.MonkeyPatch) ->
             now += timeout or 0.0
             return self.is_set()
 
-    watch = PeriodicTasks([(60.0, task)])
+    watch = PeriodicTasks([("task", 60.0, task)], FAILED.append)
     watch._stopping = Stopping()
     watch._due = [60.0]
     watch._loop()
