@@ -27,7 +27,7 @@ GRADES: dict[Grade, str] = {
 
 # What is said where nothing is wrong but that samples can be told from real ones: whether classifiers learnt from them.
 ELSE_FINE = {
-    True: "classifiers learn from it as from real samples",
+    True: "classifiers learn from it nearly as well as from real samples",
     False: "in all else that was measured it falls short of real samples by little",
 }
 

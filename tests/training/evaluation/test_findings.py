@@ -58,7 +58,8 @@ def test_samples_that_can_be_told_from_real_ones_are_not_called_good(subject, ba
     verdict = judged(subject, baseline, (unseen.samples + noise).clip(-1, 1), unseen.labels)
     assert [finding.name for finding in verdict.findings] == ["told_apart"]
     assert verdict.grade == "flawed"
-    said = "This generator is usable: classifiers learn from it as from real samples, but it can be told from them 9"
+    said = "This generator is usable: classifiers learn from it nearly as well as from real samples, "
+    said += "but it can be told from them 9"
     assert verdict.sentence.startswith(said)
     assert "a classifier that has learnt to is right 9" in verdict.sentence
 
