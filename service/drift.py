@@ -81,12 +81,12 @@ def _draw(engine: Engine, reference: Reference, judge: Judge, rows: int, seconds
     request = _request(rows)
     drawn, first = 0, time.perf_counter()
     for start, size in _batches(engine, rows, seconds):
-        z, labels = request.inputs(manifest, start, size)
+        inputs = request.inputs(manifest, start, size)
         wanted = monitor.wanted()
         began = time.perf_counter()
-        made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
+        made = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
         took = time.perf_counter() - began
-        monitor.offer(BatchDone([(request, start, size)], z, labels, made, took, wanted.chosen))
+        monitor.offer(BatchDone([(request, start, size)], inputs, made, took, wanted.chosen))
         monitor.settle()
         judge.hold()
         drawn += size
@@ -108,14 +108,15 @@ def _compare(engine: Engine, reference: Reference, today: Real) -> Staleness:
     space = head.space.mapper(manifest.sample)
 
     def features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Whatever the label: the features do not speak of it."""
-        label = None if manifest.labels is None else np.zeros(len(samples), np.int64)
-        of_critic = engine.criticise(samples, label)[1] if head.space.source == "critic" else None
+        """Whatever was asked for: the features do not speak of it."""
+        rows = len(samples)
+        asked = RowsRequest(n=rows, labels=np.zeros(rows, np.int64)).inputs(manifest, 0, rows)
+        of_critic = engine.criticise(samples, asked)[1] if head.space.source == "critic" else None
         return space.features(samples, of_critic)
 
     request = _request(KEPT)
     generated = [
-        features(engine.generate(*request.inputs(manifest, start, rows)))
+        features(engine.generate(request.inputs(manifest, start, rows)))
         for start, rows in _batches(engine, KEPT, SECONDS / 3)
     ]
     samples = today[0]

@@ -91,8 +91,8 @@ class OpenedBundle:
     def slices(self, request: RowsRequest) -> Iterator[NDArray[np.float32]]:
         """The same, some hundred rows at a time."""
         for start in range(0, request.n, _SLICE_ROWS):
-            z, label = request.inputs(self.manifest, start, min(_SLICE_ROWS, request.n - start))
-            yield self._engine.run_fixed(z, label, ("sample",), request.offset + start)[0]
+            inputs = request.inputs(self.manifest, start, min(_SLICE_ROWS, request.n - start))
+            yield self._engine.run_fixed(inputs, ("sample",), request.offset + start)[0]
 
 
 def _plain(value: object) -> object:

@@ -113,12 +113,12 @@ def _requests(case: Case, engine: Engine, rows: int, seed: int) -> Iterator[Rows
 
 def serve(engine: Engine, monitor: Monitor, request: RowsRequest) -> None:
     """One request, as one batch."""
-    z, labels = request.inputs(engine.bundle.manifest, 0, request.n)
+    inputs = request.inputs(engine.bundle.manifest, 0, request.n)
     wanted = monitor.wanted()
     began = time.perf_counter()
-    made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
+    made = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
     seconds = time.perf_counter() - began
-    monitor.offer(BatchDone([(request, 0, request.n)], z, labels, made, seconds, wanted.chosen))
+    monitor.offer(BatchDone([(request, 0, request.n)], inputs, made, seconds, wanted.chosen))
 
 
 def right(one: dict[str, Any]) -> bool:

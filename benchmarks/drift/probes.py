@@ -137,7 +137,7 @@ class _Fresh:
             for start in range(0, latents, _BLOCK)
         ]
         healthy = Engine(bundle, "cpu")
-        self._expected = [healthy.generate(*inputs).astype(np.float64) for inputs in self._inputs]
+        self._expected = [healthy.generate(inputs).astype(np.float64) for inputs in self._inputs]
         value_range = bundle.manifest.sample.value_range
         low, high = value_range or (min(map(np.min, self._expected)), max(map(np.max, self._expected)))
         self.span = float(high - low)
@@ -155,7 +155,7 @@ class _Fresh:
         found_by_probes = not difference <= tolerance
         total, latents, values, seen = 0.0, 0, 0, 0
         for inputs, expected in zip(self._inputs, self._expected, strict=True):
-            found = engine.generate(*inputs).astype(np.float64)
+            found = engine.generate(inputs).astype(np.float64)
             off = np.where(np.isfinite(found), np.abs(found - expected), self.span)
             total += float(np.sum((off / self.span) ** 2))
             seen += int((off.reshape(len(off), -1).max(axis=1) > tolerance).sum())
@@ -190,8 +190,7 @@ def replay(bundle: Bundle, replays: int) -> Record:
     worst = 0.0
     while done < replays:
         rows = rng.integers(len(golden.z), size=min(int(rng.integers(1, _LARGEST_BATCH + 1)), replays - done))
-        label = None if golden.label is None else golden.label[rows]
-        samples = engines[batches % len(engines)].generate(golden.z[rows], label)
+        samples = engines[batches % len(engines)].generate(golden.inputs.take(rows))
         off = np.abs(samples - golden.sample[rows]).reshape(len(rows), -1).max(axis=1)
         mismatches += int((~(off <= golden.tolerance)).sum())
         worst = max(worst, float(off.max()))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import numpy as np
-
 from latentserve.service.bundle import Bundle
 from latentserve.service.bundle.files import GENERATOR
 from latentserve.service.sampling.engine import require_runtime
@@ -21,7 +19,7 @@ _SLOW_SECONDS = 1.0  # of one call: larger batches are not tried
 
 
 class BareEngine:
-    """A bundle's generator as it is, called with latents (and labels) of its own priors, made beforehand.
+    """A bundle's generator as it is, called with inputs of its own priors, made beforehand.
 
     Samples come back to the host's memory, as they must to be sent. `threads` are those of one call, on the CPU;
     `provider` is ONNX Runtime's name of what runs it. Raises RuntimeMissingError and BundleError.
@@ -33,8 +31,7 @@ class BareEngine:
         self._device = device
         self.provider = str(self._session().get_providers()[0])
         self._batches = BATCHES if self.provider == CPU else DEVICE_BATCHES
-        z, label = RowsRequest(n=self._batches[-1]).inputs(bundle.manifest, 0, self._batches[-1])
-        self._inputs: dict[str, np.ndarray[Any, Any]] = {"z": z} if label is None else {"z": z, "label": label}
+        self._inputs = RowsRequest(n=self._batches[-1]).inputs(bundle.manifest, 0, self._batches[-1])
 
     def best_batch(self, seconds: float) -> int:
         """The batch size with the most samples a second, each tried three times for `seconds`, in turn."""
@@ -56,7 +53,7 @@ class BareEngine:
     def samples_per_second(self, batch: int, seconds: float) -> float:
         """Of a session of its own, so that no thread of it spins while servers are measured."""
         session = self._session()
-        feed = {name: values[:batch] for name, values in self._inputs.items()}
+        feed = self._inputs.take(slice(batch)).feed()
         session.run(["sample"], feed)
         began, rows = time.perf_counter(), 0
         while (spent := time.perf_counter() - began) < seconds or not rows:

@@ -1,11 +1,14 @@
 """The bundle: what training hands to serving. The ground floor, which imports nothing above it."""
 
-from latentserve.service.bundle.files import Bundle, content_version, read_bundle, read_bundles, write_bundle
+from latentserve.service.bundle.files import Bundle, read_bundle, read_bundles, write_bundle
 from latentserve.service.bundle.golden import Golden
+from latentserve.service.bundle.inputs import Inputs
 from latentserve.service.bundle.manifest import (
     Column,
+    Condition,
     Graph,
     Latent,
+    LatentPart,
     Lineage,
     Manifest,
     Monitor,
@@ -13,13 +16,17 @@ from latentserve.service.bundle.manifest import (
     SampleSpec,
     Tensor,
 )
+from latentserve.service.bundle.version import content_version
 
 __all__ = [
     "Bundle",
     "Column",
+    "Condition",
     "Golden",
     "Graph",
+    "Inputs",
     "Latent",
+    "LatentPart",
     "Lineage",
     "Manifest",
     "Monitor",

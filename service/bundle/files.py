@@ -14,22 +14,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 from pydantic import ValidationError
 
 from latentserve.service.bundle import graph
 from latentserve.service.bundle.golden import Golden
 from latentserve.service.bundle.manifest import (
-    SCHEMA_VERSION,
+    READ_VERSIONS,
     SCORE,
     Graph,
-    Latent,
     Manifest,
-    SampleSpec,
     Tensor,
     critic_inputs,
     first_fault,
     generator_graph,
 )
+from latentserve.service.bundle.version import content_version, content_version_1
 from latentserve.service.errors import BundleError
 
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
@@ -91,18 +91,6 @@ class Bundle:
     def critic(self) -> bytes | None:
         """The content of `critic.onnx`, if there is one. Raises BundleError: the file is another by now."""
         return self.critic_file.read() if isinstance(self.critic_file, OnDisk) else self.critic_file
-
-
-def content_version(generator: bytes, latent: Latent, labels: list[str] | None, sample: SampleSpec) -> str:
-    """The version of a generator: 12 hex digits of SHA-256 over all that decides what a seed becomes.
-
-    The bytes hashed are `generator.onnx`, then the JSON (sorted keys, no spaces) of latent, labels and sample.
-    Name, time of creation, critic and lineage are not part of it: equal generators have equal versions.
-    """
-    described = {"latent": latent.model_dump(mode="json"), "labels": labels, "sample": sample.model_dump(mode="json")}
-    digest = hashlib.sha256(generator)
-    digest.update(json.dumps(described, sort_keys=True, separators=(",", ":")).encode())
-    return digest.hexdigest()[:12]
 
 
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
@@ -253,33 +241,45 @@ def read_manifest(path: Path) -> Manifest:
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{file}: is not JSON ({error})") from None
     stated = fields.get("schema_version") if isinstance(fields, dict) else None
-    if stated != SCHEMA_VERSION:
-        raise BundleError(f"{file}: schema_version is {stated!r}; this release reads {SCHEMA_VERSION}")
+    if stated not in READ_VERSIONS or isinstance(stated, bool):
+        newer = isinstance(stated, int) and stated > max(READ_VERSIONS)
+        advice = "; a newer latentserve made it" if newer else ""
+        raise BundleError(f"{file}: schema_version is {stated!r}; this release reads {_or(READ_VERSIONS)}{advice}")
     try:
         return Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_fault(error)}") from None
 
 
+def _or(numbers: Sequence[int]) -> str:
+    return " or ".join(str(number) for number in numbers)
+
+
 def _check(manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    version = content_version(files[GENERATOR], manifest.latent, manifest.labels, manifest.sample)
+    generator = graph.parse(files[GENERATOR], GENERATOR)
+    if manifest.schema_version == 1:
+        version = content_version_1(files[GENERATOR], manifest.latent, manifest.labels, manifest.sample)
+    else:
+        version = content_version(generator, manifest.latent, manifest.labels, manifest.sample, manifest.conditions)
     if manifest.version != version:
         raise BundleError(f"{MANIFEST}: version is {manifest.version}, the content's is {version}")
-    expected = generator_graph(manifest.latent, manifest.labels is not None, manifest.sample)
-    if manifest.onnx.generator != expected:
-        raise BundleError(f"{MANIFEST}: onnx.generator does not agree with latent, labels and sample")
-    _check_signature(files[GENERATOR], GENERATOR, manifest.onnx.generator)
+    asked = manifest.labels is not None, len(manifest.conditions or ())
+    if manifest.onnx.generator != generator_graph(manifest.latent, *asked, manifest.sample):
+        raise BundleError(f"{MANIFEST}: onnx.generator does not agree with latent, labels, conditions and sample")
+    _check_signature(generator, GENERATOR, manifest.onnx.generator)
     if (CRITIC in files) != (manifest.onnx.critic is not None):
         raise BundleError(f"{MANIFEST}: onnx.critic and {CRITIC} must be there both or not at all")
     if manifest.onnx.critic is not None:
-        _check_signature(files[CRITIC], CRITIC, manifest.onnx.critic)
+        _check_signature(graph.parse(files[CRITIC], CRITIC), CRITIC, manifest.onnx.critic)
         inputs, outputs = manifest.onnx.critic.inputs, manifest.onnx.critic.outputs
-        if not critic_inputs(manifest.labels is not None, manifest.sample, inputs) or SCORE not in outputs:
-            raise BundleError(f"{CRITIC}: must take sample {manifest.sample.shape} (and label) and give score [batch]")
+        if not critic_inputs(*asked, manifest.sample, inputs) or SCORE not in outputs:
+            raise BundleError(
+                f"{CRITIC}: must take sample {manifest.sample.shape} (and label, and condition) and give score [batch]"
+            )
 
 
-def _check_signature(content: bytes, file: str, stated: Graph) -> None:
-    found = graph.signature(graph.parse(content, file), file)
+def _check_signature(model: onnx.ModelProto, file: str, stated: Graph) -> None:
+    found = graph.signature(model, file)
     for kind, has, says in (("input", found.inputs, stated.inputs), ("output", found.outputs, stated.outputs)):
         if has != says:
             raise BundleError(f"{file}: its {kind}s are {_shown(has)}; the manifest says {_shown(says)}")
@@ -303,3 +303,8 @@ def _check_golden(manifest: Manifest, golden: Golden) -> None:
         inside = (golden.label >= 0) & (golden.label < len(manifest.labels))
         if golden.label.shape != (probes,) or not inside.all():
             raise BundleError(f"{GOLDEN}: label must hold {probes} of the manifest's {len(manifest.labels)} labels")
+    if (golden.condition is None) != (manifest.conditions is None):
+        raise BundleError(f"{GOLDEN}: condition is there for a generator with conditions and only for one")
+    wanted = probes, len(manifest.conditions or ())
+    if golden.condition is not None and golden.condition.shape != wanted:
+        raise BundleError(f"{GOLDEN}: condition has shape {golden.condition.shape}; {wanted} is needed")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.service.bundle.inputs import Inputs
 from latentserve.service.errors import BundleError, one_line
 
 Floats = NDArray[np.float32]
@@ -39,6 +40,7 @@ class Golden:
         score_tolerance: the same for `score`, as far as export has measured it: see `critic_tolerances`.
         features: float32 [P, ...] the critic's of `sample`, or None; older bundles have none.
         feature_tolerance: as `score_tolerance`.
+        condition: float32 [P, k], or None for a generator without conditions.
     """
 
     z: Floats
@@ -50,6 +52,12 @@ class Golden:
     score_tolerance: float = 0.0
     features: Floats | None = None
     feature_tolerance: float = 0.0
+    condition: Floats | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the samples are made from."""
+        return Inputs(self.z, self.label, self.condition)
 
     @property
     def critic_tolerances(self) -> tuple[float, float]:
@@ -73,7 +81,7 @@ class Golden:
             "score_tolerance": np.float64(self.score_tolerance),  # type: ignore[dict-item]
             "feature_tolerance": np.float64(self.feature_tolerance),  # type: ignore[dict-item]
         }
-        for name in ("label", "score", "features"):
+        for name in ("label", "condition", "score", "features"):
             if (array := getattr(self, name)) is not None:
                 arrays[name] = array
         return pack_arrays(arrays)
@@ -93,6 +101,7 @@ class Golden:
                 score_tolerance=_distance(arrays.get("score_tolerance", _NOTHING)),
                 features=_expect(arrays["features"], np.float32, None) if "features" in arrays else None,
                 feature_tolerance=_distance(arrays.get("feature_tolerance", _NOTHING)),
+                condition=_expect(arrays["condition"], np.float32, 2) if "condition" in arrays else None,
             )
             for name, array in (("score", golden.score), ("features", golden.features)):
                 if array is not None and (not array.ndim or len(array) != len(golden.z)):

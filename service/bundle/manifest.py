@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import datetime
 from functools import cached_property
@@ -18,23 +19,123 @@ from pydantic import (
     model_validator,
 )
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+READ_VERSIONS: Final = (1, 2)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+_FLOAT32_LARGEST = 3.4e38
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Latent(_Part):
-    """The prior of `z`: `dim` independent coordinates, standard normal or uniform on (-1, 1)."""
+Prior = Literal["normal", "uniform"]
+Axis = Annotated[int, Field(ge=1)]
 
-    dim: Annotated[int, Field(ge=1, le=65_536)]
-    prior: Literal["normal", "uniform"] = "normal"
+
+class LatentPart(_Part):
+    """Columns of `z` that lie next to each other: one input of the generator as it was brought.
+
+    Attributes:
+        name: of that input.
+        shape: of a row of it, [] where it is one number; its width is the product.
+        prior: standard normal, or uniform on (-1, 1), before scale and shift.
+        shift, scale: a drawn number u becomes scale * u + shift.
+        truncation: multiplies that of a request.
+        noise: drawn in a stream of its own, never truncated, and left out of a client's `latents` if the client likes.
+    """
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    shape: Annotated[list[Axis], Field(max_length=8)]
+    prior: Prior = "normal"
+    shift: Finite = 0.0
+    scale: Annotated[Finite, Field(gt=0)] = 1.0
+    truncation: Annotated[Finite, Field(gt=0, le=1)] = 1.0
+    noise: bool = False
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return math.prod(self.shape)
+
+
+class Latent(_Part):
+    """What `z` is drawn from: `dim` independent columns.
+
+    Attributes:
+        dim: all columns, noise among them.
+        prior: of the first part.
+        parts: from the first column to the last, noise behind the others; null: one part of `dim` columns.
+    """
+
+    dim: Annotated[int, Field(ge=1, le=1 << 24)]
+    prior: Prior = "normal"
+    parts: Annotated[list[LatentPart], Field(min_length=1, max_length=256)] | None = None
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        if self.parts is not None:
+            if sum(part.width for part in self.parts) != self.dim:
+                raise ValueError("the parts of a latent must have dim columns together")
+            if self.parts[0].noise or self.parts[0].prior != self.prior:
+                raise ValueError("the first part of a latent is no noise, and has the latent's prior")
+            if any(one.noise and not other.noise for one, other in itertools.pairwise(self.parts)):
+                raise ValueError("noise comes after the other parts of a latent")
+            if len({part.name for part in self.parts}) != len(self.parts):
+                raise ValueError("the parts of a latent must have different names")
+        return self
+
+    @cached_property
+    def pieces(self) -> list[LatentPart]:
+        """The parts; of a plain latent the one that it is."""
+        return self.parts or [LatentPart(name="z", shape=[self.dim], prior=self.prior)]
+
+    @cached_property
+    def width(self) -> int:
+        """Columns that are no noise: the first ones of `z`, which a client's `latents` must hold."""
+        return sum(part.width for part in self.pieces if not part.noise)
+
+
+class Condition(_Part):
+    """One number that a row is made for: a column of `condition`.
+
+    Attributes:
+        name: what clients call it.
+        unit: of its values, to be shown.
+        range: least and largest value that may be asked for.
+        prior: what a value is drawn from where none is asked for, always within the range: uniform; uniform in its
+            logarithm; normal, its mean the middle of the range and three deviations to either end; or uniform between
+            one of `quantiles` and the next, each as likely.
+        quantiles: ascending, from the least value to the largest, of equal steps of probability.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+    unit: Annotated[str, Field(min_length=1, max_length=32)] | None = None
+    range: tuple[Finite, Finite]
+    prior: Literal["uniform", "log-uniform", "normal", "quantiles"] = "uniform"
+    quantiles: Annotated[list[Finite], Field(min_length=2, max_length=1025)] | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        low, high = self.range
+        if not low < high:
+            raise ValueError("the range of a condition must be [low, high] with low < high")
+        if max(abs(low), abs(high)) > _FLOAT32_LARGEST:
+            raise ValueError("the range of a condition must be of float32 numbers")
+        if self.prior == "log-uniform" and low <= 0:
+            raise ValueError("a log-uniform condition needs a range above 0")
+        if (self.prior == "quantiles") != (self.quantiles is not None):
+            raise ValueError("a condition has quantiles if its prior is quantiles, and only then")
+        if self.quantiles is not None:
+            ascending = all(one <= other for one, other in itertools.pairwise(self.quantiles))
+            if not ascending or self.quantiles[0] < low or self.quantiles[-1] > high:
+                raise ValueError("the quantiles of a condition must ascend, within its range")
+        return self
 
 
 Category = Annotated[str, Field(max_length=256)] | int | Finite | bool | None
@@ -140,12 +241,14 @@ class OnnxSpec(_Part):
     """The ONNX files: operator set and signatures.
 
     `batch_invariant`: whether a row came out bit for bit the same in every batch tried at export (CPU provider).
+    `batch`: rows that the generator as it was brought takes at a time, where it takes no other number; null: any.
     """
 
     opset: int
     generator: Graph
     critic: Graph | None = None
     batch_invariant: bool
+    batch: Annotated[int, Field(ge=1)] | None = None
 
 
 class Lineage(_Part):
@@ -198,7 +301,7 @@ class Monitor(_Part):
 class Manifest(_Part):
     """`manifest.json`. `sha256` covers every other file of the bundle."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: Name
     version: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     created: datetime
@@ -206,6 +309,7 @@ class Manifest(_Part):
     latent: Latent
     labels: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1)] | None = None
     label_prior: list[Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    conditions: Annotated[list[Condition], Field(min_length=1, max_length=64)] | None = None
     sample: SampleSpec
     onnx: OnnxSpec
     lineage: Lineage = Lineage()
@@ -216,6 +320,21 @@ class Manifest(_Part):
     def label_places(self) -> dict[str, int]:
         """The index of each label's name."""
         return {name: index for index, name in enumerate(self.labels or ())}
+
+    @cached_property
+    def condition_places(self) -> dict[str, int]:
+        """The column of each condition's name."""
+        return {condition.name: index for index, condition in enumerate(self.conditions or ())}
+
+    @model_validator(mode="after")
+    def _is_of_its_version(self) -> Self:
+        if self.schema_version == 1 and any(
+            told is not None for told in (self.conditions, self.latent.parts, self.onnx.batch)
+        ):
+            raise ValueError("conditions, latent.parts and onnx.batch are of schema_version 2")
+        if len(self.condition_places) != len(self.conditions or ()):
+            raise ValueError("conditions must have different names")
+        return self
 
     @model_validator(mode="after")
     def _labels_agree(self) -> Self:
@@ -233,15 +352,21 @@ _LABEL = Tensor(name="label", dtype="int64", shape=["batch"])
 SCORE = Tensor(name="score", dtype="float32", shape=["batch"])
 
 
-def generator_graph(latent: Latent, conditional: bool, sample: SampleSpec) -> Graph:
-    """The one signature a generator of this latent, labels and sample has."""
+def generator_graph(latent: Latent, conditional: bool, conditions: int, sample: SampleSpec) -> Graph:
+    """The one signature that a generator of this latent, labels, number of conditions and sample has."""
     z = Tensor(name="z", dtype="float32", shape=["batch", latent.dim])
-    return Graph(inputs=[z, _LABEL] if conditional else [z], outputs=[_sample(sample)])
+    return Graph(inputs=[z, *_asked(conditional, conditions)], outputs=[_sample(sample)])
 
 
-def critic_inputs(conditional: bool, sample: SampleSpec, inputs: list[Tensor]) -> bool:
-    """Whether `inputs` are what a critic may take: the sample, and the label or not."""
-    return inputs == [_sample(sample)] or (conditional and inputs == [_sample(sample), _LABEL])
+def critic_inputs(conditional: bool, conditions: int, sample: SampleSpec, inputs: list[Tensor]) -> bool:
+    """Whether `inputs` are what a critic may take: the sample, and what was asked for or not."""
+    asked = _asked(conditional, conditions)
+    return inputs[:1] == [_sample(sample)] and inputs[1:] in ([], asked[:1], asked[1:], asked)
+
+
+def _asked(conditional: bool, conditions: int) -> list[Tensor]:
+    condition = Tensor(name="condition", dtype="float32", shape=["batch", conditions])
+    return [_LABEL] * conditional + [condition] * (conditions > 0)
 
 
 def _sample(sample: SampleSpec) -> Tensor:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from latentserve.service.bundle import (
     Bundle,
+    Condition,
     Golden,
     Latent,
     Lineage,
@@ -48,6 +49,8 @@ def assemble_bundle(
     latent: Latent,
     labels: list[str] | None = None,
     label_prior: list[float] | None = None,
+    conditions: list[Condition] | None = None,
+    batch: int | None = None,
     sample: SampleSpec,
     golden_sample: NDArray[np.float32] | None = None,
     golden_score: NDArray[np.float32] | None = None,
@@ -63,9 +66,11 @@ def assemble_bundle(
         out: the folder; an older bundle there is replaced.
         name: what the model is served as.
         license_id: SPDX identifier of the weights' licence.
-        generator: ONNX file with inputs `z` (and `label`) and output `sample`.
-        critic: ONNX file with inputs `sample` (and `label`) and outputs `score` and `features`.
+        generator: ONNX file with inputs `z` (and `label`, and `condition`) and output `sample`.
+        critic: ONNX file with inputs `sample` (and `label`, and `condition`) and outputs `score` and `features`.
         labels, label_prior: names, and shares in the training data; no prior: all equally likely.
+        conditions: what the columns of `condition` are.
+        batch: rows that the generator takes at a time, where it was made for no other number.
         golden_sample: float32 [P, *shape], what the original gives for `golden_inputs` with the sample's shape; None:
             what the engine gives.
         golden_score: float32 [P], the original critic's scores of `golden_sample`.
@@ -83,16 +88,18 @@ def assemble_bundle(
         generator=graph.signature(parsed, GENERATOR),
         critic=None if critic is None else graph.signature(graph.parse(critic, CRITIC), CRITIC),
         batch_invariant=False,
+        batch=batch,
     )
     try:
         stated = Manifest(
             name=name,
-            version=content_version(generator, latent, labels, sample),
+            version=content_version(parsed, latent, labels, sample, conditions),
             created=datetime.now(UTC).replace(microsecond=0),
             license=license_id,
             latent=latent,
             labels=labels,
             label_prior=label_prior,
+            conditions=conditions,
             sample=sample,
             onnx=onnx,
             lineage=lineage or Lineage(),
@@ -100,17 +107,25 @@ def assemble_bundle(
         )
     except ValidationError as error:
         raise BundleError(f"{out}: {first_fault(error)}") from None
-    z, label = golden_inputs(latent, None if labels is None else len(labels), sample.shape)
+    inputs = golden_inputs(latent, None if labels is None else len(labels), conditions, sample.shape)
     draft = Bundle(
         path=out,
         manifest=stated,
         generator_file=generator,
         critic_file=critic,
-        golden=Golden(z, label, np.zeros((len(z), *sample.shape), np.float32), None, 0.0, 0.0),
+        golden=Golden(
+            z=inputs.z,
+            label=inputs.label,
+            condition=inputs.condition,
+            sample=np.zeros((len(inputs.z), *sample.shape), np.float32),
+            score=None,
+            measured=0.0,
+            tolerance=0.0,
+        ),
         reference=None,
     )
     engines = _engines(draft)
-    golden = measure_golden(engines, z, label, golden_sample, golden_score, measured)
+    golden = measure_golden(engines, inputs, golden_sample, golden_score, measured)
     engine = engines[0]
     engine.bundle = draft = Bundle(out, stated, generator, critic, golden, None)
     engine.warm_up()
@@ -130,7 +145,7 @@ def assemble_bundle(
     if critic is not None:
         files[CRITIC] = critic
     if sample.kind == "image" and sample.value_range is not None:
-        shown = engine.generate(*RowsRequest(n=_PREVIEW, seed=_PREVIEW_SEED).inputs(manifest, 0, _PREVIEW))
+        shown = engine.generate(RowsRequest(n=_PREVIEW, seed=_PREVIEW_SEED).inputs(manifest, 0, _PREVIEW))
         sheet = images.contact_sheet(images.to_uint8(shown, sample.value_range))
         made_by = Provenance(manifest.name, manifest.version, _PREVIEW_SEED, 0)
         files[PREVIEW] = images.encode(sheet, made_by)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle
+from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 
@@ -33,7 +33,7 @@ _ROUNDS = 30
 
 Floats = NDArray[np.float32]
 Floats64 = NDArray[np.float64]
-Generate = Callable[[Floats, NDArray[np.int64] | None], Floats]
+Generate = Callable[[Inputs], Floats]
 Interval = tuple[float, float]
 
 
@@ -73,11 +73,11 @@ class Fidelity:
 def measure_fidelity(original: Bundle, generate: Generate, variant: Generate) -> Fidelity:
     """Compare two ways of making a bundle's samples: `generate` the float32 one, `variant` the other, one thread each.
 
-    Both take latents float32 [n, dim] and labels int64 [n] or None, and give samples float32 [n, *shape].
+    Both give samples float32 [n, *shape] of n rows' inputs.
     """
     manifest, golden = original.manifest, original.golden
-    expected = generate(golden.z, golden.label)
-    difference = np.abs(variant(golden.z, golden.label).astype(np.float64) - expected)
+    expected = generate(golden.inputs)
+    difference = np.abs(variant(golden.inputs).astype(np.float64) - expected)
     low, high = manifest.sample.value_range or (float(expected.min()), float(expected.max()))
     mean_square = float((difference**2).mean())
 
@@ -173,9 +173,9 @@ class _Judge:
         """Features float64 [n, d] and, of a critic, scores float64 [n]."""
         features, scores = [], []
         for start in range(0, request.n, BATCH):
-            z, label = request.inputs(self._manifest, start, min(BATCH, request.n - start))
-            sample = generate(z, label)
-            score, seen = self._engine.criticise(sample, label) if self._engine.has_critic else (None, None)
+            inputs = request.inputs(self._manifest, start, min(BATCH, request.n - start))
+            sample = generate(inputs)
+            score, seen = self._engine.criticise(sample, inputs) if self._engine.has_critic else (None, None)
             if self._weights is not None:  # one layer, which sees more of a distribution than its values' own moments
                 seen = np.maximum(sample.reshape(len(sample), -1) @ self._weights, 0)
             assert seen is not None  # noqa: S101, for mypy
@@ -187,13 +187,13 @@ class _Judge:
 
 def _race(bundle: Bundle, generate: Generate, variant: Generate) -> tuple[float, float, Interval]:
     """Seconds of the original for a batch; how many times as fast the variant is. In turns: others use the machine."""
-    z, label = RowsRequest(n=BATCH, seed=_SEED).inputs(bundle.manifest, 0, BATCH)
+    inputs = RowsRequest(n=BATCH, seed=_SEED).inputs(bundle.manifest, 0, BATCH)
     seconds = []
     for _ in range(_ROUNDS + 1):
         began = time.perf_counter()
-        generate(z, label)
+        generate(inputs)
         between = time.perf_counter()
-        variant(z, label)
+        variant(inputs)
         seconds.append((between - began, time.perf_counter() - between))
     measured = np.array(seconds[1:])  # the first warms up
     ratios = measured[:, 0] / measured[:, 1]

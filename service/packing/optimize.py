@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from pydantic import JsonValue
 
-from latentserve.service.bundle import Bundle, Manifest, graph, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Manifest, graph, read_bundle
 from latentserve.service.bundle.files import GENERATOR
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
-from latentserve.service.packing.int8 import Feed, largest_pair_sum, quantize_int8
+from latentserve.service.packing.int8 import largest_pair_sum, quantize_int8
 from latentserve.service.packing.probes import check_rows, sample_span
 from latentserve.service.packing.processor import instruction_set
 from latentserve.service.sampling.engine import require_runtime
@@ -27,7 +26,6 @@ from latentserve.service.sampling.sessions import open_session
 from latentserve.service.watching.reference import Reference
 
 Precision = Literal["int8", "fp16"]
-Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]
 
 _ROWS, _SEED = 512, 2  # the reference's seed is 1
 
@@ -71,7 +69,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     signature = copy.deepcopy((list(float32.graph.input), list(float32.graph.output)))
     try:
         variant = (
-            quantize_int8(float32, (_feed(*inputs) for inputs in _inputs(original)))
+            quantize_int8(float32, (inputs.feed() for inputs in _inputs(original)))
             if precision == "int8"
             else convert_float_to_float16(float32, keep_io_types=True)
         )
@@ -88,7 +86,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     reference = _session(content, as_written=True) if precision == "int8" else generate
     golden = original.golden
     span = sample_span(manifest.sample, golden.sample)
-    check_rows(f"{path}: {precision}", optimized, golden.z, golden.label, span)
+    check_rows(f"{path}: {precision}", optimized, golden.inputs, span)
     rounding = _rounding(original, generate, optimized, reference)
     if precision == "int8" and rounding.kernels > rounding.precision:
         raise BundleError(
@@ -109,8 +107,10 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
         latent=manifest.latent,
         labels=manifest.labels,
         label_prior=manifest.label_prior,
+        conditions=manifest.conditions,
+        batch=manifest.onnx.batch,
         sample=manifest.sample,
-        golden_sample=reference(golden.z, golden.label),
+        golden_sample=reference(golden.inputs),
         measured=rounding.largest,
         lineage=lineage,
         license_id=manifest.license,
@@ -121,7 +121,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
 
 
 def _inputs(bundle: Bundle) -> Iterator[Inputs]:
-    """Batches of latents and labels from the bundle's own priors."""
+    """Batches of inputs from the bundle's own priors."""
     request = RowsRequest(n=_ROWS, seed=_SEED)
     for start in range(0, _ROWS, BATCH):
         yield request.inputs(bundle.manifest, start, BATCH)
@@ -140,24 +140,20 @@ class _Rounding:
 def _rounding(bundle: Bundle, generate: Generate, optimized: Generate, reference: Generate) -> _Rounding:
     kernels, precision, largest = [], [], 0.0
     for inputs in _inputs(bundle):
-        made = optimized(*inputs).astype(np.float64)
-        difference = made - reference(*inputs)
+        made = optimized(inputs).astype(np.float64)
+        difference = made - reference(inputs)
         largest = max(largest, float(np.abs(difference).max()))
         kernels.append((difference**2).mean())
-        precision.append(((made - generate(*inputs)) ** 2).mean())
+        precision.append(((made - generate(inputs)) ** 2).mean())
     return _Rounding(float(np.sqrt(np.mean(kernels))), largest, float(np.sqrt(np.mean(precision))))
-
-
-def _feed(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Feed:
-    return {"z": z} if label is None else {"z": z, "label": label}
 
 
 def _session(content: bytes, as_written: bool = False) -> Generate:
     """The generator on one thread of the CPU; `as_written`: operator by operator, nothing fused."""
     session = open_session(require_runtime(), content, GENERATOR, "cpu", 1, as_written=as_written)
 
-    def generate(z: NDArray[np.float32], label: NDArray[np.int64] | None) -> Any:
-        return session.run(["sample"], dict(_feed(z, label)))[0]
+    def generate(inputs: Inputs) -> Any:
+        return session.run(["sample"], inputs.feed())[0]
 
     return generate
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Golden, Latent, SampleSpec
+from latentserve.service.bundle import Condition, Golden, Inputs, Latent, SampleSpec
 from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.bundle.golden import TOLERANCE_FACTOR
 from latentserve.service.errors import BundleError
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.latents import draw_latents
+from latentserve.service.sampling.latents import draw_conditions, draw_latents
 
 GOLDEN_PROBES = 16  # at least, and one a label
 GOLDEN_SEED = 0
@@ -27,30 +27,35 @@ _DEPENDENT = 0.02  # of the sample's span, root mean square of a row; further, a
 _FAR = 0.02  # of the sample's span, in one value; further, and it is no float32 rounding
 
 Floats = NDArray[np.float32]
-Labels = NDArray[np.int64]
 
 
 def golden_inputs(
-    latent: Latent, labels: int | None, shape: Sequence[int] | None = None
-) -> tuple[Floats, Labels | None]:
-    """Latents float32 [P, dim] and labels int64 [P] of the golden probes: every label in turn, one each at least as
-    far as samples of `shape` leave room for it. Without a shape the first GOLDEN_PROBES."""
+    latent: Latent,
+    labels: int | None,
+    conditions: Sequence[Condition] | None = None,
+    shape: Sequence[int] | None = None,
+) -> Inputs:
+    """What the golden probes are made from: every label in turn, one each at least as far as samples of `shape` leave
+    room for it; and conditions from their priors, those of the first probe all at the least value of their range, those
+    of the second at the largest. Without a shape the first GOLDEN_PROBES."""
     probes = GOLDEN_PROBES
     if shape is not None and labels is not None:
         room = _MOST_BYTES // (4 * math.prod(shape))
         probes = max(probes, min(labels, room, _MOST_PROBES))
-    z = draw_latents(latent, GOLDEN_SEED, 0, probes)
-    return z, None if labels is None else np.arange(probes, dtype=np.int64) % labels
+    condition = None
+    if conditions is not None:
+        condition = draw_conditions(latent, conditions, GOLDEN_SEED, 0, probes)
+        condition[:2] = np.array([one.range for one in conditions], np.float32).T
+    label = None if labels is None else np.arange(probes, dtype=np.int64) % labels
+    return Inputs(draw_latents(latent, GOLDEN_SEED, 0, probes), label, condition)
 
 
-def check_rows(
-    source: str, generate: Callable[[Floats, Labels | None], Floats], z: Floats, label: Labels | None, span: float
-) -> dict[int, Floats]:
+def check_rows(source: str, generate: Callable[[Inputs], Floats], inputs: Inputs, span: float) -> dict[int, Floats]:
     """Samples of the first probes in batches of each size, by that size. Raises BundleError naming `source` where they
     are not finite, or a row's sample depends on its batch: differs as a whole (rounding, which other kernels do
     differently, moves few of its values far, and only where a quantised layer makes a level of it)."""
-    rows = np.arange(max(_BATCHES)) % len(z)
-    made = {size: generate(z[rows[:size]], None if label is None else label[rows[:size]]) for size in _BATCHES}
+    rows = np.arange(max(_BATCHES)) % len(inputs.z)
+    made = {size: generate(inputs.take(rows[:size])) for size in _BATCHES}
     for size, samples in made.items():
         if not np.isfinite(samples).all():
             raise BundleError(f"{source}: gives values that are not finite for latents from the prior")
@@ -71,8 +76,7 @@ def sample_span(spec: SampleSpec, samples: Floats) -> float:
 
 def measure_golden(
     engines: Sequence[Engine],
-    z: Floats,
-    label: Labels | None,
+    inputs: Inputs,
     golden_sample: Floats | None,
     golden_score: Floats | None,
     measured: float,
@@ -82,18 +86,17 @@ def measure_golden(
     Raises BundleError: not finite, rows depend on their batch, or an engine's samples are others than the golden."""
     first = engines[0]
     if golden_sample is None:
-        blocks = np.array_split(np.arange(len(z)), -(-len(z) // max(_BATCHES)))
-        golden_sample = np.concatenate(
-            [first.generate(z[block], None if label is None else label[block]) for block in blocks]
-        )
+        probes = len(inputs.z)
+        blocks = np.array_split(np.arange(probes), -(-probes // max(_BATCHES)))
+        golden_sample = np.concatenate([first.generate(inputs.take(block)) for block in blocks])
     if not np.isfinite(golden_sample).all():
         raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
     span = sample_span(first.bundle.manifest.sample, golden_sample)
     bound = max(_FAR * span, TOLERANCE_FACTOR * measured)
     worst = measured
     for engine in engines:
-        for size, samples in check_rows(GENERATOR, engine.generate, z, label, span).items():
-            difference = float(np.abs(samples - golden_sample[np.arange(size) % len(z)]).max())
+        for size, samples in check_rows(GENERATOR, engine.generate, inputs, span).items():
+            difference = float(np.abs(samples - golden_sample[np.arange(size) % len(inputs.z)]).max())
             worst = max(worst, difference)
             if not difference <= bound:
                 raise BundleError(
@@ -101,8 +104,9 @@ def measure_golden(
                     f"{difference:.3g} (bound {bound:.3g})"
                 )
     golden = Golden(
-        z=z,
-        label=label,
+        z=inputs.z,
+        label=inputs.label,
+        condition=inputs.condition,
         sample=golden_sample.astype(np.float32),
         score=None if golden_score is None else golden_score.astype(np.float32),
         measured=worst,
@@ -115,7 +119,7 @@ def _measure_critic(engines: Sequence[Engine], golden: Golden) -> Golden:
     """The same with the critic's scores (where there are none yet) and features of the golden samples, and how far
     those of each engine are off at each batch size. Raises BundleError: not finite, or another critic's."""
     rows = np.arange(max(_BATCHES)) % len(golden.z)
-    score, features = engines[0].criticise(golden.sample, golden.label)
+    score, features = engines[0].criticise(golden.sample, golden.inputs)
     score = score if golden.score is None else golden.score
     recorded = [outputs for outputs in (score, features) if outputs is not None]
     if not all(np.isfinite(outputs).all() for outputs in recorded):
@@ -124,7 +128,7 @@ def _measure_critic(engines: Sequence[Engine], golden: Golden) -> Golden:
     for engine in engines:
         for size in _BATCHES:
             taken = rows[:size]
-            made = engine.criticise(golden.sample[taken], None if golden.label is None else golden.label[taken])
+            made = engine.criticise(golden.sample[taken], golden.inputs.take(taken))
             for index, (one, outputs) in enumerate(zip(made, recorded, strict=False)):
                 worst[index] = max(worst[index], float(np.abs(np.asarray(one) - outputs[taken]).max()))
     sizes = [float(np.abs(outputs).max()) for outputs in recorded]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle
+from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace
@@ -80,9 +80,9 @@ class Drawer:
         while made < n and (made == 0 or time.monotonic() - began < seconds):
             count = min(self.batch, n - made)
             turns = None if labels is None else np.arange(made, made + count) % labels
-            z, label = self._inputs(count, offset + made, truncation, turns)
-            samples, columns = self._run(z, label)
-            score, of_critic = self._engine.criticise(samples, label) if self._engine.has_critic else (None, None)
+            inputs = self._inputs(count, offset + made, truncation, turns)
+            samples, columns = self._run(inputs)
+            score, of_critic = self._engine.criticise(samples, inputs) if self._engine.has_critic else (None, None)
             for name, values in sample_signals(samples, self._manifest.sample, columns).items():
                 signals.setdefault(name, []).append(values)
             if score is not None:
@@ -90,8 +90,8 @@ class Drawer:
             if kept < _FEATURE_BYTES:
                 features.append(self._map.features(samples, of_critic))
                 kept += features[-1].nbytes
-            if label is not None:
-                asked.append(label)
+            if inputs.label is not None:
+                asked.append(inputs.label)
             made += count
         return Rows(
             {name: np.concatenate(parts) for name, parts in signals.items()},
@@ -102,38 +102,36 @@ class Drawer:
 
     def samples(self, n: int, offset: int) -> Singles:
         """Samples float32 [n, *shape] of one batch."""
-        return self._engine.generate(*self._inputs(n, offset))
+        return self._engine.generate(self._inputs(n, offset))
 
     def features(self, samples: Singles) -> Singles:
-        """Features float32 [n, d] of samples that are there already, whatever their labels."""
+        """Features float32 [n, d] of samples that are there already, whatever their labels and conditions."""
         parts: Iterable[Singles] = np.array_split(samples, -(-len(samples) // self.batch))
-        of_none = None if self._manifest.labels is None else np.zeros(self.batch, np.int64)
+        any_inputs = self._inputs(self.batch, 0, labels=np.zeros(self.batch, np.int64))
         looked = []
         for part in parts:
-            label = None if of_none is None else of_none[: len(part)]
-            of_critic = self._engine.criticise(part, label)[1] if self._engine.has_critic else None
+            asked = any_inputs.take(slice(len(part)))
+            of_critic = self._engine.criticise(part, asked)[1] if self._engine.has_critic else None
             looked.append(self._map.features(part, of_critic))
         return np.concatenate(looked)
 
-    def _inputs(
-        self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None
-    ) -> tuple[Singles, Labels | None]:
+    def _inputs(self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None) -> Inputs:
         request = RowsRequest(n=n, seed=REFERENCE_SEED, offset=offset, truncation=truncation, labels=labels)
         return request.inputs(self._manifest, 0, n)
 
-    def _run(self, z: Singles, label: Labels | None) -> tuple[Singles, Singles | None]:
+    def _run(self, inputs: Inputs) -> tuple[Singles, Singles | None]:
         """Samples, and their signals where the served graph computes them."""
         if "signals" not in self._engine.outputs:
-            return self._engine.generate(z, label), None
-        samples, columns = self._engine.run(z, label, ("sample", "signals"))
+            return self._engine.generate(inputs), None
+        samples, columns = self._engine.run(inputs, ("sample", "signals"))
         return samples, columns
 
     def _settle(self, bundle: Bundle) -> FeatureSpace:
         """The critic's features where they are of use, else random ones."""
         golden = bundle.golden
         if self._engine.has_critic:
-            other = None if golden.label is None else np.roll(golden.label, 1)
-            of_critic, relabelled = (self._engine.criticise(golden.sample, label)[1] for label in (golden.label, other))
+            asked = golden.inputs, golden.inputs.take(np.roll(np.arange(len(golden.z)), 1))
+            of_critic, relabelled = (self._engine.criticise(golden.sample, inputs)[1] for inputs in asked)
             if of_critic is not None and relabelled is not None:
                 space = FeatureSpace.of_critic(of_critic, relabelled)
                 if space is not None:

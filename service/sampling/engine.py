@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle
+from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
@@ -121,19 +121,15 @@ class Engine:
         """Whether `score` can be called."""
         return self._critic is not None
 
-    def generate(self, z: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        """Samples float32 [n, *sample.shape] of latents float32 [n, dim] (and labels int64 [n])."""
-        return self.run(z, label, ("sample",))[0]
+    def generate(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Samples float32 [n, *sample.shape] of n rows' inputs."""
+        return self.run(inputs, ("sample",))[0]
 
-    def run(
-        self, z: NDArray[np.float32], label: NDArray[np.int64] | None, outputs: Sequence[Output]
-    ) -> list[NDArray[Any]]:
+    def run(self, inputs: Inputs, outputs: Sequence[Output]) -> list[NDArray[Any]]:
         """Several outputs of one run, each [n, ...]; see `served_graph`."""
-        return self._runner.run({"z": z} if label is None else {"z": z, "label": label}, outputs)
+        return self._runner.run(inputs.feed(), outputs)
 
-    def run_fixed(
-        self, z: NDArray[np.float32], label: NDArray[np.int64] | None, outputs: Sequence[Output], row: int
-    ) -> list[NDArray[Any]]:
+    def run_fixed(self, inputs: Inputs, outputs: Sequence[Output], row: int) -> list[NDArray[Any]]:
         """The same, each row bit for bit the same whatever is asked for with it: row i of a seed (`row` is the first)
         always sits at position i mod FIXED_BATCH of a batch of so many rows, and the other positions hold zeros or its
         neighbours, which it never sees.
@@ -143,33 +139,29 @@ class Engine:
         """
         parts: list[list[NDArray[Any]]] = []
         start = 0
-        while start < len(z):
+        while start < len(inputs.z):
             place = (row + start) % FIXED_BATCH
-            count = min(len(z) - start, FIXED_BATCH - place)
+            count = min(len(inputs.z) - start, FIXED_BATCH - place)
             rows = slice(place, place + count)
-            feed = np.zeros((FIXED_BATCH, *z.shape[1:]), np.float32), np.zeros(FIXED_BATCH, np.int64)
-            feed[0][rows] = z[start : start + count]
-            if label is not None:
-                feed[1][rows] = label[start : start + count]
-            made = self.run(feed[0], None if label is None else feed[1], outputs)
+            made = self.run(inputs.take(slice(start, start + count)).placed(FIXED_BATCH, place), outputs)
             parts.append([output[rows] for output in made])
             start += count
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
 
-    def score(self, sample: NDArray[np.float32], label: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        """The critic's scores float32 [n] of samples float32 [n, *sample.shape]."""
-        return self.criticise(sample, label)[0]
+    def score(self, sample: NDArray[np.float32], inputs: Inputs) -> NDArray[np.float32]:
+        """The critic's scores float32 [n] of samples float32 [n, *sample.shape] of these inputs."""
+        return self.criticise(sample, inputs)[0]
 
     def criticise(
-        self, sample: NDArray[np.float32], label: NDArray[np.int64] | None
+        self, sample: NDArray[np.float32], inputs: Inputs
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """The critic's scores float32 [n], and its features float32 [n, ...] if it gives any."""
+        """The critic's scores float32 [n], and its features float32 [n, ...] if it gives any. Of the inputs it takes
+        the label and the condition, or not."""
         described = self.bundle.manifest.onnx.critic
         if self._critic is None or described is None:
             raise BundleError("the bundle has no critic")
-        feed: dict[str, NDArray[np.generic]] = {"sample": sample}
-        if label is not None and any(tensor.name == "label" for tensor in described.inputs):
-            feed["label"] = label
+        taken = {tensor.name for tensor in described.inputs}
+        feed = {"sample": sample} | {name: array for name, array in inputs.feed().items() if name in taken}
         names = [name for name in ("score", "features") if any(name == tensor.name for tensor in described.outputs)]
         run = self._critic.run
         outputs = run(names, feed) if self.provider == CPU else on_device(run, names, feed)
@@ -220,7 +212,7 @@ class Engine:
         for start in range(0, len(golden.z) if self.has_critic else 0, _CRITIC_ROWS):
             rows = slice(start, start + _CRITIC_ROWS)
             try:
-                outputs = self.criticise(golden.sample[rows], None if golden.label is None else golden.label[rows])
+                outputs = self.criticise(golden.sample[rows], golden.inputs.take(rows))
             except Exception as error:
                 raise BundleError(f"{CRITIC}: does not run on the golden samples ({one_line(error)})") from None
             for made, recorded, tolerance in zip(
@@ -243,7 +235,7 @@ class Engine:
         """Samples of golden probes. Raises BundleError: graphs can have the right signature and still not run."""
         golden = self.bundle.golden
         try:
-            samples = self.generate(golden.z[rows], None if golden.label is None else golden.label[rows])
+            samples = self.generate(golden.inputs.take(rows))
         except Exception as error:
             raise BundleError(f"generator.onnx: does not run on the golden latents ({one_line(error)})") from None
         expected = (len(rows), *golden.sample.shape[1:])

@@ -1,10 +1,13 @@
 """Latents addressed by (seed, row): row i of seed s is the same latent always, wherever and with whomever it is drawn.
 
 With B = ceil(d / 4) for a latent of d coordinates, block b of row i of seed s is Philox4x64-10 (Salmon et al., SC'11)
-with key (s, 0) and counter words (i*B + b, 0, 0, stream): stream 0 gives latents, stream 1 labels. A block is four
-64-bit words; word x becomes u = ((x >> 11) + 1/2) * 2^-53, and truncation t keeps the central mass t of the prior by
-u <- 1/2 + t (u - 1/2). Then z = ndtri(u) in double precision for a normal prior, 2u - 1 for a uniform one.
-`docs/latents.md` has test vectors.
+with key (s, 0) and counter words (i*B + b, 0, 0, stream): stream 0 gives latents, stream 1 labels, stream 2 conditions,
+stream 3 noise. A block is four 64-bit words; word x becomes u = ((x >> 11) + 1/2) * 2^-53, and truncation t keeps the
+central mass t of the prior by u <- 1/2 + t (u - 1/2). Then z = ndtri(u) in double precision for a normal prior, 2u - 1
+for a uniform one; times the scale of its part, plus its shift.
+
+d is the number of coordinates that are no noise; noise has a B of its own, of its own number, and is never truncated.
+Conditions have that of the latent, or of their own number where that is larger. `docs/latents.md` has test vectors.
 """
 
 from __future__ import annotations
@@ -15,13 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
-from latentserve.service.bundle import Latent
+from latentserve.service.bundle import Condition, Latent, LatentPart
 
 SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
 
-_LATENTS, _LABELS = 0, 1
+_LATENTS, _LABELS, _CONDITIONS, _NOISE = range(4)  # streams
+_DEVIATIONS = 3.0  # of a normal condition, from its mean to either end of its range
 _WORD = 2**64 - 1
 _EMPTY = (0, 0, 0, 0)
 _LARGEST = 1 - 2.0**-53  # the largest double below 1; the half added above rounds up to 1 once in 2^53 words
@@ -46,12 +50,66 @@ def draw_latents(latent: Latent, seed: int, offset: int, n: int, truncation: flo
 
 def draw_latents_of(latent: Latent, spans: Sequence[Span]) -> NDArray[np.float32]:
     """Latents of all rows of the spans, in order: float32 [rows, dim]. Many small spans cost little more than one."""
-    u = _uniforms(latent.dim, spans, _LATENTS)[:, : latent.dim]
+    if latent.parts is None:
+        return _drawn(latent.pieces, spans, _LATENTS)
+    drawn = _drawn([part for part in latent.parts if not part.noise], spans, _LATENTS)
+    return drawn if latent.width == latent.dim else np.concatenate([drawn, draw_noise_of(latent, spans)], axis=1)
+
+
+def draw_noise_of(latent: Latent, spans: Sequence[Span]) -> NDArray[np.float32]:
+    """The noise of the same rows alone, float32 [rows, dim - width]: the last columns of their latents."""
+    return _drawn(
+        [part for part in latent.pieces if part.noise], [span._replace(truncation=1) for span in spans], _NOISE
+    )
+
+
+def _drawn(parts: Sequence[LatentPart], spans: Sequence[Span], stream: int) -> NDArray[np.float32]:
+    """float32 [rows, columns of the parts]."""
+    width = sum(part.width for part in parts)
+    u = _uniforms(width, spans, stream)[:, :width]
+    truncation: NDArray[np.float64] | None = None
     if any(span.truncation < 1 for span in spans):
         truncation = np.repeat([span.truncation for span in spans], [span.n for span in spans])[:, None]
+    if len(parts) == 1:
+        return _column(parts[0], u, truncation)
+    ends = np.cumsum([part.width for part in parts])[:-1]
+    columns = zip(parts, np.split(u, ends, axis=1), strict=True)
+    return np.concatenate([_column(part, of_part, truncation) for part, of_part in columns], axis=1)
+
+
+def _column(part: LatentPart, u: NDArray[np.float64], truncation: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """A part's columns, float32, of u float64 [rows, width] in (0, 1) and truncations [rows, 1] (None: all 1)."""
+    if part.truncation < 1 and not part.noise:
+        truncation = np.array(part.truncation) if truncation is None else part.truncation * truncation
+    if truncation is not None:
         u = 0.5 + truncation * (u - 0.5)
-    z = ndtri(u) if latent.prior == "normal" else 2 * u - 1
+    z = ndtri(u) if part.prior == "normal" else 2 * u - 1
+    if part.scale != 1 or part.shift != 0:
+        z = part.scale * z + part.shift
     return z.astype(np.float32)
+
+
+def draw_conditions(
+    latent: Latent, conditions: Sequence[Condition], seed: int, offset: int, n: int
+) -> NDArray[np.float32]:
+    """Conditions of the same rows, each drawn from its prior: float32 [n, conditions]. Column j comes from word j of a
+    row's blocks on stream 2."""
+    u = _uniforms(max(latent.width, len(conditions)), [Span(seed, offset, n)], _CONDITIONS)
+    return np.stack([_condition(condition, u[:, column]) for column, condition in enumerate(conditions)], axis=1)
+
+
+def _condition(condition: Condition, u: NDArray[np.float64]) -> NDArray[np.float32]:
+    low, high = condition.range
+    if condition.quantiles is not None:
+        values = np.interp(u, np.linspace(0, 1, len(condition.quantiles)), condition.quantiles)
+    elif condition.prior == "log-uniform":
+        values = low * np.exp(u * np.log(high / low))
+    elif condition.prior == "normal":
+        outside = ndtr(-_DEVIATIONS)
+        values = (low + high) / 2 + (high - low) / (2 * _DEVIATIONS) * ndtri(outside + u * (1 - 2 * outside))
+    else:
+        values = low + u * (high - low)
+    return np.clip(values, low, high).astype(np.float32)
 
 
 def draw_labels(dim: int, prior: Sequence[float] | int, seed: int, offset: int, n: int) -> NDArray[np.int64]:

@@ -37,9 +37,6 @@ class Padding:
 
     def __init__(self, golden: Golden) -> None:
         self._golden = golden
-        self._inputs: dict[str, NDArray[np.generic]] = {"z": golden.z}
-        if golden.label is not None:
-            self._inputs["label"] = golden.label
         self._next = 0
         self._due = 0.0
         self._waiting: tuple[int, Places, NDArray[np.float32]] | None = None
@@ -58,8 +55,8 @@ class Padding:
         return np.arange(first, first + count) % len(self._golden.z)
 
     def inputs(self, probes: Places) -> Mapping[str, NDArray[np.generic]]:
-        """Latents and labels of these probes, by their names."""
-        return {name: array[probes] for name, array in self._inputs.items()}
+        """What these probes are made from, by the names of a generator's inputs."""
+        return self._golden.inputs.take(probes).feed()
 
     def give(self, probes: Places, batch: int, samples: NDArray[np.float32], seconds: float) -> None:
         """Leave what a batch of `batch` rows made of them, float32 [k, ...], for `collect`. Fetching it took `seconds`:

@@ -8,8 +8,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Manifest
-from latentserve.service.sampling.latents import Span, draw_labels, draw_latents_of
+from latentserve.service.bundle import Inputs, Manifest
+from latentserve.service.sampling.latents import (
+    Span,
+    draw_conditions,
+    draw_labels,
+    draw_latents_of,
+    draw_noise_of,
+)
 from latentserve.service.sampling.served_graph import Output
 
 Arm = Literal["server", "client", "control"]
@@ -17,7 +23,8 @@ ARMS: tuple[Arm, ...] = ("server", "client", "control")
 
 
 class RowsRequest(NamedTuple):
-    """Rows to make. `latents` float32 [n, dim] excludes what seeds them; `labels` int64 [n] or None: drawn.
+    """Rows to make. `latents` float32 [n, dim] excludes what seeds them, or [n, width]: their noise is drawn; `labels`
+    int64 [n] or None: drawn; `conditions` float32 [n, k] or None: drawn, and so is each that is NaN.
 
     `output` is what the engine is to give of them, which it must have: `sample`, or `sample_uint8`.
     """
@@ -27,6 +34,7 @@ class RowsRequest(NamedTuple):
     offset: int = 0
     latents: NDArray[np.float32] | None = None
     labels: NDArray[np.int64] | None = None
+    conditions: NDArray[np.float32] | None = None
     truncation: float = 1.0
     deterministic: bool = False
     arm: Arm = "client"
@@ -37,34 +45,53 @@ class RowsRequest(NamedTuple):
         return draw_inputs(manifest, [(self, start, rows)])
 
 
-Inputs = tuple[NDArray[np.float32], NDArray[np.int64] | None]
 Part = tuple[RowsRequest, int, int]  # of a request: its first row, and the number of rows
 
 
 def draw_inputs(manifest: Manifest, parts: Sequence[Part]) -> Inputs:
-    """Latents float32 [rows, dim] and labels int64 [rows] (None if unconditional) of parts of requests, in order."""
+    """What rows of parts of requests are made from, in order: what clients sent, and the rest drawn."""
+    return Inputs(_latents(manifest, parts), _labels(manifest, parts), _conditions(manifest, parts))
+
+
+def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | None:
     if manifest.labels is None:
-        return _latents(manifest, parts), None
+        return None
     prior = manifest.label_prior or len(manifest.labels)
     labels = [
-        draw_labels(manifest.latent.dim, prior, request.seed, request.offset + start, rows)
+        draw_labels(manifest.latent.width, prior, request.seed, request.offset + start, rows)
         if request.labels is None
         else request.labels[start : start + rows]
         for request, start, rows in parts
     ]
-    return _latents(manifest, parts), labels[0] if len(labels) == 1 else np.concatenate(labels)
+    return labels[0] if len(labels) == 1 else np.concatenate(labels)
+
+
+def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32] | None:
+    if manifest.conditions is None:
+        return None
+    conditions = []
+    for request, start, rows in parts:
+        asked = None if request.conditions is None else request.conditions[start : start + rows]
+        if asked is None or np.isnan(asked).any():
+            drawn = draw_conditions(manifest.latent, manifest.conditions, request.seed, request.offset + start, rows)
+            asked = drawn if asked is None else np.where(np.isnan(asked), drawn, asked)
+        conditions.append(asked)
+    return conditions[0] if len(conditions) == 1 else np.concatenate(conditions)
 
 
 def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:
     """Those that clients sent, and the others drawn together."""
+    latent = manifest.latent
     if all(request.latents is None for request, _, _ in parts):
-        return draw_latents_of(manifest.latent, [_span(*part) for part in parts])
-    z = [
-        draw_latents_of(manifest.latent, [_span(request, start, rows)])
-        if request.latents is None
-        else request.latents[start : start + rows]
-        for request, start, rows in parts
-    ]
+        return draw_latents_of(latent, [_span(*part) for part in parts])
+    z = []
+    for request, start, rows in parts:
+        if request.latents is None:
+            z.append(draw_latents_of(latent, [_span(request, start, rows)]))
+            continue
+        z.append(request.latents[start : start + rows])
+        if z[-1].shape[1] < latent.dim:
+            z[-1] = np.concatenate([z[-1], draw_noise_of(latent, [_span(request, start, rows)])], axis=1)
     return z[0] if len(z) == 1 else np.concatenate(z)
 
 

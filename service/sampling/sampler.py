@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle
+from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.request import Inputs, Part, RowsRequest, draw_inputs
+from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
 from latentserve.service.sampling.served_graph import Output
 
@@ -38,10 +38,12 @@ _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slic
 
 @dataclass(slots=True)
 class Samples:
-    """Samples [n, *sample.shape], float32 or uint8 as asked, and labels int64 [n] (None if unconditional), in order."""
+    """Samples [n, *sample.shape], float32 or uint8 as asked, in order, with each one's label int64 [n] (None if
+    unconditional) and conditions float32 [n, k] (None if there are none), asked for or drawn."""
 
     samples: NDArray[Any]
     labels: NDArray[np.int64] | None
+    conditions: NDArray[np.float32] | None
     queue_seconds: float
 
 
@@ -56,13 +58,12 @@ class Wanted(NamedTuple):
 class BatchDone:
     """What watchers are told of a batch: the parts of requests in it, in order, and their rows together.
 
-    `z` float32 [n, dim], `labels` int64 [n] or None, `made` [n, ...] by output: what the watcher wanted, and perhaps
-    more; `seconds` of the engine; `chosen` as the watcher had it.
+    `inputs` of the rows, `made` [n, ...] by output: what the watcher wanted, and perhaps more; `seconds` of the engine;
+    `chosen` as the watcher had it.
     """
 
     parts: list[Part]
-    z: NDArray[np.float32]
-    labels: NDArray[np.int64] | None
+    inputs: Inputs
     made: dict[Output, NDArray[Any]]
     seconds: float
     chosen: bool
@@ -71,7 +72,7 @@ class BatchDone:
 class Slice:
     """Rows on their way through the queue: the payload of a scheduler's job, and what its asker waits for."""
 
-    __slots__ = ("future", "inputs", "labels", "loop", "request", "samples", "start")
+    __slots__ = ("conditions", "future", "inputs", "labels", "loop", "request", "samples", "start")
 
     def __init__(self, request: RowsRequest, start: int) -> None:
         self.request = request
@@ -79,6 +80,7 @@ class Slice:
         self.start = start  # the request's row that is the slice's first
         self.samples: list[NDArray[Any]] = []
         self.labels: list[NDArray[np.int64]] = []  # stays empty for an unconditional model
+        self.conditions: list[NDArray[np.float32]] = []  # and this for one without conditions
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
 
@@ -155,8 +157,8 @@ class Sampler:
             raise
         except Exception as error:
             raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
-        labels = _join(payload.labels) if payload.labels else None
-        return Samples(_join(payload.samples), labels, job.started - job.enqueued)
+        waited = job.started - job.enqueued
+        return Samples(_join(payload.samples), _join_any(payload.labels), _join_any(payload.conditions), waited)
 
     def release(self, rows: int) -> None:
         """Say that this many rows were sent, or given up."""
@@ -194,9 +196,11 @@ class Sampler:
     async def rows(self, request: RowsRequest) -> Samples:
         """All rows at once, in memory."""
         parts = [part async for part in self.stream(request)]
-        labels = [part.labels for part in parts if part.labels is not None]
         return Samples(
-            _join([part.samples for part in parts]), _join(labels) if labels else None, parts[0].queue_seconds
+            _join([part.samples for part in parts]),
+            _join_any([part.labels for part in parts if part.labels is not None]),
+            _join_any([part.conditions for part in parts if part.conditions is not None]),
+            parts[0].queue_seconds,
         )
 
     def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool) -> Job[Slice]:
@@ -231,28 +235,22 @@ class Sampler:
         jobs, self._arrived = [job for job in self._arrived if job.taken == 0], []
         parts: list[Part] = [(job.payload.request, job.payload.start, job.rows) for job in jobs]
         if parts:
-            z, labels = draw_inputs(self.bundle.manifest, parts)
+            inputs = draw_inputs(self.bundle.manifest, parts)
             start = 0
             for job in jobs:
                 stop = start + job.rows
-                job.payload.inputs = z[start:stop], None if labels is None else labels[start:stop]
+                job.payload.inputs = inputs.take(slice(start, stop))
                 start = stop
             self._scheduler.run_short(self._short_seconds())
 
     def _inputs(self, pieces: Sequence[Piece[Slice]], parts: Sequence[Part]) -> Inputs:
-        """Latents and labels of a batch: those that were drawn ahead, or all of them now."""
-        drawn = [piece.job.payload.inputs for piece in pieces]
-        if any(inputs is None for inputs in drawn):
-            return draw_inputs(self.bundle.manifest, parts)
-        z = [inputs[0][piece.start : piece.stop] for piece, inputs in zip(pieces, drawn, strict=True) if inputs]
-        if self.bundle.manifest.labels is None:
-            return _join(z), None
-        labels = [
-            inputs[1][piece.start : piece.stop]
-            for piece, inputs in zip(pieces, drawn, strict=True)
-            if inputs and inputs[1] is not None
+        """What a batch is made from: what was drawn ahead, or all of it now."""
+        drawn = [
+            piece.job.payload.inputs.take(slice(piece.start, piece.stop))
+            for piece in pieces
+            if piece.job.payload.inputs is not None
         ]
-        return _join(z), _join(labels)
+        return Inputs.join(drawn) if len(drawn) == len(pieces) else draw_inputs(self.bundle.manifest, parts)
 
     def _short_seconds(self) -> float:
         """How long a batch may take on the event loop, by prediction."""
@@ -265,26 +263,28 @@ class Sampler:
         parts: list[Part] = [
             (piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces
         ]
-        z, labels = self._inputs(pieces, parts)
+        inputs = self._inputs(pieces, parts)
         wanted = self._wanted()
         asked: list[Output] = list({*wanted.outputs, *(request.output for request, _, _ in parts)})
         began = time.perf_counter()
         if pieces[0].job.alone:
             request, start, _ = parts[0]
-            outputs = self.engine.run_fixed(z, labels, asked, request.offset + start)
+            outputs = self.engine.run_fixed(inputs, asked, request.offset + start)
         else:
-            outputs = self.engine.run(z, labels, asked)
+            outputs = self.engine.run(inputs, asked)
         seconds = time.perf_counter() - began
         made = dict(zip(asked, outputs, strict=True))
         position = 0
         for piece in pieces:
             payload, stop = piece.job.payload, position + piece.rows
             payload.samples.append(made[payload.request.output][position:stop])
-            if labels is not None:
-                payload.labels.append(labels[position:stop])
+            if inputs.label is not None:
+                payload.labels.append(inputs.label[position:stop])
+            if inputs.condition is not None:
+                payload.conditions.append(inputs.condition[position:stop])
             position = stop
         try:
-            self._on_batch(BatchDone(parts, z, labels, made, seconds, wanted.chosen))
+            self._on_batch(BatchDone(parts, inputs, made, seconds, wanted.chosen))
         except Exception:
             log.exception("a watcher failed; the batch is served")
 
@@ -316,3 +316,7 @@ def _resolve(finished: Finished[Slice]) -> None:
 
 def _join(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _join_any(parts: list[NDArray[Scalar]]) -> NDArray[Scalar] | None:
+    return _join(parts) if parts else None

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle
+from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS
 from latentserve.service.sampling.sampler import BatchDone, Wanted
@@ -42,7 +42,7 @@ _CONTROL = _ARM["control"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Chosen = tuple[NDArray[np.float32], Integers | None, Integers, Integers]  # samples, labels, arms, cells of a batch
+Chosen = tuple[NDArray[np.float32], Inputs, Integers, Integers]  # samples, inputs, arms, cells of a batch
 
 
 def counted_signals(bundle: Bundle, reference: Reference) -> list[str]:
@@ -142,10 +142,10 @@ class Monitor:
 
     def offer(self, batch: BatchDone) -> None:
         """Take a batch; returns at once. Where the monitor is behind, the batch is given up, whole."""
-        rows = len(batch.z)
+        rows = len(batch.inputs.z)
         self._metrics.inference_seconds.observe(batch.seconds)
         self._metrics.batch_rows.observe(rows)
-        size = batch.z.nbytes + sum(output.nbytes for output in batch.made.values())
+        size = batch.inputs.z.nbytes + sum(output.nbytes for output in batch.made.values())
         with self._waiting:
             for request, _, count in batch.parts:
                 self._made[_ARM[request.arm]] += count
@@ -227,12 +227,11 @@ class Monitor:
         arms = np.repeat([_ARM[request.arm] for request, _, _ in parts], counts)
         sent = np.repeat([request.latents is not None for request, _, _ in parts], counts)
         truncations = np.repeat([request.truncation for request, _, _ in parts], counts)
-        z = np.concatenate([batch.z for batch in batches])
-        labels = chosen = None
-        if self._manifest.labels is not None:
+        inputs = Inputs.join([batch.inputs for batch in batches])
+        z, labels, chosen = inputs.z, inputs.label, None
+        if labels is not None:
             if len(self._labels) > 1:
                 chosen = np.repeat([request.labels is not None for request, _, _ in parts], counts)
-            labels = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
             self._labels += np.bincount(labels[arms != _CONTROL], minlength=len(self._labels))
         first = self._first(z, labels, arms)
         plausible = self._count_inputs(z, sent, first)
@@ -244,9 +243,9 @@ class Monitor:
         self._count_signals(signals, arms, cells)
         start = 0
         for batch in batches:
-            stop = start + len(batch.z)
+            stop = start + len(batch.inputs.z)
             if batch.chosen:
-                self._chosen.append((batch.made["sample"], batch.labels, arms[start:stop], cells[start:stop]))
+                self._chosen.append((batch.made["sample"], batch.inputs, arms[start:stop], cells[start:stop]))
             start = stop
 
     def _first(self, z: NDArray[np.float32], labels: Integers | None, arms: Integers) -> Flags:
@@ -274,19 +273,19 @@ class Monitor:
         """Look at the batches chosen for it, of which there is one at least."""
         began = time.perf_counter()
         samples, arms, cells = (np.concatenate([batch[k] for batch in self._chosen]) for k in (0, 2, 3))
-        labels = np.concatenate([batch[1] for batch in self._chosen]) if self._chosen[0][1] is not None else None
+        inputs = Inputs.join([batch[1] for batch in self._chosen])
         self._chosen = []
         try:
-            self._look_at(samples, labels, arms, cells)
+            self._look_at(samples, inputs, arms, cells)
         finally:
             self._look_seconds += time.perf_counter() - began
 
-    def _look_at(self, samples: NDArray[np.float32], labels: Integers | None, arms: Integers, cells: Integers) -> None:
+    def _look_at(self, samples: NDArray[np.float32], inputs: Inputs, arms: Integers, cells: Integers) -> None:
         """Critic, features and classifier on samples."""
         found: dict[str, Floats] = {}
-        of_critic = None
+        labels, of_critic = inputs.label, None
         if self._engine.has_critic:
-            score, of_critic = self._engine.criticise(samples, labels)
+            score, of_critic = self._engine.criticise(samples, inputs)
             found[CRITIC_SCORE] = score.astype(np.float64)
         if self._features is not None and self._map is not None:
             features = self._map.features(samples, of_critic)

@@ -61,7 +61,7 @@ def test_others_are_served_beside_slow_and_broken_clients(server: Server, engine
                 answer = client.post("/v1/samples", json=body, headers={"Accept": RAW})
                 assert answer.status_code == 200
                 expected = RowsRequest(n=20, seed=seed, offset=offset).inputs(engine.bundle.manifest, 0, 20)
-                assert answer.content == engine.generate(*expected).tobytes()
+                assert answer.content == engine.generate(expected).tobytes()
 
     with ThreadPoolExecutor(40) as pool, ExitStack() as stack:
         stack.callback(ending.set)

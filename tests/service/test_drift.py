@@ -344,8 +344,9 @@ def poisoned(path: Path) -> Path:
     generator = dense_generator(labels=None).SerializeToString()
     read = read_bundle(make_bundle(path, "toy", generator=generator, critic=None, labels=None))
     files = {file: (path / file).read_bytes() for file in read.manifest.sha256}
-    files[GENERATOR] = dense_generator(labels=None, poison=True).SerializeToString()
-    version = content_version(files[GENERATOR], read.manifest.latent, None, read.manifest.sample)
+    poisonous = dense_generator(labels=None, poison=True)
+    files[GENERATOR] = poisonous.SerializeToString()
+    version = content_version(poisonous, read.manifest.latent, None, read.manifest.sample)
     write_bundle(path, read.manifest.model_copy(update={"version": version}), files)
     return path
 

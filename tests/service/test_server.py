@@ -24,6 +24,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentserve.service.bundle import Inputs
 from latentserve.service.encoding import images
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -38,7 +39,7 @@ SYNTHETIC = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicM
 def made_here(engine: Engine, n: int, seed: int, **fields: object) -> NDArray[np.float32]:
     """The same rows from an engine of this process, in one batch."""
     request = RowsRequest(n=n, seed=seed, **fields)  # type: ignore[arg-type]
-    return engine.generate(*request.inputs(engine.bundle.manifest, 0, n))
+    return engine.generate(request.inputs(engine.bundle.manifest, 0, n))
 
 
 def array(response: httpx.Response) -> NDArray[np.generic]:
@@ -103,10 +104,10 @@ def test_json_holds_pictures(server: Server, engine: Engine) -> None:
     assert (body["model"], body["n"], body["seed"], body["offset"], body["truncation"]) == ("toy", 3, 5, 10, 0.7)
     assert body["synthetic"] is True
     request = RowsRequest(n=3, seed=5, offset=10, truncation=0.7)
-    z, labels = request.inputs(engine.bundle.manifest, 0, 3)
-    assert labels is not None
-    assert body["labels"] == labels.tolist()
-    expected = images.to_uint8(engine.generate(z, labels), (-1, 1))
+    inputs = request.inputs(engine.bundle.manifest, 0, 3)
+    assert inputs.label is not None
+    assert body["labels"] == inputs.label.tolist()
+    expected = images.to_uint8(engine.generate(inputs), (-1, 1))
     for row, sample in enumerate(body["samples"]):
         content = base64.b64decode(sample)
         assert np.array_equal(picture(content), expected[row, 0])
@@ -183,7 +184,7 @@ def test_latents_of_the_client(server: Server, engine: Engine) -> None:
     latents = np.random.default_rng(0).normal(size=(5, 8)).astype(np.float32)
     answer = server.samples(accept=NPY, model="toy", latents=latents.tolist(), label=3)
     assert "Latentserve-Seed" not in answer.headers
-    assert np.array_equal(array(answer), engine.generate(latents, np.full(5, 3)))
+    assert np.array_equal(array(answer), engine.generate(Inputs(latents, np.full(5, 3))))
     body = server.samples(model="toy", latents=latents.tolist(), label=3).json()
     assert "seed" not in body
     assert body["n"] == 5

@@ -47,7 +47,7 @@ def exported(run: Path, data: Path) -> Bundle:
 
 def drawn(bundle: Bundle) -> NDArray[np.float32]:
     """50 samples [50, *shape]."""
-    samples = Engine(bundle, "cpu").generate(*RowsRequest(n=50, seed=1).inputs(bundle.manifest, 0, 50))
+    samples = Engine(bundle, "cpu").generate(RowsRequest(n=50, seed=1).inputs(bundle.manifest, 0, 50))
     assert np.isfinite(samples).all()
     return samples
 

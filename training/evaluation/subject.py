@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentserve.service.bundle import Column, Latent, read_bundle
+from latentserve.service.bundle import Column, Inputs, Latent, read_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import draw_labels, draw_latents
 from latentserve.training import networks
@@ -62,13 +62,13 @@ class Subject:
     shape: list[int]
     columns: list[Column] | None
     config: Config | None
-    generate: Callable[[Samples, Labels | None], Samples]
+    generate: Callable[[Inputs], Samples]
 
     def draw(self, count: int, seed: int) -> tuple[Samples, Labels | None]:
         """Rows 0 to count - 1 of a seed, as a server would draw them, and the labels asked for, from their prior."""
         labels = None
         if self.labels is not None:
-            labels = draw_labels(self.latent.dim, self.label_prior or len(self.labels), seed, 0, count)
+            labels = draw_labels(self.latent.width, self.label_prior or len(self.labels), seed, 0, count)
         return self.make(draw_latents(self.latent, seed, 0, count), labels), labels
 
     def make(self, z: Samples, labels: Labels | None) -> Samples:
@@ -76,7 +76,7 @@ class Subject:
         made = np.empty((len(z), *self.shape), np.float32)
         for start in range(0, len(z), BATCH):
             rows = slice(start, start + BATCH)
-            made[rows] = self.generate(z[rows], None if labels is None else labels[rows])
+            made[rows] = self.generate(Inputs(z, labels).take(rows))
         return made
 
 
@@ -124,8 +124,9 @@ def _open_run(path: Path) -> Subject:
 
 
 @torch.no_grad()
-def _run(generator: nn.Module, z: Samples, label: Labels | None) -> Samples:
-    made: Tensor = generator(torch.from_numpy(z), None if label is None else torch.from_numpy(label))
+def _run(generator: nn.Module, inputs: Inputs) -> Samples:
+    label = None if inputs.label is None else torch.from_numpy(inputs.label)
+    made: Tensor = generator(torch.from_numpy(inputs.z), label)
     return made.numpy()
 
 
@@ -135,8 +136,8 @@ def _open_bundle(path: Path) -> Subject:
     engine = Engine(bundle, "cpu", threads=min(torch.get_num_threads(), os.cpu_count() or 1))
     low, high = manifest.sample.value_range or (-1.0, 1.0)
 
-    def generate(z: Samples, label: Labels | None) -> Samples:
-        samples = engine.generate(z, label)
+    def generate(inputs: Inputs) -> Samples:
+        samples = engine.generate(inputs)
         if (low, high) == (-1.0, 1.0):
             return samples
         return (samples - np.float32(low)) / np.float32((high - low) / 2) - np.float32(1)

@@ -80,7 +80,7 @@ def export_bundle(
     latent = Latent(dim=latent_dim, prior=prior)
     count = None if labels is None else len(labels)
     golden_sample = run_module(module, "generator", *golden_inputs(latent, count))[0]
-    z, label = golden_inputs(latent, count, golden_sample.shape[1:])
+    z, label, _ = golden_inputs(latent, count, None, golden_sample.shape[1:])
     if len(z) > len(golden_sample):
         golden_sample = in_blocks(module, "generator", z, label)[0]
     hints = SampleHints(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)

@@ -102,8 +102,7 @@ def in_precision(bundle: Bundle, kind: Precision) -> onnx.ModelProto:
 
 
 def _calibration(bundle: Bundle) -> Iterator[dict[str, NDArray[np.generic]]]:
-    z, label = RowsRequest(n=_CALIBRATION, seed=_SEED).inputs(bundle.manifest, 0, _CALIBRATION)
-    yield {"z": z} if label is None else {"z": z, "label": label}
+    yield RowsRequest(n=_CALIBRATION, seed=_SEED).inputs(bundle.manifest, 0, _CALIBRATION).feed()
 
 
 def _open(source: Path) -> tuple[Bundle, onnx.ModelProto]:
@@ -115,7 +114,7 @@ def _write(bundle: Bundle, out: Path, model: onnx.ModelProto) -> None:
     """The healthy bundle with this generator."""
     manifest, content = bundle.manifest, model.SerializeToString(deterministic=True)
     fitted = {
-        "version": content_version(content, manifest.latent, manifest.labels, manifest.sample),
+        "version": content_version(model, manifest.latent, manifest.labels, manifest.sample, manifest.conditions),
         "onnx": manifest.onnx.model_copy(update={"opset": graph.opset(model)}),
     }
     write_bundle(out, manifest.model_copy(update=fitted), _files(bundle) | {GENERATOR: content})

@@ -18,7 +18,7 @@ from scipy.stats import kstest
 
 from benchmarks.drift import faults
 from benchmarks.drift.faults import CASES, Fault
-from latentserve.service.bundle import Bundle, Latent, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Latent, read_bundle
 from latentserve.service.http.body import parse_body
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import rows_request
@@ -58,8 +58,8 @@ def weights(bundle: Bundle) -> dict[str, NDArray[Any]]:
 
 def samples(bundle: Bundle, n: int = ROWS) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
     """Samples of fresh latents, and their labels."""
-    z, label = RowsRequest(n=n, seed=77).inputs(bundle.manifest, 0, n)
-    return Engine(bundle, "cpu").generate(z, label), label
+    inputs = RowsRequest(n=n, seed=77).inputs(bundle.manifest, 0, n)
+    return Engine(bundle, "cpu").generate(inputs), inputs.label
 
 
 def assert_share(found: float, share: float, n: int, slack: float = 0.0) -> None:
@@ -178,8 +178,8 @@ def test_a_dropped_region(inject: Inject, tmp_path: Path, prior: str, whole: boo
     changed = np.abs(found - healthy).reshape(ROWS, -1).max(axis=1) > faulty.golden.tolerance
     share = 0.1 if whole else 0.05
     assert_share(changed.mean(), share, ROWS, slack=0.02 * share)
-    z, _ = RowsRequest(n=ROWS, seed=77).inputs(faulty.manifest, 0, ROWS)
-    np.testing.assert_allclose(found[changed], Engine(faulty, "cpu").generate(-z[changed], None), atol=1e-5)
+    z, *_ = RowsRequest(n=ROWS, seed=77).inputs(faulty.manifest, 0, ROWS)
+    np.testing.assert_allclose(found[changed], Engine(faulty, "cpu").generate(Inputs(-z[changed])), atol=1e-5)
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "half"])
@@ -194,10 +194,10 @@ def test_a_dropped_label(inject: Inject, bundle: Path, whole: bool) -> None:
     of_it = label == dropped
     assert_share(changed[of_it].mean(), 0.995 if whole else 0.5, int(of_it.sum()), slack=0.005)
     # They are one other label's.
-    z, _ = RowsRequest(n=ROWS, seed=77).inputs(faulty.manifest, 0, ROWS)
+    z, *_ = RowsRequest(n=ROWS, seed=77).inputs(faulty.manifest, 0, ROWS)
     engine = Engine(read_bundle(bundle), "cpu")
     same = [
-        np.allclose(found[changed], engine.generate(z[changed], np.full(changed.sum(), other)), atol=1e-5)
+        np.allclose(found[changed], engine.generate(Inputs(z[changed], np.full(changed.sum(), other))), atol=1e-5)
         for other in range(10)
     ]
     assert same.count(True) == 1

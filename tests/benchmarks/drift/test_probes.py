@@ -55,8 +55,8 @@ def test_the_ratio_is_that_of_the_mean_squared_error(tiny: Bundle) -> None:
     model = probes._parsed(tiny)
     add_noise_in(model, np.random.default_rng(0), 1e-3)
     faulty = dataclasses.replace(tiny, generator_file=model.SerializeToString())
-    z, _ = RowsRequest(n=300, seed=probes.FRESH_SEED).inputs(tiny.manifest, 0, 300)
-    off = (Engine(faulty, "cpu").generate(z, None) - Engine(tiny, "cpu").generate(z, None)).astype(np.float64)
+    inputs = RowsRequest(n=300, seed=probes.FRESH_SEED).inputs(tiny.manifest, 0, 300)
+    off = (Engine(faulty, "cpu").generate(inputs) - Engine(tiny, "cpu").generate(inputs)).astype(np.float64)
     expected = 10 * np.log10(2**2 / np.mean(off**2))
     found = probes._Fresh(tiny, 300).measure("weight noise", "", model)
     assert 60 < found["psnr"] < 70

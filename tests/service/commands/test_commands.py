@@ -163,7 +163,7 @@ def test_check_names_a_critic_that_was_changed(
 def expected(bundle: Path, n: int, seed: int, **fields: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     engine = Engine(read_bundle(bundle), "cpu")
     request = RowsRequest(n=n, seed=seed, **fields)  # type: ignore[arg-type]
-    return engine.generate(*request.inputs(engine.bundle.manifest, 0, n))
+    return engine.generate(request.inputs(engine.bundle.manifest, 0, n))
 
 
 def test_sample_is_what_the_server_gives(

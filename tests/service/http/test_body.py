@@ -41,7 +41,7 @@ def manifest(labels: list[str] | None) -> Manifest:
         latent=latent,
         labels=labels,
         sample=sample,
-        onnx=OnnxSpec(opset=18, generator=generator_graph(latent, labels is not None, sample), batch_invariant=True),
+        onnx=OnnxSpec(opset=18, generator=generator_graph(latent, labels is not None, 0, sample), batch_invariant=True),
         sha256={},
     )
 

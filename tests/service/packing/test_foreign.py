@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign import PackOptions, pack_foreign
 from latentserve.service.sampling.engine import Engine
@@ -130,7 +130,7 @@ def test_it_is_the_same_function(tmp_path: Path, options: dict[str, Any]) -> Non
     types = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}
     theirs = z.astype(types[options.get("latent_type", TensorProto.FLOAT)])
     shaped = theirs.reshape(9, *options.get("latent_shape", ("N", 6))[1:])
-    samples = Engine(bundle, "cpu").generate(z, None)
+    samples = Engine(bundle, "cpu").generate(Inputs(z))
     assert samples.dtype == np.float32
     np.testing.assert_allclose(samples, original(model, shaped).astype(np.float32), rtol=0, atol=1e-6)
 
@@ -155,7 +155,7 @@ def test_labels_are_counted(tmp_path: Path, options: dict[str, Any]) -> None:
     label = np.arange(9) % count
     kind = np.int32 if options.get("label_type") == TensorProto.INT32 else np.int64
     theirs = label.astype(kind).reshape(9, *options.get("label_shape", ("N",))[1:])
-    np.testing.assert_allclose(Engine(bundle, "cpu").generate(z, label), original(model, z, theirs), atol=1e-6)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z, label)), original(model, z, theirs), atol=1e-6)
 
 
 def test_labels_are_told(tmp_path: Path) -> None:
@@ -276,10 +276,10 @@ def test_weights_in_a_file_beside_it(tmp_path: Path) -> None:
     assert (tmp_path / "weights.bin").stat().st_size > 1000
     bundle = pack(tmp_path, file)
     z = np.random.default_rng(1).normal(size=(3, 6)).astype(np.float32)
-    samples = Engine(bundle, "cpu").generate(z, None)
+    samples = Engine(bundle, "cpu").generate(Inputs(z))
     (tmp_path / "weights.bin").unlink()
     # The bundle stands for itself.
-    assert np.array_equal(Engine(read_bundle(tmp_path / "bundle"), "cpu").generate(z, None), samples)
+    assert np.array_equal(Engine(read_bundle(tmp_path / "bundle"), "cpu").generate(Inputs(z)), samples)
     missing = tmp_path / "missing"
     missing.mkdir()
     file.rename(missing / "model.onnx")

@@ -113,8 +113,8 @@ def test_what_it_costs_is_written_down(original: Path, variant: Bundle):
 
 def test_its_samples_are_nearly_the_originals(original: Path, variant: Bundle):
     golden = variant.golden
-    float32 = Engine(read_bundle(original), "cpu").generate(golden.z, golden.label)
-    optimized = Engine(variant, "cpu").generate(golden.z, golden.label)
+    float32 = Engine(read_bundle(original), "cpu").generate(golden.inputs)
+    optimized = Engine(variant, "cpu").generate(golden.inputs)
     figures = variant.manifest.lineage.evaluation or {}
     assert np.abs(float32 - optimized).max() == pytest.approx(figures["golden_max_difference"], abs=1e-3)
 

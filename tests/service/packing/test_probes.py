@@ -19,9 +19,9 @@ CPU = "CPUExecutionProvider"
 
 def test_one_probe_a_label_as_far_as_there_is_room() -> None:
     latent = Latent(dim=3)
-    assert len(golden_inputs(latent, None, [4])[0]) == 16
+    assert len(golden_inputs(latent, None, None, [4])[0]) == 16
     for labels, shape, probes in ((10, [4], 16), (300, [3, 8, 8], 300), (5000, [4], 1024), (500, [3, 512, 512], 16)):
-        z, label = golden_inputs(latent, labels, shape)
+        z, label, _ = golden_inputs(latent, labels, None, shape)
         assert label is not None
         assert len(z) == len(label) == probes
         assert np.array_equal(label, np.arange(probes) % labels)

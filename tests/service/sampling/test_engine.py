@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle, Lineage, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Lineage, read_bundle
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.errors import BundleError, RuntimeMissingError
 from latentserve.service.sampling import engine as engine_module
@@ -110,8 +110,7 @@ def test_probes_ride_in_the_padding_where_no_row_sees_them(good: Bundle, generat
     engine.warm_up()
     assert engine.batch_invariant == (not generator)
     assert engine.probed_in_padding() is None
-    z, label = RowsRequest(n=40).inputs(good.manifest, 0, 40)
-    engine.run(z, label, ("sample_uint8",))
+    engine.run(RowsRequest(n=40).inputs(good.manifest, 0, 40), ("sample_uint8",))
     padded = engine.probed_in_padding()
     assert (padded is not None) == rides
     if padded is not None:
@@ -124,7 +123,7 @@ def test_probes_ride_in_the_padding_where_no_row_sees_them(good: Bundle, generat
 def test_nothing_rides_where_nothing_is_padded(good: Bundle) -> None:
     engine = Engine(good, "cpu")
     engine.warm_up()
-    engine.run(*RowsRequest(n=40).inputs(good.manifest, 0, 40), ("sample",))
+    engine.run(RowsRequest(n=40).inputs(good.manifest, 0, 40), ("sample",))
     assert engine.probed_in_padding() is None
 
 
@@ -150,9 +149,9 @@ def test_the_toy_generator_does_not_depend_on_its_batch(good: Bundle, threads: i
     engine = Engine(good, "cpu", threads=threads)
     rng = np.random.default_rng(0)
     z, label = rng.normal(size=(64, 8)).astype(np.float32), rng.integers(0, 10, 64)
-    whole = engine.generate(z, label)
+    whole = engine.generate(Inputs(z, label))
     for size in range(1, 65):
-        assert np.array_equal(engine.generate(z[:size], label[:size]), whole[:size])
+        assert np.array_equal(engine.generate(Inputs(z[:size], label[:size])), whole[:size])
 
 
 def test_scores(good: Bundle, plain_bundle: Path) -> None:
@@ -160,7 +159,7 @@ def test_scores(good: Bundle, plain_bundle: Path) -> None:
     assert engine.has_critic
     assert good.golden.score is not None
     np.testing.assert_allclose(
-        engine.score(good.golden.sample, good.golden.label), good.golden.score, atol=good.golden.score_tolerance
+        engine.score(good.golden.sample, good.golden.inputs), good.golden.score, atol=good.golden.score_tolerance
     )
     assert not Engine(read_bundle(plain_bundle), "cpu").has_critic
 
@@ -185,12 +184,12 @@ def test_outputs_of_one_run(good: Bundle, plain_bundle: Path) -> None:
     engine = Engine(good, "cpu")
     assert engine.outputs == ("sample", "sample_uint8", "signals")
     golden = good.golden
-    pixels, samples = engine.run(golden.z, golden.label, ("sample_uint8", "sample"))
-    assert np.array_equal(samples, engine.generate(golden.z, golden.label))
+    pixels, samples = engine.run(golden.inputs, ("sample_uint8", "sample"))
+    assert np.array_equal(samples, engine.generate(golden.inputs))
     assert np.array_equal(pixels, to_uint8(samples, (-1, 1)))
     plain = read_bundle(plain_bundle)
     assert Engine(plain, "cpu").outputs == ("sample", "signals")
-    (signals,) = Engine(plain, "cpu").run(plain.golden.z, None, ("signals",))
+    (signals,) = Engine(plain, "cpu").run(plain.golden.inputs, ("signals",))
     assert signals.shape == (len(plain.golden.z), 3)
 
 

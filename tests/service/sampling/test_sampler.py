@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import read_bundle
+from latentserve.service.bundle import Inputs, read_bundle
 from latentserve.service.errors import EngineError, QueueFullError
 from latentserve.service.sampling import padding
 from latentserve.service.sampling.engine import Engine
@@ -63,7 +63,7 @@ class Gate:
 
 
 def alone(engine: Engine, request: RowsRequest) -> NDArray[Any]:
-    (samples,) = engine.run(*request.inputs(engine.bundle.manifest, 0, request.n), [request.output])
+    (samples,) = engine.run(request.inputs(engine.bundle.manifest, 0, request.n), [request.output])
     return samples
 
 
@@ -102,7 +102,7 @@ def test_latents_and_labels_of_the_client(sampler: Sampler, engine: Engine) -> N
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(700, 8)).astype(np.float32), rng.integers(0, 10, 700)
     (rows,) = run(sampler, RowsRequest(n=700, latents=z, labels=labels))
-    assert np.array_equal(rows.samples, engine.generate(z, labels))
+    assert np.array_equal(rows.samples, engine.generate(Inputs(z, labels)))
     assert np.array_equal(rows.labels, labels)
 
 
@@ -193,7 +193,7 @@ def test_a_stream_given_up_frees_the_queue(engine: Engine) -> None:
 
     asyncio.run(give_up())
     sampler.stop()
-    assert sum(len(batch.z) for batch in gate.batches) <= 5 * sampler.slice_rows
+    assert sum(len(batch.inputs.z) for batch in gate.batches) <= 5 * sampler.slice_rows
 
 
 def test_a_reader_cancelled_while_it_waits_frees_the_queue(engine: Engine) -> None:
@@ -285,7 +285,7 @@ def test_watchers_see_every_row_with_its_arm(engine: Engine) -> None:
         asked = sum(fields["n"] for fields in mix if fields["arm"] == arm)
         assert sum(rows for batch in gate.batches for request, _, rows in batch.parts if request.arm == arm) == asked
     for batch in gate.batches:
-        assert len(batch.z) == sum(rows for _, _, rows in batch.parts) <= engine.max_batch
+        assert len(batch.inputs.z) == sum(rows for _, _, rows in batch.parts) <= engine.max_batch
         assert batch.seconds > 0
         assert not batch.chosen
 

@@ -59,12 +59,12 @@ def weigh(
     monitor = Monitor(engine, reference, metrics, ledger, look_share=math.inf)
     request = RowsRequest(n=rows, **{"seed": 5, "arm": "server", **asked})
     for start in range(0, rows, BLOCK):
-        z, labels = request.inputs(bundle.manifest, start, BLOCK)
+        inputs = request.inputs(bundle.manifest, start, BLOCK)
         wanted = monitor.wanted()
-        made = dict(zip(wanted.outputs, engine.run(z, labels, wanted.outputs), strict=True))
+        made = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
         if "sample" in made:
             made["sample"] = drift(made["sample"])
-        monitor.offer(BatchDone([(request, start, BLOCK)], z, labels, made, 1e-3, wanted.chosen))
+        monitor.offer(BatchDone([(request, start, BLOCK)], inputs, made, 1e-3, wanted.chosen))
         monitor.settle()
         detectors.weigh(ledger.total())
     return ledger.total()

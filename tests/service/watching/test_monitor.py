@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
-from latentserve.service.bundle import Bundle, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.sampler import BatchDone
@@ -81,10 +81,10 @@ def made(watched: Watched, n: int = 200, seed: int = 1) -> list[BatchDone]:
             rows = min(start + 50 - at, 1 + at % 4)
             parts.append((RowsRequest(n=n, seed=seed, arm=ARMS[len(parts) % len(ARMS)]), at, rows))
             at += rows
-        z, labels = draw_inputs(manifest, parts)
-        outputs = dict(zip(wanted.outputs, watched.engine.run(z, labels, wanted.outputs), strict=True))
+        inputs = draw_inputs(manifest, parts)
+        outputs = dict(zip(wanted.outputs, watched.engine.run(inputs, wanted.outputs), strict=True))
         # A little time for the engine, so that looking has next to none after the first batch.
-        batches.append(BatchDone(parts, z, labels, outputs, 1e-3, wanted.chosen))
+        batches.append(BatchDone(parts, inputs, outputs, 1e-3, wanted.chosen))
     return batches
 
 
@@ -96,7 +96,7 @@ def arms_of(batches: list[BatchDone]) -> NDArray[np.int64]:
 def test_counts_and_sums_are_those_of_numpy(watched: Watched) -> None:
     batches = made(watched)
     watched.run(batches)
-    samples = np.concatenate([watched.engine.generate(batch.z, batch.labels) for batch in batches])
+    samples = np.concatenate([watched.engine.generate(batch.inputs) for batch in batches])
     arms = arms_of(batches)
     for index, arm in enumerate(ARMS):
         rows = int((arms == index).sum())
@@ -165,7 +165,7 @@ def test_looked_at_rows_are_counted_by_what_was_asked_for_and_what_came(watched:
     head, classifier = watched.reference.features, watched.reference.classifier
     assert head is not None
     assert classifier is not None
-    _, of_critic = watched.engine.criticise(samples, asked)
+    _, of_critic = watched.engine.criticise(samples, Inputs(samples, asked))
     logits = head.standardised(head.space.mapper(watched.spec).features(samples, of_critic)) @ classifier.weights
     given = (logits + classifier.bias).argmax(axis=1)
     repeated = np.flatnonzero(arms_of(batches[:1]) != ARMS.index("client"))
@@ -220,7 +220,9 @@ def test_failing_it_goes_on(watched: Watched) -> None:
 def test_behind_it_gives_up_whole_batches_and_says_so(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = made(watched, 50)[0]
     monkeypatch.setattr(
-        monitor_module, "_BACKLOG_BYTES", 20 * (batch.z.nbytes + sum(made.nbytes for made in batch.made.values()))
+        monitor_module,
+        "_BACKLOG_BYTES",
+        20 * (batch.inputs.z.nbytes + sum(made.nbytes for made in batch.made.values())),
     )
     watched.run([batch] * 31)
     assert watched.value("monitor_dropped_batches_total") == 10
@@ -240,11 +242,11 @@ def test_an_unconditional_model_without_a_critic(plain_bundle: Path, tmp_path: P
     metrics: Any = ModelMetrics(f"monitored-{next(_NUMBERS)}", "v", metric_series(read, reference))
     monitor = Monitor(engine, reference, metrics, Ledger(tmp_path, layout(read.manifest, reference)))
     request = RowsRequest(n=30, seed=1, arm="server")
-    z, _ = request.inputs(read.manifest, 0, 30)
+    inputs = request.inputs(read.manifest, 0, 30)
     wanted = monitor.wanted()
-    outputs = dict(zip(wanted.outputs, engine.run(z, None, wanted.outputs), strict=True))
+    outputs = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
     monitor.start()
-    monitor.offer(BatchDone([(request, 0, 30)], z, None, outputs, 1e-3, wanted.chosen))
+    monitor.offer(BatchDone([(request, 0, 30)], inputs, outputs, 1e-3, wanted.chosen))
     monitor.stop()
     assert metrics.monitor_failures._value.get() == 0
     assert metrics._monitored[0]._value.get() == 30
