@@ -25,7 +25,7 @@ def parse(content: bytes, file: str) -> onnx.ModelProto:
     # External data would let a bundle read any file of the host, outside the hashes.
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
         raise BundleError(f"{file}: keeps weights in another file; save it as one file")
-    random = sorted({node.op_type for node in _nodes(model) if node.op_type in _RANDOM or _trains(node)})
+    random = sorted({node.op_type for node in all_nodes(model) if draws(node)})
     if random:
         raise BundleError(f"{file}: holds random operators ({', '.join(random)}); z must be the only source of chance")
     return model
@@ -58,17 +58,18 @@ def _tensor(value: onnx.ValueInfoProto, file: str) -> Tensor:
     return Tensor.model_validate({"name": value.name, "dtype": dtype, "shape": ["batch", *shape[1:]]})
 
 
-def _nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every node: of the graph, of the model's own functions, and of the graphs within nodes."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     while waiting:
         node = waiting.pop()
         yield node
-        for graph in _subgraphs(node):
+        for graph in subgraphs(node):
             waiting.extend(graph.node)
 
 
-def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs within a node."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -77,8 +78,8 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor that is stored: initializers, sparse ones too, and constants."""
-    nodes = list(_nodes(model))
-    for graph in (model.graph, *(inner for node in nodes for inner in _subgraphs(node))):
+    nodes = list(all_nodes(model))
+    for graph in (model.graph, *(inner for node in nodes for inner in subgraphs(node))):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
             yield from (sparse.values, sparse.indices)
@@ -89,6 +90,7 @@ def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
             yield from attribute.tensors
 
 
-def _trains(node: onnx.NodeProto) -> bool:
-    """A Dropout is the identity unless its third input, training_mode, is there."""
-    return node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2])
+def draws(node: onnx.NodeProto) -> bool:
+    """Whether an operator is a source of chance. A Dropout is the identity unless its third input, training_mode, is
+    there."""
+    return node.op_type in _RANDOM or (node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2]))
