@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from latentserve.service.packing.progress import showing
 from latentserve.training.errors import ConfigError, DivergedError, TrainingError
 
 
@@ -195,5 +196,6 @@ def export(
     with training_extra():
         from latentserve.training.export import export_run
 
-        export_run(run, out, name=name, license_id=license_id, reference_samples=reference_samples, data=data)
+        with showing():
+            export_run(run, out, name=name, license_id=license_id, reference_samples=reference_samples, data=data)
     click.echo(f"{out}: exported; next: latentserve serve {out}")

@@ -242,6 +242,8 @@ class OnnxSpec(_Part):
 
     `batch_invariant`: whether a row came out bit for bit the same in every batch tried at export (CPU provider).
     `batch`: rows that the generator as it was brought takes at a time, where it takes no other number; null: any.
+    `max_batch`: rows of one call on the CPU at the most, by the memory that calls were seen to take at export; null: as
+    many as anybody asks for at once.
     """
 
     opset: int
@@ -249,6 +251,7 @@ class OnnxSpec(_Part):
     critic: Graph | None = None
     batch_invariant: bool
     batch: Annotated[int, Field(ge=1)] | None = None
+    max_batch: Annotated[int, Field(ge=1)] | None = None
 
 
 class Lineage(_Part):
@@ -328,10 +331,9 @@ class Manifest(_Part):
 
     @model_validator(mode="after")
     def _is_of_its_version(self) -> Self:
-        if self.schema_version == 1 and any(
-            told is not None for told in (self.conditions, self.latent.parts, self.onnx.batch)
-        ):
-            raise ValueError("conditions, latent.parts and onnx.batch are of schema_version 2")
+        newer = self.conditions, self.latent.parts, self.onnx.batch, self.onnx.max_batch
+        if self.schema_version == 1 and any(told is not None for told in newer):
+            raise ValueError("conditions, latent.parts, onnx.batch and onnx.max_batch are of schema_version 2")
         if len(self.condition_places) != len(self.conditions or ()):
             raise ValueError("conditions must have different names")
         return self

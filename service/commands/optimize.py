@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from latentserve.service.errors import RuntimeMissingError
+from latentserve.service.packing.progress import showing
 from latentserve.service.sampling.engine import require_runtime
 
 
@@ -47,7 +48,9 @@ def optimize(bundle: Path, precision: str, out: Path, max_shift: float, max_frec
         from latentserve.service.packing.optimize import Bound, optimize_bundle
     except ModuleNotFoundError as error:
         raise RuntimeMissingError(f"optimize: needs {error.name}, which is not installed") from None
-    manifest, measured = optimize_bundle(bundle, precision, out, Bound(max_shift, max_frechet))  # type: ignore[arg-type]
+    with showing():
+        bound = Bound(max_shift, max_frechet)
+        manifest, measured = optimize_bundle(bundle, precision, out, bound)  # type: ignore[arg-type]
     figures = manifest.lineage.evaluation or {}
     critic = "" if measured.critic_shift is None else f"critic {measured.critic_shift:+.3f} SD, "
     portable = "; its integer sums are the same on every processor" if precision == "int8" else ""

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import click
 
+from latentserve.service.packing.closing import LAYOUTS
 from latentserve.service.packing.foreign import PackOptions, pack_foreign
+from latentserve.service.packing.progress import showing
 
 
 def _names(_context: click.Context, _option: click.Parameter, value: str | None) -> list[str] | None:
     return None if value is None else [name.strip() for name in value.split(",")]
+
+
+def _sizes(_context: click.Context, _option: click.Parameter, value: str | None) -> list[int] | None:
+    try:
+        return None if value is None else [int(size) for size in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of whole numbers such as 1,28,28") from None
 
 
 @click.command()
@@ -23,6 +32,14 @@ def _names(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("--input", "latent_input", metavar="NAME", help="The latent. Default: the only floating-point input.")
 @click.option("--label-input", metavar="NAME", help="The label. Default: the only integer input.")
 @click.option("--output", metavar="NAME", help="The sample. Default: the only output.")
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS, case_sensitive=False),
+    help="Axes of the output: n rows, c channels, h height, w width, t frames. Default: by its shape.",
+)
+@click.option(
+    "--shape", callback=_sizes, metavar="C,H,W", help="How the numbers of a row are read. Default: as the graph says."
+)
 @click.option("--value-range", type=(float, float), metavar="LO HI", help="Black and white. Default: probed.")
 @click.option("--columns", callback=_names, metavar="A,B,...", help="Names of a table's columns.")
 @click.option("--sample-rate", type=click.IntRange(min=1), help="Of audio, in Hz. Default: 16000.")
@@ -53,7 +70,8 @@ def pack(
     \b
     Example: latentserve pack generator.onnx --name faces --out faces-bundle
     """
-    manifest = pack_foreign(model, out, name, PackOptions(**options), license_id, reference_samples, real)  # type: ignore[arg-type]
+    with showing():
+        manifest = pack_foreign(model, out, name, PackOptions(**options), license_id, reference_samples, real)  # type: ignore[arg-type]
     sample = manifest.sample
     conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
     within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"

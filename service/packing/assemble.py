@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from latentserve.service.bundle import (
     Bundle,
     Condition,
     Golden,
+    Inputs,
     Latent,
     Lineage,
     Manifest,
@@ -27,17 +31,25 @@ from latentserve.service.bundle.files import CARD, CRITIC, GENERATOR, GOLDEN, PR
 from latentserve.service.bundle.manifest import first_fault
 from latentserve.service.encoding import images
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
+from latentserve.service.packing.aliases import label_aliases, told
 from latentserve.service.packing.card import model_card
 from latentserve.service.packing.probes import golden_inputs, measure_golden
+from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import Real
 from latentserve.service.packing.reference import make_reference
+from latentserve.service.packing.value_range import clipped_share
 from latentserve.service.sampling.engine import Engine, require_runtime
+from latentserve.service.sampling.memory import rows_that_fit
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.sampling.sessions import CUDA
+from latentserve.service.sampling.sessions import CPU, CUDA
 from latentserve.service.watching.reference import BINS, RealSide, Reference
 
+log = logging.getLogger(__name__)
+
 _PREVIEW, _PREVIEW_SEED = 64, 1
+_PREVIEW_PIXELS = 1 << 24  # at the most; of larger pictures fewer are shown
+_MOST_ROWS = 256  # of one call that anything asks for
 
 
 def assemble_bundle(
@@ -59,6 +71,7 @@ def assemble_bundle(
     license_id: str | None = None,
     reference_samples: int | None = None,
     real: Real | RealSide | None = None,
+    remarks: Sequence[str] = (),
 ) -> Manifest:
     """Write a bundle to the folder `out`.
 
@@ -79,6 +92,7 @@ def assemble_bundle(
             two minutes; None: 100,000, and 20,000 a label where there is time.
         real: real samples (`keep_real`), or what another bundle kept of them, to tell later when the generator's
             reference has gone stale.
+        remarks: what was guessed of the generator, a sentence each; logged here as warnings, and kept in the card.
 
     Raises BundleError: the graphs are not what they should be, or their outputs are not finite.
     """
@@ -124,32 +138,75 @@ def assemble_bundle(
         ),
         reference=None,
     )
+    stage("golden probes: the generator is run in batches of many sizes")
     engines = _engines(draft)
+    onnx = onnx.model_copy(update={"max_batch": _most_rows(engines[0], inputs)})
+    for engine in engines:
+        engine.bound(max(2, onnx.max_batch or _MOST_ROWS))  # of two it is seen whether they depend on each other
     golden = measure_golden(engines, inputs, golden_sample, golden_score, measured)
     engine = engines[0]
-    engine.bundle = draft = Bundle(out, stated, generator, critic, golden, None)
+    engine.bundle = Bundle(out, stated, generator, critic, golden, None)
     engine.warm_up()
-    reference = make_reference(draft, reference_samples, real)
-    manifest = stated.model_copy(
-        update={
-            "onnx": onnx.model_copy(update={"batch_invariant": engine.batch_invariant}),
-            "monitor": _monitor(reference),
-        }
-    )
+    if labels is not None and len(labels) > 1:
+        remarks = [*remarks, *told(label_aliases(engine.generate, inputs, len(labels), engine.max_batch), labels)]
+    onnx = onnx.model_copy(update={"batch_invariant": engine.batch_invariant})
+    stated = stated.model_copy(update={"onnx": onnx})
+    preview, clipped = _look(engine, stated, golden)
+    del engine, engines  # with what their calls have taken: the reference is made by another
+    for remark in remarks:
+        log.warning("%s: %s", name, remark)
+    stage("reference: samples that drift is measured against")
+    reference = make_reference(Bundle(out, stated, generator, critic, golden, None), reference_samples, real)
+    manifest = stated.model_copy(update={"monitor": _monitor(reference)})
     files = {
         GENERATOR: generator,
         GOLDEN: golden.to_bytes(),
         REFERENCE: reference.to_bytes(),
-        CARD: model_card(manifest, golden, reference).encode(),
+        CARD: model_card(manifest, golden, reference, remarks, clipped).encode(),
     }
     if critic is not None:
         files[CRITIC] = critic
-    if sample.kind == "image" and sample.value_range is not None:
-        shown = engine.generate(RowsRequest(n=_PREVIEW, seed=_PREVIEW_SEED).inputs(manifest, 0, _PREVIEW))
-        sheet = images.contact_sheet(images.to_uint8(shown, sample.value_range))
-        made_by = Provenance(manifest.name, manifest.version, _PREVIEW_SEED, 0)
-        files[PREVIEW] = images.encode(sheet, made_by)
+    if preview is not None:
+        files[PREVIEW] = preview
     return write_bundle(out, manifest, files)
+
+
+def _most_rows(engine: Engine, inputs: Inputs) -> int | None:
+    """Rows of one call that memory is for; None: as many as anybody asks for. Raises BundleError: it does not run."""
+
+    def run(rows: int) -> None:
+        taken = inputs.take(np.arange(rows) % len(inputs.z))
+        try:
+            samples = engine.run(taken, engine.outputs)[engine.outputs.index("sample")]
+            if engine.has_critic:
+                engine.criticise(samples, taken)
+        except Exception as error:
+            raise BundleError(f"{GENERATOR}: does not run on the golden latents ({one_line(error)})") from None
+
+    rows = rows_that_fit(run, _MOST_ROWS) if engine.provider == CPU else _MOST_ROWS
+    return rows if rows < _MOST_ROWS else None
+
+
+def _look(engine: Engine, manifest: Manifest, golden: Golden) -> tuple[bytes | None, float | None]:
+    """The preview of pictures, and the share of values, theirs and the golden samples', that their range clips; None
+    of anything else."""
+    sample = manifest.sample
+    if sample.value_range is None:
+        return None, None
+    if sample.kind != "image":
+        return None, clipped_share(golden.sample, sample.value_range)
+    count = _PREVIEW
+    while count > 1 and count * math.prod(sample.shape[1:]) > _PREVIEW_PIXELS:
+        count //= 4
+    request = RowsRequest(n=count, seed=_PREVIEW_SEED)
+    shown, clipped = [], [clipped_share(part, sample.value_range) for part in golden.sample]
+    for start in range(0, count, engine.max_batch):
+        made = engine.generate(request.inputs(manifest, start, min(engine.max_batch, count - start)))
+        clipped += [clipped_share(part, sample.value_range) for part in made]
+        shown.append(images.to_uint8(made, sample.value_range))
+    sheet = images.contact_sheet(np.concatenate(shown))
+    made_by = Provenance(manifest.name, manifest.version, _PREVIEW_SEED, 0)
+    return images.encode(sheet, made_by), float(np.mean(clipped))
 
 
 def _engines(draft: Bundle) -> list[Engine]:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from latentserve.service.bundle import Golden, Manifest
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import MOST_COLUMNS
 
 
-def model_card(manifest: Manifest, golden: Golden, reference: Reference) -> str:
-    """Markdown."""
+def model_card(
+    manifest: Manifest,
+    golden: Golden,
+    reference: Reference,
+    remarks: Sequence[str] = (),
+    clipped: float | None = None,
+) -> str:
+    """Markdown. `remarks` are what was guessed of the generator; `clipped` is the share of values beyond the sample's
+    value range."""
     lineage, sample = manifest.lineage, manifest.sample
     labels = "none (unconditional)" if manifest.labels is None else _listed(manifest.labels)
     rows = {
         "Kind of sample": f"{sample.kind}, shape {sample.shape}, values in {_range(sample.value_range)}",
+        **({} if clipped is None else {"Values beyond that range, which are clipped": _share(clipped)}),
         "Latent": f"{manifest.latent.dim} coordinates, {manifest.latent.prior} prior",
         "Labels": labels,
         "Licence": manifest.license or "not stated",
@@ -34,6 +44,8 @@ def model_card(manifest: Manifest, golden: Golden, reference: Reference) -> str:
     if lineage.evaluation:
         lines = "\n".join(f"| {key} | {value} |" for key, value in lineage.evaluation.items())
         evaluation = f"\n## Evaluation\n\n| | |\n|---|---|\n{lines}\n"
+    guessed = "".join(f"- {remark}\n" for remark in remarks)
+    guessed = f"\n## What was guessed\n\n{guessed}" if guessed else ""
     preview = "\n![Samples](preview.png)\n" if sample.kind == "image" else ""
     return f"""# {manifest.name}
 
@@ -42,7 +54,7 @@ Version `{manifest.version}`. Every sample is synthetic: made by a trained gener
 | | |
 |---|---|
 {table}
-{evaluation}
+{guessed}{evaluation}
 ## Use
 
 ```
@@ -97,6 +109,10 @@ def _classifier(reference: Reference) -> str:
         return "none: too many labels, or too few samples of each"
     accuracy = f"right on {found.accuracy:.1%} of held-out samples, chance on {found.chance:.1%}"
     return accuracy if found.useful else f"{accuracy}: too poor, so label_margin is no signal"
+
+
+def _share(clipped: float) -> str:
+    return f"{clipped:.2%}" if clipped >= 1e-4 or not clipped else "less than 0.01%"
 
 
 def _listed(names: list[str]) -> str:

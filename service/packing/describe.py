@@ -2,68 +2,141 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Column, SampleSpec
 from latentserve.service.errors import BundleError
+from latentserve.service.packing.closing import Form, Layout
+from latentserve.service.packing.layout import CHANNELS, Kind, find_layout
+from latentserve.service.packing.value_range import OTHERWISE, Range, clipped_share, judge_range
 
-Kind = Literal["image", "table", "audio", "array"]
+log = logging.getLogger(__name__)
 
-_NOMINAL_RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
-_SLACK = 0.1  # of a nominal range, by which outliers of a generator without a last tanh may leave it
 _SAMPLE_RATE = 16_000  # Hz, of speech
+_OF_TYPE: dict[str, Range] = {"bool": (0, 1), "uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65_535)}
+_FULL_SCALE = {"uint8": (128.0, 128.0), "int8": (0.0, 128.0), "int16": (0.0, 32_768.0)}  # shift, divisor: of sound
+_LOUDEST = 2.0  # peak of sound that is meant for [-1, 1]
+_WHOLE = 1 << 24  # float32 holds all integers up to it
 
 
 @dataclass(frozen=True)
 class SampleHints:
-    """What the user says of the samples; None: look."""
+    """What the user says of the samples; None: look.
+
+    Attributes:
+        kind: what a sample is.
+        value_range: of a picture, black and white; of sound, its full scale.
+        columns: of a table, or their names.
+        sample_rate: of sound, in hertz.
+        layout: which axis is what, of what the graph gives: n rows, c channels, h height, w width, t frames.
+        shape: in which the numbers of a row are read before that.
+    """
 
     kind: Kind | None = None
     value_range: tuple[float, float] | None = None
     columns: Sequence[str | Column] | None = None
     sample_rate: int | None = None
+    layout: Layout | None = None
+    shape: Sequence[int] | None = None
 
 
-def describe_samples(samples: NDArray[np.float32], source: str, hints: SampleHints) -> SampleSpec:
-    """The specification of samples float32 [n, *shape]. Raises BundleError naming
-    `source` where the hints contradict them."""
-    shape = list(samples.shape[1:])
-    channels = {1: "L", 3: "RGB", 4: "RGBA"}.get(shape[0]) if len(shape) == 3 else None
-    kind = hints.kind or ("image" if channels is not None else "array")
-    if kind == "image" and channels is None:
-        raise BundleError(f"{source}: samples of shape {shape} are no images; [1, 3 or 4 channels, height, width] is")
+class Described(NamedTuple):
+    """How a row of what a graph gives becomes a sample (`closing.close`), what that is, and what was guessed of it, one
+    sentence each with the way to say otherwise."""
+
+    form: Form
+    sample: SampleSpec
+    remarks: list[str]
+
+
+def describe_output(
+    rows: NDArray[Any],
+    source: str,
+    hints: SampleHints,
+    *,
+    dtype: str | None = None,
+    bounds: Range | None = None,
+) -> Described:
+    """Of rows [n, ...] as a graph gave them, over all its labels and conditions.
+
+    Args:
+        rows: any real numbers.
+        source: what errors name.
+        hints: what the user says.
+        dtype: numpy's name of the type that the graph gave them in; None: that of `rows`.
+        bounds: what no value can leave (`bounds.output_bounds`), if the graph tells.
+
+    Raises BundleError where the hints contradict the rows.
+    """
+    dtype = dtype or str(rows.dtype)
+    kind, form, remarks = find_layout(rows.shape[1:], source, hints.kind, hints.layout, hints.shape)
+    if kind == "audio" and dtype[0] in "iu":
+        form, said = _full_scale(rows, form, dtype)
+        remarks = [*remarks, said]
+        bounds = None
+    elif dtype in _OF_TYPE and bounds is None:
+        bounds = _OF_TYPE[dtype]
+    if dtype in ("int32", "int64", "uint32", "uint64") and np.abs(rows.astype(np.float64)).max(initial=0) > _WHOLE:
+        remarks = [*remarks, f"{dtype} values beyond 2^24 are rounded, for samples are float32"]
     if hints.value_range is not None and not hints.value_range[0] < hints.value_range[1]:
         raise BundleError(f"{source}: value_range must be LO HI with LO < HI")
-    columns = hints.columns
-    if kind == "table":
-        if len(shape) != 1:
-            raise BundleError(f"{source}: samples of shape {shape} are no rows of a table; [columns] is")
-        columns = columns or [f"column_{index}" for index in range(shape[0])]
-        if len(columns) != shape[0]:
-            raise BundleError(f"{source}: {len(columns)} columns are named; samples have {shape[0]}")
-    return SampleSpec.model_validate(
+    value_range = hints.value_range
+    if value_range is None and kind in ("image", "audio"):
+        judge = judge_range if kind == "image" else _judge_sound
+        value_range, said = judge(form.apply(rows), bounds)
+        remarks = [*remarks, *([said] if said else [])]
+    sample = SampleSpec.model_validate(
         {
             "kind": kind,
-            "shape": shape,
-            "value_range": hints.value_range or (_value_range(samples) if kind == "image" else None),
-            "channels": channels if kind == "image" else None,
-            "columns": columns if kind == "table" else None,
+            "shape": form.shape,
+            "value_range": value_range,
+            "channels": CHANNELS[form.shape[0]] if kind == "image" else None,
+            "columns": _columns(form.shape, source, hints.columns) if kind == "table" else None,
             "sample_rate": (hints.sample_rate or _SAMPLE_RATE) if kind == "audio" else None,
         }
     )
+    return Described(form, sample, remarks)
 
 
-def _value_range(samples: NDArray[np.float32]) -> tuple[float, float]:
-    """The usual range of images that the samples keep to, else their own."""
-    low, high = (float(bound) for bound in np.quantile(samples, [0.001, 0.999]))
-    for nominal in _NOMINAL_RANGES:
-        slack = _SLACK * (nominal[1] - nominal[0])
-        if low >= nominal[0] - slack and high <= nominal[1] + slack:
-            return nominal
-    low, high = float(samples.min()), float(samples.max())
-    return (low, high) if low < high else (low, low + 1)
+def describe_samples(samples: NDArray[np.float32], source: str, hints: SampleHints) -> SampleSpec:
+    """The specification of samples float32 [n, *shape], channels first. Raises BundleError naming `source` where the
+    hints contradict them; what was guessed is logged."""
+    form, sample, remarks = describe_output(samples, source, replace(hints, layout=None, shape=None))
+    if form != Form.plain(form.view) or list(form.view) != list(samples.shape[1:]):
+        return describe_samples(samples, source, replace(hints, kind="array"))
+    for remark in remarks:
+        log.warning("%s: %s", source, remark)
+    return sample
+
+
+def _columns(shape: list[int], source: str, columns: Sequence[str | Column] | None) -> Sequence[str | Column]:
+    columns = columns or [f"column_{index}" for index in range(shape[0])]
+    if len(columns) != shape[0]:
+        raise BundleError(f"{source}: {len(columns)} columns are named; samples have {shape[0]}")
+    return columns
+
+
+def _full_scale(rows: NDArray[Any], form: Form, dtype: str) -> tuple[Form, str]:
+    """Of sound in integers: what makes [-1, 1] of it."""
+    peak = float(np.abs(rows.astype(np.float64)).max(initial=0))
+    wide = (0.0, 32_768.0) if peak <= 1 << 15 else (0.0, float(1 << 31))
+    shift, divisor = _FULL_SCALE.get(dtype, wide)
+    taken = f"({dtype} - {shift:g})" if shift else dtype
+    return replace(form, shift=shift, divisor=divisor), f"sound in {taken} is divided by {divisor:g}, to be in [-1, 1]"
+
+
+def _judge_sound(samples: NDArray[np.float32], _bounds: Range | None = None) -> tuple[Range | None, str | None]:
+    """Its full scale where that is not [-1, 1], the scale of all sound; and what is to be said of it."""
+    peak = float(np.abs(samples).max(initial=0))
+    if peak > _LOUDEST:
+        full = 32_768.0 if 256 <= peak <= 1 << 15 else peak
+        return (-full, full), f"values go up to {peak:.4g}, so [-{full:.4g}, {full:.4g}] is full scale; {OTHERWISE}"
+    clipped = clipped_share(samples, (-1.0, 1.0))
+    said = f"{clipped:.2%} of values lie beyond [-1, 1] and are clipped where sound is written; {OTHERWISE}"
+    return None, said if clipped else None

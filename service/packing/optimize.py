@@ -20,7 +20,7 @@ from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, meas
 from latentserve.service.packing.int8 import largest_pair_sum, quantize_int8
 from latentserve.service.packing.probes import check_rows, sample_span
 from latentserve.service.packing.processor import instruction_set
-from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.engine import in_turns, require_runtime
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sessions import open_session
 from latentserve.service.watching.reference import Reference
@@ -82,11 +82,13 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
         del values[:]
         values.extend(originals)
     content: bytes = variant.SerializeToString(deterministic=True)
-    generate, optimized = _session(original.generator), _session(content)
-    reference = _session(content, as_written=True) if precision == "int8" else generate
+    limit = manifest.onnx.max_batch
+    generate, optimized = _session(original.generator, limit), _session(content, limit)
+    reference = _session(content, limit, as_written=True) if precision == "int8" else generate
     golden = original.golden
     span = sample_span(manifest.sample, golden.sample)
-    check_rows(f"{path}: {precision}", optimized, golden.inputs, span)
+    for _ in check_rows(f"{path}: {precision}", optimized, golden.inputs, span, limit):
+        pass
     rounding = _rounding(original, generate, optimized, reference)
     if precision == "int8" and rounding.kernels > rounding.precision:
         raise BundleError(
@@ -148,12 +150,12 @@ def _rounding(bundle: Bundle, generate: Generate, optimized: Generate, reference
     return _Rounding(float(np.sqrt(np.mean(kernels))), largest, float(np.sqrt(np.mean(precision))))
 
 
-def _session(content: bytes, as_written: bool = False) -> Generate:
-    """The generator on one thread of the CPU; `as_written`: operator by operator, nothing fused."""
+def _session(content: bytes, limit: int | None, as_written: bool = False) -> Generate:
+    """The generator on one thread of the CPU, in turns of `limit` rows; `as_written`: operator by operator, unfused."""
     session = open_session(require_runtime(), content, GENERATOR, "cpu", 1, as_written=as_written)
 
     def generate(inputs: Inputs) -> Any:
-        return session.run(["sample"], inputs.feed())[0]
+        return in_turns(lambda part: session.run(["sample"], part), inputs.feed(), limit)[0]
 
     return generate
 

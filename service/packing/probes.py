@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +16,12 @@ from latentserve.service.errors import BundleError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
 
-GOLDEN_PROBES = 16  # at least, and one a label
+GOLDEN_PROBES = 16  # at least, and one a label; fewer of samples that are very large
 GOLDEN_SEED = 0
 
 _MOST_PROBES = 1024
 _MOST_BYTES = 16 << 20  # of golden samples, beyond GOLDEN_PROBES
+_HUGE_BYTES, _LEAST_PROBES = 64 << 20, 4  # of fewer than GOLDEN_PROBES
 _BATCHES = (1, 2, 3, 4, 7, 8, 16, 32, 64)  # batch sizes the engine is measured at
 _FLOOR = 5e-5  # of the sample's span: float32 kernels of other processors differ by this order
 _DEPENDENT = 0.02  # of the sample's span, root mean square of a row; further, and it is no rounding
@@ -39,9 +40,10 @@ def golden_inputs(
     room for it; and conditions from their priors, those of the first probe all at the least value of their range, those
     of the second at the largest. Without a shape the first GOLDEN_PROBES."""
     probes = GOLDEN_PROBES
-    if shape is not None and labels is not None:
-        room = _MOST_BYTES // (4 * math.prod(shape))
-        probes = max(probes, min(labels, room, _MOST_PROBES))
+    if shape is not None:
+        size = 4 * math.prod(shape)
+        probes = max(_LEAST_PROBES, min(probes, _HUGE_BYTES // size))
+        probes = max(probes, min(labels or 0, _MOST_BYTES // size, _MOST_PROBES))
     condition = None
     if conditions is not None:
         condition = draw_conditions(latent, conditions, GOLDEN_SEED, 0, probes)
@@ -50,23 +52,34 @@ def golden_inputs(
     return Inputs(draw_latents(latent, GOLDEN_SEED, 0, probes), label, condition)
 
 
-def check_rows(source: str, generate: Callable[[Inputs], Floats], inputs: Inputs, span: float) -> dict[int, Floats]:
-    """Samples of the first probes in batches of each size, by that size. Raises BundleError naming `source` where they
-    are not finite, or a row's sample depends on its batch: differs as a whole (rounding, which other kernels do
-    differently, moves few of its values far, and only where a quantised layer makes a level of it)."""
-    rows = np.arange(max(_BATCHES)) % len(inputs.z)
-    made = {size: generate(inputs.take(rows[:size])) for size in _BATCHES}
-    for size, samples in made.items():
+def check_rows(
+    source: str, generate: Callable[[Inputs], Floats], inputs: Inputs, span: float, most: int | None = None
+) -> Iterator[tuple[int, Floats]]:
+    """Samples of the first probes in batches of each size (up to `most`, and of two rows always), the largest first.
+    Raises BundleError naming `source` where they are not finite, or a row's sample depends on its batch: differs as a
+    whole (rounding, which other kernels do differently, moves few of its values far, and only where a quantised layer
+    makes a level of it)."""
+    sizes = [size for size in _BATCHES if most is None or size <= max(2, most)]
+    rows = np.arange(max(sizes)) % len(inputs.z)
+    whole: Floats | None = None
+    for size in (sizes[-1], *sizes[:-1]):
+        samples = generate(inputs.take(rows[:size]))
         if not np.isfinite(samples).all():
             raise BundleError(f"{source}: gives values that are not finite for latents from the prior")
-        difference = samples.astype(np.float64) - made[max(_BATCHES)][:size]
-        worst = float(np.sqrt((difference**2).reshape(size, -1).mean(axis=1)).max())
+        whole = samples if whole is None else whole
+        worst = max(_rms(one, other) for one, other in zip(samples, whole, strict=False))
         if worst > _DEPENDENT * span:
             raise BundleError(
-                f"{source}: a row's sample is another in a batch of {size} than in one of {max(_BATCHES)} (off by "
+                f"{source}: a row's sample is another in a batch of {size} than in one of {max(sizes)} (off by "
                 f"{worst:.3g}, root mean square); rows must not depend on their batch"
             )
-    return made
+        yield size, samples
+
+
+def _rms(one: Floats, other: Floats) -> float:
+    """Root mean square of the difference of two samples."""
+    difference = one.astype(np.float64) - other
+    return float(np.sqrt((difference**2).mean()))
 
 
 def sample_span(spec: SampleSpec, samples: Floats) -> float:
@@ -86,8 +99,8 @@ def measure_golden(
     Raises BundleError: not finite, rows depend on their batch, or an engine's samples are others than the golden."""
     first = engines[0]
     if golden_sample is None:
-        probes = len(inputs.z)
-        blocks = np.array_split(np.arange(probes), -(-probes // max(_BATCHES)))
+        size = min(first.max_batch, max(_BATCHES))
+        blocks = np.array_split(np.arange(len(inputs.z)), -(-len(inputs.z) // size))
         golden_sample = np.concatenate([first.generate(inputs.take(block)) for block in blocks])
     if not np.isfinite(golden_sample).all():
         raise BundleError(f"{GENERATOR}: gives values that are not finite for latents from the prior")
@@ -95,8 +108,9 @@ def measure_golden(
     bound = max(_FAR * span, TOLERANCE_FACTOR * measured)
     worst = measured
     for engine in engines:
-        for size, samples in check_rows(GENERATOR, engine.generate, inputs, span).items():
-            difference = float(np.abs(samples - golden_sample[np.arange(size) % len(inputs.z)]).max())
+        for size, samples in check_rows(GENERATOR, engine.generate, inputs, span, engine.max_batch):
+            originals = (golden_sample[row % len(inputs.z)] for row in range(size))
+            difference = max(float(np.abs(one - other).max()) for one, other in zip(samples, originals, strict=True))
             worst = max(worst, difference)
             if not difference <= bound:
                 raise BundleError(
@@ -127,6 +141,8 @@ def _measure_critic(engines: Sequence[Engine], golden: Golden) -> Golden:
     worst = [0.0] * len(recorded)
     for engine in engines:
         for size in _BATCHES:
+            if size > max(2, engine.max_batch):
+                break
             taken = rows[:size]
             made = engine.criticise(golden.sample[taken], golden.inputs.take(taken))
             for index, (one, outputs) in enumerate(zip(made, recorded, strict=False)):

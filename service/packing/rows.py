@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, Inputs
+from latentserve.service.packing.progress import Progress
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace
@@ -58,7 +59,7 @@ class Drawer:
         self._manifest = bundle.manifest
         self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
         size = 4 * math.prod(bundle.manifest.sample.shape)
-        self.batch = min(_BATCH, max(1, _BATCH_BYTES // size))
+        self.batch = min(self._engine.max_batch, max(1, _BATCH_BYTES // size))
         self.space = self._settle(bundle)
         self._map: FeatureMap = self.space.mapper(bundle.manifest.sample)
 
@@ -77,6 +78,7 @@ class Drawer:
         features: list[Singles] = []
         asked: list[Labels] = []
         made = kept = 0
+        progress = Progress(f"reference, truncation {truncation:g}", n, seconds)
         while made < n and (made == 0 or time.monotonic() - began < seconds):
             count = min(self.batch, n - made)
             turns = None if labels is None else np.arange(made, made + count) % labels
@@ -93,6 +95,7 @@ class Drawer:
             if inputs.label is not None:
                 asked.append(inputs.label)
             made += count
+            progress.at(made)
         return Rows(
             {name: np.concatenate(parts) for name, parts in signals.items()},
             np.concatenate(asked) if asked else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -42,21 +42,27 @@ FIXED_BATCH = 16  # rows of a batch in which rows have places of their own
 
 
 class CpuRunner:
-    """Batches of any size, each in one call.
+    """Batches of any size, each in one call, or in turns of `limit` rows where that is not None.
 
     Outputs bound to buffers of the same size made beforehand were measured too: as fast at 28x28 and 3x64x64, a
     microsecond faster with one layer, and then they must be copied, for the next batch writes over them.
     """
 
-    def __init__(self, session: Any, names: Mapping[Output, str], max_batch: int) -> None:
-        self.max_batch = max_batch
+    def __init__(self, session: Any, names: Mapping[Output, str], max_batch: int, limit: int | None) -> None:
+        self.limit = limit
+        self._max_batch = max_batch
         self._session = session
         self._names = names
 
+    @property
+    def max_batch(self) -> int:
+        """Rows of a batch that is worth putting together."""
+        return self._max_batch if self.limit is None else min(self._max_batch, self.limit)
+
     def run(self, feed: Mapping[str, NDArray[np.generic]], outputs: Sequence[Output]) -> list[NDArray[Any]]:
         """Outputs of inputs by their names."""
-        found: list[NDArray[Any]] = self._session.run([self._names[output] for output in outputs], feed)
-        return found
+        names = [self._names[output] for output in outputs]
+        return in_turns(lambda part: self._session.run(names, part), feed, self.limit)
 
 
 class Engine:
@@ -66,13 +72,13 @@ class Engine:
         bundle: verified.
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one engine call on the CPU.
-        max_batch: rows of the largest batch `warm_up` tries.
+        max_batch: rows of one call at the most, on the CPU no more than the manifest says that memory is for.
         tensorrt: TensorRT before CUDA; refuses to start where it does not work.
 
     Attributes:
         outputs: what `run` can give.
         provider: ONNX Runtime's name of what runs the generator.
-        max_batch: rows of one batch at the most; on CUDA fewer than were asked for, where those do not fit the device.
+        max_batch: rows of one call at the most: fewer than were asked for, where those do not fit.
         batch_invariant: whether a row is the same in every batch; `warm_up` finds out.
 
     Raises RuntimeMissingError (no ONNX Runtime, no CUDA) and BundleError (a graph the runtime cannot load).
@@ -96,7 +102,6 @@ class Engine:
         with memory_file(content, served.graft) as file:
             del content  # while the runtime loads it, weights are held three times: there, parsed, and as they are run
             self.provider, self._runner = self._open(file, served.outputs, device, max_batch, tensorrt=tensorrt)
-        self.max_batch = self._runner.max_batch
         # The critic watches; it never needs to be faster than its share of the traffic.
         self._critic = None
         if (critic := bundle.critic) is not None:
@@ -105,6 +110,21 @@ class Engine:
                 self._critic = open_session(onnxruntime, file, CRITIC, device, threads)
         self.batch_invariant = False
         self._padding: Padding | None = None
+
+    @property
+    def max_batch(self) -> int:
+        """See the class."""
+        return self._runner.max_batch
+
+    def bound(self, rows: int) -> None:
+        """Run no more than so many rows in one call on the CPU from now on."""
+        if isinstance(self._runner, CpuRunner):
+            self._runner.limit = rows
+
+    @property
+    def fixed_batch(self) -> int:
+        """Rows of a batch in which rows have places of their own: the same on every machine."""
+        return min(FIXED_BATCH, self.bundle.manifest.onnx.max_batch or FIXED_BATCH)
 
     @property
     def runtime_version(self) -> str:
@@ -131,19 +151,19 @@ class Engine:
 
     def run_fixed(self, inputs: Inputs, outputs: Sequence[Output], row: int) -> list[NDArray[Any]]:
         """The same, each row bit for bit the same whatever is asked for with it: row i of a seed (`row` is the first)
-        always sits at position i mod FIXED_BATCH of a batch of so many rows, and the other positions hold zeros or its
-        neighbours, which it never sees.
+        always sits at position i mod `fixed_batch` of a batch of so many rows, and the other positions hold zeros or
+        its neighbours, which it never sees.
 
         No golden probes ride here, as they do in a GPU's padding: a request that is asked again must find the same
         beside it, however little its rows should see of that.
         """
         parts: list[list[NDArray[Any]]] = []
-        start = 0
+        start, batch = 0, self.fixed_batch
         while start < len(inputs.z):
-            place = (row + start) % FIXED_BATCH
-            count = min(len(inputs.z) - start, FIXED_BATCH - place)
+            place = (row + start) % batch
+            count = min(len(inputs.z) - start, batch - place)
             rows = slice(place, place + count)
-            made = self.run(inputs.take(slice(start, start + count)).placed(FIXED_BATCH, place), outputs)
+            made = self.run(inputs.take(slice(start, start + count)).placed(batch, place), outputs)
             parts.append([output[rows] for output in made])
             start += count
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
@@ -164,7 +184,10 @@ class Engine:
         feed = {"sample": sample} | {name: array for name, array in inputs.feed().items() if name in taken}
         names = [name for name in ("score", "features") if any(name == tensor.name for tensor in described.outputs)]
         run = self._critic.run
-        outputs = run(names, feed) if self.provider == CPU else on_device(run, names, feed)
+        limit = self.bundle.manifest.onnx.max_batch
+        outputs = in_turns(
+            lambda part: run(names, part) if self.provider == CPU else on_device(run, names, part), feed, limit
+        )
         return outputs[0], outputs[1] if len(outputs) > 1 else None
 
     def warm_up(self) -> None:
@@ -273,9 +296,22 @@ class Engine:
         session = open_session(onnxruntime, file, GENERATOR, device, self._threads, capture=capture, tensorrt=options)
         provider = str(session.get_providers()[0])
         if provider == CPU:
-            return provider, CpuRunner(session, names, max_batch)
+            return provider, CpuRunner(session, names, max_batch, self.bundle.manifest.onnx.max_batch)
         model = self.bundle.manifest.name
         return provider, CudaRunner(onnxruntime, session, names, max_batch, model)
+
+
+def in_turns(
+    run: Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]], feed: Mapping[str, NDArray[Any]], limit: int | None
+) -> list[NDArray[Any]]:
+    """The outputs of `run` for arrays [n, ...], of which it is given no more than `limit` rows at once (None: all)."""
+    rows = len(next(iter(feed.values())))
+    if limit is None or rows <= limit:
+        return run(feed)
+    turns = [
+        run({name: array[start : start + limit] for name, array in feed.items()}) for start in range(0, rows, limit)
+    ]
+    return [np.concatenate(parts) for parts in zip(*turns, strict=True)]
 
 
 def require_runtime() -> Any:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from latentserve.service.bundle import Column, Latent, Lineage, Manifest
 from latentserve.service.bundle.graph import parse
 from latentserve.service.packing.assemble import assemble_bundle
-from latentserve.service.packing.describe import Kind, SampleHints, describe_samples
+from latentserve.service.packing.describe import SampleHints, describe_samples
+from latentserve.service.packing.layout import Kind
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.real import keep_real
 from latentserve.training.errors import ExportError

@@ -7,24 +7,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, compose, helper, numpy_helper
 
-from latentserve.service.bundle import Latent, Manifest, graph
+from latentserve.service.bundle import Inputs, Latent, Manifest, graph
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
-from latentserve.service.packing.describe import SampleHints, describe_samples
+from latentserve.service.packing.bounds import output_bounds
+from latentserve.service.packing.closing import choose_output, close
+from latentserve.service.packing.describe import SampleHints, describe_output
+from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.real import read_real
+from latentserve.service.packing.recognise import missing_data, recognise
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_latents
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _INTEGERS = (TensorProto.INT64, TensorProto.INT32)
-_PROBE_ROWS = 256
 _LABEL_LIMIT = 65_536
 
 
@@ -54,24 +57,28 @@ def pack_foreign(
     """
     model = _load(file)
     z_input, label_input = _inputs(model, file, options)
-    output = _output(model, file, options)
+    output, remarks = choose_output(model, str(file), options.output)
+    bounds = output_bounds(model, output.name)
     wrapped, dim = _wrap(model, file, z_input, label_input, output)
-    probe = _Probe(wrapped, file, Latent(dim=dim, prior=options.prior), label_input is not None)
-    samples = probe.samples()
+    latent = Latent(dim=dim, prior=options.prior)
+    probe = _Probe(wrapped, file, latent)
     labels = options.labels
     if label_input is None and labels is not None:
         raise BundleError(f"{file}: --labels was given, but the graph has no label input")
     if label_input is not None:
         labels = probe.labels(labels)
-    sample = describe_samples(samples, str(file), options)
-    _state_output_shape(wrapped, list(samples.shape[1:]))
+    samples = probe_rows(probe.run, str(file), latent, None if labels is None else len(labels))
+    del probe  # with what its calls have taken
+    form, sample, guessed = describe_output(samples, str(file), options, bounds=bounds)
+    close(wrapped, wrapped.graph.output[0].name, form)
     return assemble_bundle(
         out,
         name=name,
         generator=wrapped.SerializeToString(deterministic=True),
-        latent=Latent(dim=dim, prior=options.prior),
+        latent=latent,
         labels=labels,
         sample=sample,
+        remarks=[*remarks, *guessed],
         license_id=license_id,
         reference_samples=reference_samples,
         real=None if real is None else read_real(real, sample),
@@ -79,10 +86,15 @@ def pack_foreign(
 
 
 def _load(file: Path) -> onnx.ModelProto:
-    if not file.is_file():
-        raise BundleError(f"{file}: no such file")
+    if (what := recognise(file)) is not None:
+        raise BundleError(f"{file}: {what}")
     try:
-        model = onnx.load(file)  # weights beside it, in external data, come along
+        model = onnx.load(file, load_external_data=False)
+        if (what := missing_data(model, file.parent)) is not None:
+            raise BundleError(f"{file}: {what}")
+        onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
+    except BundleError:
+        raise
     except Exception as error:
         raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
     return graph.parse(model.SerializeToString(), str(file))
@@ -110,18 +122,6 @@ def _inputs(
     if unused:
         raise BundleError(f"{file}: input {', '.join(sorted(unused))} is neither latent nor label; make it a constant")
     return latent, label
-
-
-def _output(model: onnx.ModelProto, file: Path, options: PackOptions) -> onnx.ValueInfoProto:
-    outputs = {value.name: value for value in model.graph.output}
-    if options.output is not None and options.output not in outputs:
-        raise BundleError(f"{file}: --output {options.output}: the graph's outputs are {', '.join(outputs)}")
-    if options.output is None and len(outputs) != 1:
-        raise BundleError(f"{file}: which output is the sample? Say --output, one of {', '.join(outputs)}")
-    output = outputs[options.output] if options.output is not None else next(iter(outputs.values()))
-    if output.type.tensor_type.elem_type not in _FLOATS:
-        raise BundleError(f"{file}: the output {output.name} must hold floating-point numbers")
-    return output
 
 
 def _wrap(
@@ -153,16 +153,12 @@ def _wrap(
         weights.append(numpy_helper.from_array(np.array([-1, *[1] * (label_axes - 1)], np.int64), "label/shape"))
         nodes.append(helper.make_node("Reshape", [value, "label/shape"], [f"inner/{label.name}"]))
         inputs.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
-    last = f"inner/{output.name}"
-    if output.type.tensor_type.elem_type == TensorProto.FLOAT:
-        closing = helper.make_node("Identity", [last], ["sample"])
-    else:
-        closing = helper.make_node("Cast", [last], ["sample"], to=TensorProto.FLOAT)
+    (last,) = (value for value in inner.graph.output if value.name == f"inner/{output.name}")
     outer = helper.make_graph(
-        [*nodes, *inner.graph.node, closing],
+        [*nodes, *inner.graph.node],
         "generator",
         inputs,
-        [helper.make_tensor_value_info("sample", TensorProto.FLOAT, None)],
+        [last],
         [*weights, *inner.graph.initializer],
     )
     outer.sparse_initializer.extend(inner.graph.sparse_initializer)
@@ -182,11 +178,10 @@ def _cast(nodes: list[onnx.NodeProto], name: str, wanted: int, has: int) -> str:
 class _Probe:
     """The wrapped graph, run to see what it does."""
 
-    def __init__(self, model: onnx.ModelProto, file: Path, latent: Latent, conditional: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, file: Path, latent: Latent) -> None:
         runtime = require_runtime()
         self._file = file
         self._latent = latent
-        self._conditional = conditional
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # failures are expected here, and told in our words
         try:
@@ -195,19 +190,6 @@ class _Probe:
             )
         except Exception as error:
             raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
-
-    def samples(self) -> NDArray[np.float32]:
-        """float32 [_PROBE_ROWS, *shape]."""
-        z = draw_latents(self._latent, 0, 0, _PROBE_ROWS)
-        try:
-            alone, batch = self._run(z[:1], 0), self._run(z, 0)
-        except Exception as error:
-            raise BundleError(f"{self._file}: does not run on a batch of latents ({one_line(error)})") from None
-        if len(alone) != 1 or len(batch) != _PROBE_ROWS:
-            raise BundleError(f"{self._file}: gives {len(batch)} samples for {_PROBE_ROWS} latents")
-        if not np.isfinite(batch).all():
-            raise BundleError(f"{self._file}: gives values that are not finite for latents from the prior")
-        return batch
 
     def labels(self, told: list[str] | None) -> list[str]:
         """The label names: those told, if the graph takes as many; else as many numbers as it takes."""
@@ -225,21 +207,16 @@ class _Probe:
 
     def _takes(self, label: int) -> bool:
         try:
-            self._run(draw_latents(self._latent, 0, 0, 1), label)
+            z = draw_latents(self._latent, 0, 0, 1)
+            self.run(Inputs(z, np.full(1, label, np.int64)))
         except Exception:
             return False
         return True
 
-    def _run(self, z: NDArray[np.float32], label: int) -> NDArray[np.float32]:
-        feed: dict[str, NDArray[np.generic]] = {"z": z}
-        if self._conditional:
-            feed["label"] = np.full(len(z), label, np.int64)
-        return self._session.run(["sample"], feed)[0]
-
-
-def _state_output_shape(model: onnx.ModelProto, shape: list[int]) -> None:
-    """Write the probed shape into the graph, so that its signature says it."""
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *shape]))
+    def run(self, inputs: Inputs) -> NDArray[Any]:
+        """Rows [n, ...] of the graph's output."""
+        rows: NDArray[Any] = self._session.run(None, inputs.feed())[0]
+        return rows
 
 
 def _shown(sizes: list[int | None]) -> str:

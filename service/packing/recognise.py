@@ -1,0 +1,212 @@
+"""Files that are no ONNX file: what they are, by their first bytes, and what to do. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+_HEAD = 4096  # bytes that are looked at
+_SHOWN = 6  # files named at the most
+_EXPORT = "export its module with latentserve.export_bundle(module, ...), or with torch.onnx.export, and pack that"
+_KERAS = "load it in Keras, model.export('generator.onnx', format='onnx'), and pack that"
+_TO_ONNX = "convert it with tf2onnx (python -m tf2onnx.convert {what} {file} --output generator.onnx), and pack that"
+
+# What a file begins with, and what it is.
+_BEGINNINGS: tuple[tuple[bytes, str], ...] = (
+    (b"\x89HDF\r\n\x1a\n", f"a Keras or HDF5 file (.h5): {_KERAS}"),
+    (b"\x1f\x8b", "a gzip archive: unpack it first (gunzip), and pack what is inside"),
+    (b"BZh", "a bzip2 archive: unpack it first, and pack what is inside"),
+    (b"\xfd7zXZ\x00", "an xz archive: unpack it first, and pack what is inside"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive: unpack it first, and pack what is inside"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first, and pack what is inside"),
+    (b"Rar!", "a rar archive: unpack it first, and pack what is inside"),
+    (b"\x93NUMPY", "a numpy array: samples or weights, not a graph that makes samples"),
+    (b"GGUF", f"a GGUF file, weights without a graph: {_EXPORT}"),
+    (b"\x89PNG", "a picture (PNG), not a generator of them"),
+    (b"\xff\xd8\xff", "a picture (JPEG), not a generator of them"),
+    (b"RIFF", "a sound or picture (RIFF), not a generator of them"),
+    (b"%PDF", "a PDF document, not a generator"),
+    (b"\x7fELF", "a program or library (ELF), perhaps a compiled engine: pack the .onnx file that it was made of"),
+    (b"ftrt", "a TensorRT engine, which runs on one kind of GPU: pack the .onnx file that it was built of"),
+    (b"ptrt", "a TensorRT engine, which runs on one kind of GPU: pack the .onnx file that it was built of"),
+)  # fmt: skip
+_FLATBUFFERS = {
+    b"TFL3": "a TensorFlow Lite model: " + _TO_ONNX.format(what="--tflite", file="{file}"),
+    b"ORTM": "an ONNX Runtime model (.ort): pack the .onnx file that it was made of",
+    b"ET12": f"an ExecuTorch program: {_EXPORT}",
+}
+_WEIGHTS_ONLY = "weights without a graph"
+
+
+def recognise(path: Path) -> str | None:
+    """What a path is that is no ONNX file, and what to do, as a sentence about it; None: nothing that is known, so it
+    may be an ONNX file."""
+    if not path.exists():
+        return "no such file"
+    if path.is_dir():
+        return f"is {_folder(path)}"
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    what = _file(path, head)
+    return None if what is None else f"not an ONNX file but {what}"
+
+
+def missing_data(model: onnx.ModelProto, folder: Path) -> str | None:
+    """Which file of a model's weights is not in the folder that it lies in, or is too short, as the end of a sentence;
+    None: all are there. `model` is as it was read, without them."""
+    ends: dict[str, int] = {}
+    for tensor in _stored(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            told = {entry.key: entry.value for entry in tensor.external_data}
+            try:
+                end = int(told.get("offset", 0)) + int(told.get("length", 0))
+            except ValueError:
+                return f"the weight {tensor.name} lies at no place of its file"
+            location = told.get("location", "")
+            ends[location] = max(ends.get(location, 0), end)
+    for location, end in sorted(ends.items()):
+        file = folder / location
+        if not location or not file.resolve().is_relative_to(folder.resolve()):
+            return f"keeps weights in {location or 'a file without a name'}, outside its folder; save it as one file"
+        if not file.is_file():
+            return f"keeps its weights in {location}, which is not beside it: bring that file too, under this name"
+        size = file.stat().st_size
+        if size < end:
+            what = _file(file, file.read_bytes()[:_HEAD] if size <= _HEAD else b"")
+            pointer = f" (it is {what})" if what else f": it has {size:,} of {end:,} bytes"
+            return f"keeps its weights in {location}, which is not whole{pointer}"
+    return None
+
+
+def _stored(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Every tensor of a graph and of those within its nodes."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from _stored(inner)
+
+
+def _folder(path: Path) -> str:
+    if (path / "saved_model.pb").is_file():
+        return "a TensorFlow SavedModel: " + _TO_ONNX.format(what="--saved-model", file=path.name)
+    if (path / "manifest.json").is_file() and (path / "golden.npz").is_file():
+        return "a bundle already: latentserve serve or latentserve check takes it as it is"
+    found = sorted(path.rglob("*.onnx"))
+    if found:
+        names = [str(file.relative_to(path)) for file in found]
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        return f"a folder: pack one of the files in it, {', '.join(names[:_SHOWN])}{more}"
+    weights = sorted(
+        file.name for file in path.rglob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+    )
+    if weights:
+        return f"a folder with {_WEIGHTS_ONLY} ({weights[0]}), and no .onnx file: {_EXPORT}"
+    return "a folder, and no .onnx file is in it"
+
+
+def _file(path: Path, head: bytes) -> str | None:
+    if not head:
+        return "an empty file: the download or export that made it did not end well"
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        return "a Git LFS pointer, not the file itself: fetch it with git lfs pull"
+    for beginning, what in _BEGINNINGS:
+        if head.startswith(beginning):
+            return what
+    if (what := _FLATBUFFERS.get(head[4:8])) is not None:
+        return what.format(file=path.name)
+    if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
+        return _zip(path)
+    if _is_safetensors(head):
+        return f"a safetensors file, {_WEIGHTS_ONLY}: {_EXPORT}"
+    if head[257:262] == b"ustar":
+        return _tar(path)
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        kind = "a PyTorch file of old (a pickle)" if b"l\xfc\x9cF\xf9 j\xa8P\x19" in head[:32] else "a pickle"
+        return f"{kind}, which is never opened here, for it can run anything: load it where you trust it, and {_EXPORT}"
+    return _text(head)
+
+
+def _zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return "a zip archive that cannot be read, perhaps half of one: download or save it again"
+    ends = {name.split("/", 1)[-1] for name in names}
+    if any(name.startswith("code/") for name in ends) and "constants.pkl" in ends:
+        return f"a TorchScript file: load it with torch.jit.load, and {_EXPORT}"
+    if any(name.startswith("models/") or name.startswith("serialized_exported_program") for name in ends | set(names)):
+        return f"a program of torch.export (.pt2): load it with torch.export.load, and {_EXPORT}"
+    if "data.pkl" in ends:
+        return f"a PyTorch file of torch.save, {_WEIGHTS_ONLY} or a pickle, which is never opened here: {_EXPORT}"
+    if {"config.json", "model.weights.h5"} <= set(names):
+        return f"a Keras model (.keras): {_KERAS}"
+    if names and all(name.endswith(".npy") for name in names):
+        return "an .npz file of numpy arrays: samples or weights, not a graph that makes samples"
+    found = [name for name in names if name.endswith(".onnx")]
+    inside = f" ({', '.join(found[:_SHOWN])} is inside)" if found else ""
+    return f"a zip archive{inside}: unpack it first, and pack what is inside"
+
+
+def _tar(path: Path) -> str:
+    found = []
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for _, member in zip(range(1000), archive, strict=False):
+                found.append(member.name)
+    except (OSError, tarfile.TarError):
+        found = []
+    inside = [name for name in found if name.endswith(".onnx")]
+    shown = f" ({', '.join(inside[:_SHOWN])} is inside)" if inside else ""
+    return f"a tar archive{shown}: unpack it first, and pack what is inside"
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """8 bytes, the length of what follows, which is JSON (https://huggingface.co/docs/safetensors)."""
+    length = int.from_bytes(head[:8], "little")
+    return 2 <= length < 100 << 20 and head[8:9] == b"{" and head[9:].lstrip()[:1] in (b'"', b"}", b"")
+
+
+def _text(head: bytes) -> str | None:
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # the end may be half a letter
+            return None
+        text = head[: error.start].decode("utf-8-sig")
+    if any(ord(letter) < 32 and letter not in "\t\n\r\f" for letter in text):
+        return None
+    start = text.lstrip().lower()
+    if re.match(r"<!doctype html|<html|<head|<body", start):
+        return "a web page (HTML), saved in the place of a file: an error, or a page to log in; download it again"
+    if start.startswith("<?xml") or start.startswith("<"):
+        if "<net" in start:
+            return "an OpenVINO model (.xml): pack the .onnx file that it was made of"
+        return "an XML document, perhaps an error saved in the place of a file; download it again"
+    if start.startswith(("{", "[")):
+        return f"a JSON document{_json_error(text)}"
+    if "ir_version" in start:
+        return "ONNX in the form of a text: save it again with onnx.save(onnx.load(...), 'generator.onnx')"
+    return f"a text file (it begins with {' '.join(text.split())[:40]!r})" if start else "a file of blanks"
+
+
+def _json_error(text: str) -> str:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return ""
+    error = told.get("error") or told.get("message") if isinstance(told, dict) else None
+    return f" (an error: {' '.join(str(error).split())[:80]!r})" if error else ""

@@ -1,0 +1,44 @@
+"""How many rows one engine call may hold: by the memory that it is seen to take, for what a graph keeps between its
+layers is many times its samples, and nothing in its shape."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+CALL_BYTES: Final = 384 << 20  # that one call may add, if it is not of a single row
+
+_STATUS = Path("/proc/self/status")
+
+
+def rows_that_fit(run: Callable[[int], object], most: int, within: int = CALL_BYTES) -> int:
+    """Rows of one call, a power of two and at most `most`, that are within so many bytes; 1 where not even one row is.
+
+    `run` makes a call of so many rows in a session that is new: what the runtime's arena has taken it does not give
+    back, so what the process has grown by is what the calls took, outputs among it. Weights that are mapped from a file
+    do not count. As many rows are tried as it takes to tell: few of anything small.
+    """
+    before = held_bytes()
+    for power in itertools.count():
+        rows = 1 << power
+        for _ in range(2):  # from the second call on the runtime plans memory for the shape, and takes it anew
+            run(rows)
+        grown = max(held_bytes() - before, 1)
+        fitting = rows * within // grown
+        if fitting >= most or rows >= most:
+            return most
+        if fitting < 4 * rows:  # else what was taken once and for all may hide what a row takes
+            return 1 << max(0, fitting.bit_length() - 1)
+    raise AssertionError
+
+
+def held_bytes() -> int:
+    """Memory of this process that is no file's. 0 where the system does not tell, and nothing is bounded by it."""
+    try:
+        lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines() if ":" in line)
+        told = lines.get("RssAnon") or lines["VmRSS"]
+        return int(told.split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return 0
