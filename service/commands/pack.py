@@ -8,6 +8,7 @@ import click
 
 from latentserve.service.packing.closing import LAYOUTS
 from latentserve.service.packing.foreign import PackOptions, pack_foreign
+from latentserve.service.packing.foreign.roles import split_told
 from latentserve.service.packing.progress import showing
 
 
@@ -22,6 +23,15 @@ def _sizes(_context: click.Context, _option: click.Parameter, value: str | None)
         raise click.BadParameter(f"{value!r} is no list of whole numbers such as 1,28,28") from None
 
 
+def _told(options: list[str]) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for name, text in map(split_told, options):
+        if name in told:
+            raise click.UsageError(f"--input {name} is told twice: {told[name]} and {text}")
+        told[name] = text
+    return told
+
+
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="What the model will be served as.")
@@ -29,8 +39,23 @@ def _sizes(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("--kind", type=click.Choice(["image", "table", "audio", "array"]), help="Default: by the sample's shape.")
 @click.option("--prior", type=click.Choice(["normal", "uniform"]), default="normal", show_default=True)
 @click.option("--labels", callback=_names, metavar="A,B,...", help="Names of the labels. Default: probed, numbered.")
-@click.option("--input", "latent_input", metavar="NAME", help="The latent. Default: the only floating-point input.")
-@click.option("--label-input", metavar="NAME", help="The label. Default: the only integer input.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME[=KIND[:DETAIL]]",
+    help="What an input is, as often as there are inputs: z=latent:uniform(0,1), noise=noise, y=label:one-hot, "
+    "e=condition:1..100,log-uniform,GeV, psi=constant:0.7, c=unused; NAME alone is the latent. Default: by shapes, "
+    "types and names, and printed.",
+)
+@click.option("--label-input", metavar="NAME", help="The same as --input NAME=label.")
+@click.option(
+    "--noise",
+    type=click.Choice(["random", "constant"]),
+    default="random",
+    show_default=True,
+    help="Noise is drawn for each row, or once for all rows.",
+)
 @click.option("--output", metavar="NAME", help="The sample. Default: the only output.")
 @click.option(
     "--layout",
@@ -63,6 +88,8 @@ def pack(
     license_id: str | None,
     reference_samples: int | None,
     real: Path | None,
+    inputs: tuple[str, ...],
+    label_input: str | None,
     **options: object,
 ) -> None:
     """Turn any ONNX generator into a bundle. What is not told is probed.
@@ -70,8 +97,10 @@ def pack(
     \b
     Example: latentserve pack generator.onnx --name faces --out faces-bundle
     """
+    told = _told([*inputs, *([] if label_input is None else [f"{label_input}=label"])])
     with showing():
-        manifest = pack_foreign(model, out, name, PackOptions(**options), license_id, reference_samples, real)  # type: ignore[arg-type]
+        described = PackOptions(inputs=told, **options)  # type: ignore[arg-type]
+        manifest = pack_foreign(model, out, name, described, license_id, reference_samples, real, click.echo)
     sample = manifest.sample
     conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
     within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"

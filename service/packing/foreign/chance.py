@@ -76,8 +76,9 @@ def replace_chance(model: onnx.ModelProto, source: str, values: Values, sizes: S
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(replacer.steps.weights)
+    first = "batch" if len(sizes) > 1 else sizes[0]
     for _, one in replacer.drawn:
-        model.graph.input.append(helper.make_tensor_value_info(one.name, TensorProto.FLOAT, ["batch", *one.shape]))
+        model.graph.input.append(helper.make_tensor_value_info(one.name, TensorProto.FLOAT, [first, *one.shape]))
     return replacer.drawn
 
 
@@ -126,11 +127,13 @@ class _Replacer:
         if operator == "Multinomial":
             shapes = [(shape[0], told.get("sample_size", 1)) for shape in shapes]
         if operator.startswith("RandomNormal"):
-            role = LatentRole("normal", told.get("mean", 0.0), abs(told.get("scale", 1.0)), noise=True)
+            role = LatentRole(
+                "normal", _decimal(told.get("mean", 0.0)), abs(_decimal(told.get("scale", 1.0))), noise=True
+            )
             steps_value = self._input(node, shapes, role)
             self.steps.step("Cast", steps_value, name=made, to=wanted)
             return
-        low, high = told.get("low", 0.0), told.get("high", 1.0)
+        low, high = _decimal(told.get("low", 0.0)), _decimal(told.get("high", 1.0))
         u = self._input(node, shapes, LatentRole("uniform", (low + high) / 2, (high - low) / 2, noise=True))
         # Rounded, the highest number may be drawn, which none of these operators gives.
         kind = helper.tensor_dtype_to_np_dtype(wanted if operator.startswith("Random") else TensorProto.FLOAT)
@@ -207,3 +210,8 @@ def _of_a_row(shapes: Sequence[tuple[int, ...]], sizes: Sequence[int]) -> tuple[
 
 def _named(node: onnx.NodeProto) -> str:
     return f"{node.op_type} {node.name or node.output[0]}"
+
+
+def _decimal(value: float) -> float:
+    """Of a float32 attribute the number that was meant: 0.1, not 0.10000000149."""
+    return float(str(np.float32(value)))

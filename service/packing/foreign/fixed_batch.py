@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
 from onnx import helper, version_converter
@@ -14,6 +16,7 @@ from latentserve.service.packing.foreign.steps import Steps, put_first
 
 _PREFIX = "blocks/"  # of the names of what goes round the graph
 _LEAST_OPSET = 13  # the first with all operators that cut rows into blocks, for integers too
+_LARGEST = 4096  # rows that anybody's graph takes at a time
 _TO_THE_END = np.iinfo(np.int64).max
 
 
@@ -142,6 +145,21 @@ def set_free(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 
 
 _SHAPED = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}  # which input is the shape
+
+
+def fixed_sizes(model: onnx.ModelProto) -> list[int]:
+    """Numbers of rows that a graph may be made for, the likeliest first: its constant shapes begin with them."""
+    constants = Constants(model.graph)
+    found: Counter[int] = Counter()
+    for value in model.graph.output:
+        axes = value.type.tensor_type.shape.dim
+        found.update(axis.dim_value for axis in axes[:1] for _ in model.graph.node)
+    for node in model.graph.node:
+        place = _SHAPED.get(node.op_type)
+        sizes = constants.integers(node.input[place]) if place is not None and len(node.input) > place else []
+        sizes = sizes or [int(size) for one in node.attribute if one.name == "shape" for size in one.ints]
+        found.update(sizes[:1])
+    return [size for size, _ in found.most_common() if 0 < size <= _LARGEST]
 
 
 def _starts_with(value: onnx.ValueInfoProto, batch: int) -> bool:

@@ -1,44 +1,53 @@
-"""Somebody else's ONNX generator, given the one signature that bundles have. What is not told is probed.
-
-The graph itself is left as it is: casts and reshapes go before its inputs and after its output.
-"""
+"""From somebody else's ONNX file to a bundle, step by step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, compose, helper, numpy_helper
 
-from latentserve.service.bundle import Inputs, Latent, Manifest, graph
+from latentserve.service.bundle import Manifest
+from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.bounds import output_bounds
 from latentserve.service.packing.closing import choose_output, close
 from latentserve.service.packing.describe import SampleHints, describe_output
+from latentserve.service.packing.foreign.adapt import adapt_inputs
+from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
+from latentserve.service.packing.foreign.original import Original, draw_rows
+from latentserve.service.packing.foreign.prune import keep_output, without_bfloat16
+from latentserve.service.packing.foreign.roles import RoleError
+from latentserve.service.packing.foreign.understood import Noise, Understood, understand
+from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.real import read_real
 from latentserve.service.packing.recognise import missing_data, recognise
-from latentserve.service.sampling.engine import require_runtime
-from latentserve.service.sampling.latents import draw_latents
 
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-_INTEGERS = (TensorProto.INT64, TensorProto.INT32)
 _LABEL_LIMIT = 65_536
+_SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
 
 @dataclass(frozen=True)
 class PackOptions(SampleHints):
-    """What the user says of the file besides; None: probe it."""
+    """What the user says of the file besides; None: probe it.
 
-    prior: Literal["normal", "uniform"] = "normal"
+    Attributes:
+        inputs: what some of its inputs are, in words (`roles.parse_role`).
+        prior: of latents of which it is not said.
+        labels: their names.
+        noise: drawn for each row, or once for all.
+        output: which one the samples are.
+    """
+
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    prior: Prior = "normal"
     labels: list[str] | None = None
-    latent_input: str | None = None
-    label_input: str | None = None
+    noise: Noise = "random"
     output: str | None = None
 
 
@@ -50,34 +59,58 @@ def pack_foreign(
     license_id: str | None = None,
     reference_samples: int | None = None,
     real: Path | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Manifest:
     """Make a bundle of an ONNX file, with a reference of so many samples and (`read_real`) the real ones at `real`.
 
-    Raises BundleError naming the file, and what to tell where probing fails.
+    `say` is told what is understood of each input, a line each. Raises BundleError naming the file, and what to tell
+    where probing fails.
     """
+    try:
+        return _pack(file, out, name, options, license_id, reference_samples, real, say)
+    except RoleError as error:
+        raise BundleError(f"{file}: {error}") from None
+
+
+def _pack(
+    file: Path,
+    out: Path,
+    name: str,
+    options: PackOptions,
+    license_id: str | None,
+    reference_samples: int | None,
+    real: Path | None,
+    say: Callable[[str], None],
+) -> Manifest:
+    source = str(file)
     model = _load(file)
-    z_input, label_input = _inputs(model, file, options)
-    output, remarks = choose_output(model, str(file), options.output)
+    output, remarks = choose_output(model, source, options.output)
     bounds = output_bounds(model, output.name)
-    wrapped, dim = _wrap(model, file, z_input, label_input, output)
-    latent = Latent(dim=dim, prior=options.prior)
-    probe = _Probe(wrapped, file, latent)
-    labels = options.labels
-    if label_input is None and labels is not None:
-        raise BundleError(f"{file}: --labels was given, but the graph has no label input")
-    if label_input is not None:
-        labels = probe.labels(labels)
-    samples = probe_rows(probe.run, str(file), latent, None if labels is None else len(labels))
-    del probe  # with what its calls have taken
-    form, sample, guessed = describe_output(samples, str(file), options, bounds=bounds)
-    close(wrapped, wrapped.graph.output[0].name, form)
+    keep_output(model, output.name)
+    without_bfloat16(model)
+    found = understand(model, source, options.inputs, options.labels, options.prior, options.noise)
+    for line in found.lines:
+        say(line)
+    signature = found.signature
+    labels = _labels(found.original, source, options.labels)
+    count = None if labels is None else len(labels)
+    rows = probe_rows(found.original.run, source, signature.latent, count, signature.conditions)
+    form, sample, guessed = describe_output(rows, source, options, bounds=bounds)
+    golden = form.apply(found.original.rows(golden_inputs(signature.latent, count, signature.conditions, sample.shape)))
+    generator, batch = _for_any_rows(found, source, count or 1, say)
+    keep_output(generator, generator.graph.output[0].name)
+    close(generator, generator.graph.output[0].name, form)
+    del found  # with what its session has taken
     return assemble_bundle(
         out,
         name=name,
-        generator=wrapped.SerializeToString(deterministic=True),
-        latent=latent,
+        generator=generator.SerializeToString(deterministic=True),
+        latent=signature.latent,
         labels=labels,
+        conditions=signature.conditions,
+        batch=batch,
         sample=sample,
+        golden_sample=golden,
         remarks=[*remarks, *guessed],
         license_id=license_id,
         reference_samples=reference_samples,
@@ -97,127 +130,79 @@ def _load(file: Path) -> onnx.ModelProto:
         raise
     except Exception as error:
         raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
-    return graph.parse(model.SerializeToString(), str(file))
+    if not model.graph.node and not model.graph.output:
+        raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
+    return model
 
 
-def _inputs(
-    model: onnx.ModelProto, file: Path, options: PackOptions
-) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto | None]:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = {value.name: value for value in model.graph.input if value.name not in weights}
-    for option, name in (("--input", options.latent_input), ("--label-input", options.label_input)):
-        if name is not None and name not in inputs:
-            raise BundleError(f"{file}: {option} {name}: the graph's inputs are {', '.join(inputs)}")
-    floats = [value for value in inputs.values() if value.type.tensor_type.elem_type in _FLOATS]
-    integers = [value for value in inputs.values() if value.type.tensor_type.elem_type in _INTEGERS]
-    if options.latent_input is None and len(floats) != 1:
-        raise BundleError(f"{file}: which input is the latent? Say --input, one of {', '.join(inputs)}")
-    latent = inputs[options.latent_input] if options.latent_input is not None else floats[0]
-    if options.label_input is None and len(integers) > 1:
-        raise BundleError(f"{file}: which input is the label? Say --label-input, one of {', '.join(inputs)}")
-    label = inputs[options.label_input] if options.label_input is not None else (integers[0] if integers else None)
-    if label is not None and label.type.tensor_type.elem_type not in _INTEGERS:
-        raise BundleError(f"{file}: the label input {label.name} must hold integers, one a row")
-    unused = set(inputs) - {latent.name} - ({label.name} if label is not None else set())
-    if unused:
-        raise BundleError(f"{file}: input {', '.join(sorted(unused))} is neither latent nor label; make it a constant")
-    return latent, label
-
-
-def _wrap(
-    model: onnx.ModelProto,
-    file: Path,
-    latent: onnx.ValueInfoProto,
-    label: onnx.ValueInfoProto | None,
-    output: onnx.ValueInfoProto,
-) -> tuple[onnx.ModelProto, int]:
-    """The same graph behind inputs `z` (and `label`) and output `sample`, all its own names prefixed; and dim."""
-    axes = latent.type.tensor_type.shape.dim
-    sizes = [axis.dim_value if axis.HasField("dim_value") else None for axis in axes]
-    if len(sizes) < 2 or sizes[0] is not None:
-        raise BundleError(
-            f"{file}: the latent {latent.name} has shape {_shown(sizes)}; export it with a dynamic batch axis first"
-        )
-    if None in sizes[1:] or any(size != 1 for size in sizes[2:]):
-        raise BundleError(f"{file}: the latent {latent.name} has shape {_shown(sizes)}; [batch, dim] is needed")
-    dim = int(sizes[1] or 0)
-    inner = compose.add_prefix(model, "inner/")
-    nodes: list[onnx.NodeProto] = []
-    value = _cast(nodes, "z", latent.type.tensor_type.elem_type, TensorProto.FLOAT)
-    weights = [numpy_helper.from_array(np.array([-1, dim, *[1] * (len(sizes) - 2)], np.int64), "z/shape")]
-    nodes.append(helper.make_node("Reshape", [value, "z/shape"], [f"inner/{latent.name}"]))
-    inputs = [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", dim])]
-    if label is not None:
-        value = _cast(nodes, "label", label.type.tensor_type.elem_type, TensorProto.INT64)
-        label_axes = len(label.type.tensor_type.shape.dim)
-        weights.append(numpy_helper.from_array(np.array([-1, *[1] * (label_axes - 1)], np.int64), "label/shape"))
-        nodes.append(helper.make_node("Reshape", [value, "label/shape"], [f"inner/{label.name}"]))
-        inputs.append(helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
-    (last,) = (value for value in inner.graph.output if value.name == f"inner/{output.name}")
-    outer = helper.make_graph(
-        [*nodes, *inner.graph.node],
-        "generator",
-        inputs,
-        [last],
-        [*weights, *inner.graph.initializer],
-    )
-    outer.sparse_initializer.extend(inner.graph.sparse_initializer)
-    wrapped = helper.make_model(
-        outer, opset_imports=model.opset_import, functions=inner.functions, ir_version=model.ir_version
-    )
-    return wrapped, dim
-
-
-def _cast(nodes: list[onnx.NodeProto], name: str, wanted: int, has: int) -> str:
-    if wanted == has:
-        return name
-    nodes.append(helper.make_node("Cast", [name], [f"{name}/cast"], to=wanted))
-    return f"{name}/cast"
-
-
-class _Probe:
-    """The wrapped graph, run to see what it does."""
-
-    def __init__(self, model: onnx.ModelProto, file: Path, latent: Latent) -> None:
-        runtime = require_runtime()
-        self._file = file
-        self._latent = latent
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4  # failures are expected here, and told in our words
-        try:
-            self._session = runtime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
-
-    def labels(self, told: list[str] | None) -> list[str]:
-        """The label names: those told, if the graph takes as many; else as many numbers as it takes."""
+def _labels(original: Original, source: str, told: list[str] | None) -> list[str] | None:
+    """The label names: those told, if the graph takes as many; else as many numbers as it takes."""
+    label = original.signature.label
+    if label is None:
         if told is not None:
-            if not self._takes(len(told) - 1):
-                raise BundleError(f"{self._file}: --labels names {len(told)} labels; the graph takes fewer")
-            return told
-        if self._takes(_LABEL_LIMIT):
-            raise BundleError(f"{self._file}: takes any label, so their number cannot be probed; say --labels")
-        low, high = 0, _LABEL_LIMIT  # takes low, does not take high
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._takes(middle) else (low, middle)
-        return [str(index) for index in range(low + 1)]
-
-    def _takes(self, label: int) -> bool:
-        try:
-            z = draw_latents(self._latent, 0, 0, 1)
-            self.run(Inputs(z, np.full(1, label, np.int64)))
-        except Exception:
-            return False
-        return True
-
-    def run(self, inputs: Inputs) -> NDArray[Any]:
-        """Rows [n, ...] of the graph's output."""
-        rows: NDArray[Any] = self._session.run(None, inputs.feed())[0]
-        return rows
+            raise BundleError(f"{source}: --labels was given, but the graph has no label input")
+        return None
+    one, role = label
+    if role.form == "one-hot":
+        if told is not None and len(told) != one.width:
+            raise BundleError(f"{source}: --labels names {len(told)} labels; the label {one} has {one.width}")
+        return told or [str(index) for index in range(one.width)]
+    if told is not None:
+        if not original.takes(len(told) - 1):
+            raise BundleError(f"{source}: --labels names {len(told)} labels; the graph takes fewer")
+        return told
+    if original.takes(_LABEL_LIMIT):
+        raise BundleError(
+            f"{source}: {one.name} takes any label, so their number cannot be probed; say --labels, or where it is no "
+            f"label --input {one.name}=condition:LO..HI or {one.name}=constant:VALUE"
+        )
+    low, high = 0, _LABEL_LIMIT  # takes low, does not take high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if original.takes(middle) else (low, middle)
+    return [str(index) for index in range(low + 1)]
 
 
-def _shown(sizes: list[int | None]) -> str:
-    return str([size if size is not None else "batch" for size in sizes]).replace("'", "")
+def _for_any_rows(
+    found: Understood, source: str, labels: int, say: Callable[[str], None]
+) -> tuple[onnx.ModelProto, int | None]:
+    """The graph with a bundle's inputs, of any number of rows; and how many it runs at a time, if it does."""
+    model, signature, batch = found.model, found.signature, found.batch
+    if batch is None:
+        adapt_inputs(model, signature)
+        return model, None
+    free = set_free(model, batch)
+    if (off := _differs(found.original, free, source, labels)) is not None:
+        say(f"batch: {batch} in the file; set free, its rows are the same (off by {off:.2g} of their span)")
+        adapt_inputs(free, signature)
+        return free, None
+    adapt_inputs(model, signature, batch)
+    cost = (
+        "one by one, so that larger batches are no cheaper a row"
+        if batch == 1
+        else f"in blocks of {batch}, so that a single row costs as much as {batch}"
+    )
+    say(f"batch: {batch}, and the graph computes something else or fails with any other: rows run {cost}")
+    return in_blocks(model, batch), batch
+
+
+def _differs(original: Original, free: onnx.ModelProto, source: str, labels: int) -> float | None:
+    """How far rows of a graph that was set free are from the original's, root mean square, as a share of their span;
+    None: too far, or it does not run."""
+    batch = original.batch or 1
+    inputs = draw_rows(original.signature, max(4, batch + 1), labels)
+    wanted = original.run(inputs).astype(np.float64)
+    span = float(np.ptp(wanted)) or 1.0
+    try:
+        freed = Original(free, source, original.signature, None)
+        made = [freed.run(inputs.take(slice(0, size))) for size in (1, 3, len(inputs.z))]
+    except BundleError:
+        return None
+    worst = max(_off(rows, wanted[: len(rows)]) for rows in made) / span
+    return worst if worst <= _SAME else None
+
+
+def _off(rows: NDArray[np.generic], wanted: NDArray[np.float64]) -> float:
+    if rows.shape != wanted.shape:
+        return np.inf
+    return float(np.sqrt(((rows.astype(np.float64) - wanted) ** 2).reshape(len(rows), -1).mean(axis=1)).max())

@@ -33,10 +33,16 @@ from latentserve.service.errors import BundleError, one_line
 
 KINDS: Final = ("latent", "noise", "label", "condition", "constant", "unused")
 
+_MOST_CONDITIONS = 64
+_UNNAMED = "_"  # a condition that is told no name
 _TOLD = re.compile(rf"(?P<name>.+?)=(?P<text>(?:{'|'.join(KINDS)})(?::.*)?)", re.S)
 _SHAPE = re.compile(r"\d+(?:x\d+)*")
 _CALL = re.compile(r"([a-z-]+)(?:\((.*)\)|=(.*))?", re.S)
 _RANGE = re.compile(r"(?:(?P<name>[^=]+)=)?(?P<low>[^=]+?)\.\.(?P<high>[^=]+)")
+
+
+class RoleError(BundleError):
+    """What an input is told to be is no role, or does not fit it: one line that names the input, but not the file."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class LatentRole:
     noise: bool = False
 
     def part(self, name: str, shape: Sequence[int], prior: Prior = "normal") -> LatentPart:
-        """The columns of `z` for rows of this shape, with this prior where none was told. Raises BundleError."""
+        """The columns of `z` for rows of this shape, with this prior where none was told. Raises RoleError."""
         try:
             return LatentPart(
                 name=name[:256],
@@ -66,7 +72,7 @@ class LatentRole:
                 noise=self.noise,
             )
         except ValidationError as error:
-            raise BundleError(f"input {name}: {first_fault(error)}") from None
+            raise RoleError(f"input {name}: {first_fault(error)}") from None
 
     def __str__(self) -> str:
         details = []
@@ -101,10 +107,12 @@ class ConditionRole:
     columns: tuple[Condition, ...]
 
     def conditions(self, name: str, width: int) -> list[Condition]:
-        """What the `width` columns of the input `name` are. Raises BundleError: told for another number of them."""
+        """What the `width` columns of the input `name` are. Raises RoleError: told for another number of them."""
+        if width > _MOST_CONDITIONS:
+            raise RoleError(f"input {name}: {width:,} columns are too many for conditions; {_MOST_CONDITIONS} can be")
         columns = self.columns * width if len(self.columns) == 1 else self.columns
         if len(columns) != width:
-            raise BundleError(f"input {name}: {len(columns)} conditions are told; it has {width} columns")
+            raise RoleError(f"input {name}: {len(columns)} conditions are told; it has {width} columns")
         own = re.sub(r"[^A-Za-z0-9_.-]", "_", re.sub(r":\d+$", "", name))[:56]
         own = own if re.match(r"[A-Za-z_]", own) else f"_{own}"
         numbered = [own] if width == 1 else [f"{own}_{place}" for place in range(width)]
@@ -125,17 +133,17 @@ class ConstantRole:
     words: str = field(default="")
 
     def array(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The value as an input of this shape and type takes it; one number fills the shape. Raises BundleError."""
+        """The value as an input of this shape and type takes it; one number fills the shape. Raises RoleError."""
         value = self.value
         if value.size == 1:
             value = np.broadcast_to(value.reshape(()), tuple(shape))
         if value.shape != tuple(shape):
-            raise BundleError(f"input {name}: a constant of shape {list(value.shape)} is told; {list(shape)} is needed")
+            raise RoleError(f"input {name}: a constant of shape {list(value.shape)} is told; {list(shape)} is needed")
         with np.errstate(all="ignore"):
             cast = value.astype(dtype)
         exact = dtype.kind not in "iub" or np.array_equal(cast.astype(np.float64), value.astype(np.float64))
         if not exact or not np.isfinite(cast.astype(np.float64)).all():
-            raise BundleError(f"input {name}: the constant {self.words} is no {dtype.name}")
+            raise RoleError(f"input {name}: the constant {self.words} does not fit {dtype.name}")
         return cast
 
     def __str__(self) -> str:
@@ -160,7 +168,7 @@ def split_told(text: str) -> tuple[str, str]:
 
 
 def parse_role(name: str, text: str) -> Role:
-    """The role of the input `name` from its words. Raises BundleError, one line that names the input and the words."""
+    """The role of the input `name` from its words. Raises RoleError, one line that names the input and the words."""
     kind, colon, detail = text.partition(":")
     parser = _PARSERS.get(kind.strip())
     try:
@@ -170,7 +178,7 @@ def parse_role(name: str, text: str) -> Role:
             raise _WordError("nothing follows the colon")
         return parser(detail.strip())
     except _WordError as error:
-        raise BundleError(f"input {name}={text}: {error}") from None
+        raise RoleError(f"input {name}={text}: {error}") from None
 
 
 class _WordError(Exception):
@@ -218,7 +226,6 @@ def _label(detail: str) -> LabelRole:
     raise _WordError(f"{detail!r} is neither index nor one-hot; --labels tells names")
 
 
-_UNNAMED = "_"
 _PRIORS: dict[str, Literal["uniform", "log-uniform", "normal"]] = {
     "uniform": "uniform",
     "normal": "normal",

@@ -14,13 +14,13 @@ from pydantic import ValidationError
 
 from latentserve.service.bundle import Condition, Inputs, Latent
 from latentserve.service.bundle.manifest import Prior, first_fault
-from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.roles import (
     ConditionRole,
     ConstantRole,
     LabelRole,
     LatentRole,
     Role,
+    RoleError,
     UnusedRole,
 )
 
@@ -73,7 +73,7 @@ class Signature:
 
     @cached_property
     def latent(self) -> Latent:
-        """What `z` is drawn from. Raises BundleError: it cannot be."""
+        """What `z` is drawn from. Raises RoleError: it cannot be."""
         parts = [role.part(one.name, one.shape, self.prior) for one, role in self.latents]
         width = sum(part.width for part in parts)
         plain = len(parts) == 1 and parts[0] == LatentRole().part(parts[0].name, [width], parts[0].prior)
@@ -81,11 +81,11 @@ class Signature:
             return Latent(dim=width, prior=parts[0].prior, parts=None if plain else parts)
         except ValidationError as error:
             named = ", ".join(str(one) for one, _ in self.latents)
-            raise BundleError(f"the latents {named} cannot be drawn: {first_fault(error)}") from None
+            raise RoleError(f"the latents {named} cannot be drawn: {first_fault(error)}") from None
 
     @cached_property
     def conditions(self) -> list[Condition] | None:
-        """What the columns of `condition` are. Raises BundleError: told for another number of columns, or twice."""
+        """What the columns of `condition` are. Raises RoleError: told for another number of columns, or twice."""
         found = [
             condition
             for one in self.inputs
@@ -94,7 +94,7 @@ class Signature:
         ]
         names = [condition.name for condition in found]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise BundleError(f"two conditions are called {twice}; tell them names: condition:NAME=LO..HI")
+            raise RoleError(f"two conditions are called {twice}; tell them names: condition:NAME=LO..HI")
         return found or None
 
     def columns(self) -> Iterator[tuple[Input, slice]]:

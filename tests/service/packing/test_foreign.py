@@ -219,34 +219,21 @@ def test_told_what_it_is_not(tmp_path: Path, told: dict[str, Any], word: str) ->
     assert word in refused(tmp_path, foreign(shape=(12,)), **told)
 
 
-def test_a_fixed_batch(tmp_path: Path) -> None:
-    message = refused(tmp_path, foreign(latent_shape=(1, 6)))
-    assert "dynamic batch" in message
-    assert "input.1" in message
-
-
-def test_a_latent_of_several_axes(tmp_path: Path) -> None:
-    assert "[batch, dim]" in refused(tmp_path, foreign(latent_shape=("N", 6, 4, 4)))
-
-
 def test_several_inputs_and_outputs_need_to_be_told(tmp_path: Path) -> None:
-    two_outputs = foreign(outputs=["img", "mask"])
-    message = refused(tmp_path, two_outputs)
-    assert "--output" in message
-    assert "img, mask" in message
     two_inputs = foreign()
-    two_inputs.graph.input.append(helper.make_tensor_value_info("noise", TensorProto.FLOAT, ["N", 3]))
-    assert "--input" in refused(tmp_path, two_inputs)
-    assert "noise" in refused(tmp_path, two_inputs, latent_input="input.1")
-    assert "--input" in refused(tmp_path, foreign(), latent_input="nothing")
-    bundle = pack(tmp_path, two_outputs, output="mask")
-    assert bundle.manifest.sample.shape == [3, 2, 2]
-
-
-def test_a_random_operator(tmp_path: Path) -> None:
-    model = foreign()
-    model.graph.node.insert(3, helper.make_node("RandomNormalLike", ["h"], ["noise"]))
-    assert "RandomNormalLike" in refused(tmp_path, model)
+    two_inputs.graph.input.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, ["N", 12]))
+    two_inputs.graph.node[-1].input[0] = "both"
+    two_inputs.graph.node.insert(-1, helper.make_node("Add", ["img_32", "shaped"], ["both"]))
+    two_inputs.graph.node.insert(0, helper.make_node("Reshape", ["other", "shape"], ["shaped"]))
+    message = refused(tmp_path, two_inputs)
+    assert "which of input.1 (float32 [batch, 6]), other (float32 [batch, 12]) is the latent" in message
+    assert "--input NAME=latent" in message
+    assert "other" in refused(tmp_path, two_inputs, inputs={"input.1": "latent"})
+    assert "no input nothing" in refused(tmp_path, foreign(), inputs={"nothing": "latent"})
+    bundle = pack(tmp_path, two_inputs, inputs={"input.1": "latent", "other": "noise:uniform(0,1)"})
+    assert [part.name for part in bundle.manifest.latent.pieces] == ["input.1", "other"]
+    assert bundle.manifest.latent.width == 6
+    assert pack(tmp_path, foreign(outputs=["img", "mask"]), output="mask").manifest.sample.shape == [3, 2, 2]
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x03\x04", b"\x80\x04\x95"], ids=repr)

@@ -1,0 +1,345 @@
+"""What the inputs of somebody else's graph are: as they are told, else by their shapes, types and names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from latentserve.service.bundle.graph import all_nodes, draws
+from latentserve.service.bundle.manifest import Prior
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.foreign.names import read_names
+from latentserve.service.packing.foreign.roles import (
+    ConditionRole,
+    ConstantRole,
+    LabelRole,
+    LatentRole,
+    Role,
+    UnusedRole,
+    parse_role,
+)
+from latentserve.service.packing.foreign.signature import Input, Signature
+
+Axis = int | str  # a size, or the name of an axis of any size
+
+# Words of which a name consists, and what an input with one of them is.
+_LATENT = {"z", "zs", "latent", "latents", "w", "ws", "gaussian"}
+_NOISE = {"noise", "noises", "eps", "epsilon"}
+_LABEL = {
+    "y", "c", "label", "labels", "class", "classes", "cls", "category", "categories", "categorical", "target",
+    "targets", "digit", "digits", "onehot", "hot",
+}  # fmt: skip
+_WHOLE_PRIOR = {"psi", "truncation", "trunc"}
+_TRAINING = {"training", "train", "istraining", "learning"}
+# No latent and no label by these names, whatever their type: the value is the user's to say.
+_TOLD_ONLY = {
+    "t", "time", "timestep", "timesteps", "step", "steps", "sigma", "alpha", "temperature", "temp", "resolution", "res",
+    "depth", "level", "lod", "stage", "scale", "guidance", "cutoff", "layer", "size", "length", "seed",
+    "energy", "angle", "theta", "phi", "eta", "pt", "momentum", "mass", "condition", "conditions", "cond", "context",
+}  # fmt: skip
+
+
+class Given(NamedTuple):
+    """An input as the graph declares it; `axes` is None where not even their number is known."""
+
+    name: str
+    dtype: np.dtype[Any]
+    axes: tuple[Axis, ...] | None
+
+    @property
+    def words(self) -> set[str]:
+        """What its name is made of: `Z_label:0` of z, label."""
+        name = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r":\d+$", "", self.name))
+        return set(re.findall(r"[a-z]+", name.lower()))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its first axis may be the batch."""
+        return self.axes is None or len(self.axes) > 0
+
+    @property
+    def of_a_row(self) -> tuple[Axis, ...]:
+        return () if self.axes is None else self.axes[1:]
+
+    def __str__(self) -> str:
+        if self.axes is None:
+            return f"{self.name} ({self.dtype.name} of unknown shape)"
+        first = ["batch" if isinstance(axis, str) else str(axis) for axis in self.axes[:1]]
+        return f"{self.name} ({self.dtype.name} [{', '.join([*first, *(str(axis) or '?' for axis in self.axes[1:])])}])"
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Every input with its role.
+
+    Attributes:
+        signature: of them all.
+        batch: rows that the graph takes at a time, as it declares them; None: any.
+        guessed: names of those whose role rests on their name.
+    """
+
+    signature: Signature
+    batch: int | None
+    guessed: frozenset[str]
+
+
+def given_inputs(model: onnx.ModelProto, source: str) -> list[Given]:
+    """The inputs of a graph that are no weights. Raises BundleError: one is no tensor of numbers."""
+    weights = {weight.name for weight in model.graph.initializer}
+    weights |= {weight.values.name for weight in model.graph.sparse_initializer}
+    found = []
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        kind = value.type.tensor_type
+        if not value.type.HasField("tensor_type") or kind.elem_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+            raise BundleError(f"{source}: the input {value.name} holds no numbers; export the part behind it")
+        axes: tuple[Axis, ...] | None = None
+        if kind.HasField("shape"):
+            axes = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param for axis in kind.shape.dim)
+        found.append(Given(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), axes))
+    return found
+
+
+def assign_roles(
+    model: onnx.ModelProto, source: str, told: Mapping[str, str], labels: Sequence[str] | None, prior: Prior
+) -> Assigned:
+    """Give every input of a graph its role.
+
+    Args:
+        model: as it was brought.
+        source: what errors name.
+        told: words for the roles of some inputs (`parse_role`).
+        labels: their names, where they are told.
+        prior: of latents that are told none.
+
+    Raises BundleError, one line: words that no input fits, or an input of which it cannot be seen what it is.
+    """
+    given = given_inputs(model, source)
+    known = [one.name for one in given]
+    if stranger := next((name for name in told if name not in known), None):
+        raise BundleError(f"{source}: it has no input {stranger}; its inputs are {', '.join(known) or 'none'}")
+    roles: dict[str, Role] = {name: parse_role(name, text) for name, text in told.items()}
+    guess = _Guess(given, roles, _read(model), any(draws(node) for node in all_nodes(model)))
+    guess.all()
+    if guess.unclear:
+        raise BundleError(f"{source}: {_question(guess.unclear)}")
+    return _assigned(given, guess, source, labels, prior)
+
+
+def _read(model: onnx.ModelProto) -> set[str]:
+    """Names of values that something reads."""
+    read = {name for node in model.graph.node for name in read_names(node)}
+    return read | {value.name for value in model.graph.output}
+
+
+class _Guess:
+    """Roles for the inputs that are told none."""
+
+    def __init__(self, given: Sequence[Given], told: Mapping[str, Role], read: set[str], has_chance: bool) -> None:
+        self.roles = dict(told)
+        self.guessed: set[str] = set()
+        self._given = given
+        self._read = read
+        self._has_chance = has_chance
+
+    @property
+    def unclear(self) -> list[Given]:
+        """Those that have none yet."""
+        return [one for one in self._given if one.name not in self.roles]
+
+    def all(self) -> None:
+        for one in self.unclear:
+            if one.name not in self._read or 0 in (one.axes or ()):
+                self.roles[one.name] = UnusedRole()
+            elif one.words & _TRAINING and one.dtype.kind == "b":
+                self._by_name(one, ConstantRole(np.array(False), "false"))
+            elif one.words & _WHOLE_PRIOR and one.dtype.kind == "f" and _is_one_number(one):
+                self._by_name(one, ConstantRole(np.array(1.0), "1"))
+        self._latents()
+        self._labels()
+
+    def _latents(self) -> None:
+        floats = [one for one in self.unclear if one.dtype.kind == "f" and one.has_rows]
+        floats = [one for one in floats if one.words & _NOISE or not self._is_of_all_rows(one)]
+        is_told = any(isinstance(role, LatentRole) and not role.noise for role in self.roles.values())
+        maybe = [one for one in floats if not one.words & _TOLD_ONLY and not one.words & _LABEL]
+        noise = [one for one in maybe if one.words & _NOISE and not one.words & _LATENT]
+        others = [one for one in maybe if one not in noise]
+        named = [one for one in others if one.words & _LATENT]
+        if is_told:
+            latents: list[Given] = []
+        elif named:
+            latents = named
+        elif len(floats) == 1 and (maybe or not self._has_chance):
+            latents = floats
+        elif len(others) == 1 and all(len(one.axes or ()) > 2 for one in noise):
+            latents = others
+        elif not others and len(noise) == 1:
+            latents, noise = noise, []
+        else:
+            return
+        for one in latents:
+            self._by_name(one, LatentRole(), sure=len(floats) == 1)
+        for one in noise:
+            self._by_name(one, LatentRole(noise=True))
+
+    def _labels(self) -> None:
+        if any(isinstance(role, LabelRole) for role in self.roles.values()):
+            return
+        candidates = [one for one in self.unclear if one.has_rows and not one.words & _TOLD_ONLY]
+        named = [one for one in candidates if one.words & _LABEL and one.dtype.kind in "fiu"]
+        integers = [one for one in candidates if one.dtype.kind in "iu" and _is_one_number(one)]
+        # An integer for all rows ([], [1] beside inputs of any number of rows) is a parameter.
+        integers = [one for one in integers if not self._is_of_all_rows(one)]
+        if len(named) == 1:
+            self._by_name(named[0], LabelRole())
+        elif not named and len(integers) == 1:
+            self._by_name(integers[0], LabelRole(), sure=True)
+
+    def _is_of_all_rows(self, one: Given) -> bool:
+        free = any(other.axes and isinstance(other.axes[0], str) for other in self._given)
+        return free and one.axes is not None and isinstance(one.axes[0], int)
+
+    def _by_name(self, one: Given, role: Role, *, sure: bool = False) -> None:
+        self.roles[one.name] = role
+        if not sure:
+            self.guessed.add(one.name)
+
+
+def _is_one_number(one: Given) -> bool:
+    """Whether it is a scalar, or has one number a row, [batch] or [batch, 1] or [batch, 1, 1, 1]."""
+    return all(axis == 1 for axis in one.of_a_row)
+
+
+def _question(unclear: Sequence[Given]) -> str:
+    """Ask what these inputs are."""
+    latents = [one for one in unclear if one.dtype.kind == "f" and one.has_rows]
+    if len(latents) > 1 and len(latents) == len(unclear):
+        names = ", ".join(map(str, latents))
+        return (
+            f"which of {names} is the latent, and what are the others? Say it of each: --input NAME=latent, noise, "
+            "label:one-hot, condition:LO..HI, constant:VALUE or unused"
+        )
+    one = unclear[0]
+    if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one)):
+        likely = f"it is one for all rows, so it needs a value: --input {one.name}=constant:VALUE"
+    elif one.dtype.kind in "iub":
+        likely = (
+            f"say --input {one.name}=label, {one.name}=constant:VALUE, {one.name}=condition:LO..HI or {one.name}=unused"
+        )
+    else:
+        likely = (
+            f"say --input {one.name}=KIND, which is latent, noise, label, condition:LO..HI, constant:VALUE or unused"
+        )
+    rest = f" (and of {', '.join(other.name for other in unclear[1:])})" if len(unclear) > 1 else ""
+    return f"what is the input {one}? {likely[0].upper()}{likely[1:]}{rest}"
+
+
+def _assigned(
+    given: Sequence[Given], guess: _Guess, source: str, labels: Sequence[str] | None, prior: Prior
+) -> Assigned:
+    """The roles with the shapes that they are fed in."""
+    of_rows = [one for one in given if not isinstance(guess.roles[one.name], ConstantRole | UnusedRole)]
+    if scalar := next((one for one in of_rows if not one.has_rows), None):
+        role = guess.roles[scalar.name]
+        raise BundleError(
+            f"{source}: the input {scalar} is one for all rows, and can be no {str(role).partition(':')[0]} but a "
+            f"constant: --input {scalar.name}=constant:VALUE"
+        )
+    batch = _batch(of_rows, source)
+    inputs = tuple(_input(one, guess.roles[one.name], batch, source, labels) for one in given)
+    if len([one for one in inputs if isinstance(one.role, LabelRole)]) > 1:
+        names = ", ".join(one.name for one in inputs if isinstance(one.role, LabelRole))
+        raise BundleError(f"{source}: {names} cannot be labels all of them; one can")
+    return Assigned(Signature(inputs, prior), batch, frozenset(guess.guessed))
+
+
+def _batch(of_rows: Sequence[Given], source: str) -> int | None:
+    """The number of rows that inputs declare; None where one of them leaves it open."""
+    firsts = {one.name: one.axes[0] if one.axes else "" for one in of_rows}
+    sizes = {size for size in firsts.values() if isinstance(size, int)}
+    if not sizes or any(isinstance(size, str) for size in firsts.values()):
+        return None
+    if len(sizes - {1}) > 1:
+        shown = ", ".join(f"{name} {size}" for name, size in firsts.items())
+        raise BundleError(f"{source}: the inputs' first axes must be the batch, and have other sizes: {shown}")
+    return max(sizes)
+
+
+def _input(given: Given, role: Role, batch: int | None, source: str, labels: Sequence[str] | None) -> Input:
+    axes = given.axes
+    match role:
+        case ConstantRole() | UnusedRole():
+            shape = axes or ()
+            # An axis of 1 stands for any number of rows.
+            batched = len(shape) > 0 and (isinstance(shape[0], str) or shape[0] == (batch or 1) != 1)
+            shape = shape[1:] if batched else shape
+            if any(isinstance(axis, str) for axis in shape):
+                fits = isinstance(role, ConstantRole) and len(role.value.shape) == len(shape)
+                shape = role.value.shape if fits and isinstance(role, ConstantRole) else _ones(shape)
+            return Input(given.name, given.dtype, _sized(given, shape, source, "constant"), batched, role)
+        case LatentRole():
+            row = _latent_row(given, role, source)
+            return Input(given.name, given.dtype, row, True, role)
+        case LabelRole():
+            return _label(given, role, source, labels)
+        case ConditionRole():
+            row = tuple(len(role.columns) if isinstance(axis, str) else axis for axis in given.of_a_row)
+            return Input(given.name, given.dtype, row, True, role)
+
+
+def _latent_row(given: Given, role: LatentRole, source: str) -> tuple[int, ...]:
+    row = given.of_a_row
+    if given.axes is None or any(isinstance(axis, str) for axis in row):
+        if role.shape is None:
+            kind = "noise" if role.noise else "latent"
+            example = "x".join("16" if isinstance(axis, str) else str(axis) for axis in row) or "16"
+            raise BundleError(
+                f"{source}: the {kind} {given} leaves the shape of a row open; say it: --input "
+                f"{given.name}={kind}:{example}"
+            )
+        row = role.shape if given.axes is None else row
+    if role.shape is not None:
+        fits = len(role.shape) == len(row) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(row, role.shape, strict=True)
+        )
+        if not fits:
+            told = "x".join(map(str, role.shape))
+            raise BundleError(f"{source}: the input {given} has no rows of shape {told}, which is told")
+        return role.shape
+    return tuple(int(axis) for axis in row)
+
+
+def _label(given: Given, role: LabelRole, source: str, labels: Sequence[str] | None) -> Input:
+    row: tuple[Axis, ...] = given.of_a_row
+    form: Literal["index", "one-hot"] = role.form or ("index" if _is_one_number(given) else "one-hot")
+    if form == "one-hot":
+        row = row or ("",)
+        row = tuple(len(labels or ()) if isinstance(axis, str) else axis for axis in row)
+        if 0 in row:
+            raise BundleError(f"{source}: the label {given} does not say how many there are; say --labels A,B,...")
+    elif not all(axis == 1 or isinstance(axis, str) for axis in row):
+        raise BundleError(
+            f"{source}: the label {given} must hold an index a row; told one-hot, it holds a 1 among zeros: --input "
+            f"{given.name}=label:one-hot"
+        )
+    else:
+        row = tuple(1 for _ in row)
+    return Input(given.name, given.dtype, _sized(given, row, source, "label"), True, LabelRole(form))
+
+
+def _ones(shape: Sequence[Axis]) -> tuple[int, ...]:
+    return tuple(1 if isinstance(axis, str) else axis for axis in shape)
+
+
+def _sized(given: Given, shape: Sequence[Axis], source: str, kind: str) -> tuple[int, ...]:
+    if any(isinstance(axis, str) for axis in shape):
+        raise BundleError(f"{source}: the {kind} {given} leaves its shape open; tell it as a constant of its shape")
+    return tuple(int(axis) for axis in shape)

@@ -1,0 +1,118 @@
+"""A generator as it was brought, run on rows of `z`, label and condition: what its bundle must give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from latentserve.service.bundle import Inputs
+from latentserve.service.errors import BundleError, one_line
+from latentserve.service.packing.foreign.signature import Signature
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.latents import draw_conditions, draw_latents
+
+_BYTES = 32 << 20  # of outputs of a run
+_ROWS = 64  # of a run at the most
+
+
+class Original:
+    """A graph in a session of the runtime, fed as its signature says; its one output is the sample.
+
+    Args:
+        batch: rows that it takes at a time; None: any.
+
+    Raises BundleError naming `source`: the runtime cannot load it.
+    """
+
+    def __init__(self, model: onnx.ModelProto, source: str, signature: Signature, batch: int | None) -> None:
+        self.signature, self.batch = signature, batch
+        self._session = _session(model, source)
+        self._takes = {value.name for value in self._session.get_inputs()}
+        self._source = source
+
+    def run(self, inputs: Inputs) -> NDArray[Any]:
+        """What it gives for these rows at once, [n, ...] in its own type; of a fixed batch, block by block. Raises
+        BundleError: it does not run on them, or gives another number of rows."""
+        if self.batch is None:
+            return self._run(inputs)
+        starts = range(0, len(inputs.z), self.batch)
+        blocks = [inputs.take(slice(start, start + self.batch)) for start in starts]
+        return np.concatenate([self._run(_filled(block, self.batch))[: len(block.z)] for block in blocks])
+
+    def rows(self, inputs: Inputs) -> NDArray[Any]:
+        """The same for as many rows as there are, in runs whose outputs are of a bounded size."""
+        parts = [self.run(inputs.take(slice(0, 1)))]
+        size = min(_ROWS, max(1, _BYTES // max(1, parts[0].nbytes)))
+        parts += [self.run(inputs.take(slice(start, start + size))) for start in range(1, len(inputs.z), size)]
+        return np.concatenate(parts)
+
+    def takes(self, label: int) -> bool:
+        """Whether it runs for a label."""
+        try:
+            self.run(draw_rows(self.signature, 1)._replace(label=np.full(1, label, np.int64)))
+        except BundleError:
+            return False
+        return True
+
+    def _run(self, inputs: Inputs) -> NDArray[Any]:
+        fed = {name: array for name, array in self.signature.feed(inputs).items() if name in self._takes}
+        try:
+            made: NDArray[Any] = self._session.run(None, fed)[0]
+        except Exception as error:  # the graph is anybody's
+            raise BundleError(f"{self._source}: does not run on a batch of latents ({one_line(error)})") from None
+        if made.shape[:1] != (len(inputs.z),):
+            raise BundleError(
+                f"{self._source}: gives samples of shape {list(made.shape)} for {len(inputs.z)} latents; one a latent "
+                "is needed"
+            )
+        return made
+
+
+def draw_rows(signature: Signature, n: int, labels: int = 1) -> Inputs:
+    """Rows from the priors, with so many labels in turn."""
+    label = None if signature.label is None else np.arange(n) % labels
+    if not signature.latents:
+        return Inputs(np.zeros((n, 0), np.float32), label)
+    latent, conditions = signature.latent, signature.conditions
+    condition = None if conditions is None else draw_conditions(latent, conditions, 0, 0, n)
+    return Inputs(draw_latents(latent, 0, 0, n), label, condition)
+
+
+def values_of(
+    model: onnx.ModelProto, source: str, signature: Signature, names: Sequence[str], n: int
+) -> list[NDArray[Any]]:
+    """Values within a graph, of a run on n rows. Raises BundleError: it does not run."""
+    outputs = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in model.graph.output]
+    del model.graph.output[:]
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    try:
+        session = _session(model, source)
+    finally:
+        del model.graph.output[:]
+        model.graph.output.extend(outputs)
+    takes = {value.name for value in session.get_inputs()}
+    fed = signature.feed(draw_rows(signature, n))
+    try:
+        found: list[NDArray[Any]] = session.run(None, {name: array for name, array in fed.items() if name in takes})
+    except Exception as error:
+        raise BundleError(f"{source}: does not run on a batch of {n} latents ({one_line(error)})") from None
+    return found
+
+
+def _session(model: onnx.ModelProto, source: str) -> Any:
+    runtime = require_runtime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # failures are expected here, and told in our words
+    try:
+        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)})") from None
+
+
+def _filled(block: Inputs, size: int) -> Inputs:
+    """So many rows: those of a block, and its last again."""
+    return block.take(np.minimum(np.arange(size), len(block.z) - 1))

@@ -1,0 +1,59 @@
+"""A graph without what its samples do not need."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, helper
+
+from latentserve.service.packing.foreign.names import read_names, set_apart
+from latentserve.service.packing.foreign.steps import Steps, put_first
+
+_PREFIX = "plain/"  # of the names of casts
+
+
+def keep_output(model: onnx.ModelProto, output: str) -> None:
+    """Let an output be the only one, and nodes and weights that it does not need be gone. In place."""
+    graph = model.graph
+    kept = [value for value in graph.output if value.name == output]
+    needed = {output}
+    nodes = []
+    for node in reversed(graph.node):
+        if needed.isdisjoint(node.output):
+            continue
+        if node.op_type == "Dropout" and len(node.output) > 1 and node.output[1] not in needed:
+            del node.output[1:]  # the mask
+        needed.update(read_names(node))
+        nodes.append(node)
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    for field, values in ((graph.node, nodes[::-1]), (graph.initializer, weights), (graph.output, kept)):
+        copies = list(values)
+        del field[:]
+        field.extend(copies)
+
+
+def without_bfloat16(model: onnx.ModelProto) -> None:
+    """Let inputs and outputs of a type that numpy does not know be float32. In place."""
+    graph = model.graph
+    values = [value for value in (*graph.input, *graph.output) if _is_bfloat16(value)]
+    if not values:
+        return
+    names = {value.name for value in values}
+    weights = {weight.name for weight in graph.initializer}
+    before, after = Steps(_PREFIX), Steps(_PREFIX)
+    name_of = set_apart(graph, _PREFIX, *names)
+    for value in values:
+        if value.name in weights:
+            continue
+        own = value.name
+        value.name = next(name for name in names if name_of(name) == own)
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+        if value in graph.input:
+            before.step("Cast", value.name, name=own, to=TensorProto.BFLOAT16)
+        else:
+            after.nodes.append(helper.make_node("Cast", [own], [value.name], to=TensorProto.FLOAT))
+    put_first(graph, before)
+    graph.node.extend(after.nodes)
+
+
+def _is_bfloat16(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.tensor_type.elem_type == TensorProto.BFLOAT16)

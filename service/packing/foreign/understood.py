@@ -1,0 +1,178 @@
+"""A graph as it was brought, and as it is understood: its inputs' roles, its chance and its batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from latentserve.service.bundle import Latent
+from latentserve.service.bundle.graph import all_nodes, draws
+from latentserve.service.bundle.manifest import Prior
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.foreign.chance import Drawn, replace_chance
+from latentserve.service.packing.foreign.claims import check_claims
+from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
+from latentserve.service.packing.foreign.inputs import Assigned, assign_roles
+from latentserve.service.packing.foreign.names import read_names
+from latentserve.service.packing.foreign.original import Original, draw_rows, values_of
+from latentserve.service.packing.foreign.roles import KINDS, ConstantRole, LatentRole, UnusedRole
+from latentserve.service.packing.foreign.signature import Input, Signature
+from latentserve.service.sampling.latents import draw_latents
+
+Noise = Literal["random", "constant"]
+
+_TWO_SIZES = (2, 3)  # numbers of rows from which it is seen what belongs to a row
+
+
+@dataclass
+class Understood:
+    """A graph that is settled but for the rows it takes.
+
+    Attributes:
+        model: its inputs that are left have a row each; nothing in it draws.
+        signature: of these inputs.
+        batch: rows that it takes at a time; None: any.
+        original: it, in a session.
+        lines: what is understood of each input, to be shown.
+    """
+
+    model: onnx.ModelProto
+    signature: Signature
+    batch: int | None
+    original: Original
+    lines: list[str]
+
+
+def understand(
+    model: onnx.ModelProto,
+    source: str,
+    told: Mapping[str, str],
+    labels: Sequence[str] | None,
+    prior: Prior,
+    noise: Noise,
+) -> Understood:
+    """See what a graph of one output is. In place.
+
+    Args:
+        model: without what its output does not need.
+        source: what errors name.
+        told: words for roles of inputs (`parse_role`).
+        labels: names, where they are told.
+        prior: of latents that are told none.
+        noise: drawn for each row, or once for all.
+
+    Raises BundleError naming `source`, and what to say.
+    """
+    check_claims(model, source)
+    assigned = assign_roles(model, source, told, labels, prior)
+    signature = _declare(model, assigned)
+    if not signature.latents and not any(draws(node) for node in all_nodes(model)):
+        raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
+    original = Original(model, source, signature, assigned.batch)
+    batch = assigned.batch or _find_batch(original, model, source)
+    sizes = _TWO_SIZES if batch is None else (batch,)
+    drawn = replace_chance(model, source, lambda names, n: values_of(model, source, signature, names, n), sizes)
+    if drawn:
+        signature = replace(signature, inputs=(*signature.inputs, *_of_chance(drawn, signature)))
+    if noise == "constant":
+        signature = _drawn_once(signature)
+    if not signature.latents:
+        raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
+    if original.signature is not signature or original.batch != batch:
+        original = Original(model, source, signature, batch)
+    shown = [*assigned.signature.inputs, *signature.inputs[len(signature.inputs) - len(drawn) :]]
+    return Understood(model, signature, batch, original, list(_lines(shown, assigned, drawn)))
+
+
+def _declare(model: onnx.ModelProto, assigned: Assigned) -> Signature:
+    """Write into a graph the shapes that its inputs are fed in, and as weights what has no rows. What is left to be
+    fed."""
+    graph = model.graph
+    read = {name for node in graph.node for name in read_names(node)}
+    first = "batch" if assigned.batch is None else assigned.batch
+    fed = []
+    del graph.input[:], graph.value_info[:]
+    for one in assigned.signature.inputs:
+        kind = helper.np_dtype_to_tensor_dtype(one.dtype)
+        if isinstance(one.role, UnusedRole) and one.name not in read:
+            continue
+        if one.batched:
+            fed.append(one)
+            graph.input.append(helper.make_tensor_value_info(one.name, kind, [first, *one.shape]))
+        elif isinstance(one.role, ConstantRole):
+            graph.initializer.append(numpy_helper.from_array(one.role.array(one.name, one.shape, one.dtype), one.name))
+        else:
+            graph.initializer.append(numpy_helper.from_array(np.zeros(one.shape, one.dtype), one.name))
+    return replace(assigned.signature, inputs=tuple(fed))
+
+
+def _without_latent(signature: Signature) -> str:
+    if not signature.inputs:
+        return (
+            "has no inputs and draws nothing, so every sample would be the same: the latent was drawn when it was "
+            "exported, and is a constant now; export the part behind it, with the latent as its input"
+        )
+    shown = ", ".join(f"{one.name} is {str(one.role).partition(':')[0]}" for one in signature.inputs)
+    return (
+        f"has no latent ({shown}) and draws nothing, so samples would be the same for all seeds; say which input is "
+        "drawn: --input NAME=latent"
+    )
+
+
+def _find_batch(original: Original, model: onnx.ModelProto, source: str) -> int | None:
+    """The only number of rows that a graph takes, though it declares that it takes any; None: it does take any."""
+    try:
+        for size in _TWO_SIZES:
+            original.run(draw_rows(original.signature, size))
+    except BundleError:
+        for batch in fixed_sizes(model):
+            try:
+                Original(model, source, original.signature, batch).run(draw_rows(original.signature, batch))
+            except BundleError:
+                continue
+            return batch
+        raise
+    return None
+
+
+def _of_chance(drawn: Sequence[Drawn], signature: Signature) -> Iterator[Input]:
+    """Their inputs: noise, or the latents where there are no others."""
+    for _, one in drawn:
+        role = one.role
+        assert isinstance(role, LatentRole)  # noqa: S101, for mypy
+        yield one if signature.latents else replace(one, role=replace(role, noise=False))
+
+
+def _drawn_once(signature: Signature) -> Signature:
+    """The same with its noise as constants, each drawn once."""
+    inputs = []
+    for place, one in enumerate(signature.inputs):
+        if isinstance(one.role, LatentRole) and one.role.noise:
+            part = replace(one.role, noise=False).part(one.name, one.shape, signature.prior)
+            latent = Latent(dim=part.width, prior=part.prior, parts=[part])
+            value = draw_latents(latent, 0, place, 1)[0].reshape(one.shape)
+            one = replace(one, role=ConstantRole(value, "drawn once"))
+        inputs.append(one)
+    return replace(signature, inputs=tuple(inputs))
+
+
+def _lines(inputs: Sequence[Input], assigned: Assigned, drawn: Sequence[Drawn]) -> Iterator[str]:
+    operators = {one.name: operator for operator, one in drawn}
+    for one in inputs:
+        role = one.role
+        if isinstance(role, LatentRole):
+            role = replace(role, prior=role.prior or assigned.signature.prior)
+        shown = f"input {one}"
+        if one.name in operators:
+            shape = ", ".join(map(str, ["batch", *one.shape]))
+            shown = f"drawn by {operators[one.name]} [{shape}]"
+        note = " (by its name)" if one.name in assigned.guessed else ""
+        if isinstance(role, LatentRole) and role.noise:
+            note += f", {one.width:,} numbers a row; --noise constant draws them once"
+        yield f"{shown}: {role}{note}"
+    yield f"otherwise: --input NAME=KIND[:DETAIL], KIND one of {', '.join(KINDS)}"
