@@ -68,13 +68,14 @@ class Latentserve:
         n: int = 1,
         seed: int | None = None,
         label: int | str | None = None,
+        condition: dict[str, Any] | None = None,
         truncation: float = 1.0,
         model: str | None = None,
     ) -> dict[str, Any]:
         """Draw `n` samples. The same seed gives the same samples; without one the server draws it and says which."""
 
         async def body() -> SamplesBody:
-            return SamplesBody.of(n=n, seed=seed, label=label, truncation=truncation, model=model)
+            return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
         return await _HANDLER.respond("/sample", body(), JSON)  # type: ignore[return-value]

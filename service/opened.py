@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +49,8 @@ class OpenedBundle:
         labels: Sequence[int | str] | NDArray[np.integer] | None = None,
         truncation: float | None = None,
         latents: ArrayLike | None = None,
+        condition: Mapping[str, float] | None = None,
+        conditions: Sequence[Mapping[str, float]] | None = None,
     ) -> NDArray[np.float32]:
         """Draw samples, float32 [n, *sample.shape].
 
@@ -57,19 +59,23 @@ class OpenedBundle:
         golden tolerance. Rows may be asked for in any portions: row i of a seed is the same always.
 
         Args:
-            n: rows. Default: as many as `labels` or `latents` have, else 1.
+            n: rows. Default: as many as `labels`, `latents` or `conditions` have, else 1.
             seed: of the rows, 0 <= seed < 2^53. Default: drawn.
             offset: the first row, offset + n <= 2^53. Default: 0.
             label: of all rows: an index, or a name. Default: drawn from the label prior.
             labels: of each row.
             truncation: the central mass of the latents' prior that is kept, 0 < truncation <= 1. Default: 1, all.
-            latents: [n, dim], instead of seed, offset and truncation.
+            latents: [n, dim], instead of seed, offset and truncation; or [n, width], without the noise that a
+                generator's latent ends with, which is drawn from seed and offset.
+            condition: of all rows: numbers by name. What is left out is drawn from its prior.
+            conditions: of each row.
 
         Raises InvalidError, one line that names the field: nothing is coerced but numpy's scalars and arrays, which
         stand for the Python values they hold. Raises TooLargeError: so many rows do not fit into memory.
         """
-        fields = {"n": n, "seed": seed, "offset": offset, "label": label, "labels": labels, "truncation": truncation}
-        return self.rows(self.request(**fields, latents=latents))
+        rows = {"n": n, "seed": seed, "offset": offset, "truncation": truncation, "latents": latents}
+        asked = {"label": label, "labels": labels, "condition": condition, "conditions": conditions}
+        return self.rows(self.request(**rows, **asked))
 
     def request(self, **fields: object) -> RowsRequest:
         """A request for rows by the fields of `sample`. Raises InvalidError."""
@@ -96,7 +102,9 @@ class OpenedBundle:
 
 
 def _plain(value: object) -> object:
-    """Python's own values instead of numpy's."""
+    """Python's own values instead of numpy's, and dictionaries of any mapping."""
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple | range) else value

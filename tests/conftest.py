@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.service.bundle import Latent, SampleSpec
+from latentserve.service.bundle import Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.packing.assemble import assemble_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
@@ -31,6 +31,39 @@ def make_bundle(out: Path, name: str = "toy", **options: object) -> Path:
     return out
 
 
+def make_shower(out: Path, name: str = "shower", **options: object) -> Path:
+    """A bundle of everything that a row can be made from: two latents, one of them uniform on (0, 1), noise, labels and
+    conditions."""
+    sample = options.pop("sample", SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L"))
+    assert isinstance(sample, SampleSpec)
+    generator = dense_generator(dim=12, shape=tuple(sample.shape), labels=3, conditions=2).SerializeToString()
+    given = {
+        "generator": generator,
+        "critic": None,
+        "latent": SHOWER_LATENT,
+        "labels": ["electron", "photon", "pion"],
+        "label_prior": [0.5, 0.3, 0.2],
+        "conditions": SHOWER_CONDITIONS,
+        "sample": sample,
+        "reference_samples": 64,
+    }
+    return make_bundle(out, name, **{**given, **options})
+
+
+SHOWER_LATENT = Latent(
+    dim=12,
+    parts=[
+        LatentPart(name="z", shape=[4]),
+        LatentPart(name="phase", shape=[3], prior="uniform", shift=0.5, scale=0.5),
+        LatentPart(name="noise", shape=[1, 5], noise=True),
+    ],
+)
+SHOWER_CONDITIONS = [
+    Condition(name="energy", unit="GeV", range=(0.1, 100), prior="log-uniform"),
+    Condition(name="angle", range=(-0.7, 0.7)),
+]
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good bundle, never to be changed."""
@@ -49,6 +82,12 @@ def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels=None,
         sample=SampleSpec(kind="array", shape=[6]),
     )
+
+
+@pytest.fixture(scope="session")
+def shower_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_shower` makes, of images."""
+    return make_shower(tmp_path_factory.mktemp("bundles") / "shower")
 
 
 @pytest.fixture(scope="session")

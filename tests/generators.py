@@ -19,8 +19,9 @@ def dense_generator(
     depth: int = 0,
     batch_mean: bool = False,
     places: bool = False,
+    conditions: int = 0,
 ) -> onnx.ModelProto:
-    """tanh(W2 relu(W1 z + E[label])) of the given sample shape.
+    """tanh(W2 relu(W1 z + E[label] + C condition)) of the given sample shape; conditions may be in the hundreds.
 
     Where z[0] > 3 it gives NaN with `poison`, cannot be run with `fragile`, and with `hangs` does not come to an end
     (within the life of anybody). `depth` more hidden layers, all of one weight, make it as slow as is wanted.
@@ -44,6 +45,11 @@ def dense_generator(
             helper.make_node("Add", ["h0", "e"], ["h1"]),
         ]
         last = "h1"
+    if conditions:
+        weights["c"] = rng.normal(size=(conditions, hidden)) / 100
+        inputs.append(helper.make_tensor_value_info("condition", TensorProto.FLOAT, ["batch", conditions]))
+        nodes += [helper.make_node("MatMul", ["condition", "c"], ["g"]), helper.make_node("Add", [last, "g"], ["h10"])]
+        last = "h10"
     nodes.append(helper.make_node("Relu", [last], ["h2"]))
     last = "h2"
     if depth:

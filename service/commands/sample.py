@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -31,6 +32,13 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
     "--label",
     help="Of all samples: a name where there is one like it, else an index. Default: drawn as in the training data.",
 )
+@click.option(
+    "--condition",
+    "conditions",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Of all samples; as often as there are names. Default: drawn from its prior.",
+)
 @click.option("--truncation", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option(
     "--out",
@@ -38,7 +46,15 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
     type=click.Path(path_type=Path),
     help="File: .png, .webp (a sheet), .wav (end to end), .npy or .csv.",
 )
-def sample(source: str, n: int, seed: int | None, label: str | None, truncation: float, out: Path) -> None:
+def sample(
+    source: str,
+    n: int,
+    seed: int | None,
+    label: str | None,
+    conditions: tuple[str, ...],
+    truncation: float,
+    out: Path,
+) -> None:
     """Draw samples into a file.
 
     \b
@@ -49,22 +65,40 @@ def sample(source: str, n: int, seed: int | None, label: str | None, truncation:
         raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}")
     seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
     draw = _of_server if source.startswith(("http://", "https://")) else _of_bundle
+    asked = {"n": n, "seed": seed, "condition": _condition(conditions), "truncation": truncation}
     with _new_file(out) as file:
-        draw(source, file, media, n, seed, label, truncation)
+        draw(source, file, media, label, asked)
     click.echo(f"{out}: {n} samples of seed {seed}")
 
 
-def _of_server(url: str, file: BinaryIO, media: str, n: int, seed: int, label: str | None, truncation: float) -> None:
+def _condition(stated: Iterable[str]) -> dict[str, float] | None:
+    """Numbers by name, from NAME=VALUE. Raises InvalidError."""
+    condition: dict[str, float] = {}
+    for text in stated:
+        name, _, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not name or not math.isfinite(number):
+            raise InvalidError("--condition", f"{text[:100]!r} is not NAME=VALUE with a number")
+        if name in condition:
+            raise InvalidError("--condition", f"{name[:100]!r} is given twice")
+        condition[name] = number
+    return condition or None
+
+
+def _of_server(url: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
     """Samples of the model that a server has."""
     client = Client(url)
     named: int | str | None = label
     if label is not None and label.isdigit():  # only of digits it depends on the names what they mean
         models = client.models()
         named = label_from_text(label, models[0].get("labels") if models else None)
-    client.samples(media, file, n=n, seed=seed, label=named, truncation=truncation, deterministic=True)
+    client.samples(media, file, **asked, label=named, deterministic=True)
 
 
-def _of_bundle(path: str, file: BinaryIO, media: str, n: int, seed: int, label: str | None, truncation: float) -> None:
+def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
     """Samples of a bundle, a slice at a time."""
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -73,13 +107,14 @@ def _of_bundle(path: str, file: BinaryIO, media: str, n: int, seed: int, label: 
         raise LatentserveError(f"{path}: its samples are {what}; write them to a .npy file")
     named = None if label is None else label_from_text(label, manifest.labels)
     try:
-        request = bundle.request(n=n, seed=seed, label=named, truncation=truncation)
+        request = bundle.request(**asked, label=named)
     except InvalidError as error:
-        raise InvalidError(f"--{error.field}", error.reason) from None
-    document = make_document(media, n, manifest.sample, Provenance(manifest.name, manifest.version, seed, 0))
+        raise InvalidError(f"--{error.field.replace('.', ' ', 1)}", error.reason) from None
+    provenance = Provenance(manifest.name, manifest.version, request.seed, 0)
+    document = make_document(media, request.n, manifest.sample, provenance)
     file.write(document.opening())
     for samples in bundle.slices(request):
-        file.write(document.rows(samples, None))
+        file.write(document.rows(samples))
     file.write(document.closing())
 
 

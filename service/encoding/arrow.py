@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.arrays import SampleArray
-from latentserve.service.encoding.documents import ARROW, Document, Labels
+from latentserve.service.encoding.documents import ARROW, Conditions, Document, Labels
 from latentserve.service.encoding.tables import typed
 
 
@@ -27,7 +27,7 @@ class Arrow(Document):
         self._buffer = io.BytesIO()
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
-    def rows(self, samples: SampleArray, labels: Labels | None) -> bytes:
+    def rows(self, samples: SampleArray, labels: Labels | None = None, conditions: Conditions | None = None) -> bytes:
         """The bytes of the next batch, float32 [n, columns]; before the first, the schema's."""
         values = [typed(cast("NDArray[np.float32]", samples[:, at]), column) for at, column in enumerate(self._columns)]
         arrays = [pa.array(array, type=kind) for array, kind in zip(values, self._schema.types, strict=True)]

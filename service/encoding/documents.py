@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import cast
@@ -23,6 +23,7 @@ CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"
 WAV = "audio/wav"
 
 Labels = NDArray[np.int64]
+Conditions = NDArray[np.float32]
 Headers = Sequence[tuple[bytes, bytes]]
 
 _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
@@ -50,14 +51,18 @@ def make_document(
     spec: SampleSpec,
     provenance: Provenance,
     dtype: arrays.Dtype = "float32",
-    truncation: float = 1.0,
+    asked: Mapping[str, object] | None = None,
+    conditions: Sequence[str] = (),
 ) -> Document:
     """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
+
+    JSON tells what was `asked` for (seed, offset and truncation where they say something), and each row's `conditions`
+    by these names.
 
     Raises TooLargeError: a WAV file, or the side of a WebP picture, does not hold so many.
     """
     if media == JSON:
-        return Json(n, spec, provenance, truncation)
+        return Json(n, spec, provenance, asked, conditions)
     if media in (PNG, WEBP):
         return Sheet(media, n, spec, provenance)
     if media == WAV:
@@ -84,8 +89,10 @@ class Document:
         """What comes before the rows."""
         return b""
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
-        """The next rows: [n, *shape], int64 [n] or None."""
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
+        """The next rows: [n, *shape], int64 [n] or None, float32 [n, k] or None."""
         raise NotImplementedError
 
     def closing(self) -> bytes:
@@ -107,7 +114,9 @@ class Values(Document):
         """The `.npy` header."""
         return self._opening
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
         """The values."""
         return arrays.raw(samples, self._spec, self._dtype)
 
@@ -125,18 +134,25 @@ def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[
 
 
 class Json(Document):
-    """A JSON object: what was asked for, the samples and, if there are any, the labels."""
+    """A JSON object: what was asked for, the samples and, if there are any, the labels and the conditions."""
 
     headers = ((b"content-type", JSON.encode()),)
 
-    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, truncation: float = 1.0) -> None:
-        self._fields: dict[str, object] = {"model": provenance.model, "version": provenance.version, "n": n}
-        if provenance.seed is not None:
-            self._fields |= {"seed": provenance.seed, "offset": provenance.offset, "truncation": truncation}
+    def __init__(
+        self,
+        n: int,
+        spec: SampleSpec,
+        provenance: Provenance,
+        asked: Mapping[str, object] | None = None,
+        conditions: Sequence[str] = (),
+    ) -> None:
+        self._fields = {"model": provenance.model, "version": provenance.version, "n": n, **(asked or {})}
+        self._names = conditions
         self._spec = spec
         self._provenance = provenance
         self._row = 0
         self._labels: list[Labels] = []
+        self._conditions: list[Conditions] = []
 
     def opening(self) -> bytes:
         """The fields, and the start of the array of samples."""
@@ -147,19 +163,27 @@ class Json(Document):
             fields["columns"] = [column.name for column in self._spec.columns]
         return orjson.dumps(fields)[:-1] + b',"samples":['
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
         """The inside of the array."""
         values = arrays.json_values(samples, self._spec, self._provenance.at(self._row))[1:-1]
         if labels is not None:
             self._labels.append(labels)
+        if conditions is not None:
+            self._conditions.append(conditions)
         first, self._row = self._row == 0, self._row + len(samples)
         return values if first else b"," + values
 
     def closing(self) -> bytes:
-        """The end of the array, and the labels."""
-        if not self._labels:
-            return b"]}"
-        return b'],"labels":' + arrays.json_numbers(np.concatenate(self._labels)) + b"}"
+        """The end of the array, the labels, and the conditions as one object a row."""
+        end = [b"]"]
+        if self._labels:
+            end += [b',"labels":', arrays.json_numbers(np.concatenate(self._labels))]
+        if self._conditions:
+            objects = (arrays.json_objects(part, self._names)[1:-1] for part in self._conditions)
+            end += [b',"conditions":[', b",".join(objects), b"]"]
+        return b"".join([*end, b"}"])
 
 
 class Csv(Document):
@@ -174,7 +198,9 @@ class Csv(Document):
         """The names."""
         return tables.csv_lines([[column.name for column in self._spec.columns or []]])
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
         """The lines."""
         return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
 
@@ -193,7 +219,9 @@ class Sheet(Document):
         self._pictures: list[NDArray[np.uint8]] = []
         self.headers = ((b"content-type", media.encode()),)
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
         """Nothing yet."""
         self._pictures.append(images.pixels(samples, self._spec))
         return b""
@@ -218,6 +246,8 @@ class Wav(Document):
         """The chunks before the values."""
         return self._opening
 
-    def rows(self, samples: arrays.SampleArray, labels: Labels | None) -> bytes:
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> bytes:
         """The values."""
         return audio.pcm(cast("NDArray[np.float32]", samples), self._spec)

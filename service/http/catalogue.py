@@ -31,5 +31,6 @@ def _summary(model: Model) -> dict[str, object]:
         "license": manifest.license,
         "latent": manifest.latent.model_dump(),
         "labels": manifest.labels,
+        "conditions": None if manifest.conditions is None else [one.model_dump() for one in manifest.conditions],
         "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
     }

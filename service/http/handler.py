@@ -73,7 +73,7 @@ class SamplesHandler:
             model.require_ready()
             request, document = _understand(model, fields, accept, self._settings.max_n)
             headers = [*model.headers, *document.headers]
-            if request.latents is None:
+            if request.seeded(model.bundle.manifest.latent):
                 headers.append((b"latentserve-seed", b"%d" % request.seed))
             if request.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(request)
@@ -141,7 +141,7 @@ class SamplesHandler:
         async def write(part: Samples) -> bytes:
             nonlocal seconds
             began = time.perf_counter()
-            chunk = await loop.run_in_executor(self._encoder, document.rows, part.samples, part.labels)
+            chunk = await loop.run_in_executor(self._encoder, document.rows, part.samples, part.labels, part.conditions)
             seconds += time.perf_counter() - began
             return chunk
 
@@ -177,10 +177,18 @@ def _understand(model: Model, fields: SamplesBody, accept: str | None, max_n: in
         raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
     if media in (PNG, WEBP) and request.n > SHEET_LIMIT:
         raise TooLargeError(f"n: {request.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
-    seed = request.seed if request.latents is None else None
-    provenance = Provenance(model.name, model.version, seed, request.offset)
-    return request, make_document(media, request.n, spec, provenance, dtype, request.truncation)
+    asked: dict[str, object] = {}
+    if request.seeded(manifest.latent):
+        asked = {"seed": request.seed, "offset": request.offset}
+    if request.latents is None:
+        asked["truncation"] = request.truncation
+    # Where only the noise is drawn, the seed does not say what was made.
+    provenance = Provenance(
+        model.name, model.version, request.seed if request.latents is None else None, request.offset
+    )
+    names = list(manifest.condition_places)
+    return request, make_document(media, request.n, spec, provenance, dtype, asked, names)
 
 
 def _whole(document: Document, part: Samples) -> bytes:
-    return document.opening() + document.rows(part.samples, part.labels) + document.closing()
+    return document.opening() + document.rows(part.samples, part.labels, part.conditions) + document.closing()

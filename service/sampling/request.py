@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Inputs, Manifest
+from latentserve.service.bundle import Inputs, Latent, Manifest
 from latentserve.service.sampling.latents import (
     Span,
     draw_conditions,
@@ -39,6 +39,10 @@ class RowsRequest(NamedTuple):
     deterministic: bool = False
     arm: Arm = "client"
     output: Output = "sample"
+
+    def seeded(self, latent: Latent) -> bool:
+        """Whether the seed says anything of the rows' latents: all of them, or their noise."""
+        return self.latents is None or self.latents.shape[1] < latent.dim
 
     def inputs(self, manifest: Manifest, start: int, rows: int) -> Inputs:
         """What the request's rows `start` to `start + rows - 1` are made from."""

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from latentserve.service.bundle import Latent, Manifest, OnnxSpec, SampleSpec
+from latentserve.service.bundle import Condition, Latent, LatentPart, Manifest, OnnxSpec, SampleSpec
 from latentserve.service.bundle.manifest import generator_graph
 from latentserve.service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
 from latentserve.service.http.body import SamplesBody, parse_body
@@ -32,21 +32,31 @@ json_values = st.recursive(
 )
 
 
-def manifest(labels: list[str] | None) -> Manifest:
-    latent, sample = Latent(dim=DIM), SampleSpec(kind="array", shape=[2])
+def manifest(
+    labels: list[str] | None, latent: Latent | None = None, conditions: list[Condition] | None = None
+) -> Manifest:
+    latent, sample = latent or Latent(dim=DIM), SampleSpec(kind="array", shape=[2])
+    graph = generator_graph(latent, labels is not None, len(conditions or ()), sample)
     return Manifest(
         name="toy",
         version="0" * 12,
         created=datetime(2020, 1, 1, tzinfo=UTC),
         latent=latent,
         labels=labels,
+        conditions=conditions,
         sample=sample,
-        onnx=OnnxSpec(opset=18, generator=generator_graph(latent, labels is not None, 0, sample), batch_invariant=True),
+        onnx=OnnxSpec(opset=18, generator=graph, batch_invariant=True),
         sha256={},
     )
 
 
 CONDITIONAL, PLAIN = manifest(LABELS), manifest(None)
+NOISY = Latent(dim=DIM, parts=[LatentPart(name="z", shape=[2]), LatentPart(name="noise", shape=[], noise=True)])
+RANGES = [
+    Condition(name="energy", unit="GeV", range=(0.1, 0.7), prior="log-uniform"),
+    Condition(name="angle", range=(-90, 90)),
+]
+PHYSICS = manifest(LABELS, NOISY, RANGES)
 
 
 def ask(model: Manifest = CONDITIONAL, /, **fields: Any) -> Any:
@@ -65,6 +75,8 @@ def test_arbitrary_json_is_a_request_or_a_clear_error(value: object) -> None:
 
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), json_values, max_size=4))
 @example(fields={"label": 10**400})
+@example(fields={"condition": {"angle": 10**400}})
+@example(fields={"conditions": [{"angle": 1}, {"angle": 1, "energy": []}]})
 @example(fields={"latents": [[10**400, 0, 0]]})
 @example(fields={"n": 10**400})
 def test_documented_fields_with_arbitrary_values(fields: dict[str, object]) -> None:
@@ -72,7 +84,7 @@ def test_documented_fields_with_arbitrary_values(fields: dict[str, object]) -> N
 
 
 def _request_or_error(content: bytes) -> None:
-    for model in (CONDITIONAL, PLAIN):
+    for model in (CONDITIONAL, PLAIN, PHYSICS):
         refusal: LatentserveError | None = None
         try:
             request = rows_request(parse_body(content), model, MAX_N)
@@ -85,7 +97,10 @@ def _request_or_error(content: bytes) -> None:
         else:
             assert 1 <= request.n <= MAX_N
             assert 0 <= request.offset <= request.offset + request.n <= SEED_LIMIT
-            assert request.latents is None or request.latents.shape == (request.n, DIM)
+            widths = (DIM, model.latent.width)
+            assert request.latents is None or (len(request.latents) == request.n and request.latents.shape[1] in widths)
+            asked = request.conditions
+            assert asked is None or (asked.shape == (request.n, 2) and asked.dtype == np.float32)
             assert request.labels is None or request.labels.shape == (request.n,)
 
 
@@ -196,6 +211,107 @@ def test_a_label_for_an_unconditional_model_is_refused(field: str) -> None:
     assert caught.value.field == field
 
 
+WRONG_CONDITIONS: list[tuple[str, dict[str, Any]]] = [
+    ("condition", {"condition": 50}),
+    ("condition", {"condition": []}),
+    ("condition", {"condition": {}, "conditions": [{}]}),
+    ("condition.energy", {"condition": {"energy": 0.0999}}),
+    ("condition.energy", {"condition": {"energy": 0.7001}}),
+    ("condition.energy", {"condition": {"energy": 10**400}}),
+    ("condition.energy", {"condition": {"energy": float("nan")}}),
+    ("condition.energy", {"condition": {"energy": float("inf")}}),
+    ("condition.energy", {"condition": {"energy": float("-inf")}}),
+    ("condition.energy", {"condition": {"energy": "0.5"}}),
+    ("condition.energy", {"condition": {"energy": None}}),
+    ("condition.angle", {"condition": {"energy": 0.5, "angle": True}}),
+    ("condition.angle", {"condition": {"angle": [1]}}),
+    ("condition.Energy", {"condition": {"Energy": 0.5}}),
+    ("condition.", {"condition": {"": 0.5}}),
+    ("condition.'a\\nb'", {"condition": {"a\nb": 0.5}}),
+    ("conditions", {"conditions": []}),
+    ("conditions", {"conditions": {"energy": 0.5}}),
+    ("conditions[1]", {"conditions": [{}, None]}),
+    ("conditions[0]", {"conditions": [0.5]}),
+    ("conditions[2].energy", {"conditions": [{}, {"energy": 0.5}, {"energy": 1}]}),
+    ("conditions[1].colour", {"conditions": [{}, {"colour": 1}]}),
+    ("n", {"conditions": [{}, {}], "n": 3}),
+    ("conditions", {"conditions": [{}, {}], "labels": [1]}),
+    ("conditions", {"conditions": [{}], "latents": [[0, 0, 0], [0, 0, 0]]}),
+    ("n", {"conditions": [{}], "latents": [[0, 0], [0, 0]], "n": 2}),
+    # Without its noise.
+    ("latents[0]", {"latents": [[0]]}),
+    ("latents[1]", {"latents": [[0, 0], [0, 0, 0]]}),
+    ("latents[1]", {"latents": [[0, 0, 0], [0, 0]]}),
+    ("truncation", {"latents": [[0, 0]], "truncation": 0.5}),
+    ("seed", {"latents": [[0, 0, 0]], "seed": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"), WRONG_CONDITIONS, ids=[str(fields)[:40] for _, fields in WRONG_CONDITIONS]
+)
+def test_a_refusal_names_its_condition(field: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError) as caught:
+        ask(PHYSICS, **fields)
+    assert caught.value.field == field
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_out_of_range_is_told_with_range_and_unit() -> None:
+    with pytest.raises(InvalidError, match=r"^condition\.energy: is 50; .* 0\.1 to 0\.7 GeV$"):
+        ask(PHYSICS, condition={"energy": 50})
+    with pytest.raises(InvalidError, match=r"no such condition; it has energy, angle$"):
+        ask(PHYSICS, condition={"x": 50})
+
+
+@pytest.mark.parametrize("field", ["condition", "conditions"])
+def test_a_condition_for_a_model_without_conditions_is_refused(field: str) -> None:
+    for asked in ({}, {"energy": 1}):
+        with pytest.raises(InvalidError, match="takes no conditions") as caught:
+            ask(CONDITIONAL, **{field: asked if field == "condition" else [asked]})
+        assert caught.value.field == field
+
+
+def test_conditions_by_name_and_nothing_where_they_are_left_out() -> None:
+    nothing = np.nan
+    assert ask(PHYSICS).conditions is None
+    rows = ask(PHYSICS, conditions=[{"angle": 45}, {}, {"energy": 0.5, "angle": -90.0}])
+    assert rows.n == 3
+    assert np.array_equal(rows.conditions, np.float32([[nothing, 45], [nothing] * 2, [0.5, -90]]), equal_nan=True)
+    for_all = ask(PHYSICS, condition={"energy": 0.25}, n=2)
+    assert np.array_equal(for_all.conditions, np.float32([[0.25, nothing]] * 2), equal_nan=True)
+    assert ask(PHYSICS, condition={}, labels=[0, 1]).conditions.shape == (2, 2)
+
+
+def test_the_ends_of_a_range_may_be_asked_for_as_doubles_and_as_float32() -> None:
+    """Neither 0.1 nor 0.7 is a float32: one is rounded up, the other down."""
+    for end in (0.1, 0.7):
+        for value in (end, float(np.float32(end))):
+            assert ask(PHYSICS, condition={"energy": value}).conditions[0, 0] == np.float32(end)
+    for value in (np.nextafter(np.float32(0.1), -1), np.nextafter(np.float32(0.7), 1)):
+        with pytest.raises(InvalidError):
+            ask(PHYSICS, condition={"energy": float(value)})
+
+
+def test_latents_may_leave_their_noise_to_the_seed() -> None:
+    request = ask(PHYSICS, latents=[[1, 2]] * 3, seed=7, offset=5)
+    assert (request.latents.shape, request.seed, request.offset, request.arm) == ((3, 2), 7, 5, "client")
+    assert request.seeded(PHYSICS.latent)
+    assert ask(PHYSICS, latents=[[1, 2]]).seed != ask(PHYSICS, latents=[[1, 2]]).seed
+    whole = ask(PHYSICS, latents=[[1, 2, 3]] * 3)
+    assert whole.latents.shape == (3, 3)
+    assert not whole.seeded(PHYSICS.latent)
+
+
+def test_as_many_conditions_as_a_body_holds() -> None:
+    content = b'{"conditions":[' + b'{"energy":0.5},' * 999_999 + b'{"angle":1}]}'
+    request = rows_request(parse_body(content), PHYSICS, 10**6)
+    assert request.conditions.shape == (10**6, 2)
+    assert np.nansum(request.conditions[:, 0]) == 0.5 * 999_999
+    assert request.conditions[-1, 1] == 1
+
+
 def test_n_over_the_limit_is_too_large() -> None:
     assert ask(n=MAX_N).n == MAX_N
     for fields in ({"n": MAX_N + 1}, {"n": 10**9}, {"labels": [0] * (MAX_N + 1)}):
@@ -259,12 +375,26 @@ def test_a_seed_that_is_not_given_is_drawn() -> None:
 @pytest.mark.parametrize(
     "content",
     [
+        b'{"condition":{' + b",".join(b'"%d":null' % index for index in range(400_000)) + b"}}",
+        b'{"conditions":[' + b'{"x":0},' * 1_000_000 + b"{}]}",
+    ],
+    ids=["names", "rows"],
+)
+def test_of_a_million_wrong_conditions_the_first_is_named(content: bytes) -> None:
+    with pytest.raises(InvalidError, match=r"^condition(s\[0\])?\.[0x]: "):
+        rows_request(parse_body(content), PHYSICS, 10**7)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
         b'{"latents":[[' + b"null," * 1_000_000 + b"0]]}",
         b'{"latents":[' + b"[true]," * 1_000_000 + b"0]}",
         b'{"labels":[' + b"true," * 1_000_000 + b"0]}",
         b"{" + b",".join(b'"%d":0' % index for index in range(200_000)) + b"}",
+        b'{"conditions":[' + b"[]," * 1_000_000 + b"0]}",
     ],
-    ids=["values", "rows", "labels", "fields"],
+    ids=["values", "rows", "labels", "fields", "conditions"],
 )
 def test_of_a_million_mistakes_few_are_collected(content: bytes) -> None:
     """An error object for each would keep the event loop busy for half a minute."""

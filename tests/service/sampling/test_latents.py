@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,11 +14,19 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.special import ndtr, ndtri
 
-from latentserve.service.bundle import Latent
-from latentserve.service.sampling.latents import SEED_LIMIT, draw_labels, draw_latents
+from latentserve.service.bundle import Condition, Latent, LatentPart
+from latentserve.service.sampling.latents import (
+    SEED_LIMIT,
+    Span,
+    draw_conditions,
+    draw_labels,
+    draw_latents,
+    draw_latents_of,
+    draw_noise_of,
+)
 
 MASK = 2**64 - 1
-LATENTS, LABELS = 0, 1
+LATENTS, LABELS, CONDITIONS, NOISE = 0, 1, 2, 3
 
 seeds = st.integers(0, SEED_LIMIT - 1)
 dims = st.integers(1, 13)
@@ -98,6 +107,156 @@ def test_labels_follow_the_recipe(seed: int, row: int, dim: int, shares: list[fl
     u = uniforms(dim, seed, row, LABELS)[0]
     expected = next((i for i, edge in enumerate(np.cumsum(prior)) if u < edge), len(prior) - 1)
     assert draw_labels(dim, prior, seed, row, 1).tolist() == [expected]
+
+
+sizes = st.floats(0.01, 100)
+parts = st.builds(
+    lambda shape, prior, shift, scale, truncation: LatentPart(
+        name="part", shape=shape, prior=prior, shift=shift, scale=scale, truncation=truncation
+    ),
+    st.lists(st.integers(1, 3), max_size=3),
+    priors,
+    st.floats(-50, 50),
+    sizes,
+    truncations,
+)
+
+
+def of_parts(drawn: list[LatentPart], noises: list[LatentPart]) -> Latent:
+    """A latent of these parts, the noise last."""
+    named = [
+        part.model_copy(update={"name": f"part {index}", "noise": index >= len(drawn)})
+        for index, part in enumerate([*drawn, *noises])
+    ]
+    return Latent(dim=sum(part.width for part in named), prior=named[0].prior, parts=named)
+
+
+@given(
+    seed=seeds,
+    row=seeds,
+    drawn=st.lists(parts, min_size=1, max_size=3),
+    noises=st.lists(parts, max_size=2),
+    truncation=truncations,
+)
+def test_every_part_of_a_latent_is_what_the_recipe_says(
+    seed: int, row: int, drawn: list[LatentPart], noises: list[LatentPart], truncation: float
+) -> None:
+    latent = of_parts(drawn, noises)
+    expected: list[float] = []
+    for stream, of_stream in ((LATENTS, drawn), (NOISE, noises)):
+        words = iter(uniforms(sum(part.width for part in of_stream), seed, row, stream))
+        for part in of_stream:
+            for _ in range(part.width):
+                u = next(words)
+                if stream == LATENTS:
+                    u = 0.5 + part.truncation * truncation * (u - 0.5)
+                z = float(ndtri(u)) if part.prior == "normal" else 2 * u - 1
+                expected.append(part.scale * z + part.shift)
+    found = draw_latents(latent, seed, row, 1, truncation)[0]
+    assert np.allclose(found, np.array(expected, np.float32), rtol=1e-6, atol=1e-6)
+    if noises:
+        assert np.array_equal(found[latent.width :], draw_noise_of(latent, [Span(seed, row, 1)])[0])
+
+
+@given(
+    drawn=st.lists(parts, min_size=1, max_size=3),
+    noises=st.lists(parts, max_size=2),
+    spans=st.lists(
+        st.tuples(seeds, st.integers(0, SEED_LIMIT - 100), st.integers(1, 20), truncations), min_size=1, max_size=4
+    ),
+)
+def test_parts_of_many_spans_are_those_of_each(
+    drawn: list[LatentPart], noises: list[LatentPart], spans: list[tuple[int, int, int, float]]
+) -> None:
+    latent = of_parts(drawn, noises)
+    together = draw_latents_of(latent, [Span(*span) for span in spans])
+    alone = [
+        draw_latents(latent, seed, row, 1, share) for seed, start, n, share in spans for row in range(start, start + n)
+    ]
+    assert np.array_equal(together, np.concatenate(alone))
+
+
+def recipe(condition: Condition, u: float) -> float:
+    """A condition's value, as docs/latents.md has it."""
+    low, high = condition.range
+    if condition.prior == "uniform":
+        return low + u * (high - low)
+    if condition.prior == "log-uniform":
+        return low * math.exp(u * math.log(high / low))
+    if condition.prior == "normal":
+        outside = float(ndtr(-3))
+        return (low + high) / 2 + (high - low) / 6 * float(ndtri(outside + u * (1 - 2 * outside)))
+    assert condition.quantiles is not None
+    at = u * (len(condition.quantiles) - 1)
+    below = int(at)
+    one, other = condition.quantiles[below : below + 2]
+    return one + (at - below) * (other - one)
+
+
+kinds = st.one_of(
+    st.tuples(st.floats(-100, 100), sizes).map(lambda ends: Condition(name="c", range=(ends[0], sum(ends)))),
+    st.tuples(sizes, sizes).map(lambda ends: Condition(name="c", range=(ends[0], sum(ends)), prior="log-uniform")),
+    st.tuples(st.floats(-100, 100), sizes).map(
+        lambda ends: Condition(name="c", range=(ends[0], sum(ends)), prior="normal")
+    ),
+    st.lists(st.floats(-10, 10), min_size=2, max_size=9).map(
+        lambda values: Condition(name="c", range=(-10, 10), prior="quantiles", quantiles=sorted(values))
+    ),
+)
+
+
+@given(seed=seeds, row=seeds, dim=dims, conditions=st.lists(kinds, min_size=1, max_size=9))
+def test_conditions_follow_the_recipe(seed: int, row: int, dim: int, conditions: list[Condition]) -> None:
+    drawn = draw_conditions(Latent(dim=dim), conditions, seed, row, 1)
+    assert drawn.shape == (1, len(conditions))
+    assert drawn.dtype == np.float32
+    words = uniforms(max(dim, len(conditions)), seed, row, CONDITIONS)
+    for value, condition, u in zip(drawn[0], conditions, words, strict=False):
+        assert np.float32(condition.range[0]) <= value <= np.float32(condition.range[1])
+        assert math.isclose(value, recipe(condition, u), rel_tol=1e-6, abs_tol=1e-5)
+
+
+@given(
+    seed=seeds,
+    offset=st.integers(0, SEED_LIMIT - 100),
+    dim=dims,
+    conditions=st.lists(kinds, min_size=1, max_size=9),
+    cut=st.integers(1, 39),
+)
+def test_any_partition_of_the_rows_gives_the_same_conditions(
+    seed: int, offset: int, dim: int, conditions: list[Condition], cut: int
+) -> None:
+    whole = draw_conditions(Latent(dim=dim), conditions, seed, offset, 40)
+    parts = [(offset, cut), (offset + cut, 40 - cut)]
+    found = [draw_conditions(Latent(dim=dim), conditions, seed, *part) for part in parts]
+    assert np.array_equal(np.concatenate(found), whole)
+
+
+@pytest.mark.parametrize(
+    ("condition", "cdf"),
+    [
+        (Condition(name="c", range=(-3, 5)), stats.uniform(-3, 8).cdf),
+        (Condition(name="c", range=(1, 100), prior="log-uniform"), stats.loguniform(1, 100).cdf),
+        (Condition(name="c", range=(-3, 3), prior="normal"), stats.truncnorm(-3, 3).cdf),
+        (
+            Condition(name="c", range=(0, 10), prior="quantiles", quantiles=[0, 1, 10]),
+            lambda x: np.interp(x, [0, 1, 10], [0, 0.5, 1]),
+        ),
+    ],
+    ids=lambda value: getattr(value, "prior", ""),
+)
+def test_conditions_follow_their_prior(condition: Condition, cdf: object) -> None:
+    drawn = draw_conditions(Latent(dim=2), [condition], 3, 0, 20_000)[:, 0].astype(np.float64)
+    assert stats.kstest(drawn, cdf).pvalue > 1e-3
+
+
+def test_noise_labels_and_conditions_do_not_depend_on_the_latents() -> None:
+    latent = of_parts([LatentPart(name="z", shape=[])], [LatentPart(name="noise", shape=[])])
+    z, noise = draw_latents(latent, 3, 0, 20_000).T
+    condition = draw_conditions(latent, [Condition(name="c", range=(0, 1), prior="normal")], 3, 0, 20_000)[:, 0]
+    labels = draw_labels(latent.width, 2, 3, 0, 20_000)
+    columns = [ndtr(z), ndtr(noise), condition, labels + ndtr(z)[::-1]]
+    assert np.abs(np.corrcoef(columns) - np.eye(4)).max() < 5 / np.sqrt(20_000)
 
 
 @pytest.mark.parametrize("prior", ["normal", "uniform"])
