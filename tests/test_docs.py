@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from click.testing import CliRunner
 from scipy.special import ndtri
 
 from latentserve.service.bundle import Condition, Latent, LatentPart
-from latentserve.service.cli import main
+from latentserve.service.cli import cli, main
+from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import settings_table
+from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
 
 TOP = Path(__file__).parents[1]
@@ -95,3 +99,50 @@ def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: py
             main()
         assert not left.value.code, command
     assert (tmp_path / "runs" / "digits" / "stats.jsonl").read_text().count('"frechet_floor"') == 2
+
+
+def generators() -> dict[str, onnx.ModelProto]:
+    """The files of that page."""
+    noisy = [
+        ("ReduceMean", "noise0", "level", {"axes": [2, 3], "keepdims": 0}),
+        ("Mul", "z psi", "short", {}),
+        ("Add", "short level", "m", {}),
+    ]
+    return {
+        "stylegan": dense(
+            noisy, {"z": (FLOAT, ["n", 32]), "noise0": (FLOAT, ["n", 1, 4, 4]), "psi": (FLOAT, [])}, width=32
+        ),
+        "cgan": dense(
+            [("Gather", "E label", "e", {}), ("Mul", "z e", "m", {})],
+            {"z": (FLOAT, ["n", 16]), "label": (INT64, ["n"])},
+            {"E": rand(4, 16)},
+        ),
+        "decoder": dense([("Flatten", "latent_sample", "m", {})], {"latent_sample": (FLOAT, ["n", 4, 2, 2])}),
+        "calorimeter": dense(
+            [("Log", "energy", "l", {}), ("Concat", "noise l", "m", {"axis": 1})],
+            {"noise": (FLOAT, ["n", 15]), "energy": (FLOAT, ["n", 1])},
+        ),
+    }
+
+
+def test_the_commands_of_the_page_on_generators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As they stand there, of small files by the same names and inputs, and with a small reference."""
+    for name, graph in generators().items():
+        onnx.save(graph, tmp_path / f"{name}.onnx")
+    page = (TOP / "docs" / "generators.md").read_text()
+    blocks = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) == 5
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for command in commands:
+        done = CliRunner().invoke(cli, [*shlex.split(command)[1:], "--reference-samples", "64"])
+        assert done.exit_code == 0, done.output
+        printed.append(done.output)
+    (shown,) = re.findall(r"\n\n```\n(.*?)^```$", page, re.M | re.S)
+    assert shown in printed[0]
+    words = [word for row in re.findall(r"^\| (`.+?`.*?) \| ", page, re.M) for word in re.findall(r"`([^`]+)`", row)]
+    assert len(words) > 15
+    np.save(tmp_path / "w.npy", np.ones(3))
+    for word in words:
+        assert parse_role("x", word)

@@ -32,8 +32,7 @@ def adapt_inputs(model: onnx.ModelProto, signature: Signature, batch: int | None
 
     `batch`: the number of rows that it takes; None: any.
     """
-    set_apart(model.graph, "sample/", "sample")
-    name_of = set_apart(model.graph, _PREFIX, "z", "label", "condition")
+    name_of = set_apart(model.graph, (_PREFIX, "sample/"), "z", "label", "condition", "sample")
     before = _Before(opset(model))
     before.cut(signature)
     columns = {one.name: place for one, place in signature.columns()}

@@ -17,9 +17,10 @@ from latentserve.service.packing.foreign.constants import Constants
 from latentserve.service.packing.foreign.names import set_apart
 from latentserve.service.packing.foreign.roles import LatentRole
 from latentserve.service.packing.foreign.signature import Input
-from latentserve.service.packing.foreign.steps import Steps
+from latentserve.service.packing.foreign.steps import Steps, set_nodes
 
 _PREFIX = "drawn/"  # of the names of what is put in their place
+_NUMBERS = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")
 _CUMULATIVE = 11  # the first operator set with CumSum
 _SUM_AXES = 13  # the first whose ReduceSum takes its axes as an input
 
@@ -38,29 +39,21 @@ def replace_chance(model: onnx.ModelProto, source: str, values: Values, sizes: S
     """Let a graph take as inputs what it drew. In place.
 
     RandomNormal(Like) and RandomUniform(Like) become inputs; Bernoulli, Multinomial and Dropout in training mode
-    compare uniform numbers with what they are given. Functions are inlined where they draw.
+    compare uniform numbers with what they are given.
 
     Args:
-        model: a graph without training modes that are computed.
+        model: as `bring_out_chance` left it.
         source: what errors name.
-        values: runs the graph.
+        values: runs the graph, or the same `without_chance`.
         sizes: numbers of rows that it takes: two of them, or its only one.
 
-    Raises BundleError: something is drawn in the graph of a node, or it cannot be seen what belongs to a row.
+    Raises BundleError: it cannot be seen what belongs to a row.
     """
-    if any(draws(node) for function in model.functions for node in function.node):
-        model.CopyFrom(inliner.inline_local_functions(model))
-    _settle_dropouts(model, source)
-    if not any(draws(node) for node in all_nodes(model)):
+    drawing = [node for node in model.graph.node if draws(node)]
+    if not drawing:
         return []
     set_apart(model.graph, _PREFIX)
     drawing = [node for node in model.graph.node if draws(node)]
-    if len(drawing) < sum(draws(node) for node in all_nodes(model)):
-        within = next(node for node in all_nodes(model) if draws(node) and node not in drawing)
-        raise BundleError(
-            f"{source}: {_named(within)} is in the body of a Loop, Scan or If, where it cannot be drawn from the seed "
-            "of a row; export it unrolled, or with its numbers as an input"
-        )
     given = list(dict.fromkeys(node.input[0] for node in drawing if node.input))
     seen = [dict(zip(given, values(given, size), strict=True)) if given else {} for size in sizes]
     replacer = _Replacer(model, source, seen, sizes)
@@ -72,14 +65,56 @@ def replace_chance(model: onnx.ModelProto, source: str, values: Values, sizes: S
             replacer.steps.nodes.clear()
         else:
             nodes.append(node)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
+    set_nodes(model.graph, nodes)
     model.graph.initializer.extend(replacer.steps.weights)
     first = "batch" if len(sizes) > 1 else sizes[0]
     for _, one in replacer.drawn:
         model.graph.input.append(helper.make_tensor_value_info(one.name, TensorProto.FLOAT, [first, *one.shape]))
     return replacer.drawn
+
+
+def bring_out_chance(model: onnx.ModelProto, source: str) -> None:
+    """Let everything that draws be in the main graph: functions are inlined where they do. In place. Raises
+    BundleError: something draws in the graph of a node, or draws or not as is computed."""
+    if any(draws(node) for function in model.functions for node in function.node):
+        model.CopyFrom(inliner.inline_local_functions(model))
+    _settle_dropouts(model, source)
+    without = [node for node in model.graph.node if draws(node)]
+    within = next((node for node in all_nodes(model) if draws(node) and node not in without), None)
+    if within is not None:
+        raise BundleError(
+            f"{source}: {_named(within)} is in the body of a Loop, Scan or If, where it cannot be drawn from the seed "
+            "of a row; export it unrolled, or with its numbers as an input"
+        )
+
+
+def without_chance(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A graph whose values have the same shapes and types, for runtimes that cannot draw them: zeros are drawn."""
+    if not any(draws(node) for node in model.graph.node):
+        return model
+    still = onnx.ModelProto()
+    still.CopyFrom(model)
+    steps = Steps("still/")
+    set_apart(still.graph, "still/")
+    nodes: list[onnx.NodeProto] = []
+    for node in still.graph.node:
+        if node.op_type not in _NUMBERS:
+            nodes.append(node)
+            continue
+        told = attributes(node)
+        steps.nodes.clear()
+        if node.input:
+            zeros = steps.step("Sub", node.input[0], node.input[0])
+            steps.step("Cast", zeros, name=node.output[0], to=told["dtype"]) if "dtype" in told else steps.step(
+                "Identity", zeros, name=node.output[0]
+            )
+        else:
+            zeros = steps.step("ConstantOfShape", steps.numbers(told["shape"]))
+            steps.step("Cast", zeros, name=node.output[0], to=told.get("dtype", TensorProto.FLOAT))
+        nodes.extend(steps.nodes)
+    set_nodes(still.graph, nodes)
+    still.graph.initializer.extend(steps.weights)
+    return still
 
 
 def _settle_dropouts(model: onnx.ModelProto, source: str) -> None:
@@ -123,7 +158,7 @@ class _Replacer:
         like = [values[node.input[0]] for values in self._seen] if node.input else []
         given = helper.np_dtype_to_tensor_dtype(like[0].dtype) if like else TensorProto.FLOAT
         wanted = told.get("dtype", given)
-        shapes = [value.shape if node.input else tuple(told["shape"]) for value in like or self._sizes]
+        shapes = [value.shape for value in like] or [tuple(told["shape"])] * len(self._sizes)
         if operator == "Multinomial":
             shapes = [(shape[0], told.get("sample_size", 1)) for shape in shapes]
         if operator.startswith("RandomNormal"):
@@ -137,6 +172,7 @@ class _Replacer:
         u = self._input(node, shapes, LatentRole("uniform", (low + high) / 2, (high - low) / 2, noise=True))
         # Rounded, the highest number may be drawn, which none of these operators gives.
         kind = helper.tensor_dtype_to_np_dtype(wanted if operator.startswith("Random") else TensorProto.FLOAT)
+        kind = min(kind, np.dtype(np.float32), key=lambda one: one.itemsize)
         u = self.steps.step("Min", u, self.steps.weight(np.nextafter(kind.type(high), kind.type(low)).astype("f4")))
         match operator:
             case "Bernoulli":

@@ -133,7 +133,7 @@ def set_free(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
             continue
         place = _SHAPED[node.op_type]
         sizes = constants.integers(node.input[place]) if len(node.input) > place else []
-        if not sizes or sizes[0] <= 0 or sizes[0] % batch:
+        if not sizes or sizes[0] <= 0 or sizes[0] % batch or batch == 1 != sizes[0]:
             continue
         if node.op_type == "Reshape" and node.input[0] not in constants:
             node.input[1] = steps.numbers([0 if -1 in sizes[1:] else -1, *sizes[1:]])

@@ -182,12 +182,12 @@ class _Guess:
         elif len(others) == 1 and all(len(one.axes or ()) > 2 for one in noise):
             latents = others
         elif not others and len(noise) == 1:
-            latents, noise = noise, []
+            latents = noise
         else:
             return
         for one in latents:
             self._by_name(one, LatentRole(), sure=len(floats) == 1)
-        for one in noise:
+        for one in (one for one in noise if one not in latents):
             self._by_name(one, LatentRole(noise=True))
 
     def _labels(self) -> None:

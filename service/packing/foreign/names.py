@@ -43,8 +43,8 @@ def rename_values(graph: onnx.GraphProto, name: Callable[[str], str]) -> None:
             rename_values(inner, name)
 
 
-def set_apart(graph: onnx.GraphProto, prefix: str, *reserved: str) -> Callable[[str], str]:
-    """Rename values so that none is `reserved`, or begins with `prefix`; what each is called now."""
+def set_apart(graph: onnx.GraphProto, prefix: str | tuple[str, ...], *reserved: str) -> Callable[[str], str]:
+    """Rename values so that none is `reserved`, or begins with `prefix` (one of several); what each is called now."""
     taken = {name for name in value_names(graph) if name in reserved or name.startswith(prefix)}
     if not taken:
         return lambda name: name

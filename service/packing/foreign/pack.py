@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Manifest
+from latentserve.service.bundle import Inputs, Manifest
 from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
@@ -29,6 +30,8 @@ from latentserve.service.packing.real import read_real
 from latentserve.service.packing.recognise import missing_data, recognise
 
 _LABEL_LIMIT = 65_536
+_FEW = 4  # rows that are run alone and together
+_DEPENDENT = 0.02  # of the span, root mean square of a row: further off, and it is no rounding
 _SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
 
@@ -96,10 +99,12 @@ def _pack(
     count = None if labels is None else len(labels)
     rows = probe_rows(found.original.run, source, signature.latent, count, signature.conditions)
     form, sample, guessed = describe_output(rows, source, options, bounds=bounds)
-    golden = form.apply(found.original.rows(golden_inputs(signature.latent, count, signature.conditions, sample.shape)))
-    generator, batch = _for_any_rows(found, source, count or 1, say)
+    inputs = golden_inputs(signature.latent, count, signature.conditions, sample.shape)
+    golden = _alone_and_together(found.original, source, inputs)
+    generator, cost = _for_any_rows(found, source, count or 1, say)
     keep_output(generator, generator.graph.output[0].name)
     close(generator, generator.graph.output[0].name, form)
+    batch = found.batch if cost else None
     del found  # with what its session has taken
     return assemble_bundle(
         out,
@@ -110,8 +115,8 @@ def _pack(
         conditions=signature.conditions,
         batch=batch,
         sample=sample,
-        golden_sample=golden,
-        remarks=[*remarks, *guessed],
+        golden_sample=form.apply(golden),
+        remarks=[*remarks, *cost, *guessed],
         license_id=license_id,
         reference_samples=reference_samples,
         real=None if real is None else read_real(real, sample),
@@ -163,27 +168,43 @@ def _labels(original: Original, source: str, told: list[str] | None) -> list[str
     return [str(index) for index in range(low + 1)]
 
 
+def _alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArray[Any]:
+    """What the file gives for these rows. Raises BundleError: a row is another beside others."""
+    rows = original.rows(inputs)
+    few = original.run(inputs.take(slice(0, _FEW)))
+    off = _off(few, rows[: len(few)].astype(np.float64))
+    if off > _DEPENDENT * float(np.ptp(rows)):
+        raise BundleError(
+            f"{source}: a row's sample is another in a batch of 1 than in one of {len(few)} (off by {off:.3g}, root "
+            "mean square); rows must not depend on their batch"
+        )
+    return rows
+
+
 def _for_any_rows(
     found: Understood, source: str, labels: int, say: Callable[[str], None]
-) -> tuple[onnx.ModelProto, int | None]:
-    """The graph with a bundle's inputs, of any number of rows; and how many it runs at a time, if it does."""
+) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph with a bundle's inputs, of any number of rows; and where it runs so many of them at a time, what that
+    costs."""
     model, signature, batch = found.model, found.signature, found.batch
     if batch is None:
         adapt_inputs(model, signature)
-        return model, None
+        return model, []
     free = set_free(model, batch)
     if (off := _differs(found.original, free, source, labels)) is not None:
-        say(f"batch: {batch} in the file; set free, its rows are the same (off by {off:.2g} of their span)")
+        say(f"batch: {batch} in the file; set free, it gives the same rows (off by {off:.2g} of their span)")
         adapt_inputs(free, signature)
-        return free, None
+        return free, []
     adapt_inputs(model, signature, batch)
     cost = (
-        "one by one, so that larger batches are no cheaper a row"
+        "one by one, and a large batch is no cheaper a row"
         if batch == 1
-        else f"in blocks of {batch}, so that a single row costs as much as {batch}"
+        else (f"in blocks of {batch}, and a single row costs as much as {batch}")
     )
-    say(f"batch: {batch}, and the graph computes something else or fails with any other: rows run {cost}")
-    return in_blocks(model, batch), batch
+    return in_blocks(model, batch), [
+        f"the graph takes {batch} row{'s' * (batch > 1)} at a time, and fails or gives others for any other number: "
+        f"rows run {cost}; export it with a dynamic batch if that is too slow"
+    ]
 
 
 def _differs(original: Original, free: onnx.ModelProto, source: str, labels: int) -> float | None:

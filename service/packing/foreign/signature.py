@@ -48,9 +48,13 @@ class Input:
         """Numbers of a row."""
         return math.prod(self.shape)
 
+    @property
+    def rows(self) -> str:
+        """Its whole shape, to be shown."""
+        return ", ".join(map(str, [*(["batch"] if self.batched else []), *self.shape]))
+
     def __str__(self) -> str:
-        shape = [*(["batch"] if self.batched else []), *self.shape]
-        return f"{self.name} {self.dtype.name} [{', '.join(map(str, shape))}]"
+        return f"{self.name} {self.dtype.name} [{self.rows}]"
 
 
 @dataclass(frozen=True)

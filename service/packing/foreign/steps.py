@@ -52,7 +52,12 @@ class Steps:
 
 def put_first(graph: onnx.GraphProto, steps: Steps) -> None:
     """Put the new nodes before the graph's own, and the weights to its."""
-    own = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*steps.nodes, *own])
+    set_nodes(graph, [*steps.nodes, *graph.node])
     graph.initializer.extend(steps.weights)
+
+
+def set_nodes(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Let these be the nodes of a graph; its own may be among them."""
+    kept = onnx.GraphProto(node=nodes)  # copies, for what is deleted is gone
+    del graph.node[:]
+    graph.node.MergeFrom(kept.node)

@@ -14,7 +14,7 @@ from latentserve.service.bundle import Latent
 from latentserve.service.bundle.graph import all_nodes, draws
 from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError
-from latentserve.service.packing.foreign.chance import Drawn, replace_chance
+from latentserve.service.packing.foreign.chance import Drawn, bring_out_chance, replace_chance, without_chance
 from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
 from latentserve.service.packing.foreign.inputs import Assigned, assign_roles
@@ -73,10 +73,12 @@ def understand(
     signature = _declare(model, assigned)
     if not signature.latents and not any(draws(node) for node in all_nodes(model)):
         raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
-    original = Original(model, source, signature, assigned.batch)
-    batch = assigned.batch or _find_batch(original, model, source)
+    bring_out_chance(model, source)
+    still = without_chance(model)
+    original = Original(still, source, signature, assigned.batch)
+    batch = assigned.batch or _find_batch(original, still, source)
     sizes = _TWO_SIZES if batch is None else (batch,)
-    drawn = replace_chance(model, source, lambda names, n: values_of(model, source, signature, names, n), sizes)
+    drawn = replace_chance(model, source, lambda names, n: values_of(still, source, signature, names, n), sizes)
     if drawn:
         signature = replace(signature, inputs=(*signature.inputs, *_of_chance(drawn, signature)))
     if noise == "constant":
@@ -85,8 +87,7 @@ def understand(
         raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
     if original.signature is not signature or original.batch != batch:
         original = Original(model, source, signature, batch)
-    shown = [*assigned.signature.inputs, *signature.inputs[len(signature.inputs) - len(drawn) :]]
-    return Understood(model, signature, batch, original, list(_lines(shown, assigned, drawn)))
+    return Understood(model, signature, batch, original, list(_lines(signature, assigned, drawn)))
 
 
 def _declare(model: onnx.ModelProto, assigned: Assigned) -> Signature:
@@ -161,18 +162,17 @@ def _drawn_once(signature: Signature) -> Signature:
     return replace(signature, inputs=tuple(inputs))
 
 
-def _lines(inputs: Sequence[Input], assigned: Assigned, drawn: Sequence[Drawn]) -> Iterator[str]:
+def _lines(signature: Signature, assigned: Assigned, drawn: Sequence[Drawn]) -> Iterator[str]:
     operators = {one.name: operator for operator, one in drawn}
-    for one in inputs:
-        role = one.role
+    settled = {one.name: one for one in signature.inputs}
+    declared = [settled.get(one.name, one) for one in assigned.signature.inputs]
+    for one in [*declared, *(settled[name] for name in operators)]:
+        role, note = one.role, ""
         if isinstance(role, LatentRole):
-            role = replace(role, prior=role.prior or assigned.signature.prior)
-        shown = f"input {one}"
-        if one.name in operators:
-            shape = ", ".join(map(str, ["batch", *one.shape]))
-            shown = f"drawn by {operators[one.name]} [{shape}]"
-        note = " (by its name)" if one.name in assigned.guessed else ""
-        if isinstance(role, LatentRole) and role.noise:
-            note += f", {one.width:,} numbers a row; --noise constant draws them once"
-        yield f"{shown}: {role}{note}"
+            role = replace(role, prior=role.prior or signature.prior)
+            note = f", {one.width:,} numbers a row (--noise constant: drawn once)" if role.noise else ""
+        if one.name in assigned.guessed:
+            note += ", by its name"
+        what = f"{operators[one.name]} draws [{one.rows}]" if one.name in operators else f"input {one}"
+        yield f"{what}: {role}{note}"
     yield f"otherwise: --input NAME=KIND[:DETAIL], KIND one of {', '.join(KINDS)}"

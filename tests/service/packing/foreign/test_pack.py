@@ -1,0 +1,255 @@
+"""Generators of many families, small, as bundles: served rows are what the file gives when it is fed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from latentserve.service.bundle import Bundle, Inputs, read_bundle
+from latentserve.service.cli import cli
+from latentserve.service.errors import BundleError
+from latentserve.service.packing.foreign import PackOptions, pack_foreign
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.request import RowsRequest
+from tests.service.packing.foreign.graphs import BOOL, FLOAT, INT32, INT64, dense, model, rand, run
+from tests.service.packing.foreign.test_fixed_batch import modulated
+
+Feed = dict[str, NDArray[Any]]
+
+
+def pack(folder: Path, graph: onnx.ModelProto, **told: Any) -> tuple[Bundle, list[str]]:
+    onnx.save(graph, folder / "model.onnx")
+    lines: list[str] = []
+    options = PackOptions(**told)
+    pack_foreign(folder / "model.onnx", folder / "bundle", "packed", options, reference_samples=64, say=lines.append)
+    return read_bundle(folder / "bundle"), lines
+
+
+def refused(folder: Path, graph: onnx.ModelProto, **told: Any) -> str:
+    with pytest.raises(BundleError) as caught:
+        pack(folder, graph, **told)
+    message = str(caught.value)
+    assert message.startswith(f"{folder / 'model.onnx'}: ")
+    assert "\n" not in message
+    assert not (folder / "bundle").exists()
+    return message
+
+
+def one_hot(label: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    return np.eye(count, dtype=np.float32)[label]
+
+
+VAE = dense([("Flatten", "z", "m", {})], {"z": (FLOAT, ["n", 4, 2, 2])})
+SEQUENCE = dense([("Reshape", "z rows", "m", {})], {"z": (FLOAT, ["n", 8, 2])}, {"rows": np.array([0, -1])})
+KERAS = dense([("Reshape", "dense_input:0 rows", "m", {})], {"dense_input:0": (FLOAT, ["n", 1, 1, 16])},
+              {"rows": np.array([-1, 16])})  # fmt: skip
+CGAN = dense(
+    [("Cast", "label", "index", {"to": INT64}), ("Gather", "E index", "e", {}), ("Reshape", "e rows", "r", {}),
+     ("Mul", "z r", "m", {})],
+    {"z": (FLOAT, ["n", 16]), "label": (INT32, ["n", 1])},
+    {"E": rand(7, 16), "rows": np.array([-1, 16])},
+)  # fmt: skip
+FLOAT_LABEL = dense(
+    [("Cast", "y", "index", {"to": INT64}), ("Gather", "E index", "e", {}), ("Mul", "z e", "m", {})],
+    {"z": (FLOAT, ["n", 16]), "y": (FLOAT, ["n"])},
+    {"E": rand(7, 16)},
+)
+BIGGAN = dense(
+    [("MatMul", "y E", "e", {}), ("Mul", "z truncation", "t0", {}), ("Add", "t0 e", "m", {})],
+    {"z": (FLOAT, ["n", 16]), "y": (FLOAT, ["n", 5]), "truncation": (FLOAT, [])},
+    {"E": rand(5, 16)},
+)
+STYLEGAN = dense(
+    [*(("ReduceMean", f"noise{place}", f"n{place}", {"axes": [2, 3], "keepdims": 0}) for place in range(14)),
+     ("Sum", " ".join(f"n{place}" for place in range(14)), "noise", {}), ("Add", "z noise", "m", {})],
+    {"z": (FLOAT, ["n", 16]), **{f"noise{place}": (FLOAT, ["n", 1, 2 + place, 3]) for place in range(14)}},
+)  # fmt: skip
+PHYSICS = dense(
+    [("Log", "energy", "l", {}), ("Concat", "noise l angles", "m", {"axis": 1})],
+    {"noise": (FLOAT, ["n", 13]), "energy": (FLOAT, ["n", 1]), "angles": (FLOAT, ["n", 2])},
+)
+TWO = dense([("Concat", "a b", "m", {"axis": 1})], {"a": (FLOAT, ["n", 10]), "b": (FLOAT, ["n", 6])})
+FLAGS = dense(
+    [("Cast", "step", "s", {"to": FLOAT}), ("Cast", "flip", "f", {"to": FLOAT}), ("Mul", "z s", "p", {}),
+     ("Mul", "p w", "q", {}), ("Add", "q f", "m", {})],
+    {"z": (FLOAT, ["n", 16]), "step": (INT64, []), "flip": (BOOL, [1]), "w": (FLOAT, [16])},
+)  # fmt: skip
+
+FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Feed]]] = {
+    "the decoder of a VAE": (VAE, {}, lambda rows: {"z": rows.z.reshape(-1, 4, 2, 2)}),
+    "sequences": (SEQUENCE, {}, lambda rows: {"z": rows.z.reshape(-1, 8, 2)}),
+    "Keras": (KERAS, {}, lambda rows: {"dense_input:0": rows.z.reshape(-1, 1, 1, 16)}),
+    "cGAN": (CGAN, {}, lambda rows: {"z": rows.z, "label": rows.label.astype(np.int32)[:, None]}),
+    "labels in floats": (FLOAT_LABEL, {}, lambda rows: {"z": rows.z, "y": rows.label.astype(np.float32)}),
+    "BigGAN": (
+        BIGGAN,
+        {"inputs": {"truncation": "constant:0.5"}, "labels": list("abcde")},
+        lambda rows: {"z": rows.z, "y": one_hot(rows.label, 5), "truncation": np.float32(0.5)},
+    ),
+    "StyleGAN": (
+        STYLEGAN,
+        {},
+        lambda rows: {"z": rows.z[:, :16]}
+        | {
+            f"noise{place}": part.reshape(-1, 1, 2 + place, 3)
+            for place, part in enumerate(
+                np.split(rows.z[:, 16:], np.cumsum([3 * (2 + place) for place in range(13)]), axis=1)
+            )
+        },
+    ),
+    "physics": (
+        PHYSICS,
+        {"inputs": {"energy": "condition:1..100,log-uniform,GeV", "angles": "condition:theta=0..1;phi=-3..3,rad"}},
+        lambda rows: {"noise": rows.z, "energy": rows.condition[:, :1], "angles": rows.condition[:, 1:]},
+    ),
+    "two latents": (
+        TWO,
+        {"inputs": {"a": "latent:uniform(0,1)", "b": "latent:normal(5,2),truncation(0.5)"}},
+        lambda rows: {"a": rows.z[:, :10], "b": rows.z[:, 10:]},
+    ),
+    "a step, a flag and a vector": (
+        FLAGS,
+        {"inputs": {"step": "constant:2", "flip": "constant:true", "w": "constant:0.5"}},
+        lambda rows: {"z": rows.z, "step": np.int64(2), "flip": np.array([True]), "w": np.full(16, 0.5, np.float32)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("graph", "told", "feed"), FAMILIES.values(), ids=FAMILIES)
+def test_served_rows_are_the_file_s(
+    tmp_path: Path, graph: onnx.ModelProto, told: dict[str, Any], feed: Callable[[Inputs], Feed]
+):
+    bundle, lines = pack(tmp_path, graph, **told)
+    rows = RowsRequest(n=9, seed=3).inputs(bundle.manifest, 0, 9)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(rows), run(graph, feed(rows)), rtol=0, atol=1e-6)
+    for value in graph.graph.input:
+        assert any(line.startswith(f"input {value.name} ") for line in lines)
+    assert lines[-1].startswith("otherwise: --input NAME=KIND")
+
+
+def test_what_parts_of_z_are(tmp_path: Path):
+    bundle, _ = pack(tmp_path, TWO, inputs={"a": "noise:uniform(0,1)", "b": "latent:normal(5,2)"})
+    latent = bundle.manifest.latent
+    assert [(part.name, part.shape, part.prior, part.noise) for part in latent.pieces] == [
+        ("b", [6], "normal", False),
+        ("a", [10], "uniform", True),
+    ]
+    z = RowsRequest(n=500, seed=0).inputs(bundle.manifest, 0, 500).z
+    assert abs(z[:, :6].mean() - 5) < 0.2
+    assert (z[:, 6:] > 0).all()
+    assert (z[:, 6:] < 1).all()
+
+
+def test_a_batch_that_can_be_set_free(tmp_path: Path):
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, [64, 16])}, batch=64, shaped=(64, 3, 4, 4))
+    bundle, lines = pack(tmp_path, graph)
+    assert bundle.manifest.onnx.batch is None
+    assert any(line.startswith("batch: 64 in the file; set free") for line in lines)
+    z = rand(64, 16)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z[:7])), run(graph, {"z": z})[:7], atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_batch_that_cannot(tmp_path: Path, batch: int, caplog: pytest.LogCaptureFixture):
+    graph = modulated(batch)
+    bundle, _ = pack(tmp_path, graph)
+    assert bundle.manifest.onnx.batch == batch
+    assert f"takes {batch} row" in caplog.text
+    z = rand(6, 6)
+    expected = np.concatenate([run(graph, {"z": z[at : at + batch]}) for at in range(0, 6, batch)])
+    for rows in (1, 4, 5):
+        made = Engine(bundle, "cpu").generate(Inputs(z[:rows]))
+        np.testing.assert_allclose(made, expected[:rows], rtol=0, atol=1e-6)
+
+
+def test_a_batch_that_is_not_declared(tmp_path: Path):
+    graph = modulated(2)
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    graph.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n"
+    assert pack(tmp_path, graph)[0].manifest.onnx.batch == 2
+
+
+def test_random_operators(tmp_path: Path):
+    nodes = [("RandomNormalLike", "z", "e", {"scale": 0.5}), ("Add", "z e", "m", {})]
+    graph = dense(nodes, {"z": (FLOAT, ["n", 16])})
+    bundle, lines = pack(tmp_path, graph)
+    assert bundle.manifest.latent.dim == 32
+    assert "RandomNormalLike e draws [batch, 16]: noise:normal(0,0.5), 16 numbers a row" in lines[1]
+    rows = RowsRequest(n=5, seed=1).inputs(bundle.manifest, 0, 5)
+    plain = dense([("Add", "z e", "m", {})], {"z": (FLOAT, ["n", 16]), "e": (FLOAT, ["n", 16])})
+    expected = run(plain, {"z": rows.z[:, :16], "e": rows.z[:, 16:]})
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(rows), expected, atol=1e-6)
+
+
+def test_noise_drawn_once(tmp_path: Path):
+    bundle, lines = pack(tmp_path, STYLEGAN, noise="constant")
+    assert bundle.manifest.latent.dim == 16
+    assert sum("constant:drawn once" in line for line in lines) == 14
+    assert pack(tmp_path, STYLEGAN, noise="constant")[0].manifest.version == bundle.manifest.version
+
+
+REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
+    "two latents": (TWO, {}, "--input NAME=latent"),
+    "words of no kind": (TWO, {"inputs": {"a": "latnet"}}, "input a=latnet: 'latnet' is none of latent"),
+    "a constant of another shape": (BIGGAN, {"inputs": {"truncation": "constant:[1,2]"}}, "[2] is told; [] is needed"),
+    "conditions for other columns": (TWO, {"inputs": {"a": "latent", "b": "condition:0..1;0..1"}}, "it has 6 columns"),
+    "one name for two": (PHYSICS, {"inputs": {"energy": "condition:e=1..2", "angles": "condition:0..1;e=0..1"}},
+                         "two conditions are called e"),
+    "a prior without a logarithm": (PHYSICS, {"inputs": {"energy": "condition:0..1,log-uniform", "angles": "unused"}},
+                                    "log-uniform"),
+    "a prior that the graph gives NaN for": (
+        PHYSICS, {"inputs": {"energy": "condition:-2..-1", "angles": "unused"}}, "not finite"),
+    "labels of another number": (BIGGAN, {"labels": ["a", "b"]}, "--labels names 2 labels"),
+    "a latent of 10^12 numbers": (
+        dense([("Flatten", "z", "m", {})], {"z": (FLOAT, ["n", 10**6, 10**6])}), {}, "1,000,000,000,000 numbers"),
+    "labels by the 10^12": (
+        dense([("MatMul", "y W2", "m", {})], {"z": (FLOAT, ["n", 16]), "y": (FLOAT, ["n", 10**12])}), {},
+        "1,000,000,000,000 numbers"),
+    "a sample of 10^12 numbers": (
+        model([("Expand", "z huge", "x", {})], {"z": (FLOAT, ["n", 1])}, {"x": (FLOAT, None)},
+              {"huge": np.array([10**6, 10**6])}), {}, "1,000,000,000,000 numbers"),
+    "a latent of 2^25 numbers": (
+        model([("ReduceMax", "z", "x", {"axes": [1]})], {"z": (FLOAT, ["n", 1 << 25])}, {"x": (FLOAT, ["n", 1])}), {},
+        "less than or equal to 16777216"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("graph", "told", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_is_one_line(tmp_path: Path, graph: onnx.ModelProto, told: dict[str, Any], words: str):
+    assert words in refused(tmp_path, graph, **told)
+
+
+def test_a_weight_that_is_not_there(tmp_path: Path):
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])})
+    graph.graph.initializer[0].dims[:] = [10**6, 10**6]
+    assert "the weight W should hold 1,000,000,000,000 numbers, and holds 768" in refused(tmp_path, graph)
+
+
+def test_weights_that_are_declared_as_inputs(tmp_path: Path):
+    """As the first operator sets wanted it."""
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16]), "W": (FLOAT, [16, 48])}, opset=9)
+    bundle, lines = pack(tmp_path, graph)
+    assert bundle.manifest.latent.dim == 16
+    assert not any(line.startswith("input W") for line in lines)
+
+
+def test_the_command(tmp_path: Path):
+    onnx.save(PHYSICS, tmp_path / "physics.onnx")
+    command = ["pack", str(tmp_path / "physics.onnx"), "--name", "calo", "--out", str(tmp_path / "calo")]
+    told = ["--input", "energy=condition:1..100,log-uniform,GeV", "--input", "angles=condition:0..1"]
+    done = CliRunner().invoke(cli, [*command, *told, "--reference-samples", "64"])
+    assert done.exit_code == 0, done.output
+    assert "input noise float32 [batch, 13]: latent:normal" in done.output
+    assert "input energy float32 [batch, 1]: condition:1..100,log-uniform,GeV" in done.output
+    conditions = read_bundle(tmp_path / "calo").manifest.conditions or []
+    assert [one.name for one in conditions] == ["energy", "angles_0", "angles_1"]
+    twice = CliRunner().invoke(cli, [*command, *told, "--input", "energy=unused"])
+    assert twice.exit_code != 0
+    assert "energy is told twice" in twice.output
