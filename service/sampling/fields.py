@@ -177,7 +177,8 @@ def _labels(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.int6
             else:
                 reason = f"is {_shown(label or 0)}; the model has labels 0 to {len(manifest.labels) - 1}"
             raise InvalidError("label" if fields.labels is None else f"labels[{row}]", reason)
-    return np.array(places, np.int64) if fields.label is None else np.full(n, places[0], np.int64)
+    labels = np.array(places, np.int64)
+    return labels if fields.label is None else np.broadcast_to(labels, n)
 
 
 def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.float32] | None:
@@ -199,7 +200,8 @@ def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.
                 field = "condition" if fields.conditions is None else f"conditions[{row}]"
                 raise _refused(field, name, value, manifest)
             values[row, column] = value
-    return values if fields.condition is None else np.repeat(values, n, axis=0)
+    # One for all rows is held once, however many they are.
+    return values if fields.condition is None else np.broadcast_to(values, (n, len(columns)))
 
 
 _UNKNOWN = -1, math.inf, -math.inf  # a range that holds nothing

@@ -67,7 +67,7 @@ def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | No
         else request.labels[start : start + rows]
         for request, start, rows in parts
     ]
-    return labels[0] if len(labels) == 1 else np.concatenate(labels)
+    return np.ascontiguousarray(labels[0]) if len(labels) == 1 else np.concatenate(labels)
 
 
 def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32] | None:
@@ -80,7 +80,7 @@ def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32
             drawn = draw_conditions(manifest.latent, manifest.conditions, request.seed, request.offset + start, rows)
             asked = drawn if asked is None else np.where(np.isnan(asked), drawn, asked)
         conditions.append(asked)
-    return conditions[0] if len(conditions) == 1 else np.concatenate(conditions)
+    return np.ascontiguousarray(conditions[0]) if len(conditions) == 1 else np.concatenate(conditions)
 
 
 def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:

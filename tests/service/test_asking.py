@@ -22,9 +22,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentserve import OpenedBundle, draw_latents, open_bundle
-from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.benching.bare_engine import BareEngine
+from latentserve.service.benching.load import closed_loop
+from latentserve.service.benching.target import Target
+from latentserve.service.bundle import Column, SampleSpec, read_bundle
 from latentserve.service.encoding.audio import to_int16
 from latentserve.service.encoding.images import contact_sheet, to_uint8
+from latentserve.service.errors import TooLargeError
 from latentserve.service.sampling.latents import draw_conditions, draw_labels
 from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, make_shower
 from tests.server import Server
@@ -122,6 +126,15 @@ def test_what_is_drawn_can_be_asked_for(shower: OpenedBundle) -> None:
     ]
     for fields in given:
         assert np.array_equal(shower.sample(**fields), expected)
+
+
+def test_one_condition_for_more_rows_than_memory_holds(shower: OpenedBundle) -> None:
+    """A request of so many can be made, and taken a slice at a time, as `latentserve sample` does."""
+    fields: dict[str, Any] = {"seed": 3, "label": "pion", "condition": {"energy": 50}}
+    request = shower.request(n=2**50, **fields)
+    assert np.array_equal(next(shower.slices(request))[:4], shower.sample(4, **fields))
+    with pytest.raises(TooLargeError, match=r"^n: "):
+        shower.rows(request)
 
 
 def portions(fields: dict[str, Any], cuts: list[int]) -> Iterator[dict[str, Any]]:
@@ -275,6 +288,21 @@ def test_a_generators_inputs_are_described(server: Server) -> None:
             ("noise", [1, 5], True),
         ]
         assert (parts[1]["prior"], parts[1]["shift"], parts[1]["scale"]) == ("uniform", 0.5, 0.5)
+
+
+def test_load_on_a_server_of_it(bundles: dict[str, Path]) -> None:
+    """Beside the bare engine, which takes the same inputs."""
+    engine = BareEngine(read_bundle(bundles["shower"]), threads=1)
+    assert engine.samples_per_second(64, 0.05) > 0
+    with Server(bundles["shower"]) as alone:
+        target = Target(alone.url)
+        target.check(4)
+        load = closed_loop(target.address, target.requests(4), connections=2, seconds=0.3)
+    assert load.answers > 0
+    assert load.failed == 0
+
+
+# The other ways in.
 
 
 def test_bentomls_route_takes_a_condition(server: Server) -> None:

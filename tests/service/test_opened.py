@@ -147,13 +147,15 @@ def test_a_refusal_names_its_field(toy: OpenedBundle, field: str, fields: dict[s
     assert len(str(refused.value)) < 300
 
 
-def test_what_cannot_be_given_is_refused_in_one_line(plain: OpenedBundle, tmp_path: Path) -> None:
+def test_what_cannot_be_given_is_refused_in_one_line(toy: OpenedBundle, plain: OpenedBundle, tmp_path: Path) -> None:
     with pytest.raises(InvalidError, match=r"^label: .*takes no labels"):
         plain.sample(label=0)
     with pytest.raises(TooLargeError, match=r"^n: "):
         plain.sample(2**52)
     with pytest.raises(TooLargeError, match=r"^n: "):
         plain.sample(10**5000)
+    with pytest.raises(TooLargeError, match=r"^n: "):
+        toy.sample(2**52, label=3)
     with pytest.raises(BundleError, match="nowhere"):
         open_bundle(tmp_path / "nowhere")
 

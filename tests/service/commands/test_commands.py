@@ -289,6 +289,45 @@ def test_sample_refuses(run: Callable[..., Ended], bundle: Path, plain_bundle: P
     assert list(tmp_path.iterdir()) == []
 
 
+def test_sample_for_a_condition_is_what_a_server_gives(
+    run: Callable[..., Ended], shower_bundle: Path, tmp_path: Path
+) -> None:
+    """As a command on the bundle and as one on a server of it; one condition asked for, both, and none."""
+    out = tmp_path / "x.npy"
+    nothing = np.nan
+    with Server(shower_bundle) as shower:
+        for more, condition in (
+            (["--condition", "energy=50"], [50, nothing]),
+            (["--condition", "energy=1e1", "--condition", "angle=-.5"], [10, -0.5]),
+            ([], [nothing, nothing]),
+        ):
+            asked = np.full((70, 2), condition, np.float32)
+            rows = expected(shower_bundle, 70, 9, labels=np.full(70, 1), conditions=asked)
+            for source in (shower_bundle, shower.url):
+                ended = run("sample", source, "-n", 70, "--seed", 9, "--label", "1", *more, "--out", out)
+                assert ended.status == 0, ended.err
+                assert np.array_equal(np.load(out), rows)
+        wrong = ["--condition", "energy=1000", "--out", out]
+        assert_refused(run("sample", shower.url, *wrong), "422", "condition.energy", "0.1 to 100 GeV")
+        assert_refused(run("sample", shower_bundle, *wrong), "--condition energy", "0.1 to 100 GeV")
+        assert_refused(run("sample", shower_bundle, "--condition", "Energy=1", "--out", out), "Energy", "energy, angle")
+
+
+@pytest.mark.parametrize("text", ["energy", "energy=", "=5", "energy=much", "energy=nan", "energy=inf", "energy=1,5"])
+def test_sample_refuses_what_is_no_condition(
+    run: Callable[..., Ended], shower_bundle: Path, tmp_path: Path, text: str
+) -> None:
+    ended = run("sample", shower_bundle, "--condition", text, "--out", tmp_path / "x.npy")
+    assert_refused(ended, "--condition", text, "NAME=VALUE")
+
+
+def test_sample_refuses_a_condition_that_is_given_twice(
+    run: Callable[..., Ended], shower_bundle: Path, tmp_path: Path
+) -> None:
+    twice = ["--condition", "energy=1", "--condition", "energy=2"]
+    assert_refused(run("sample", shower_bundle, *twice, "--out", tmp_path / "x.npy"), "--condition", "twice")
+
+
 # pack
 
 
