@@ -41,6 +41,7 @@ BENCHMARKS = {
     "small-references": "drift.small_references",
     "fleet": "fleet.alerts",
     "rules": "fleet.rules",
+    "pack-memory": "packing.memory",
     "demo": "training.demo",
     "training-speed": "training.speed",
     "supervision": "training.supervision",

@@ -27,6 +27,7 @@ class BareEngine:
 
     def __init__(self, bundle: Bundle, threads: int, device: Device = "cpu") -> None:
         self._generator = bundle.generator
+        self._beside = bundle.beside
         self._threads = threads
         self._device = device
         self.provider = str(self._session().get_providers()[0])
@@ -62,4 +63,5 @@ class BareEngine:
         return rows / spent
 
     def _session(self) -> Any:
-        return open_session(require_runtime(), self._generator, GENERATOR, self._device, self._threads)
+        runtime = require_runtime()
+        return open_session(runtime, self._generator, GENERATOR, self._device, self._threads, files=self._beside)

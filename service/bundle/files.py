@@ -30,9 +30,11 @@ from latentserve.service.bundle.manifest import (
     generator_graph,
 )
 from latentserve.service.bundle.version import content_version, content_version_1
+from latentserve.service.bundle.weights import NO_FILES, Buffer, Files, map_file
 from latentserve.service.errors import BundleError
 
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
+DATA = "generator.onnx.data"  # weights that are too many for generator.onnx
 GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"
 
 _MANIFEST_BYTES = 4 << 20  # 65,536 label names fit
@@ -63,10 +65,22 @@ class OnDisk:
                 content = stream.read()
         except OSError as error:
             raise BundleError(f"{self._file}: cannot be read ({error.strerror})") from None
-        found = hashlib.sha256(content).hexdigest()
+        self._verify(hashlib.sha256(content).hexdigest())
+        return content
+
+    def map(self) -> Buffer:
+        """The same, not read but mapped: who writes into the file afterwards writes into this."""
+        try:
+            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
+                stream.seek(0)
+                self._verify(hashlib.file_digest(stream, "sha256").hexdigest())
+            return map_file(self._descriptor)
+        except OSError as error:
+            raise BundleError(f"{self._file}: cannot be read ({error.strerror})") from None
+
+    def _verify(self, found: str) -> None:
         if found != self._digest:
             raise BundleError(f"{self._file}: SHA-256 is {found[:12]}..., the manifest says {self._digest[:12]}...")
-        return content
 
 
 @dataclass(frozen=True)
@@ -81,11 +95,18 @@ class Bundle:
     critic_file: OnDisk | bytes | None
     golden: Golden
     reference: bytes | None
+    data_file: OnDisk | None = None
 
     @property
     def generator(self) -> bytes:
-        """The content of `generator.onnx`. Raises BundleError: the file is another by now."""
+        """The content of `generator.onnx`, which may refer to `beside`. Raises BundleError: it is another by now."""
         return self.generator_file if isinstance(self.generator_file, bytes) else self.generator_file.read()
+
+    @property
+    def beside(self) -> Files:
+        """What `generator.onnx` refers to: `generator.onnx.data`, mapped, where there is one. Raises BundleError: the
+        file is another by now."""
+        return NO_FILES if self.data_file is None else {DATA: self.data_file.map()}
 
     @property
     def critic(self) -> bytes | None:
@@ -93,8 +114,8 @@ class Bundle:
         return self.critic_file.read() if isinstance(self.critic_file, OnDisk) else self.critic_file
 
 
-def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
-    """Write a bundle folder: the files, then the manifest that holds their hashes.
+def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
+    """Write a bundle folder: the files, then the manifest that holds their hashes. What is a path is moved there.
 
     It is made beside `out`, on the disk, and changes names with what is there, so that a reader (`read_bundle`) and a
     crash find the old one or the new one, never half or none. Where the system has no such exchange (NFS; any but
@@ -107,15 +128,17 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
         raise BundleError(f"{out}: is there already and is not a folder")
     if out.is_dir() and any(out.iterdir()) and not _is_bundle(out):
         raise BundleError(f"{out}: is there already and is not a bundle")
-    hashes = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
-    manifest = Manifest.model_validate({**manifest.model_dump(), "sha256": hashes})
     try:
+        hashes = {name: hash_of(content) for name, content in sorted(files.items())}
+        manifest = Manifest.model_validate({**manifest.model_dump(), "sha256": hashes})
         out.parent.mkdir(parents=True, exist_ok=True)
         staged = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
             for name, content in {**files, MANIFEST: manifest.model_dump_json(indent=2).encode() + b"\n"}.items():
-                with (staged / name).open("wb") as stream:
-                    stream.write(content)
+                if isinstance(content, Path):
+                    shutil.move(content, staged / name)
+                with (staged / name).open("ab") as stream:
+                    stream.write(b"" if isinstance(content, Path) else content)
                     stream.flush()
                     os.fsync(stream.fileno())
                 (staged / name).chmod(0o644)
@@ -127,6 +150,14 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes]) -> M
     except OSError as error:
         raise BundleError(f"{out}: cannot be written ({error.strerror or error})") from None
     return manifest
+
+
+def hash_of(content: bytes | Path) -> str:
+    """SHA-256, in hexadecimal digits, of bytes or of what a file holds. Raises OSError."""
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _put_in_place(staged: Path, out: Path) -> None:
@@ -199,17 +230,18 @@ def _read(path: Path) -> Bundle:
         raise BundleError(f"{path}: no such bundle folder")
     manifest = read_manifest(path)
     on_disk = {name: OnDisk(path / name, digest) for name, digest in manifest.sha256.items()}
-    files = {name: file.read() for name, file in on_disk.items()}
+    files = {name: file.read() for name, file in on_disk.items() if name != DATA}
     for required in (GENERATOR, GOLDEN):
         if required not in files:
             raise BundleError(f"{path / MANIFEST}: sha256 does not list {required}")
     try:
-        _check(manifest, files)
+        data = on_disk.get(DATA)
+        _check(manifest, files, NO_FILES if data is None else {DATA: data.map()})
         golden = Golden.from_bytes(files[GOLDEN])
         _check_golden(manifest, golden)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE))
+    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data)
 
 
 def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
@@ -255,12 +287,13 @@ def _or(numbers: Sequence[int]) -> str:
     return " or ".join(str(number) for number in numbers)
 
 
-def _check(manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    generator = graph.parse(files[GENERATOR], GENERATOR)
+def _check(manifest: Manifest, files: Mapping[str, bytes], beside: Files) -> None:
+    generator, weights = graph.skim(files[GENERATOR], GENERATOR, beside)
     if manifest.schema_version == 1:
         version = content_version_1(files[GENERATOR], manifest.latent, manifest.labels, manifest.sample)
     else:
-        version = content_version(generator, manifest.latent, manifest.labels, manifest.sample, manifest.conditions)
+        latent, labels, sample = manifest.latent, manifest.labels, manifest.sample
+        version = content_version(generator, latent, labels, sample, manifest.conditions, manifest.label_prior, weights)
     if manifest.version != version:
         raise BundleError(f"{MANIFEST}: version is {manifest.version}, the content's is {version}")
     asked = manifest.labels is not None, len(manifest.conditions or ())

@@ -1,21 +1,23 @@
-"""ONNX files as bytes: read their signature, and refuse what must not be in a bundle."""
+"""ONNX files: read their signature, and refuse what must not be in a bundle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 from google.protobuf.message import DecodeError
 
 from latentserve.service.bundle.manifest import Graph, Tensor
+from latentserve.service.bundle.weights import NO_FILES, Buffer, Files, lift, values
 from latentserve.service.errors import BundleError, one_line
 
 _DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.INT64: "int64"}
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
 
-def parse(content: bytes, file: str) -> onnx.ModelProto:
-    """Parse a self-contained ONNX file. Raises BundleError naming `file`: not ONNX, external data, random operators."""
+def parse(content: bytes, file: str, files: Files = NO_FILES) -> onnx.ModelProto:
+    """Parse an ONNX file whose initializers may lie in `files`, and nowhere else beside it. Raises BundleError naming
+    `file`: not ONNX, weights that lie elsewhere, random operators."""
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
@@ -23,12 +25,31 @@ def parse(content: bytes, file: str) -> onnx.ModelProto:
     if not model.graph.node and not model.graph.output:
         raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
     # External data would let a bundle read any file of the host, outside the hashes.
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in _tensors(model)):
-        raise BundleError(f"{file}: keeps weights in another file; save it as one file")
+    try:
+        for number, tensor in enumerate(tensors(model)):
+            if is_external(tensor):  # files are for the initializers of the main graph, the first of all tensors
+                values(tensor, files if number < len(model.graph.initializer) else NO_FILES)
+    except ValueError as error:
+        raise BundleError(f"{file}: {error}") from None
     random = sorted({node.op_type for node in all_nodes(model) if draws(node)})
     if random:
         raise BundleError(f"{file}: holds random operators ({', '.join(random)}); z must be the only source of chance")
     return model
+
+
+def skim(content: Buffer, file: str, beside: Files = NO_FILES) -> tuple[onnx.ModelProto, Files]:
+    """The same without the large weights: they lie in the files that come with it, `content` itself, called `file`, and
+    those `beside` it."""
+    files = {file: content, **beside}
+    return parse(light(content, file), file, files), files
+
+
+def light(content: Buffer, file: str) -> bytes:
+    """An ONNX file without its large weights, which lie in `content`, called `file`. Raises BundleError: not ONNX."""
+    try:
+        return lift(content, file)
+    except (DecodeError, ValueError) as error:
+        raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
 
 
 def signature(model: onnx.ModelProto, file: str) -> Graph:
@@ -59,35 +80,50 @@ def _tensor(value: onnx.ValueInfoProto, file: str) -> Tensor:
 
 
 def all_nodes(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
-    """Every node: of the graph, of the model's own functions, and of the graphs within nodes."""
+    """Every node: of the graph, of the model's own functions, and of the graphs within attributes."""
     waiting = [*model.graph.node, *(node for function in model.functions for node in function.node)]
+    for function in model.functions:
+        waiting += [node for inner in _within(function.attribute_proto) for node in inner.node]
     while waiting:
         node = waiting.pop()
         yield node
-        for graph in subgraphs(node):
-            waiting.extend(graph.node)
+        for inner in subgraphs(node):
+            waiting.extend(inner.node)
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The graphs within a node."""
-    for attribute in node.attribute:
+    yield from _within(node.attribute)
+
+
+def _within(attributes: Iterable[onnx.AttributeProto]) -> Iterator[onnx.GraphProto]:
+    for attribute in attributes:
         if attribute.HasField("g"):
             yield attribute.g
         yield from attribute.graphs
 
 
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor that is stored: initializers, sparse ones too, and constants."""
-    nodes = list(all_nodes(model))
-    for graph in (model.graph, *(inner for node in nodes for inner in subgraphs(node))):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
+def is_external(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's values lie in a file."""
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor that is stored: initializers (the main graph's first), sparse ones too, and constants."""
+    attributes = [one for function in model.functions for one in function.attribute_proto]
+    attributes += [attribute for node in all_nodes(model) for attribute in node.attribute]
+    for held in (model.graph, *_within(attributes)):
+        yield from held.initializer
+        for sparse in held.sparse_initializer:
             yield from (sparse.values, sparse.indices)
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        if attribute.HasField("sparse_tensor"):
+            yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
+        for sparse in attribute.sparse_tensors:
+            yield from (sparse.values, sparse.indices)
 
 
 def draws(node: onnx.NodeProto) -> bool:

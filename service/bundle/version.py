@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import AttributeProto, numpy_helper
 
 from latentserve.service.bundle.manifest import Condition, Latent, SampleSpec
+from latentserve.service.bundle.weights import BITS, NO_FILES, Files, values
+from latentserve.service.errors import BundleError, one_line
 
 _DIGITS = 12
 _ONNX = ("", "ai.onnx")  # both are ONNX's own operators
@@ -22,20 +24,30 @@ def content_version(
     labels: list[str] | None,
     sample: SampleSpec,
     conditions: list[Condition] | None = None,
+    label_prior: list[float] | None = None,
+    files: Files = NO_FILES,
 ) -> str:
     """The version of a generator, of `schema_version` 2.
 
     What is hashed is the graph as it computes, with its weights: operators and their attributes in the file's order,
     how they hang together, types and sizes of inputs and outputs. Not what they are called, doc strings,
     `metadata_props`, inferred shapes, or weights that nothing reads; so a file that is signed or annotated keeps its
-    version. Then the JSON (sorted keys, no spaces) of latent, labels, conditions and sample. Name, time of creation,
-    critic and lineage are not part of it: equal generators have equal versions.
+    version. Nor where or how weights are stored: in `files`, those that the model refers to, or within it. Then the
+    JSON (sorted keys, no spaces) of latent, labels and their prior, conditions and sample. Name, time of creation,
+    critic and lineage are not part of it: equal generators have equal versions. Raises BundleError: a weight is not
+    there, or not what its shape says.
     """
     digest = hashlib.sha256()
-    _Walk(digest, model).model()
+    try:
+        _Walk(digest, model, files).model()
+    except ValueError as error:
+        raise BundleError(str(error)) from None
+    except RecursionError:
+        raise BundleError("its functions call each other without an end, or nearly") from None
     described = {
         "latent": latent.model_dump(mode="json"),
         "labels": labels,
+        "label_prior": None if label_prior is None or len(set(label_prior)) == 1 else label_prior,
         "conditions": None if conditions is None else [condition.model_dump(mode="json") for condition in conditions],
         "sample": sample.model_dump(mode="json"),
     }
@@ -66,9 +78,10 @@ class _Scope(NamedTuple):
 class _Walk:
     """A model told to a digest, value by value and node by node, each word with its length before it."""
 
-    def __init__(self, digest: hashlib._Hash, model: onnx.ModelProto) -> None:
+    def __init__(self, digest: hashlib._Hash, model: onnx.ModelProto, files: Files) -> None:
         self._digest = digest
         self._model = model
+        self._files = files
         self._functions = {(one.domain, one.name, one.overload): one for one in model.functions}
         self._called: dict[tuple[str, str, str], int] = {}
         self._scopes: list[_Scope] = []
@@ -76,22 +89,24 @@ class _Walk:
 
     def model(self) -> None:
         self._opsets(self._model.opset_import)
-        weights = {tensor.name for tensor in self._model.graph.initializer}
-        inputs = [value for value in self._model.graph.input if value.name not in weights]
-        for value in [*inputs, *self._model.graph.output]:
-            self._tell(value.name, _type(value))
-        self._graph(self._model.graph, [value.name for value in inputs])
+        graph = self._model.graph
+        weights = _weights(graph)
+        inputs = [value for value in graph.input if value.name not in weights]
+        for value in [*inputs, *graph.output]:
+            self._tell(value.name, _type(value.type))
+        self._graph(graph, [value.name for value in inputs])
 
     def _graph(self, graph: onnx.GraphProto, inputs: Iterable[str]) -> None:
-        weights: dict[str, onnx.TensorProto | onnx.SparseTensorProto] = {one.name: one for one in graph.initializer}
-        weights |= {one.values.name: one for one in graph.sparse_initializer}
-        self._body(graph.node, inputs, [value.name for value in graph.output], _Scope({}, weights))
+        outputs = [value.name for value in graph.output]
+        self._body(graph.node, inputs, outputs, _Scope({}, _weights(graph)))
 
     def _body(
-        self, nodes: Iterable[onnx.NodeProto], inputs: Iterable[str], outputs: Iterable[str], scope: _Scope
+        self, nodes: Sequence[onnx.NodeProto], inputs: Iterable[str], outputs: Iterable[str], scope: _Scope
     ) -> None:
         self._scopes.append(scope)
-        self._makes(inputs)
+        for name in [*inputs, *(name for node in nodes for name in node.output)]:
+            if name:  # all of them first: nodes need not be sorted
+                scope.places[name] = self._new()
         for node in nodes:
             function = self._functions.get((node.domain, node.op_type, node.overload))
             if function is None:
@@ -101,7 +116,7 @@ class _Walk:
             self._reads(node.input)
             for attribute in sorted(node.attribute, key=lambda one: one.name):
                 self._attribute(attribute)
-            self._makes(node.output)
+            self._tell("makes", *(str(scope.places[name]) if name else "" for name in node.output))
         self._tell("gives")
         self._reads(outputs)
         self._scopes.pop()
@@ -114,7 +129,7 @@ class _Walk:
         if known:
             return
         scopes, self._scopes = self._scopes, []
-        self._tell(*function.attribute)
+        self._tell("takes", str(len(function.input)), *function.attribute)
         self._opsets(function.opset_import)
         for attribute in sorted(function.attribute_proto, key=lambda one: one.name):
             self._attribute(attribute)
@@ -122,36 +137,35 @@ class _Walk:
         self._scopes = scopes
 
     def _attribute(self, attribute: AttributeProto) -> None:
-        self._tell("attribute", attribute.name)
-        if attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS):
-            for graph in [attribute.g] if attribute.type == AttributeProto.GRAPH else attribute.graphs:
-                self._graph(graph, [value.name for value in graph.input])
-        elif attribute.type in (AttributeProto.TENSOR, AttributeProto.TENSORS):
-            for tensor in [attribute.t] if attribute.type == AttributeProto.TENSOR else attribute.tensors:
-                self._tensor(tensor)
-        else:
-            plain = AttributeProto.FromString(attribute.SerializeToString())
-            plain.ClearField("doc_string")
-            self._tell(plain.SerializeToString(deterministic=True))
+        self._tell("attribute", attribute.name, str(attribute.type), attribute.ref_attr_name)
+        for graph in [*_one(attribute, "g"), *attribute.graphs]:
+            self._graph(graph, [value.name for value in graph.input])
+        for tensor in [*_one(attribute, "t"), *attribute.tensors]:
+            self._tensor(tensor)
+        for sparse in [*_one(attribute, "sparse_tensor"), *attribute.sparse_tensors]:
+            self._weight(sparse)
+        self._tell("types", *(_type(one) for one in [*_one(attribute, "tp"), *attribute.type_protos]))
+        # What is left out is 0, or empty.
+        plain = AttributeProto(f=attribute.f, i=attribute.i, s=attribute.s)
+        plain.floats.extend(attribute.floats)
+        plain.ints.extend(attribute.ints)
+        plain.strings.extend(attribute.strings)
+        self._tell(plain.SerializeToString(deterministic=True))
 
-    def _makes(self, names: Iterable[str]) -> None:
-        for name in names:
-            if name:
-                self._scopes[-1].places[name] = self._count
-                self._count += 1
-            self._tell("makes", str(self._scopes[-1].places[name]) if name else "")
+    def _new(self) -> int:
+        self._count += 1
+        return self._count
 
     def _reads(self, names: Iterable[str]) -> None:
         """A weight is told where it is read first."""
         for name in names:
             scope = next((one for one in reversed(self._scopes) if name in one.places or name in one.weights), None)
-            if scope is None:
+            if not name or scope is None:
                 self._tell("reads", "")
                 continue
             if name not in scope.places:
                 self._weight(scope.weights[name])
-                scope.places[name] = self._count
-                self._count += 1
+                scope.places[name] = self._new()
             self._tell("reads", str(scope.places[name]))
 
     def _weight(self, weight: onnx.TensorProto | onnx.SparseTensorProto) -> None:
@@ -166,20 +180,50 @@ class _Walk:
         self._tell("tensor", str(tensor.data_type), *(str(size) for size in tensor.dims))
         if tensor.data_type == onnx.TensorProto.STRING:
             self._tell(*tensor.string_data)
-        else:
-            self._tell(tensor.raw_data if tensor.HasField("raw_data") else numpy_helper.to_array(tensor).tobytes())
+            return
+        raw = tensor.HasField("raw_data") or tensor.data_location == onnx.TensorProto.EXTERNAL
+        if raw and tensor.data_type not in BITS:
+            self._tell(values(tensor, self._files))
+            return
+        if raw:  # unpacked, for what is left of the last byte may be anything
+            content = bytes(values(tensor, self._files))
+            tensor = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims, raw_data=content)
+        try:
+            array = numpy_helper.to_array(tensor)
+        except Exception as error:  # a type that does not exist, more or fewer numbers than its shape has, and so on
+            raise ValueError(f"weight {tensor.name!r} is no array ({one_line(error)})") from None
+        self._tell(array.tobytes())
 
     def _opsets(self, opsets: Iterable[onnx.OperatorSetIdProto]) -> None:
-        self._tell(*sorted(f"{'' if one.domain in _ONNX else one.domain}:{one.version}" for one in opsets))
+        self._tell("opsets", *sorted(f"{'' if one.domain in _ONNX else one.domain}:{one.version}" for one in opsets))
 
-    def _tell(self, *words: str | bytes) -> None:
+    def _tell(self, *words: str | bytes | memoryview) -> None:
         for word in (str(len(words)), *words):
             content = word.encode() if isinstance(word, str) else word
             self._digest.update(len(content).to_bytes(8, "little"))
             self._digest.update(content)
 
 
-def _type(value: onnx.ValueInfoProto) -> str:
-    """Of numbers: what they are, and the sizes that are known."""
-    tensor = value.type.tensor_type
-    return f"{tensor.elem_type}{[axis.dim_value for axis in tensor.shape.dim]}"
+def _weights(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto | onnx.SparseTensorProto]:
+    """A graph's own, by name."""
+    sparse = {one.values.name: one for one in graph.sparse_initializer}
+    return {**{one.name: one for one in graph.initializer}, **sparse}
+
+
+def _one(attribute: AttributeProto, field: str) -> list[Any]:
+    """What a field holds, if it is there."""
+    return [getattr(attribute, field)] if attribute.HasField(field) else []
+
+
+def _type(value: onnx.TypeProto) -> str:
+    """What values are, and the sizes that are known; not what is only a name."""
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return ""
+    held = getattr(value, kind)
+    if kind in ("tensor_type", "sparse_tensor_type"):
+        sizes = [axis.dim_value for axis in held.shape.dim] if held.HasField("shape") else None
+        return f"{kind} {held.elem_type} {sizes}"
+    if kind == "map_type":
+        return f"{kind} {held.key_type} ({_type(held.value_type)})"
+    return f"{kind} ({_type(held.elem_type)})" if kind in ("sequence_type", "optional_type") else kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from latentserve.service.packing.probes import golden_inputs, measure_golden
 from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import Real
 from latentserve.service.packing.reference import make_reference
+from latentserve.service.packing.storing import Stored
 from latentserve.service.packing.value_range import clipped_share
 from latentserve.service.sampling.engine import Engine, require_runtime
 from latentserve.service.sampling.memory import rows_that_fit
@@ -56,7 +58,7 @@ def assemble_bundle(
     out: Path,
     *,
     name: str,
-    generator: bytes,
+    generator: Stored | bytes,
     critic: bytes | None = None,
     latent: Latent,
     labels: list[str] | None = None,
@@ -79,7 +81,8 @@ def assemble_bundle(
         out: the folder; an older bundle there is replaced.
         name: what the model is served as.
         license_id: SPDX identifier of the weights' licence.
-        generator: ONNX file with inputs `z` (and `label`, and `condition`) and output `sample`.
+        generator: ONNX file with inputs `z` (and `label`, and `condition`) and output `sample`; or a large one's files
+            (`store`), which are moved.
         critic: ONNX file with inputs `sample` (and `label`, and `condition`) and outputs `score` and `features`.
         labels, label_prior: names, and shares in the training data; no prior: all equally likely.
         conditions: what the columns of `condition` are.
@@ -96,7 +99,8 @@ def assemble_bundle(
 
     Raises BundleError: the graphs are not what they should be, or their outputs are not finite.
     """
-    parsed = graph.parse(generator, GENERATOR)
+    kept = generator if isinstance(generator, Stored) else Stored(generator)
+    parsed, weights = kept.skim()
     onnx = OnnxSpec(
         opset=graph.opset(parsed),
         generator=graph.signature(parsed, GENERATOR),
@@ -107,7 +111,7 @@ def assemble_bundle(
     try:
         stated = Manifest(
             name=name,
-            version=content_version(parsed, latent, labels, sample, conditions),
+            version=content_version(parsed, latent, labels, sample, conditions, label_prior, weights),
             created=datetime.now(UTC).replace(microsecond=0),
             license=license_id,
             latent=latent,
@@ -125,7 +129,8 @@ def assemble_bundle(
     draft = Bundle(
         path=out,
         manifest=stated,
-        generator_file=generator,
+        generator_file=kept.generator,
+        data_file=kept.data,
         critic_file=critic,
         golden=Golden(
             z=inputs.z,
@@ -145,7 +150,7 @@ def assemble_bundle(
         engine.bound(max(2, onnx.max_batch or _MOST_ROWS))  # of two it is seen whether they depend on each other
     golden = measure_golden(engines, inputs, golden_sample, golden_score, measured)
     engine = engines[0]
-    engine.bundle = Bundle(out, stated, generator, critic, golden, None)
+    engine.bundle = draft = replace(draft, golden=golden)
     engine.warm_up()
     if labels is not None and len(labels) > 1:
         remarks = [*remarks, *told(label_aliases(engine.generate, inputs, len(labels), engine.max_batch), labels)]
@@ -156,10 +161,10 @@ def assemble_bundle(
     for remark in remarks:
         log.warning("%s: %s", name, remark)
     stage("reference: samples that drift is measured against")
-    reference = make_reference(Bundle(out, stated, generator, critic, golden, None), reference_samples, real)
+    reference = make_reference(replace(draft, manifest=stated), reference_samples, real)
     manifest = stated.model_copy(update={"monitor": _monitor(reference)})
     files = {
-        GENERATOR: generator,
+        **kept.files(),
         GOLDEN: golden.to_bytes(),
         REFERENCE: reference.to_bytes(),
         CARD: model_card(manifest, golden, reference, remarks, clipped).encode(),

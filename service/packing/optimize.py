@@ -13,7 +13,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from pydantic import JsonValue
 
 from latentserve.service.bundle import Bundle, Inputs, Manifest, graph, read_bundle
-from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.bundle.files import DATA, GENERATOR
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, measure_fidelity
@@ -61,6 +61,8 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     already = (manifest.lineage.evaluation or {}).get("precision")
     if already is not None:
         raise BundleError(f"{path}: is {already} already; start from the float32 bundle it was made of")
+    if original.data_file is not None:
+        raise BundleError(f"{path}: its weights lie in {DATA}; the tools for {precision} take up to 2 GB, in one file")
     try:
         real = None if original.reference is None else Reference.from_bytes(original.reference, []).real
     except BundleError as error:

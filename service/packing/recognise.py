@@ -61,9 +61,11 @@ def recognise(path: Path) -> str | None:
     return None if what is None else f"not an ONNX file but {what}"
 
 
-def missing_data(model: onnx.ModelProto, folder: Path) -> str | None:
-    """Which file of a model's weights is not in the folder that it lies in, or is too short, as the end of a sentence;
-    None: all are there. `model` is as it was read, without them."""
+def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
+    """Which file of a model's weights is not in the folder of its own file (nor, where that is a link, beside what it
+    leads to, as in a cache of downloads), or is too short, as the end of a sentence; None: all are there. `model` is as
+    it was read, without them."""
+    folder, homes = path.parent, {path.parent.resolve(), path.resolve().parent}
     ends: dict[str, int] = {}
     for tensor in _stored(model.graph):
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -76,7 +78,7 @@ def missing_data(model: onnx.ModelProto, folder: Path) -> str | None:
             ends[location] = max(ends.get(location, 0), end)
     for location, end in sorted(ends.items()):
         file = folder / location
-        if not location or not file.resolve().is_relative_to(folder.resolve()):
+        if not location or not any(file.resolve().is_relative_to(home) for home in homes):
             return f"keeps weights in {location or 'a file without a name'}, outside its folder; save it as one file"
         if not file.is_file():
             return f"keeps its weights in {location}, which is not beside it: bring that file too, under this name"

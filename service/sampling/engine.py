@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Bundle, Inputs
+from latentserve.service.bundle import Bundle, Inputs, graph
 from latentserve.service.bundle.files import CRITIC, GENERATOR
+from latentserve.service.bundle.weights import Files
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
 from latentserve.service.sampling.padding import Padded, Padding, differences
@@ -25,7 +26,6 @@ from latentserve.service.sampling.sessions import (
     NO_TENSORRT,
     TENSORRT,
     Device,
-    memory_file,
     open_session,
     tensorrt_options,
 )
@@ -39,6 +39,13 @@ log = logging.getLogger(__name__)
 
 _CRITIC_ROWS = 256  # that the critic is asked for at once, as it is where it watches
 FIXED_BATCH = 16  # rows of a batch in which rows have places of their own
+
+
+class Model(NamedTuple):
+    """An ONNX file, and those that it refers to."""
+
+    content: bytes
+    files: Files
 
 
 class CpuRunner:
@@ -97,17 +104,17 @@ class Engine:
         self._threads = threads
         require_runtime()
         content = bundle.generator
-        served = served_graph(content, bundle.manifest.onnx.opset, bundle.manifest.sample)
+        light = graph.light(content, GENERATOR)
+        served = served_graph(light, bundle.manifest.onnx.opset, bundle.manifest.sample)
         self.outputs: tuple[Output, ...] = tuple(served.outputs)
-        with memory_file(content, served.graft) as file:
-            del content  # while the runtime loads it, weights are held three times: there, parsed, and as they are run
-            self.provider, self._runner = self._open(file, served.outputs, device, max_batch, tensorrt=tensorrt)
+        model = Model(light + served.graft, {GENERATOR: content, **bundle.beside})
+        self.provider, self._runner = self._open(model, served.outputs, device, max_batch, tensorrt=tensorrt)
+        del content, model  # while the runtime loads them, weights are held twice: there, and as they are run
         # The critic watches; it never needs to be faster than its share of the traffic.
         self._critic = None
         if (critic := bundle.critic) is not None:
-            with memory_file(critic) as file:
-                del critic
-                self._critic = open_session(onnxruntime, file, CRITIC, device, threads)
+            light = graph.light(critic, CRITIC)
+            self._critic = open_session(onnxruntime, light, CRITIC, device, threads, files={CRITIC: critic})
         self.batch_invariant = False
         self._padding: Padding | None = None
 
@@ -267,20 +274,20 @@ class Engine:
         return samples
 
     def _open(
-        self, file: BinaryIO, names: Mapping[Output, str], device: Device, max_batch: int, *, tensorrt: bool
+        self, model: Model, names: Mapping[Output, str], device: Device, max_batch: int, *, tensorrt: bool
     ) -> tuple[str, CpuRunner | CudaRunner]:
         """The provider that was taken, and a runner on it: with CUDA graphs where the generator can be captured."""
         if device != "cpu" and not tensorrt and CUDA in onnxruntime.get_available_providers():
             try:
-                return self._attempt(file, names, device, max_batch, capture=True)
+                return self._attempt(model, names, device, max_batch, capture=True)
             except BundleError as error:
                 log.warning("model %s: no CUDA graphs (%s)", self.bundle.manifest.name, error)
         # Outside the handler, which would keep what was tried on the device.
-        return self._attempt(file, names, device, max_batch, tensorrt=tensorrt)
+        return self._attempt(model, names, device, max_batch, tensorrt=tensorrt)
 
     def _attempt(
         self,
-        file: BinaryIO,
+        model: Model,
         names: Mapping[Output, str],
         device: Device,
         max_batch: int,
@@ -293,12 +300,20 @@ class Engine:
             # Kept as long as the engine: TensorRT builds for further batch sizes when it meets them.
             self._built = tempfile.TemporaryDirectory(prefix="latentserve-tensorrt-")
             options = tensorrt_options(self._built.name, self.precision)
-        session = open_session(onnxruntime, file, GENERATOR, device, self._threads, capture=capture, tensorrt=options)
+        session = open_session(
+            onnxruntime,
+            model.content,
+            GENERATOR,
+            device,
+            self._threads,
+            files=model.files,
+            capture=capture,
+            tensorrt=options,
+        )
         provider = str(session.get_providers()[0])
         if provider == CPU:
             return provider, CpuRunner(session, names, max_batch, self.bundle.manifest.onnx.max_batch)
-        model = self.bundle.manifest.name
-        return provider, CudaRunner(onnxruntime, session, names, max_batch, model)
+        return provider, CudaRunner(onnxruntime, session, names, max_batch, self.bundle.manifest.name)
 
 
 def in_turns(

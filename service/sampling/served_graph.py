@@ -62,7 +62,7 @@ def served_graph(content: bytes, opset: int, spec: SampleSpec) -> ServedGraph:
         nonfinite: number of values that are NaN or infinite.
     The squares of values beyond 1e19 overflow: std and high_frequency are then infinite.
 
-    Weights are neither parsed nor copied: messages of protobuf that follow one another are merged, lists end to end
+    The graph is neither parsed nor copied: messages of protobuf that follow one another are merged, lists end to end
     (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
     """
     if opset < _LEAST_OPSET:

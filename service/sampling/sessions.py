@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, BinaryIO, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+from latentserve.service.bundle.weights import NO_FILES, Files
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -35,21 +36,23 @@ def tensorrt_options(folder: str, precision: str) -> dict[str, str]:
     }
 
 
-def memory_file(*parts: bytes) -> BinaryIO:
-    """An open file of these parts, end to end, that is in memory alone and nobody else's."""
-    file = os.fdopen(os.memfd_create("latentserve"), "wb")
-    file.writelines(parts)
-    file.flush()
-    return file
+def load(runtime: Any, content: bytes, files: Files, options: Any, providers: Sequence[object] = (CPU,)) -> Any:
+    """An InferenceSession of the module `runtime`, of an ONNX file and those that it refers to: the runtime copies
+    weights from there, and opens no file by itself. Raises whatever the runtime raises."""
+    held = list(files.values())
+    # The options have but the addresses of what they are given, which is held here until it is copied.
+    options.add_external_initializers_from_files_in_memory(list(files), held, [len(one) for one in held])
+    return runtime.InferenceSession(content, options, providers=list(providers))
 
 
 def open_session(
     runtime: Any,
-    content: bytes | BinaryIO,
+    content: bytes,
     file: str,
     device: Device,
     threads: int,
     *,
+    files: Files = NO_FILES,
     capture: bool = False,
     as_written: bool = False,
     tensorrt: Mapping[str, str] | None = None,
@@ -57,10 +60,12 @@ def open_session(
     """An InferenceSession of the module `runtime`.
 
     Args:
-        content: an ONNX file, as bytes or open: of bytes the runtime holds a copy while it loads.
+        content: an ONNX file. The runtime parses all of it, and then copies its weights: those that lie in `files` it
+            copies from there.
         file: its name, for messages.
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one call on the CPU.
+        files: what `content` refers to.
         capture: CUDA graphs; refused for a graph that leaves the device or has loops.
         as_written: operator by operator, nothing fused.
         tensorrt: options of the TensorRT provider, which then comes before CUDA.
@@ -87,8 +92,7 @@ def open_session(
         os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # the only way to keep TensorRT from TF32
         providers.insert(0, (TENSORRT, dict(tensorrt)))
     try:
-        model = content if isinstance(content, bytes) else f"/proc/self/fd/{content.fileno()}"
-        session = runtime.InferenceSession(model, options, providers=providers)
+        session = load(runtime, content, files, options, providers)
     except Exception as error:
         raise BundleError(f"{file}: the runtime cannot load it ({one_line(error)})") from None
     session.disable_fallback()  # a call that fails on the device fails, and does not go on on the CPU

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from latentserve.service.bundle import Bundle
-from latentserve.service.bundle.files import CRITIC, GENERATOR, GOLDEN, MANIFEST, REFERENCE, read_manifest
+from latentserve.service.bundle.files import CRITIC, DATA, GENERATOR, GOLDEN, MANIFEST, REFERENCE, read_manifest
 from latentserve.service.errors import BundleError
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 FILE_SECONDS = 60.0
 HASH_SECONDS = 3600.0
 
-_SERVED = (GENERATOR, CRITIC, GOLDEN, REFERENCE)
+_SERVED = (GENERATOR, DATA, CRITIC, GOLDEN, REFERENCE)
 
 State = tuple[tuple[int, ...], ...]
 

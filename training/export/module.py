@@ -1,6 +1,7 @@
 """From torch modules to a bundle: ONNX graphs that are shown to compute what the modules compute."""
 
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentserve.service.bundle import Column, Latent, Lineage, Manifest
+from latentserve.service.bundle.files import CRITIC
 from latentserve.service.bundle.graph import parse
+from latentserve.service.bundle.weights import NO_FILES, Files
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.describe import SampleHints, describe_samples
 from latentserve.service.packing.layout import Kind
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.real import keep_real
+from latentserve.service.packing.storing import mapped, read_model, store, whole, workroom
+from latentserve.service.sampling.sessions import load
 from latentserve.training.errors import ExportError
 
 OPSET = 20
@@ -85,36 +90,38 @@ def export_bundle(
     if len(z) > len(golden_sample):
         golden_sample = in_blocks(module, "generator", z, label)[0]
     hints = SampleHints(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)
-    generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample})
-    critic_onnx = golden_score = None
-    if critic is not None:
-        outputs = in_blocks(critic, "critic", golden_sample, label)
-        if len(outputs) == 1:
-            critic = ScoreOnly(critic)
+    with workroom(Path(out)) as folder:
+        generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample}, folder)
+        critic_onnx = golden_score = None
+        if critic is not None:
             outputs = in_blocks(critic, "critic", golden_sample, label)
-        golden_score, features = outputs
-        if golden_score.ndim != 1 or features.ndim != 2:
-            shapes = f"{list(golden_score.shape)} and {list(features.shape)}"
-            raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
-        inputs = named("sample", golden_sample, label)
-        critic_onnx = to_onnx(critic, "critic", inputs, {"score": golden_score, "features": features})
-    sample = describe_samples(golden_sample, "generator", hints)
-    return assemble_bundle(
-        Path(out),
-        name=name,
-        generator=generator_onnx,
-        critic=critic_onnx,
-        latent=latent,
-        labels=labels,
-        label_prior=label_prior,
-        sample=sample,
-        golden_sample=golden_sample,
-        golden_score=golden_score,
-        lineage=lineage or Lineage(),
-        license_id=license_id,
-        reference_samples=reference_samples,
-        real=None if real is None else keep_real(real, sample, "real"),
-    )
+            if len(outputs) == 1:
+                critic = ScoreOnly(critic)
+                outputs = in_blocks(critic, "critic", golden_sample, label)
+            golden_score, features = outputs
+            if golden_score.ndim != 1 or features.ndim != 2:
+                shapes = f"{list(golden_score.shape)} and {list(features.shape)}"
+                raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
+            inputs = named("sample", golden_sample, label)
+            judged = {"score": golden_score, "features": features}
+            critic_onnx = whole(to_onnx(critic, "critic", inputs, judged, folder), CRITIC)
+        sample = describe_samples(golden_sample, "generator", hints)
+        return assemble_bundle(
+            Path(out),
+            name=name,
+            generator=store(generator_onnx, folder),
+            critic=critic_onnx,
+            latent=latent,
+            labels=labels,
+            label_prior=label_prior,
+            sample=sample,
+            golden_sample=golden_sample,
+            golden_score=golden_score,
+            lineage=lineage or Lineage(),
+            license_id=license_id,
+            reference_samples=reference_samples,
+            real=None if real is None else keep_real(real, sample, "real"),
+        )
 
 
 class ScoreOnly(nn.Module):
@@ -170,8 +177,10 @@ def to_onnx(
     role: str,
     inputs: Mapping[str, NDArray[np.generic]],
     outputs: Mapping[str, NDArray[np.float32]],
-) -> bytes:
-    """One self-contained ONNX file with a dynamic batch, the same bytes for the same module.
+    folder: Path,
+) -> onnx.ModelProto:
+    """An ONNX model with a dynamic batch, the same for the same module; its large weights lie in files of `folder`
+    (`read_model`).
 
     Raises ExportError when ONNX Runtime does not give `outputs` for `inputs` at every batch size.
     """
@@ -186,34 +195,37 @@ def to_onnx(
                 dynamic_shapes=tuple({0: "batch"} for _ in inputs),
                 opset_version=OPSET,
                 dynamo=True,
-                external_data=False,
                 verbose=False,
             )
+            assert program is not None  # noqa: S101, only the deprecated exporter returns None
+            file = Path(tempfile.mkdtemp(dir=folder)) / f"{role}.onnx"
+            program.save(file, external_data=True)
         except Exception as error:  # the exporter fails in its own ways on anybody's module
             raise ExportError(f"{role}: cannot be exported to ONNX: {_one_line(error.__cause__ or error)}") from None
-    assert program is not None  # noqa: S101, only the deprecated exporter returns None
-    model = program.model_proto
+    model = read_model(file)
     strip(model)
+    files = mapped(model)
     content: bytes = model.SerializeToString(deterministic=True)
-    parse(content, f"{role}.onnx")  # refuses random operators
-    difference, share = parity(content, inputs, outputs)
+    parse(content, f"{role}.onnx", files)  # refuses random operators
+    difference, share = parity(content, inputs, outputs, files)
     if not share <= REFUSED:
         raise ExportError(
             f"{role}: its ONNX graph is off by {difference:.3g}, or its rows depend on what shares their batch"
         )
     if difference > PARITY:
         log.warning("%s: ONNX Runtime and torch differ by up to %.3g", role, difference)
-    return content
+    return model
 
 
 def parity(
     content: bytes,
     inputs: Mapping[str, NDArray[np.generic]],
     outputs: Mapping[str, NDArray[np.float32]],
+    files: Files = NO_FILES,
 ) -> tuple[float, float]:
     """Largest absolute difference between ONNX Runtime's outputs and `outputs`, over batches of 1, 2, 3, 7 and 64 rows,
     and the largest share of an output's span that it makes."""
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = load(onnxruntime, content, files, onnxruntime.SessionOptions())
     rows = np.arange(max(PARITY_BATCHES)) % len(next(iter(inputs.values())))
     largest = share = 0.0
     for batch in PARITY_BATCHES:

@@ -113,8 +113,9 @@ def _open(source: Path) -> tuple[Bundle, onnx.ModelProto]:
 def _write(bundle: Bundle, out: Path, model: onnx.ModelProto) -> None:
     """The healthy bundle with this generator."""
     manifest, content = bundle.manifest, model.SerializeToString(deterministic=True)
+    described = manifest.latent, manifest.labels, manifest.sample, manifest.conditions, manifest.label_prior
     fitted = {
-        "version": content_version(model, manifest.latent, manifest.labels, manifest.sample, manifest.conditions),
+        "version": content_version(model, *described),
         "onnx": manifest.onnx.model_copy(update={"opset": graph.opset(model)}),
     }
     write_bundle(out, manifest.model_copy(update=fitted), _files(bundle) | {GENERATOR: content})

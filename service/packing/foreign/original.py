@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Inputs
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.foreign.signature import Signature
+from latentserve.service.packing.storing import mapped
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
+from latentserve.service.sampling.sessions import load
 
 _BYTES = 32 << 20  # of outputs of a run
 _ROWS = 64  # of a run at the most
@@ -108,7 +110,7 @@ def _session(model: onnx.ModelProto, source: str) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # failures are expected here, and told in our words
     try:
-        return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return load(runtime, model.SerializeToString(), mapped(model), options)
     except Exception as error:
         raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)})") from None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Inputs, Manifest
 from latentserve.service.bundle.manifest import Prior
-from latentserve.service.errors import BundleError, one_line
+from latentserve.service.errors import BundleError
 from latentserve.service.packing.assemble import assemble_bundle
 from latentserve.service.packing.bounds import output_bounds
 from latentserve.service.packing.closing import choose_output, close
@@ -27,7 +27,8 @@ from latentserve.service.packing.foreign.understood import Noise, Understood, un
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.real import read_real
-from latentserve.service.packing.recognise import missing_data, recognise
+from latentserve.service.packing.recognise import recognise
+from latentserve.service.packing.storing import read_model, store, workroom
 
 _LABEL_LIMIT = 65_536
 _FEW = 4  # rows that are run alone and together
@@ -106,35 +107,28 @@ def _pack(
     close(generator, generator.graph.output[0].name, form)
     batch = found.batch if cost else None
     del found  # with what its session has taken
-    return assemble_bundle(
-        out,
-        name=name,
-        generator=generator.SerializeToString(deterministic=True),
-        latent=signature.latent,
-        labels=labels,
-        conditions=signature.conditions,
-        batch=batch,
-        sample=sample,
-        golden_sample=form.apply(golden),
-        remarks=[*remarks, *cost, *guessed],
-        license_id=license_id,
-        reference_samples=reference_samples,
-        real=None if real is None else read_real(real, sample),
-    )
+    with workroom(out) as folder:
+        return assemble_bundle(
+            out,
+            name=name,
+            generator=store(generator, folder),
+            latent=signature.latent,
+            labels=labels,
+            conditions=signature.conditions,
+            batch=batch,
+            sample=sample,
+            golden_sample=form.apply(golden),
+            remarks=[*remarks, *cost, *guessed],
+            license_id=license_id,
+            reference_samples=reference_samples,
+            real=None if real is None else read_real(real, sample),
+        )
 
 
 def _load(file: Path) -> onnx.ModelProto:
     if (what := recognise(file)) is not None:
         raise BundleError(f"{file}: {what}")
-    try:
-        model = onnx.load(file, load_external_data=False)
-        if (what := missing_data(model, file.parent)) is not None:
-            raise BundleError(f"{file}: {what}")
-        onnx.external_data_helper.load_external_data_for_model(model, str(file.parent))
-    except BundleError:
-        raise
-    except Exception as error:
-        raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
+    model = read_model(file)
     if not model.graph.node and not model.graph.output:
         raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
     return model

@@ -132,7 +132,7 @@ def test_the_version_is_of_what_decides_the_samples(bundle: Path, tmp_path: Path
         "critic": {"critic": None},
         "licence": {"license_id": "MIT"},
         "lineage": {"lineage": Lineage(dataset="digits", seed=3)},
-        "label-prior": {"label_prior": [0.1] * 10},
+        "label-prior that is none": {"label_prior": [0.1] * 10},
     }
     for name, options in same.items():
         assert read_bundle(make_bundle(tmp_path / name, **options)).manifest.version == version, name  # type: ignore[arg-type]
@@ -140,10 +140,11 @@ def test_the_version_is_of_what_decides_the_samples(bundle: Path, tmp_path: Path
         "weights": {"generator": dense_generator(seed=5).SerializeToString()},
         "prior": {"latent": Latent(dim=8, prior="uniform")},
         "labels": {"labels": [f"{index}" for index in range(10)]},
+        "label-prior": {"label_prior": [0.2] + [0.8 / 9] * 9},
         "range": {"sample": SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-2, 2), channels="L")},
     }
     versions = {read_bundle(make_bundle(tmp_path / name, **each)).manifest.version for name, each in others.items()}  # type: ignore[arg-type]
-    assert len(versions | {version}) == 5
+    assert len(versions | {version}) == 6
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
