@@ -1,8 +1,10 @@
-"""An environment for each peer, made on demand: what one needs (an older numpy) must not reach the others."""
+"""An environment for each peer, made on demand: what one needs (an older numpy) must not reach the others. And for a
+package that tests use and the product must not depend on: on top of the environment that they run in."""
 
 from __future__ import annotations
 
 import json
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +19,13 @@ class AbsentError(Exception):
     """A server cannot be measured here; the message says why."""
 
 
-def environment(name: str) -> Path:
-    """The Python of the environment `.venvs/NAME`, installed from its NAME.requirements.txt. Raises AbsentError."""
+def environment(name: str, requirements: Path | None = None) -> Path:
+    """The Python of the environment `.venvs/NAME`, installed from its NAME.requirements.txt, or from `requirements` on
+    top of the running environment. Raises AbsentError."""
     folder = _HERE / ".venvs" / name
     python, installed = folder / "bin" / "python", folder / "installed.txt"
-    requirements = next(_HERE.glob(f"*/*/{name}.requirements.txt"))
+    on_top = requirements is not None
+    requirements = requirements or next(_HERE.glob(f"*/*/{name}.requirements.txt"))
     # The same engine for everybody: the one that ours runs on.
     wanted = f"{requirements.read_text()}onnxruntime=={onnxruntime.__version__}\n"
     if not installed.exists() or installed.read_text() != wanted:
@@ -30,6 +34,9 @@ def environment(name: str) -> Path:
         pinned = folder / "requirements.txt"
         pinned.write_text(wanted)
         _run([sys.executable, "-m", "venv", str(folder)], name)
+        if on_top:
+            beneath = "\n".join(f"import site; site.addsitedir({path!r})" for path in site.getsitepackages())
+            (next(folder.glob("lib/*/site-packages")) / "beneath.pth").write_text(beneath)
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, "-r", str(pinned)], name)
         installed.write_text(wanted)

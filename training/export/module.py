@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -41,7 +41,7 @@ def export_bundle(
     out: Path | str,
     *,
     name: str,
-    latent_dim: int,
+    latent_dim: int | None = None,
     prior: Literal["normal", "uniform"] = "normal",
     labels: list[str] | None = None,
     label_prior: list[float] | None = None,
@@ -60,8 +60,10 @@ def export_bundle(
     Args:
         module: forward(z [B, latent_dim] float32), or forward(z, label [B] int64) if there are labels, giving
             samples [B, ...] float32. Its only chance is z, and a row does not depend on what shares its batch.
+            Where it has `export_arguments`, they stand for arguments that are not given.
         out: The folder; an older bundle there is replaced.
         name: What the model is served as.
+        latent_dim: Columns of z.
         prior: What z is drawn from: N(0, 1), or uniform on (-1, 1).
         labels: One name a class; None for an unconditional generator.
         label_prior: Shares of the classes when no label is asked for; None for equal ones.
@@ -83,7 +85,16 @@ def export_bundle(
         ExportError: A module does not do the above, or its ONNX graph does not compute the same.
         BundleError: The real samples are of another shape or range, or the bundle cannot be written.
     """
-    latent = Latent(dim=latent_dim, prior=prior)
+    told: dict[str, Any] = getattr(module, "export_arguments", {})
+    labels = told.get("labels") if labels is None else labels
+    label_prior = told.get("label_prior") if label_prior is None else label_prior
+    kind = told.get("kind") if kind is None else kind
+    columns = told.get("columns") if columns is None else columns
+    lineage = told.get("lineage") if lineage is None else lineage
+    if (latent := told.get("latent")) is None:
+        if latent_dim is None:
+            raise ExportError("latent_dim: is needed, the number of columns of z")
+        latent = Latent(dim=latent_dim, prior=prior)
     count = None if labels is None else len(labels)
     golden_sample = run_module(module, "generator", *golden_inputs(latent, count))[0]
     z, label, _ = golden_inputs(latent, count, None, golden_sample.shape[1:])
