@@ -10,10 +10,12 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from latentserve.service.bundle import Condition as Condition
     from latentserve.service.bundle import Latent as Latent
     from latentserve.service.errors import LatentserveError as LatentserveError
     from latentserve.service.opened import OpenedBundle as OpenedBundle
     from latentserve.service.opened import open_bundle as open_bundle
+    from latentserve.service.sampling.latents import draw_conditions as draw_conditions
     from latentserve.service.sampling.latents import draw_labels as draw_labels
     from latentserve.service.sampling.latents import draw_latents as draw_latents
     from latentserve.training.export import export_bundle as export_bundle
@@ -29,9 +31,11 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):  # noq
     __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
 _PUBLIC = {
+    "Condition": "latentserve.service.bundle",
     "Latent": "latentserve.service.bundle",
     "LatentserveError": "latentserve.service.errors",
     "OpenedBundle": "latentserve.service.opened",
+    "draw_conditions": "latentserve.service.sampling.latents",
     "draw_labels": "latentserve.service.sampling.latents",
     "draw_latents": "latentserve.service.sampling.latents",
     "export_bundle": "latentserve.training.export",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from scipy.special import ndtri
 
 from latentserve.service.bundle import Condition, Latent, LatentPart
 from latentserve.service.cli import cli, main
+from latentserve.service.http.body import SamplesBody
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import settings_table
+from tests.server import Server
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
 
@@ -77,6 +81,33 @@ def test_the_test_vectors_of_the_conditions():
         words = uniforms(7, seed, row, CONDITIONS)
         by_hand = [recipe(condition, u) for condition, u in zip(conditions, words, strict=False)]
         assert np.array_equal(np.array(by_hand, np.float32), stated)
+
+
+def test_the_page_on_http_names_every_field():
+    page = (TOP / "docs" / "http.md").read_text()
+    named = [name for cell in re.findall(r"^\| (`.+?) \|", page, re.M) for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(SamplesBody.model_fields)
+
+
+def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
+    page = (TOP / "docs" / "http.md").read_text()
+    commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    assert len(commands) == 3
+    with Server(shower_bundle) as server:
+        printed = []
+        for command in commands:
+            here = command.replace("http://127.0.0.1:3000", server.url)
+            here = here.replace("latentserve sample", f"{sys.executable} -m latentserve sample")
+            ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert ended.returncode == 0, ended.stderr
+            printed.append(ended.stdout)
+        four, three = (json.loads(answer)["conditions"] for answer in printed[:2])
+        assert four[0] == three[0]
+        assert [row["energy"] for row in four] == [50.0] * 4
+        assert three[1] == {"energy": 50.0, "angle": 0.1}
+        assert np.load(tmp_path / "showers.npy").shape == (100, 1, 8, 8)
+        refused = server.samples(conditions=[{}, {"energy": 101}]).json()
+        assert refused["field"] == "conditions[1].energy"
 
 
 def test_the_readme_holds_the_table_of_settings():
