@@ -95,10 +95,11 @@ def draw_conditions(
     """Conditions of the same rows, each drawn from its prior: float32 [n, conditions]. Column j comes from word j of a
     row's blocks on stream 2."""
     u = _uniforms(max(latent.width, len(conditions)), [Span(seed, offset, n)], _CONDITIONS)
-    return np.stack([_condition(condition, u[:, column]) for column, condition in enumerate(conditions)], axis=1)
+    return np.stack([condition_at(condition, u[:, column]) for column, condition in enumerate(conditions)], axis=1)
 
 
-def _condition(condition: Condition, u: NDArray[np.float64]) -> NDArray[np.float32]:
+def condition_at(condition: Condition, u: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Values float32 of a condition, at shares u in [0, 1] of its prior: 0 is its least value, 1 the largest."""
     low, high = condition.range
     if condition.quantiles is not None:
         values = np.interp(u, np.linspace(0, 1, len(condition.quantiles)), condition.quantiles)

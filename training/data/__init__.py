@@ -4,11 +4,14 @@ What is in memory: of IDX, `.npz` and tables everything, as bytes or single floa
 of pictures and WAV files everything up to a GiB, and beyond it what is looked at.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from latentserve.training.data import arrays, hub, idx, pictures, sounds, tables
+from latentserve.training.data.conditions import FILE as CONDITIONS
+from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
-from latentserve.training.data.folders import comes_in_two
+from latentserve.training.data.folders import comes_in_two, part
 from latentserve.training.errors import DataError
 from latentserve.training.recipe.choices import DATASETS, resolve
 
@@ -18,19 +21,26 @@ AT_HAND = tuple(name for name, choice in DATASETS.items() if choice.path is None
 
 
 def load(
-    name: str, path: Path | None, split: Split = "train", *, size: int | None = None, label: str | None = None
+    name: str,
+    path: Path | None,
+    split: Split = "train",
+    *,
+    size: int | None = None,
+    label: str | None = None,
+    conditions: bool = True,
 ) -> Dataset:
     """Load a split of a data set by its name.
 
     Args:
-        name: `digits`, `ring`, `grid` and `waves` need no path, `mnist` and `stacked-mnist` are a folder of IDX files,
-            `files` is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a class; IDX
-            files; `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; or `hf:NAME`, a data set of the package
-            `datasets`.
+        name: `digits`, `ring`, `grid`, `waves` and `blobs` need no path, `mnist` and `stacked-mnist` are a folder of
+            IDX files, `files` is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a
+            class; IDX files; `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; a folder of one of these with
+            a `conditions.csv`; or `hf:NAME`, a data set of the package `datasets`.
         path: Where it is.
         split: `test` is the held-out part, of data sets that have one.
         size: Side in pixels that pictures are brought to, or frames that audio is cut into.
         label: A table's column of labels.
+        conditions: Whether samples keep the numbers that they are made for, where there are any.
 
     Raises:
         DataError: Names the file, folder, column or option that is missing, superfluous, or not what it should be.
@@ -48,7 +58,7 @@ def load(
         dataset = loader(split)
     else:
         dataset = loader(path, split, size, label) if name == "files" else loader(path, split)
-    return dataset
+    return dataset if conditions else dataset.without_conditions()
 
 
 def files(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
@@ -87,17 +97,41 @@ def _load_path(path: Path, split: Split, size: int | None, label: str | None) ->
 def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: str | None) -> Dataset:
     if idx.is_idx(path):
         _refuse("a folder of IDX files", size=size, label=label)
+        if (path / CONDITIONS).exists():
+            raise DataError(f"{path / CONDITIONS}: not of IDX files; put them into an .npy file beside it")
         return idx.load(stem, path, split, None)
-    table_files = [file for file in sorted(path.iterdir()) if file.name.lower().endswith(tables.SUFFIXES)]
+    in_two = comes_in_two(path)
+    if in_two and (path / CONDITIONS).exists():
+        raise DataError(f"{path / CONDITIONS}: of which samples? Each of the folders beside it has its own")
+    here = part(path, split) if in_two else path
+    table_files = [file for file in _having(here, tables.SUFFIXES) if file.name != CONDITIONS]
     if table_files:
-        if len(table_files) > 1:
-            raise DataError(f"{path}: {len(table_files)} tables in it; name one of them")
-        return _load_path(table_files[0], split, size, label)
+        return _load_only(table_files, "tables", in_two, split, size, label)
     _refuse("a folder", label=label)
-    part = split if comes_in_two(path) or split == "test" else None
+    of_part = split if in_two or split == "test" else None
     if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):
-        return sounds.load(stem, path, part, size)
-    return pictures.load(stem, path, part, size)
+        return sounds.load(stem, path, of_part, size)
+    array_files = _having(here, arrays.SUFFIXES)
+    if array_files and not any(file.suffix.lower() in pictures.SUFFIXES for file in path.rglob("*")):
+        return _load_only(array_files, "arrays", in_two, split, size, label)
+    return pictures.load(stem, path, of_part, size)
+
+
+def _having(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return [file for file in sorted(folder.iterdir()) if file.name.lower().endswith(suffixes)]
+
+
+def _load_only(
+    files: list[Path], what: str, in_two: bool, split: Split, size: int | None, label: str | None
+) -> Dataset:
+    """The one file of samples in a folder, with the conditions beside it; `in_two`: the folder is that of a split."""
+    folder = files[0].parent
+    if len(files) > 1:
+        raise DataError(f"{folder}: {len(files)} {what} in it; name one of them")
+    if split == "test" and not in_two and (folder / CONDITIONS).exists():
+        raise DataError(f"{folder / CONDITIONS}: of the training part; a held-out one needs a folder of its own")
+    dataset = _load_path(files[0], "train" if in_two else split, size, label)
+    return replace(dataset, conditions=beside_rows(folder, len(dataset), files[0].name))
 
 
 def _refuse(what: str, **given: object) -> None:

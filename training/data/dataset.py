@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Any, Literal
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from latentserve.service.bundle import Column
+from latentserve.training.data.conditions import Conditions
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import DataError
 
@@ -38,6 +39,7 @@ class Description:
         columns: a table's, as the manifest has them.
         transform: a table's, as `TableTransform.to_json` gives it.
         shares: how often a table's categories and modes are, as `TableTransform.shares` gives it.
+        conditions: that samples are made for, as the manifest has them; None: there are none.
     """
 
     name: str
@@ -52,6 +54,14 @@ class Description:
     columns: list[Any] | None = None
     transform: list[dict[str, Any]] | None = None
     shares: list[list[float]] | None = None
+    conditions: list[Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that make it again; without conditions as it was when there were none."""
+        told = asdict(self)
+        if self.conditions is None:
+            del told["conditions"]
+        return told
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,7 @@ class Dataset:
         stored_range: values of `samples` that become -1 and 1; None: they are taken as they are.
         sample_rate: of audio, in hertz.
         columns: of a table, whose samples hold values, places in a column's categories, and its `missing`.
+        conditions: numbers that samples are made for; None: there are none.
     """
 
     name: str
@@ -77,6 +88,7 @@ class Dataset:
     stored_range: tuple[float, float] | None = None
     sample_rate: int | None = None
     columns: list[Column] | None = None
+    conditions: Conditions | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -102,7 +114,16 @@ class Dataset:
         for start in range(0, len(rows), 1024):
             samples[start : start + 1024] = self.samples[rows[start : start + 1024]]
         more = (self.kind, self.stored_range, self.sample_rate, self.columns)
-        return Dataset(self.name, samples, self.labels[rows], self.label_names, *more)
+        conditions = None if self.conditions is None else self.conditions.take(rows)
+        return Dataset(self.name, samples, self.labels[rows], self.label_names, *more, conditions)
+
+    def conditions_of(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32] | None:
+        """What these rows are made for, [n, k]; None where there are no conditions."""
+        return None if self.conditions is None else self.conditions.values[rows]
+
+    def without_conditions(self) -> "Dataset":
+        """The same samples, made for nothing."""
+        return replace(self, conditions=None)
 
     @cached_property
     def transform(self) -> TableTransform | None:
@@ -110,14 +131,16 @@ class Dataset:
         return None if self.columns is None else TableTransform.fit(self.samples, self.columns)
 
     def digest(self) -> str:
-        """SHA-256 of shape, samples and labels, as little-endian bytes in C order, and of what a table's columns are:
-        the same content has the same digest whatever the files it came in."""
+        """SHA-256 of shape, samples and labels, as little-endian bytes in C order, and of what a table's columns and
+        the conditions are, if there are any: the same content has the same digest whatever the files it came in."""
         digest = hashlib.sha256(repr(self.samples.shape).encode())
         for chunk in self.chunks():
             digest.update(np.ascontiguousarray(chunk, dtype="<f4").data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         if self.columns is not None:
             digest.update(repr([column.model_dump(mode="json") for column in self.columns]).encode())
+        if self.conditions is not None:
+            digest.update(self.conditions.content())
         return digest.hexdigest()
 
     @cached_property
@@ -140,6 +163,9 @@ class Dataset:
             shares=None
             if self.transform is None
             else self.transform.shares(self.samples, self.labels, max(1, len(self.label_names))),
+            conditions=None
+            if self.conditions is None
+            else [condition.model_dump(mode="json") for condition in self.conditions.described()],
         )
 
 

@@ -14,8 +14,9 @@ _SPLITS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 @dataclass(frozen=True)
 class LabelledFiles:
-    """Files in a fixed order, and their labels int64 [N]; zeros where `label_names` is empty."""
+    """Files of a folder in a fixed order, and their labels int64 [N]; zeros where `label_names` is empty."""
 
+    folder: Path
     files: list[Path]
     labels: NDArray[np.int64]
     label_names: list[str]
@@ -41,7 +42,7 @@ def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None
     if not loose and not any(inside):
         raise DataError(f"{folder}: no {what} in it ({', '.join(suffixes)})")
     if not any(inside):
-        return LabelledFiles(loose, np.zeros(len(loose), np.int64), [])
+        return LabelledFiles(folder, loose, np.zeros(len(loose), np.int64), [])
     if loose:
         raise DataError(f"{loose[0]}: lies beside class folders such as {classes[0].name}; which class is it of?")
     empty = next((of for of, files in zip(classes, inside, strict=True) if not files), None)
@@ -50,7 +51,7 @@ def find(folder: Path, suffixes: tuple[str, ...], what: str, split: Split | None
     order = sorted(range(len(classes)), key=lambda at: _number_or_name([of.name for of in classes], at))
     counts = [len(inside[at]) for at in order]
     files = [file for at in order for file in inside[at]]
-    return LabelledFiles(files, np.repeat(np.arange(len(order)), counts), [classes[at].name for at in order])
+    return LabelledFiles(folder, files, np.repeat(np.arange(len(order)), counts), [classes[at].name for at in order])
 
 
 def part(folder: Path, split: Split | None) -> Path:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from latentserve.service.errors import one_line
+from latentserve.training.data import conditions
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import find
 from latentserve.training.errors import DataError
@@ -34,8 +35,9 @@ def load(name: str, folder: Path, split: Split | None, size: int | None) -> Data
         DataError: Names the first picture that is broken, of more than 8 bits, or of another size than the first.
     """
     labelled = find(folder, SUFFIXES, "pictures", split)
+    beside = conditions.beside_files(labelled.folder, labelled.files, "pictures")
     samples = decode([str(file) for file in labelled.files], lambda at: Image.open(labelled.files[at]), size)
-    return Dataset(name, samples, labelled.labels, labelled.label_names, stored_range=STORED_RANGE)
+    return Dataset(name, samples, labelled.labels, labelled.label_names, stored_range=STORED_RANGE, conditions=beside)
 
 
 def decode(names: Sequence[str], open_at: Callable[[int], Image.Image], size: int | None) -> NDArray[np.uint8]:

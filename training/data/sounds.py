@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from latentserve.service.errors import one_line
+from latentserve.training.data import conditions
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import find
 from latentserve.training.errors import DataError
@@ -38,6 +39,7 @@ def load(name: str, path: Path, split: Split | None, size: int | None) -> Datase
     """
     labelled = find(path, SUFFIXES, "WAV files", split) if path.is_dir() else None
     files = [path] if labelled is None else labelled.files
+    beside = None if labelled is None else conditions.beside_files(labelled.folder, files, "WAV files")
     first_rate, first = _read(files[0])
     pieces = []
     for file in files:
@@ -65,7 +67,8 @@ def load(name: str, path: Path, split: Split | None, size: int | None) -> Datase
     labels = np.zeros(len(samples), np.int64) if labelled is None else np.repeat(labelled.labels, pieces)
     names = [] if labelled is None else labelled.label_names
     stored = _RANGES[first.dtype.name]
-    return Dataset(name, samples, labels, names, kind="audio", stored_range=stored, sample_rate=first_rate)
+    of_pieces = None if beside is None else beside.take(np.repeat(np.arange(len(files)), pieces))
+    return Dataset(name, samples, labels, names, "audio", stored, first_rate, conditions=of_pieces)
 
 
 def _read(file: Path) -> tuple[int, NDArray[np.generic]]:

@@ -1,10 +1,11 @@
-"""Data that are drawn by code: mixtures of Gaussians whose modes are known, and notes of four forms.
+"""Data that are drawn by code: mixtures of Gaussians whose modes are known, notes of four forms, and blobs.
 
 The mixtures, 8 on a ring and 25 on a grid, are as they have been since "VEEGAN: Reducing Mode Collapse in GANs using
 Implicit Variational Learning" (Srivastava et al. 2017), section 4.1; numbers from "PacGAN" (Lin et al. 2018), section
 4.1. All of a mixture's Gaussians are alike and equally likely. The notes are 128 ms each at 8 kHz, of random pitch,
 phase, loudness and envelope; square and sawtooth are sums of their harmonics below half the sample rate, so that
-nothing is aliased.
+nothing is aliased. A blob is a disc with a soft edge in a picture of 16x16 pixels, made for where its centre lies from
+left to right and for its radius; how high it lies and how bright it is are left to chance.
 """
 
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.training.data.conditions import Conditions
 from latentserve.training.data.dataset import Dataset, Split
 
 _SEEDS = {"train": 0, "test": 1}
@@ -34,6 +36,13 @@ _NOISE = 0.003  # standard deviation of the hiss under all of them
 _SCALE = 0.54  # 1 / Si(pi): Si(pi) is the largest value of the sum over all k, and half of it of that over odd ones
 _FULL_SCALE = 1 << 15
 _TOGETHER = 64  # tones that are made at once, in what a processor keeps at hand
+
+SIDE = 16  # pixels of a picture
+BLOBS = {"train": 8_000, "test": 2_000}
+CENTRE = (4.0, 12.0)  # pixels from the left edge, and from the upper one, all equally likely
+RADIUS = (1.5, 4.0)  # pixels, equally likely in logarithm
+_BRIGHTNESS = (0.6, 1.0)  # of a white disc
+_EDGE = 0.5  # pixels in which a disc fades by a factor e, far out
 
 
 class Mixture(NamedTuple):
@@ -123,3 +132,26 @@ def _harmonics(turns: NDArray[np.float64], pitch: NDArray[np.float64], step: int
         total += (k * pitch < RATE / 2) / k * now
         before, now = now, twice * now - before  # sin (k + step) x = 2 cos (step x) sin k x - sin (k - step) x
     return total * (step * _SCALE)
+
+
+def blobs(split: Split) -> Dataset:
+    """One split, pictures uint8 [N, 1, SIDE, SIDE] without labels, whose conditions are `x` and `radius` in pixels.
+
+    No run makes its own: the data have one name.
+    """
+    count, rng = BLOBS[split], np.random.default_rng(_SEEDS[split])
+    x, y = rng.uniform(*CENTRE, (2, count))
+    radius = RADIUS[0] * (RADIUS[1] / RADIUS[0]) ** rng.uniform(size=count)
+    brightness = rng.uniform(*_BRIGHTNESS, count)
+    made_for = np.stack([x, radius], axis=1).astype(np.float32)
+    samples = discs(x, y, radius, brightness)[:, None]
+    conditions = Conditions(made_for, ["x", "radius"], ["px", "px"])
+    return Dataset("blobs", samples, np.zeros(count, np.int64), [], stored_range=(0.0, 255.0), conditions=conditions)
+
+
+def discs(*of: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Pictures uint8 [N, SIDE, SIDE] of discs by the x and y of their centres, their radius and brightness [N]."""
+    x, y, radius, brightness = (each[:, None, None] for each in of)
+    middle = np.arange(SIDE) + 0.5
+    away = np.hypot(middle[None, None, :] - x, middle[None, :, None] - y)
+    return np.rint(255 * brightness / (1 + np.exp((away - radius) / _EDGE))).astype(np.uint8)

@@ -5,11 +5,8 @@ A file is read once. Of a CSV file a line is held at a time, of Parquet a column
 once: what stays are the different values, and four bytes a cell.
 """
 
-import csv
-import gzip
 import math
 import re
-import zlib
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Column
 from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset, storage
+from latentserve.training.data.lines import NUMBER, csv_lines
 from latentserve.training.errors import DataError
 
 CSV = (".csv", ".csv.gz")
@@ -35,7 +33,6 @@ MOST_DECIMALS = 6
 # Texts that stand for a missing number. In a column of texts they may be values (NA is Namibia): only "" is missing.
 _MISSING = {"", "?", "na", "n/a", "nan", "null", "none"}
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)\Z")  # 007 is a text
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -119,7 +116,7 @@ def from_texts(name: str, texts: list[str], places: NDArray[np.int64]) -> Distin
     if present and all(_WHOLE.match(text) for text in present) and all(-(2**63) <= int(t) < 2**63 for t in present):
         values: list[Any] = [None if text.lower() in _MISSING else int(text) for text in texts]
         return _merged(name, "int64", values, places)
-    if present and all(_NUMBER.match(text) and not _padded(text) for text in present):
+    if present and all(NUMBER.match(text) and not _padded(text) for text in present):
         return _merged(name, "float64", [None if t.lower() in _MISSING else float(t) for t in texts], places)
     if present and {text.lower() for text in present} <= {"true", "false"}:
         flags = {"true": True, "false": False}
@@ -158,32 +155,14 @@ def load(name: str, path: Path, label: str | None) -> Dataset:
 
 
 def read_csv(path: Path) -> list[Distinct]:
-    """The columns of a CSV file (RFC 4180, UTF-8) whose first line names them; spaces around a field are no part of it.
-
-    Raises DataError naming file and line.
-    """
-    number = 0
-    try:
-        unpack = gzip.open if path.suffix.lower() == ".gz" else open
-        with unpack(path, "rt", encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file, strict=True)
-            names = [name.strip() for name in next(lines, [])]
-            if not names:
-                raise DataError(f"{path}: no line that names columns")
-            known: list[dict[str, int]] = [{} for _ in names]
-            places = [array("i") for _ in names]
-            for line in lines:
-                number = lines.line_num
-                if not line:
-                    continue
-                if len(line) != len(names):
-                    raise DataError(f"{path}: line {number}: fields: {len(line)}, columns: {len(names)}")
-                for texts, column, field in zip(known, places, line, strict=True):
-                    column.append(texts.setdefault(field.strip(), len(texts)))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: after line {number}: {error}") from None
+    """The columns of a CSV file whose first line names them. Raises DataError naming file and line."""
+    lines = csv_lines(path)
+    _, names = next(lines)
+    known: list[dict[str, int]] = [{} for _ in names]
+    places = [array("i") for _ in names]
+    for _, line in lines:
+        for texts, column, field in zip(known, places, line, strict=True):
+            column.append(texts.setdefault(field, len(texts)))
     if not places[0]:
         raise DataError(f"{path}: no rows")
     return [

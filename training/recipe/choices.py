@@ -49,6 +49,7 @@ DATASETS = {
     "ring": DatasetChoice(f"{_DATA}.synthetic:ring"),
     "grid": DatasetChoice(f"{_DATA}.synthetic:grid"),
     "waves": DatasetChoice(f"{_DATA}.synthetic:waves"),
+    "blobs": DatasetChoice(f"{_DATA}.synthetic:blobs"),
     "mnist": DatasetChoice(f"{_DATA}.digits:mnist", "folder of IDX files"),
     "stacked-mnist": DatasetChoice(f"{_DATA}.digits:stacked_mnist", "folder of IDX files"),
     "files": DatasetChoice(f"{_DATA}:files", "file or a folder"),
