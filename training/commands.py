@@ -126,9 +126,11 @@ def train(
         config = load_config(recipe, (*overrides, *supervised))
 
         def split(name: Split) -> Dataset:
-            return load(config.data, data, name, size=config.size, label=config.label)
+            return load(config.data, data, name, size=config.size, label=config.label, conditions=config.conditions)
 
         dataset = split("train")
+        if dataset.conditions is not None and started_rank() == 0:
+            click.echo(f"conditions: {dataset.conditions.sentence}; --set conditions=false leaves them out", err=True)
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
         from latentserve.training.distributed import joined, require_hardware

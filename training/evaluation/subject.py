@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentserve.service.bundle import Column, Inputs, Latent, read_bundle
+from latentserve.service.bundle import Column, Condition, Inputs, Latent, read_bundle
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.latents import draw_labels, draw_latents
+from latentserve.service.sampling.latents import draw_conditions, draw_labels, draw_latents
 from latentserve.training import networks
 from latentserve.training.data import Description
 from latentserve.training.data.dataset import Kind
@@ -42,6 +42,7 @@ class Subject:
         latent: what z is drawn from.
         labels: names; None: unconditional.
         label_prior: shares of the labels.
+        conditions: numbers that samples are made for; None: there are none.
         kind: of a sample.
         shape: of a sample.
         columns: of a table.
@@ -58,25 +59,35 @@ class Subject:
     latent: Latent
     labels: list[str] | None
     label_prior: list[float] | None
+    conditions: list[Condition] | None
     kind: Kind
     shape: list[int]
     columns: list[Column] | None
     config: Config | None
     generate: Callable[[Inputs], Samples]
 
-    def draw(self, count: int, seed: int) -> tuple[Samples, Labels | None]:
-        """Rows 0 to count - 1 of a seed, as a server would draw them, and the labels asked for, from their prior."""
-        labels = None
-        if self.labels is not None:
+    def inputs(self, count: int, seed: int, labels: Labels | None = None, conditions: Samples | None = None) -> Inputs:
+        """Rows 0 to count - 1 of a seed, as a server would draw them: with the labels [count] and the conditions
+        [count, k] that are asked for, or those from their priors."""
+        if labels is None and self.labels is not None:
             labels = draw_labels(self.latent.width, self.label_prior or len(self.labels), seed, 0, count)
-        return self.make(draw_latents(self.latent, seed, 0, count), labels), labels
+        if conditions is None and self.conditions is not None:
+            conditions = draw_conditions(self.latent, self.conditions, seed, 0, count)
+        return Inputs(draw_latents(self.latent, seed, 0, count), labels, conditions)
 
-    def make(self, z: Samples, labels: Labels | None) -> Samples:
-        """Samples of latents, a batch at a time."""
-        made = np.empty((len(z), *self.shape), np.float32)
-        for start in range(0, len(z), BATCH):
+    def draw(
+        self, count: int, seed: int, labels: Labels | None = None, conditions: Samples | None = None
+    ) -> tuple[Samples, Labels | None]:
+        """Samples of these rows, and the labels asked for."""
+        inputs = self.inputs(count, seed, labels, conditions)
+        return self.make(inputs), inputs.label
+
+    def make(self, inputs: Inputs) -> Samples:
+        """Samples, a batch at a time."""
+        made = np.empty((len(inputs.z), *self.shape), np.float32)
+        for start in range(0, len(made), BATCH):
             rows = slice(start, start + BATCH)
-            made[rows] = self.generate(Inputs(z, labels).take(rows))
+            made[rows] = self.generate(inputs.take(rows))
         return made
 
 
@@ -115,6 +126,7 @@ def _open_run(path: Path) -> Subject:
         Latent(dim=config.latent),
         dataset.label_names or None,
         (counts / counts.sum()).tolist() if dataset.label_names else None,
+        networks.conditions(dataset) or None,
         dataset.kind,
         dataset.shape,
         networks.columns(dataset) or None,
@@ -125,8 +137,7 @@ def _open_run(path: Path) -> Subject:
 
 @torch.no_grad()
 def _run(generator: nn.Module, inputs: Inputs) -> Samples:
-    label = None if inputs.label is None else torch.from_numpy(inputs.label)
-    made: Tensor = generator(torch.from_numpy(inputs.z), label)
+    made: Tensor = generator(*(torch.from_numpy(array) for array in inputs.feed().values()))
     return made.numpy()
 
 
@@ -160,6 +171,7 @@ def _open_bundle(path: Path) -> Subject:
         manifest.latent,
         manifest.labels,
         manifest.label_prior,
+        manifest.conditions,
         manifest.sample.kind,
         list(manifest.sample.shape),
         manifest.sample.columns,

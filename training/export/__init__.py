@@ -4,6 +4,7 @@ import logging
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import JsonValue
@@ -45,7 +46,7 @@ def export_run(
     dataset = Description(**header["dataset"])
     real = None
     if data is not None or config.data in AT_HAND:
-        loaded = load(config.data, data, size=config.size, label=config.label)
+        loaded = load(config.data, data, size=config.size, label=config.label, conditions=config.conditions)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
         require_enough(len(loaded), str(data or config.data))
@@ -56,6 +57,7 @@ def export_run(
     if config.packing > 1:
         log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
     counts = np.array(dataset.label_counts)
+    conditions: dict[str, Any] = {"conditions": networks.conditions(dataset)} if dataset.conditions else {}
     return export_bundle(
         generator,
         out,
@@ -63,6 +65,7 @@ def export_run(
         latent_dim=config.latent,
         labels=dataset.label_names or None,
         label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
+        **conditions,
         critic=critic if config.packing == 1 else None,
         kind=dataset.kind,
         value_range=(-1.0, 1.0) if dataset.kind == "image" else None,

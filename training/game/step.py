@@ -32,6 +32,7 @@ class Part:
         real: float32 [n, *shape].
         label: int64 [n].
         z: float32 [n, latent].
+        condition: float32 [n, k], the reals', which fakes are made for; only where the data have any.
         place: float32 [n] in [0, 1], of the gradient penalty's samples between fakes and reals; only where it is used.
         noise: float32 [n, *shape] on reals, and on fakes, that the critic sees; only where there is any.
         altered: what is done to reals, and to fakes, before the critic sees them; only where there is augmentation.
@@ -41,10 +42,16 @@ class Part:
     real: Tensor
     label: Tensor
     z: Tensor
+    condition: Tensor | None = None
     place: Tensor | None = None
     noise: tuple[Tensor, Tensor] | None = None
     altered: tuple[Alteration, Alteration] | None = None
     fake: Tensor | None = None
+
+    @property
+    def asked(self) -> tuple[Tensor, ...]:
+        """What networks are told beside a sample, or z: the label, and the condition if there is one."""
+        return (self.label,) if self.condition is None else (self.label, self.condition)
 
 
 class Cost(NamedTuple):
@@ -83,16 +90,24 @@ class Game:
         self.generator, self.critic = generator, critic
         self.device, self.ranks = device, ranks
 
-    def parts(self, real: Tensor, label: Tensor, probability: float, strongest: float = 0.0) -> list[Part]:
+    def parts(
+        self,
+        real: Tensor,
+        label: Tensor,
+        probability: float,
+        strongest: float = 0.0,
+        condition: Tensor | None = None,
+    ) -> list[Part]:
         """Draw all that a step leaves to chance, for the whole batch at once, and cut this rank's share of it.
 
-        `real` float32 [n, *shape] and `label` int64 [n] are the share, all of the batch where there is one rank.
-        `probability` is that of each alteration of reals and of fakes, `strongest` the standard deviation of the
-        strongest noise on them.
+        `real` float32 [n, *shape], `label` int64 [n] and `condition` float32 [n, k] are the share, all of the batch
+        where there is one rank. `probability` is that of each alteration of reals and of fakes, `strongest` the
+        standard deviation of the strongest noise on them.
         """
         config, share = self.config, self.ranks.share
         count, batch = config.accumulate, config.batch
-        cut = [each.to(self.device).chunk(count) for each in (real, label, share(torch.randn(batch, config.latent)))]
+        given = [real, label, share(torch.randn(batch, config.latent)), *([] if condition is None else [condition])]
+        cut = [each.to(self.device).chunk(count) for each in given]
         parts = [Part(*each) for each in zip(*cut, strict=True)]
         if config.gradient_penalty:
             for part, place in zip(parts, share(torch.rand(batch)).to(self.device).chunk(count), strict=True):
@@ -124,12 +139,12 @@ class Game:
     def _critic_cost(self, part: Part, gamma: float, keep: bool) -> Cost:
         config, loss, penalised = self.config, self.loss, self.config.penalised
         with torch.set_grad_enabled(keep), self.precision():
-            fake = self.generator(part.z, part.label)
+            fake = self.generator(part.z, *part.asked)
         part.fake = fake if keep else None
         critic_real = self.seen(part, part.real, 0).requires_grad_(penalised)
         critic_fake = self.seen(part, fake.detach(), 1).requires_grad_(penalised)
-        real_score = self.score(critic_real, part.label)
-        fake_score = self.score(critic_fake, part.label)
+        real_score = self.score(part, critic_real)
+        fake_score = self.score(part, critic_fake)
         total = critic_loss = loss.critic(real_score, fake_score)
         real_right, fake_right = loss.right(real_score.detach(), fake_score.detach())
         statistics = {
@@ -146,7 +161,7 @@ class Game:
         if config.gradient_penalty:
             assert part.place is not None  # noqa: S101, drawn wherever there is this penalty
             middle = between(critic_real, critic_fake, part.place).requires_grad_()
-            statistics["gradient_penalty"] = one_centred_penalty(self.score(middle, part.label), middle)
+            statistics["gradient_penalty"] = one_centred_penalty(self.score(part, middle), middle)
             total = total + config.gradient_penalty * statistics["gradient_penalty"].mean()
         return Cost(total, statistics)
 
@@ -154,12 +169,12 @@ class Game:
         fake, part.fake = part.fake, None  # its graph is not to outlive this turn
         if fake is None:
             with self.precision():
-                fake = self.generator(part.z, part.label)
-        fake_score = self.score(self.seen(part, fake, 1), part.label)
+                fake = self.generator(part.z, *part.asked)
+        fake_score = self.score(part, self.seen(part, fake, 1))
         real_score = fake_score
         if self.loss.paired:
             with torch.no_grad():
-                real_score = self.score(self.seen(part, part.real, 0), part.label)
+                real_score = self.score(part, self.seen(part, part.real, 0))
         loss = self.loss.generator(real_score, fake_score)
         return Cost(loss, {"generator_loss": loss})
 
@@ -170,10 +185,10 @@ class Game:
             samples = samples + part.noise[side]
         return samples if part.altered is None else part.altered[side](samples)
 
-    def score(self, sample: Tensor, label: Tensor) -> Tensor:
-        """The critic's score, float32 [n], or [n/m] of packs."""
+    def score(self, part: Part, sample: Tensor) -> Tensor:
+        """The critic's score of a part's samples, float32 [n], or [n/m] of packs."""
         with self.precision():
-            score: Tensor = self.critic(sample, label)[0]
+            score: Tensor = self.critic(sample, *part.asked)[0]
         return score.float()
 
     def precision(self) -> AbstractContextManager[object]:

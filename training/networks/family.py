@@ -20,11 +20,14 @@ class Family(NamedTuple):
             transform, shares, label_at), as `latentserve.training.networks.tabular.Generator` is.
         critic: called with (width, shape, labels).
         makes: the kinds of samples.
+        conditions: whether numbers may be joined to z, before its own; anything without this attribute is taken for
+            one of which they may.
     """
 
     generator: Callable[..., nn.Module]
     critic: Callable[..., nn.Module]
     makes: tuple[Kind, ...]
+    conditions: bool = True
 
 
 def hidden(*widths: int) -> list[nn.Module]:

@@ -1,6 +1,8 @@
 """Between samples in the data's own unit and what networks work on: arrays and audio of mean 0 and standard deviation
 1, and codes of a table's rows. As torch modules: an exported generator gives samples, and its critic takes them."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -81,8 +83,8 @@ class RowGenerator(nn.Module):
         self.generator = generator
         self.decode = Decode(transform)
 
-    def forward(self, z: Tensor, label: Tensor | None = None) -> Tensor:
-        rows: Tensor = self.decode(self.generator(z) if label is None else self.generator(z, label))
+    def forward(self, z: Tensor, label: Tensor | None = None, condition: Tensor | None = None) -> Tensor:
+        rows: Tensor = self.decode(_asked(self.generator, z, label, condition))
         return rows
 
 
@@ -94,10 +96,18 @@ class RowCritic(nn.Module):
         self.critic = critic
         self.encode = Encode(transform)
 
-    def forward(self, rows: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        codes = self.encode(rows)
-        score, features = self.critic(codes) if label is None else self.critic(codes, label)
-        return score, features
+    def forward(
+        self, rows: Tensor, label: Tensor | None = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        judged: tuple[Tensor, Tensor] = _asked(self.critic, self.encode(rows), label, condition)
+        return judged
+
+
+def _asked(network: nn.Module, first: Tensor, label: Tensor | None, condition: Tensor | None) -> Any:
+    """What a network makes of its inputs, as many as there are."""
+    if condition is not None:
+        return network(first, label, condition)
+    return network(first) if label is None else network(first, label)
 
 
 # Both in double precision: a value and its code are rounded to float32 once each, so that decimals come back.

@@ -12,6 +12,8 @@ from latentserve.training.recipe.config import Config
 
 # What may differ when a run goes on: it bounds a sitting, or decides what is done about a failure yet to come.
 FREE_TO_CHANGE = {"minutes", "supervise"}
+# Fields that runs do not state which an earlier version began; a run that does without them is written as it was.
+YOUNGER = {"conditions"}
 
 
 def recipes() -> list[str]:
@@ -58,8 +60,10 @@ def write_config(config: Config, path: Path) -> None:
     """Keep the configuration beside the run that it made. Raises RunError."""
     import yaml
 
+    defaults = {name: type(config).model_fields[name].default for name in YOUNGER}
+    values = {name: value for name, value in config.model_dump().items() if defaults.get(name, ...) != value}
     with replaced(path) as partial:
-        partial.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+        partial.write_text(yaml.safe_dump(values, sort_keys=False))
 
 
 def first_difference(old: Config, new: Config) -> str | None:

@@ -89,6 +89,7 @@ class Config(Strict):
         None  # side in pixels that pictures in files are brought to, frames that audio is cut into
     )
     label: str | None = None  # column of a table, or of the hub's pictures, that labels it
+    conditions: bool = True  # whether the numbers that samples are made for are learnt, where the data have any
     network: Annotated[str, one_of(NETWORKS, own=True)] = "residual"  # generator and critic; module:Class is your own
     width: PositiveInt  # units (dense, mixture, tabular) or channels of the largest map (all others) of both networks
     latent: PositiveInt  # dimension of the latent z, drawn from N(0, I)

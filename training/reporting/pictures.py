@@ -26,11 +26,11 @@ BARS = 15  # categories at the most, the commonest in the data
 TEXT = 12  # characters of one
 
 
-def save_samples(samples: NDArray[np.float32], path: Path) -> None:
+def save_samples(samples: NDArray[np.float32], path: Path, columns: int | None = None) -> None:
     """Write a picture of samples: images [N, C, H, W] as a grid, audio and series [N, C, T] as a grid of their curves,
-    others [N, ...] as points, by two numbers of each."""
+    others [N, ...] as points, by two numbers of each. A grid is as square as may be, or of so many columns."""
     if samples.ndim in (3, 4):
-        save_grid(samples if samples.ndim == 4 else curves(samples), path)
+        save_grid(samples if samples.ndim == 4 else curves(samples), path, columns)
         return
     from matplotlib.figure import Figure  # slow to import, and not needed for images
 
@@ -41,9 +41,10 @@ def save_samples(samples: NDArray[np.float32], path: Path) -> None:
     _save(figure, path)
 
 
-def save_grid(images: NDArray[np.float32], path: Path) -> None:
-    """Write images [N, C, H, W] in [-1, 1] (C is 1, 3 or 4) as one square PNG, enlarged to be looked at."""
-    sheet = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1))), 0, -1)
+def save_grid(images: NDArray[np.float32], path: Path, columns: int | None = None) -> None:
+    """Write images [N, C, H, W] in [-1, 1] (C is 1, 3 or 4) as one PNG, square or of so many columns, enlarged to be
+    looked at."""
+    sheet = np.moveaxis(contact_sheet(to_uint8(images, (-1, 1)), columns), 0, -1)
     picture = Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet)
     scale = -(-CELL // images.shape[2])
     picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

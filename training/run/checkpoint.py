@@ -7,7 +7,7 @@ of the data needs no state: it is a function of the seed and of the images seen.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "pretrained": state.pretrained,
         "changes": state.changes.to_json(),
         "tick": state.tick,
-        "dataset": asdict(dataset),
+        "dataset": dataset.to_json(),
     }
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     with replaced(path) as partial:

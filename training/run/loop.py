@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 
 from latentserve.training import networks
 from latentserve.training.data import Dataset, Description
+from latentserve.training.data.conditions import along
 from latentserve.training.distributed import Ranks
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
@@ -34,6 +36,7 @@ from latentserve.training.watching import Watch, layer_norms
 
 NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights themselves are beyond help
 GRID = 64  # images, or sounds, of a grid at the least
+ALONG, LINES, COLUMNS, MOST_COLUMNS = 4, 8, 8, 20  # of a grid along conditions: how many at the most, and lines of each
 POINTS = 2_500  # samples of a plot
 
 
@@ -82,18 +85,19 @@ def train(
         initial.fill(state)
     generator, critic, ema = state.generator, state.critic, state.ema
     average = Ema(ema, generator)
-    labels, kinds = torch.from_numpy(dataset.labels), max(1, len(dataset.label_names))
+    labels = torch.from_numpy(dataset.labels)
+    conditions = None if dataset.conditions is None else torch.from_numpy(dataset.conditions.values)
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
     def see(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Samples of the data set as networks see them."""
         return encode(torch.from_numpy(samples)).numpy()
 
-    def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path) -> None:
+    def draw(samples: NDArray[np.float32], label: NDArray[np.int64], path: Path, columns: int | None = None) -> None:
         if dataset.kind == "table":
             pictures.save_columns(decode(torch.from_numpy(samples)).numpy(), label, dataset, path)
         else:
-            pictures.save_samples(samples, path)
+            pictures.save_samples(samples, path, columns)
 
     # Continue where the run stopped.
     if (run / CHECKPOINT).exists():
@@ -134,8 +138,9 @@ def train(
         ranks.wait()
         if writer is None:
             return
-        rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
-        draw(*fixed_samples(ema, config, kinds, rows), run / f"samples-{state.images_seen:09d}.png")
+        grid = Grid.of(dataset, pictured)
+        made = fixed_samples(ema, config, grid)
+        draw(made, grid.labels, run / f"samples-{state.images_seen:09d}.png", grid.columns)
         pictures.save_losses(writer.read(), run / "curves.png")
 
     with Bar(config.images, state.images_seen, ranks.leads) as bar:
@@ -153,7 +158,8 @@ def train(
             asked = time.monotonic()
             real = encode(torch.from_numpy(dataset.take(rows.numpy())))
             data_seconds += time.monotonic() - asked
-            parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"))
+            asked_for = None if conditions is None else conditions[rows]
+            parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"), asked_for)
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
             # Update the critic.
@@ -212,7 +218,14 @@ def train(
                     nonfinite_steps=nonfinite_steps,
                     data_seconds=data_seconds,
                     **({} if config.supervise == "off" else {"actions": state.changes.count}),
-                    **watch.look(critic, ema, game.loss.right, see(dataset.take(shown)), dataset.labels[shown]),
+                    **watch.look(
+                        critic,
+                        ema,
+                        game.loss.right,
+                        see(dataset.take(shown)),
+                        dataset.labels[shown],
+                        dataset.conditions_of(shown),
+                    ),
                     **layer_norms("generator", generator),
                     **layer_norms("critic", critic),
                     **({"augmentation": state.augmentation} if config.augment else {}),
@@ -284,13 +297,44 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
+class Grid(NamedTuple):
+    """What samples are asked for that are drawn once a snapshot.
+
+    Attributes:
+        latents: int64 [n], which of a run's latents each has.
+        labels: int64 [n].
+        conditions: float32 [n, k]; None: there are none.
+        columns: of a picture of all of them; None: it is as square as may be.
+    """
+
+    latents: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    conditions: NDArray[np.float32] | None = None
+    columns: int | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, pictured: bool) -> "Grid":
+        """As many of each label. With conditions: where each sample has a picture, each line of them is of one value,
+        from line to line along one condition and then along the next, and each column of one latent and label; else
+        what real samples are made for."""
+        kinds = max(1, len(dataset.label_names))
+        if dataset.conditions is None:
+            rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
+            return cls(np.arange(kinds * rows), np.arange(kinds).repeat(rows))
+        if not pictured:
+            some = np.random.default_rng(0).permutation(len(dataset))[:POINTS]
+            return cls(np.arange(len(some)), dataset.labels[some], dataset.conditions_of(some))
+        lines = along(dataset.conditions.described(), LINES)[:ALONG].reshape(-1, len(dataset.conditions.names))
+        columns = min(max(kinds, COLUMNS), MOST_COLUMNS)
+        places = np.tile(np.arange(columns), len(lines))
+        return cls(places, places % kinds, lines.repeat(columns, axis=0), columns)
+
+
 @torch.no_grad()
-def fixed_samples(
-    ema: nn.Module, config: Config, labels: int, rows: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Samples float32 [labels * rows, *shape] and their labels int64, `rows` of each: a run's latents never change."""
-    latents = np.random.default_rng(config.seed).standard_normal((labels * rows, config.latent), np.float32)
+def fixed_samples(ema: nn.Module, config: Config, grid: Grid) -> NDArray[np.float32]:
+    """Samples float32 [n, *shape] of a grid: a run's latents never change."""
+    latents = np.random.default_rng(config.seed).standard_normal((grid.latents.max() + 1, config.latent), np.float32)
     device = next(ema.parameters()).device
-    label = torch.arange(labels).repeat_interleave(rows)
-    samples: Tensor = ema(torch.from_numpy(latents).to(device), label.to(device))
-    return samples.cpu().numpy(), label.numpy()
+    given = (latents[grid.latents], grid.labels, grid.conditions)
+    samples: Tensor = ema(*(torch.from_numpy(each).to(device) for each in given if each is not None))
+    return samples.cpu().numpy()

@@ -3,6 +3,8 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,16 @@ from torch.linalg import vector_norm
 from latentserve.training.data import Dataset, Split
 from latentserve.training.errors import DataError
 from latentserve.training.recipe.config import Config
-from latentserve.training.watching.space import Labels, Samples, Space, diversity, effective_rank, some_of_each, spread
+from latentserve.training.watching.space import (
+    Labels,
+    Numbers,
+    Samples,
+    Space,
+    diversity,
+    effective_rank,
+    some_of_each,
+    spread,
+)
 
 ROWS = 512  # samples that are compared once a tick, and as many reals
 REFERENCE = 2_048  # reals that they are compared with, at the most
@@ -47,6 +58,7 @@ class Watch:
         self.labels = others.labels[rows[: self.rows]]
         if self.rows < LEAST:
             self.labels = np.arange(20 * max(1, kinds)) % max(1, kinds)
+        self._conditions = others.conditions_of(np.resize(rows, len(self.labels)))
         self._reals = reals[: self.rows]
         self._latents = np.random.default_rng(config.seed).standard_normal(
             (len(self.labels), config.latent), np.float32
@@ -57,12 +69,21 @@ class Watch:
         some = some_of_each(dataset.labels)
         self._real_spread = spread(see(dataset.take(some)), dataset.labels[some])
         if self.rows >= LEAST:
-            rest = slice(self.rows, None)
-            self._space = Space(reals[rest], others.labels[rows[rest]], kinds, standardise=dataset.kind != "image")
-            self._floor, self._floor_deviation = self._space.floor(reals, others.labels[rows], self.rows)
+            rest, standardise = rows[self.rows :], dataset.kind != "image"
+            self._space = Space(reals[self.rows :], others.labels[rest], kinds, standardise, others.conditions_of(rest))
+            conditions = others.conditions_of(rows)
+            self._floor, self._floor_deviation = self._space.floor(reals, others.labels[rows], self.rows, conditions)
 
     @torch.no_grad()
-    def look(self, critic: nn.Module, ema: nn.Module, right: Right, shown: Samples, labels: Labels) -> dict[str, float]:
+    def look(
+        self,
+        critic: nn.Module,
+        ema: nn.Module,
+        right: Right,
+        shown: Samples,
+        labels: Labels,
+        conditions: Numbers = None,
+    ) -> dict[str, float]:
         """What there is to say of the averaged generator and of the critic.
 
         `latentserve.training.reporting.stats.Stats` says what each means.
@@ -73,35 +94,40 @@ class Watch:
             right: The loss's `right`.
             shown: Reals that the critic was shown last, [rows, ...].
             labels: Theirs.
+            conditions: Theirs, [rows, k]; None: the data have none.
         """
-        fakes = self._through(ema, self._latents, self.labels)[0]
+        asked = (self.labels, self._conditions)
+        fakes = self._through(ema, self._latents, *asked)[0]
         some = some_of_each(self.labels)
         statistics = {"diversity": diversity(fakes.numpy()[some], self.labels[some], self._real_spread)}
         if self._space is None:
             return statistics
-        statistics["frechet"] = self._space.distance(fakes.numpy(), self.labels)
+        statistics["frechet"] = self._space.distance(fakes.numpy(), *asked)
         statistics["frechet_floor"], statistics["frechet_floor_deviation"] = self._floor, self._floor_deviation
-        statistics["real_frechet"] = self._space.distance(shown, labels)
-        real_score, real_features = self._through(critic, self._reals, self.labels)
-        fake_score, fake_features = self._through(critic, fakes.numpy(), self.labels)
+        statistics["real_frechet"] = self._space.distance(shown, labels, conditions)
+        real_score, real_features = self._through(critic, self._reals, *asked)
+        fake_score, fake_features = self._through(critic, fakes.numpy(), *asked)
         fake_rank, real_rank = (effective_rank(features) for features in (fake_features, real_features))
         statistics["effective_rank"] = fake_rank / real_rank if real_rank > 0 else math.nan
         if self._held_out:
-            shown_score, _ = self._through(critic, shown, labels)
+            shown_score, _ = self._through(critic, shown, labels, conditions)
             statistics["held_out_score"] = real_score.mean().item()
             statistics["held_out_accuracy"] = right(real_score, fake_score)[0].double().mean().item()
             statistics["held_out_gap"] = gap(shown_score, real_score, fake_score)
         return statistics
 
-    def _through(self, network: nn.Module, rows: NDArray[np.float32], labels: Labels) -> tuple[Tensor, ...]:
+    def _through(
+        self, network: nn.Module, rows: NDArray[np.float32], labels: Labels, conditions: Numbers
+    ) -> tuple[Tensor, ...]:
         """What a network makes of rows [N, ...], on the CPU, not as in training: without dropout, without compiling."""
         device = next(network.parameters()).device
         training = network.training
         network.eval()
         parts = []
+        given: list[NDArray[Any]] = [rows, labels, *([] if conditions is None else [conditions])]
         for start in range(0, len(rows), self._part):
             part = slice(start, start + self._part)
-            out = network.forward(torch.from_numpy(rows[part]).to(device), torch.from_numpy(labels[part]).to(device))
+            out = network.forward(*(torch.from_numpy(each[part]).to(device) for each in given))
             parts.append([each.float().cpu() for each in (out if isinstance(out, tuple) else (out,))])
         network.train(training)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
@@ -128,13 +154,18 @@ def held_out(load: Callable[[Split], Dataset], dataset: Dataset) -> Dataset | No
         return None
     if part.samples.shape[1:] != dataset.samples.shape[1:] or part.columns != dataset.columns:
         return None
+    asked, known = ([] if of.conditions is None else of.conditions.names for of in (part, dataset))
+    if sorted(asked) != sorted(known):
+        return None
+    if part.conditions is not None:
+        part = replace(part, conditions=part.conditions.in_order(known))
     if part.label_names == dataset.label_names:
         return part
     if not set(part.label_names) <= set(dataset.label_names):
         return None
     places = np.array([dataset.label_names.index(name) for name in part.label_names], np.int64)
     labels = places[part.labels] if len(places) else part.labels
-    return Dataset(part.name, part.samples, labels, dataset.label_names, part.kind, part.stored_range)
+    return replace(part, labels=labels, label_names=dataset.label_names)
 
 
 def layer_norms(player: str, network: nn.Module) -> dict[str, float]:

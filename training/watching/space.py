@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from latentserve.service.packing.fidelity import Moments, frechet
+from latentserve.training.data.conditions import quantiles, ranks
 
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
@@ -19,24 +20,29 @@ ROUNDING = 1e-6  # of features of float32, as a share of their norm
 
 Samples = NDArray[np.float32]
 Labels = NDArray[np.int64]
+Numbers = NDArray[np.float32] | None  # conditions [N, k]; None: there are none
 
 
 class Space:
-    """Principal components of some reals, what is left beyond them, and the label.
+    """Principal components of some reals, what is left beyond them, the label, and the conditions.
 
     The distance from the components' plane tells blur and noise, which the components alone would not. Labels are
     joined one-hot, so that a sample of another class than was asked for counts, too ("On the Evaluation of Conditional
-    GANs", DeVries et al. 2019, section 3: the Frechet joint distance); samples are brought to a total variance of 1,
-    near that of the labels. All distances are in units of that variance.
+    GANs", DeVries et al. 2019, section 3: the Frechet joint distance), and conditions as ranks among the reals' of a
+    total variance of 1; samples are brought to a total variance of 1, near that of the labels. All distances are in
+    units of that variance.
     """
 
-    def __init__(self, reals: Samples, labels: Labels, kinds: int, standardise: bool) -> None:
+    def __init__(
+        self, reals: Samples, labels: Labels, kinds: int, standardise: bool, conditions: Numbers = None
+    ) -> None:
         """Of reals [M, ...] with labels [M] below `kinds`, 0 for none; `standardise`: numbers have their own units."""
         flat = reals.reshape(len(reals), -1)
         # In double precision, in which a number that is always the same has no deviation.
         deviation = flat.std(axis=0, dtype=np.float64) if standardise else np.ones(flat.shape[1])
         self._scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
         self._kinds = kinds
+        self._quantiles = [] if conditions is None else [quantiles(column) for column in conditions.T]
         count = max(1, min(COMPONENTS, flat.shape[1], len(flat) // ROWS_A_COMPONENT))
         with np.errstate(invalid="ignore"):  # shares of a variance of 0, which nobody asks for
             self._components = PCA(count, random_state=0).fit(flat / self._scale)
@@ -44,28 +50,32 @@ class Space:
         spread = math.sqrt(self._seen(reals).var(axis=0, dtype=np.float64).sum())
         size = float(np.linalg.norm(flat / self._scale)) / math.sqrt(len(flat))
         self._unit = spread if spread > ROUNDING * size else 1.0
-        self._reference = Moments.of(self.of(reals, labels))
+        self._reference = Moments.of(self.of(reals, labels, conditions))
 
-    def distance(self, samples: Samples, labels: Labels) -> float:
-        """Frechet distance of samples [N, ...] and their labels from the reals; NaN where a sample is not finite."""
+    def distance(self, samples: Samples, labels: Labels, conditions: Numbers = None) -> float:
+        """Frechet distance of samples [N, ...] and what they were asked for from the reals; NaN where a sample is not
+        finite."""
         if not np.isfinite(samples).all():
             return math.nan
-        return frechet(Moments.of(self.of(samples, labels)), self._reference)
+        return frechet(Moments.of(self.of(samples, labels, conditions)), self._reference)
 
-    def floor(self, reals: Samples, labels: Labels, rows: int) -> tuple[float, float]:
+    def floor(self, reals: Samples, labels: Labels, rows: int, conditions: Numbers = None) -> tuple[float, float]:
         """How far `rows` reals of those given, [M, ...], are from the others: mean and deviation over splits."""
-        points = self.of(reals, labels)
+        points = self.of(reals, labels, conditions)
         rng = np.random.default_rng(0)
         orders = [rng.permutation(len(points)) for _ in range(SPLITS)]
         halves = [(Moments.of(points[order[:rows]]), Moments.of(points[order[rows:]])) for order in orders]
         distances = [frechet(some, others) for some, others in halves]
         return float(np.mean(distances)), float(np.std(distances))
 
-    def of(self, samples: Samples, labels: Labels) -> NDArray[np.float64]:
-        """Samples [N, ...] and their labels as points float64 [N, d]."""
-        return np.concatenate(
-            [self._seen(samples), np.eye(self._kinds)[labels]] if self._kinds else [self._seen(samples)], axis=1
-        )
+    def of(self, samples: Samples, labels: Labels, conditions: Numbers = None) -> NDArray[np.float64]:
+        """Samples [N, ...] and what they were asked for as points float64 [N, d]."""
+        parts = [self._seen(samples)]
+        if self._kinds:
+            parts.append(np.eye(self._kinds)[labels])
+        if conditions is not None:
+            parts.append(ranks(conditions, self._quantiles) * math.sqrt(12 / len(self._quantiles)))
+        return np.concatenate(parts, axis=1)
 
     def _seen(self, samples: Samples) -> NDArray[np.float64]:
         flat = samples.reshape(len(samples), -1) / self._scale

@@ -9,7 +9,7 @@ from latentserve.training.recipe.config import Config, Cosine
 
 
 def test_every_recipe_loads_under_its_name() -> None:
-    assert {"adult", "digits", "grid", "mnist", "ring", "stacked-mnist", "waves"} <= set(recipes())
+    assert {"adult", "blobs", "digits", "grid", "mnist", "ring", "stacked-mnist", "waves"} <= set(recipes())
     for recipe in recipes():
         assert load_config(recipe).recipe == recipe
 
@@ -60,7 +60,7 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: str) -> None
 
 
 def test_an_unknown_recipe_or_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no recipe `cifar`: choose one of adult, digits, grid, mnist, ring"):
+    with pytest.raises(ConfigError, match="no recipe `cifar`: choose one of adult, blobs, digits, grid, mnist, ring"):
         load_config("cifar")
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file"):
         load_config(str(tmp_path / "absent.yaml"))

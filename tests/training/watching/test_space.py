@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from latentserve.training.data import Dataset
+from latentserve.training.data import Dataset, load
 from latentserve.training.watching.space import Space
 
 
@@ -21,6 +21,20 @@ def test_other_reals_are_near_and_what_differs_is_further(digits: Dataset, reals
     assert space.distance(np.repeat(rest[:1], 400, 0), labels[:400]) > 3 * floor
     assert space.distance(rest + 0.5 * noise, labels) > 3 * floor  # mostly beyond the components' plane
     assert np.isnan(space.distance(np.where(noise > 3, np.nan, rest), labels))
+
+
+def test_samples_for_something_else_than_was_asked_for_are_further() -> None:
+    blobs = load("blobs", None)
+    made_for = blobs.conditions_of(slice(0, 900))
+    assert made_for is not None
+    reals, none = blobs.take(slice(0, 900)), np.zeros(900, np.int64)
+    space = Space(reals[:450], none[:450], 0, False, made_for[:450])
+    floor, _ = space.floor(reals, none, 450, made_for)
+    assert space.distance(reals[450:], none[450:], made_for[450:]) < 2 * floor
+    for column in (0, 1):
+        other = made_for[450:].copy()
+        other[:, column] = np.random.default_rng(0).permutation(other[:, column])
+        assert space.distance(reals[450:], none[450:], other) > 3 * floor
 
 
 def test_numbers_with_units_of_their_own_count_alike() -> None:
