@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from latentserve.training.data import Dataset
 from latentserve.training.evaluation import distances
-from latentserve.training.evaluation.classifier import SEEN, Classifier, accuracy, learn
+from latentserve.training.evaluation.classifier import SEEN, Classifier, Regressor, accuracy, learn
+from latentserve.training.evaluation.conditions import ConditionBaseline
 from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
 from latentserve.training.evaluation.memorisation import ROWS, nearest
 from latentserve.training.evaluation.reals import Reals
@@ -16,7 +17,7 @@ from latentserve.training.evaluation.resampling import Floats, Measured, Resampl
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.evaluation.tables import TableBaseline
 from latentserve.training.evaluation.two_sample import WIDEST, ToldApart, shown_pixels, two_sample_test
-from latentserve.training.evaluation.views import View, view_of
+from latentserve.training.evaluation.views import Samples, View, view_of
 
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
 
@@ -47,6 +48,7 @@ class Baseline:
         rows, held_rows = reals.some(self.count)
         self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
         self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]
+        self.held_conditions = reals.held.conditions_of(held_rows)
         self.view, self.unlabelled = view_of(reals.train), view_of(reals.train, labelled=False)
         self.deviation = float(self.view.of(self.reference).std(axis=0).mean())
         self.names = reals.train.label_names
@@ -62,7 +64,8 @@ class Baseline:
             self.warnings.append("The data have one class: there is nothing for a classifier to learn.")
         if len(self.names) > 1:
             progress("training classifiers on real samples")
-            self.classifier = _taught(self.unlabelled, reals.train)
+            seen, taught = _taught(self.unlabelled, reals.train)
+            self.classifier = Classifier(seen, reals.train.labels[taught], len(self.names), seed=0)
             reference = self.unlabelled.of(self.reference)
             self.held_taken_for = self.classifier.predict(self.seen_held)
             self.reference_taken_for = self.classifier.predict(reference)
@@ -70,13 +73,25 @@ class Baseline:
             self.by_task = learn(reference, self.reference_labels, len(self.names))
             self.task_floor = accuracy(self.by_task, self.seen_held, self.held_labels, None).value
 
+        self.conditions: ConditionBaseline | None = None
+        if reals.train.conditions is not None and self.held_conditions is not None:
+            progress("reading conditions off real samples")
+            seen, taught = _taught(self.view, reals.train)
+            asked = reals.train.conditions
+            self.conditions = ConditionBaseline(asked, lambda of_all: Regressor(seen, of_all[taught], seed=0))
+            self.condition_floor = self.conditions.hold(self.view.of(self.held), self.held_conditions)
+
         self.spaces = feature_spaces(
             self.view, self.unlabelled, reals.train, self.classifier, held_accuracy, feature_files
         )
         self.by_space: list[SpaceBaseline] = []
         for space in self.spaces:
             progress(f"measuring real samples by {space.name}")
-            features = space.of(self.reference, self.reference_labels), space.of(self.held, self.held_labels)
+            conditions = reals.train.conditions_of(rows)
+            features = (
+                space.of(self.reference, self.reference_labels, conditions),
+                space.of(self.held, self.held_labels, self.held_conditions),
+            )
             self._remark_on(space, features[0].shape[1])
             self.by_space.append(SpaceBaseline(space, *features, self.chances, self.split))
 
@@ -160,9 +175,9 @@ def two_sample(real: Floats, fake: Floats, floor: ToldApart, split: str, name: s
     return Statistic(name, features, told.accuracy, floor.accuracy.value, told.n, split, more)
 
 
-def _taught(view: View, train: Dataset) -> Classifier:
-    """A classifier that has learnt from the training part, or from as much of it as is no burden."""
+def _taught(view: View, train: Dataset) -> tuple[Samples, NDArray[np.int64]]:
+    """What is learnt from: the training part, or as much of it as is no burden, as the view shows it, and its rows."""
     most = min(SEEN, TAUGHT // (4 * view.of(train.take(slice(0, 1))).size))
     rows = np.sort(np.random.default_rng(0).permutation(len(train))[:most])
-    seen = np.concatenate([view.of(train.take(rows[start : start + 1024])) for start in range(0, len(rows), 1024)])
-    return Classifier(seen, train.labels[rows], len(train.label_names), seed=0)
+    starts = range(0, len(rows), 1024)
+    return np.concatenate([view.of(train.take(rows[start : start + 1024])) for start in starts]), rows

@@ -1,7 +1,8 @@
-"""A small classifier, always the same one: whose features samples are compared in, and which judges by task."""
+"""A small classifier, always the same one: whose features samples are compared in, and which judges by task; and a
+regressor like it, which reads off samples what they were made for."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -41,7 +42,7 @@ class Classifier:
         with _own_chance(seed):
             self.body = _body(seen.shape[1:])
             self.head = nn.Linear(FEATURES, count)
-            self._train(torch.from_numpy(seen), torch.from_numpy(labels))
+            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(labels), F.cross_entropy)
         self.body.eval()
         self._scale = 1.0
         self._scale = float(self.features(seen[:_SCALED_BY]).std(axis=0).mean()) or 1.0
@@ -66,19 +67,40 @@ class Classifier:
             digest.update(parameter.detach().numpy().tobytes())
         return digest.hexdigest()
 
-    def _train(self, seen: Tensor, labels: Tensor) -> None:
-        epochs = min(-(-SEEN // len(seen)), MOST_EPOCHS)
-        parameters = [*self.body.parameters(), *self.head.parameters()]
-        optimizer = torch.optim.Adam(parameters)
-        steps = epochs * -(-len(seen) // BATCH)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_LEARNING_RATE, total_steps=steps)
-        for _ in range(epochs):
-            for rows in torch.split(torch.randperm(len(seen)), BATCH):
-                loss = F.cross_entropy(self.head(self.body(seen[rows])), labels[rows])
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                schedule.step()
+
+class Regressor:
+    """The same network, of numbers instead of labels: trained on their mean squared error, where each deviates by about
+    1."""
+
+    def __init__(self, seen: Samples, numbers: Floats, seed: int) -> None:
+        """Of seen samples [N, ...] and their numbers [N, k]."""
+        with _own_chance(seed):
+            self.body = _body(seen.shape[1:])
+            self.head = nn.Linear(FEATURES, numbers.shape[1])
+            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(numbers).float(), F.mse_loss)
+
+    @torch.no_grad()
+    def predict(self, seen: Samples) -> Floats:
+        """Numbers float64 [n, k]."""
+        parts = [self.head(self.body(part)) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
+        return torch.cat(parts).double().numpy()
+
+
+def fit(
+    body: nn.Module, head: nn.Module, seen: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    """Train a head on a body's features, and the body with it, by torch's global random state."""
+    epochs = min(-(-SEEN // len(seen)), MOST_EPOCHS)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()])
+    steps = epochs * -(-len(seen) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_LEARNING_RATE, total_steps=steps)
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(seen)), BATCH):
+            lost = loss(head(body(seen[rows])), targets[rows])
+            optimizer.zero_grad()
+            lost.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
 
 
 def learn(seen: Samples, labels: Labels, count: int) -> list[Classifier]:

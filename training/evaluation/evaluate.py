@@ -1,12 +1,14 @@
 """All that is measured of a generator, in one straight line: samples, features, statistics, tasks."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from latentserve.training.evaluation.baseline import Baseline, Progress, two_sample
 from latentserve.training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
 from latentserve.training.evaluation.classifier import Labels, accuracy, learn
+from latentserve.training.evaluation.conditions import ConditionRow
 from latentserve.training.evaluation.memorisation import Nearest, copies, memorisation, nearest
 from latentserve.training.evaluation.resampling import Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
@@ -31,6 +33,7 @@ class Evaluation:
         classes: None where the data have no classes.
         diversity: mean distance between two samples of a class, over that of real ones, on average over classes; None:
             there are no two.
+        conditions: what was asked for beside what is read off samples; None: the generator, or the data, have none.
         columns, pairs: of tables.
         nearest: of the first samples, the nearest training samples.
         nonfinite: samples that held what is no number, and were taken for 0.
@@ -45,6 +48,7 @@ class Evaluation:
     spreads: dict[str, float]
     classes: list[ClassRow] | None
     diversity: float | None
+    conditions: list[ConditionRow] | None
     columns: list[ColumnRow] | None
     pairs: list[ColumnRow] | None
     nearest: Nearest
@@ -54,9 +58,11 @@ class Evaluation:
 
 
 def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Progress = lambda step: None) -> Evaluation:
-    """Measure a generator. Its samples are rows 0 on of `seed`, as a server would draw them."""
+    """Measure a generator. Its samples are rows 0 on of `seed`, as a server would draw them; but where there are
+    conditions they are asked for what held-out real samples were made for, so that what goes together is kept."""
     progress(f"drawing {baseline.count:,} samples of {subject.name}")
-    samples, labels = subject.draw(baseline.count, seed)
+    told = _told(subject, baseline)
+    samples, labels = subject.draw(baseline.count, seed, **told)
     broken = ~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)
     samples[broken] = 0
     asked = None
@@ -71,7 +77,7 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
     spreads, covered = {}, np.zeros(baseline.count, np.bool_)
     for real in reversed(baseline.by_space):  # the first is believed first, and its coverage kept
         progress(f"measuring {subject.name} by {real.space.name}")
-        found, covered = real.measure(real.space.of(samples, asked))
+        found, covered = real.measure(real.space.of(samples, asked, baseline.held_conditions))
         statistics = found + statistics
         spreads[real.space.name] = 0.0 if baseline.alike else real.spread
 
@@ -119,6 +125,14 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
             add("tstr", right, baseline.task_floor)
             add("trts", accuracy(baseline.by_task, seen, asked, chances[1]), baseline.task_floor)
 
+    conditions = None
+    if baseline.conditions is not None and subject.conditions is not None:
+        progress(f"reading conditions off samples of {subject.name}")
+        by_name = dict(zip((each.name for each in subject.conditions), told["conditions"].T, strict=True))
+        wanted = np.stack([by_name[name] for name in baseline.conditions.names], axis=1)
+        measured, conditions = baseline.conditions.measure(view.of(samples), wanted, Resampling.of(baseline.count, 3))
+        add("conditions", measured, baseline.condition_floor)
+
     columns = pairs = None
     if baseline.table is not None:
         measured, floor, columns = baseline.table.columns(samples)
@@ -134,6 +148,7 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
         spreads,
         classes,
         _mean([each for each in diverse if each is not None]),
+        conditions,
         columns,
         pairs,
         found_nearest,
@@ -141,6 +156,20 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
         constant,
         warnings,
     )
+
+
+def _told(subject: Subject, baseline: Baseline) -> dict[str, Any]:
+    """The labels and conditions of the held-out samples, as the subject has them; nothing where either has no
+    conditions. A value beyond what the generator was shown becomes the nearest that it was."""
+    if subject.conditions is None or baseline.conditions is None or baseline.held_conditions is None:
+        return {}
+    columns = [baseline.conditions.names.index(condition.name) for condition in subject.conditions]
+    low, high = np.array([condition.range for condition in subject.conditions], np.float32).T
+    told: dict[str, Any] = {"conditions": baseline.held_conditions[:, columns].clip(low, high)}
+    if subject.labels is not None and set(subject.labels) == set(baseline.names):
+        places = np.array([subject.labels.index(name) for name in baseline.names], np.int64)
+        told["labels"] = places[baseline.held_labels]
+    return told
 
 
 def _mean(values: list[float]) -> float | None:

@@ -28,6 +28,8 @@ CHANNELS, DENSE = (16, 32, 16), 64  # of the random network
 _POOLED = 2  # places along each side at its end
 _AT_ONCE = 64  # rows of a network
 
+CONDITION = "condition"  # input of a network that judges samples by what they were made for, too
+
 Labels = NDArray[np.int64]
 
 
@@ -39,13 +41,13 @@ class FeatureSpace:
         name: `classifier`, `random`, a view's, or a file's stem.
         sentence: what it is, for a reader.
         identity: what fixes it further, for report.json: hashes, accuracy, width.
-        of: samples [n, *shape] float32, and their labels [n] or None, to features [n, d] float64.
+        of: samples [n, *shape] float32, and their labels [n] and conditions [n, k] or None, to features [n, d] float64.
     """
 
     name: str
     sentence: str
     identity: dict[str, Any]
-    of: Callable[[Samples, Labels | None], Floats]
+    of: Callable[[Samples, Labels | None, Samples | None], Floats]
 
 
 def feature_spaces(
@@ -68,7 +70,7 @@ def feature_spaces(
                 f"the last hidden layer of a small classifier, trained on the real training data here; it is right on "
                 f"{accuracy:.1%} of the held-out real samples",
                 {"width": 64, "sha256": classifier.sha256, "accuracy": accuracy, "input": view.name, "seed": 0},
-                lambda samples, labels: classifier.features(unlabelled.of(samples)),
+                lambda samples, labels, conditions: classifier.features(unlabelled.of(samples)),
             )
         )
     seen = view.of(train.take(slice(0, 1)))
@@ -78,7 +80,7 @@ def feature_spaces(
                 view.name,
                 view.sentence,
                 {"width": seen.size},
-                lambda samples, labels: view.of(samples).reshape(len(samples), -1).astype(np.float64),
+                lambda samples, labels, conditions: view.of(samples).reshape(len(samples), -1).astype(np.float64),
             )
         )
     else:
@@ -89,7 +91,7 @@ def feature_spaces(
                 "random",
                 f"a network with fixed random weights, never trained, on {view.name}",
                 {"width": width, "input": view.name, "seed": 0},
-                lambda samples, labels: network.features(view.of(samples)),
+                lambda samples, labels, conditions: network.features(view.of(samples)),
             )
         )
     return spaces + [file_features(path, train) for path in files]
@@ -97,7 +99,7 @@ def feature_spaces(
 
 def file_features(path: Path, train: Dataset) -> FeatureSpace:
     """A pre-trained network's: an ONNX file that takes samples [n, *shape] as data have them, images in [-1, 1], and
-    maybe labels [n] int64, and gives `features` [n, d], or has one output that is like that.
+    maybe labels [n] int64 and `condition` [n, k], and gives `features` [n, d], or has one output that is like that.
 
     Raises FeaturesError naming the file.
     """
@@ -109,26 +111,33 @@ def file_features(path: Path, train: Dataset) -> FeatureSpace:
     except Exception as error:  # the runtime's own kinds of errors
         raise FeaturesError(f"{path}: no ONNX file that runs: {one_line(error)}") from None
     labelled = [given.name for given in session.get_inputs() if given.type == "tensor(int64)"]
-    sampled = [given.name for given in session.get_inputs() if given.type == "tensor(float)"]
+    floats = [given.name for given in session.get_inputs() if given.type == "tensor(float)"]
+    sampled = [name for name in floats if name != CONDITION]
+    conditioned = len(floats) > len(sampled)
     outputs = [given.name for given in session.get_outputs() if len(given.shape or []) == 2]
     output = "features" if "features" in outputs else (outputs or [""])[0]
     if len(sampled) != 1 or len(labelled) > 1 or not output:
         raise FeaturesError(f"{path}: needs one input of samples, at most one of labels, and an output [batch, d]")
     if labelled and not train.label_names:
         raise FeaturesError(f"{path}: needs labels, which the data have not")
+    if conditioned and train.conditions is None:
+        raise FeaturesError(f"{path}: needs conditions, which the data have not")
 
-    def features(samples: Samples, labels: Labels | None) -> Floats:
+    def features(samples: Samples, labels: Labels | None, conditions: Samples | None) -> Floats:
         parts = []
         for start in range(0, len(samples), _AT_ONCE):
             rows = slice(start, start + _AT_ONCE)
             feed: dict[str, Any] = {sampled[0]: samples[rows]}
             if labelled:
                 feed[labelled[0]] = np.zeros(len(samples[rows]), np.int64) if labels is None else labels[rows]
+            if conditioned and conditions is not None:
+                feed[CONDITION] = conditions[rows]
             parts.append(session.run([output], feed)[0])
         return np.concatenate(parts).astype(np.float64)
 
     try:
-        width = features(train.take(slice(0, 2)), train.labels[:2]).shape[1]
+        two = slice(0, 2)
+        width = features(train.take(two), train.labels[two], train.conditions_of(two)).shape[1]
     except Exception as error:
         raise FeaturesError(f"{path}: does not take these samples: {one_line(error)}") from None
     sha256 = hashlib.sha256(content).hexdigest()

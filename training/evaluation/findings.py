@@ -37,6 +37,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "holes": (0.01, 0.1),  # share of real samples without a generated one anywhere near, beyond the floor
     "class_rare": (0.5, 0.1),  # share of the real frequency
     "class_wrong": (0.85, 0.5),  # recognised, over real ones
+    "condition_missed": (0.15, 0.5),  # error in standard deviations of what was asked for, beyond the floor
     "distance": (0.08, 0.4),  # Frechet, beyond the floor, as a share of that of the mean of all alone
     "unrealistic": (0.85, 0.5),  # over the floor, as for variety
     "variety": (0.85, 0.5),
@@ -57,6 +58,8 @@ SENTENCES = {
     "class_rare": "{Classes} {are} rare ({shares}).",
     "class_wrong": "{Classes} often {fail} to show what was asked for: of {worst}, {value:.0%} are recognised; of real "
     "ones {floor:.0%}.",
+    "condition_missed": "{Conditions} not kept to: of {worst}, what samples show is {off:.3g}{unit} off what was asked "
+    "for in the median; of held-out real ones {real_off:.3g}{unit}.",
     "all_alike": "All real samples are the same, and its samples are others.",
     "distance": "As a whole its samples are off: their Fréchet distance from real ones, {value:.3g} beside a floor of "
     "{floor:.3g}, is {share:.0%} of that of a generator which only makes the average; of a good one it is at most "
@@ -87,12 +90,14 @@ class Finding:
         severity: how bad it is.
         numbers: what was found: often its `value` and its `floor`.
         classes: those it is about; None: the samples as a whole.
+        conditions: those it is about; None: the samples as a whole.
     """
 
     name: str
     severity: Severity
     numbers: dict[str, Any] = field(default_factory=dict)
     classes: list[str] | None = None
+    conditions: list[str] | None = None
 
     @property
     def sentence(self) -> str:
@@ -104,6 +109,7 @@ class Finding:
             Classes=f"{'Class' if one else 'Classes'} {names}",
             are="is" if one else "are",
             fail="fails" if one else "fail",
+            Conditions=_conditions(self.conditions or []),
             samples_of=_samples_of(self),
             alike="nearly all alike" if self.severity == "serious" else "much alike",
             there="lie among generated ones"
@@ -117,7 +123,8 @@ class Finding:
     def to_json(self) -> dict[str, Any]:
         """What report.json says of it."""
         told = {"name": self.name, "severity": self.severity, "sentence": self.sentence, "numbers": self.numbers}
-        return told if self.classes is None else {**told, "classes": self.classes}
+        of = {"classes": self.classes, "conditions": self.conditions}
+        return told | {key: names for key, names in of.items() if names is not None}
 
 
 @dataclass(frozen=True)
@@ -163,6 +170,7 @@ def findings_of(evaluation: Evaluation) -> Iterator[Finding]:
         return
     yield from _of_collapse(evaluation) or _of_holes(evaluation, found)
     yield from _of_classes(evaluation)
+    yield from _of_conditions(evaluation)
     yield from _of_distance(found[f"frechet_{first}"], evaluation.spreads[first])
     precision = _worst(evaluation, "precision")
     yield from _short(precision, "unrealistic")
@@ -251,6 +259,26 @@ def _of_classes(evaluation: Evaluation) -> Iterator[Finding]:
         yield from _graded("class_wrong", share, numbers, [row.name for _, row in wrong])
 
 
+def _of_conditions(evaluation: Evaluation) -> Iterator[Finding]:
+    missed = [
+        (row.error - row.real_error, row)
+        for row in evaluation.conditions or []
+        if severity_of("condition_missed", row.error - row.real_error)
+    ]
+    if missed:
+        beyond, worst = max(missed, key=lambda each: each[0])
+        numbers = {
+            "worst": worst.name,
+            "value": worst.error,
+            "floor": worst.real_error,
+            "off": worst.off,
+            "real_off": worst.real_off,
+            "unit": f" {worst.unit}" if worst.unit else "",
+        }
+        severity = severity_of("condition_missed", beyond) or MINOR
+        yield Finding("condition_missed", severity, numbers, conditions=[row.name for _, row in missed])
+
+
 def _of_distance(frechet: Statistic, spread: float) -> Iterator[Finding]:
     if frechet.floor is None:
         return
@@ -307,6 +335,10 @@ def _listed(names: list[str]) -> str:
     shown, more = names[:6], len(names) - 6
     listed = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else "".join(shown)
     return listed + (f" and {more} more" if more > 0 else "")
+
+
+def _conditions(names: list[str]) -> str:
+    return f"{'Condition' if len(names) == 1 else 'Conditions'} {_listed(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _samples_of(finding: Finding) -> str:

@@ -1,7 +1,7 @@
 """The real samples that a generator is held against: those it may have learnt from, and others that it has not seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,11 @@ def load_reals(subject: Subject, data: Path | None) -> Reals:
     require_fit(train, subject, name)
     sha256 = train.description.sha256
     warnings = []
+    if subject.conditions is not None and train.conditions is None:
+        warnings.append(
+            f"These data have no conditions: {subject.name} was asked for some of its own, and whether it "
+            "keeps to them was not measured."
+        )
     if subject.dataset_sha256 not in (None, sha256):
         warnings.append(f"These are not the data that {subject.name} was trained on.")
     try:
@@ -80,19 +85,20 @@ def load_reals(subject: Subject, data: Path | None) -> Reals:
 
 
 def _source(subject: Subject, data: Path | None) -> Callable[[Split], Dataset]:
-    """What loads a split of the data."""
-    config = subject.config
+    """What loads a split of the data, with conditions if the subject has some."""
+    config, conditions = subject.config, subject.conditions is not None
     name = config.data if config is not None else "files"
     if data is None:
         if name not in AT_HAND:
             raise DataError(f"--data: is needed: the real samples that those of {subject.path} are held against")
-        return lambda split: load(name, None, split)
+        return lambda split: load(name, None, split, conditions=conditions)
     if str(data) in AT_HAND:
-        return lambda split: load(str(data), None, split)
+        return lambda split: load(str(data), None, split, conditions=conditions)
     if config is not None and name not in AT_HAND:
-        return lambda split: load(name, data, split, size=config.size, label=config.label)
+        size, label = config.size, config.label
+        return lambda split: load(name, data, split, size=size, label=label, conditions=conditions)
     size, label = _size(data, subject), _label(subject)
-    return lambda split: load("files", data, split, size=size, label=label)
+    return lambda split: load("files", data, split, size=size, label=label, conditions=conditions)
 
 
 def _size(data: Path, subject: Subject) -> int | None:
@@ -119,11 +125,14 @@ def _alike(held: Dataset, train: Dataset) -> Dataset:
         raise DataError(f"{held.name}: held-out samples are of another shape")
     if not set(held.label_names) <= set(train.label_names):
         raise DataError(f"{held.name}: held-out samples have labels that the others lack")
+    if sorted(condition_names(held)) != sorted(condition_names(train)):
+        raise DataError(f"{held.name}: held-out samples have other conditions")
+    if held.conditions is not None:
+        held = replace(held, conditions=held.conditions.in_order(condition_names(train)))
     if held.label_names == train.label_names:
         return held
     places = np.array([train.label_names.index(name) for name in held.label_names], np.int64)
-    more = (held.kind, held.stored_range, held.sample_rate, held.columns)
-    return Dataset(held.name, held.samples, places[held.labels], train.label_names, *more)
+    return replace(held, labels=places[held.labels], label_names=train.label_names)
 
 
 def require_fit(train: Dataset, subject: Subject, name: str) -> None:
@@ -140,6 +149,15 @@ def require_fit(train: Dataset, subject: Subject, name: str) -> None:
     if subject.labels is not None and train.label_names and set(subject.labels) != set(train.label_names):
         found, learnt = _few(train.label_names), _few(subject.labels)
         raise DataError(f"{name}: its labels are {found}; those of {subject.path} are {learnt}")
+    asked = [condition.name for condition in subject.conditions or []]
+    if asked and train.conditions is not None and set(asked) != set(condition_names(train)):
+        found, learnt = _few(condition_names(train)), _few(asked)
+        raise DataError(f"{name}: its conditions are {found}; those of {subject.path} are {learnt}")
+
+
+def condition_names(of: Dataset) -> list[str]:
+    """What its samples are made for; none for most data."""
+    return [] if of.conditions is None else of.conditions.names
 
 
 def _few(names: list[str]) -> str:

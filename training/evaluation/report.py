@@ -13,6 +13,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from latentserve.service.sampling.latents import draw_latents
+from latentserve.training.data import Dataset
+from latentserve.training.data.conditions import along
 from latentserve.training.errors import ReportError
 from latentserve.training.evaluation import pictures
 from latentserve.training.evaluation.baseline import Baseline
@@ -29,6 +31,7 @@ JSON, HTML = "report.json", "report.html"
 
 SEED = 1  # of latents that are only looked at
 PER_CLASS = 10
+VALUES, HEARD = 6, 3  # of a condition; samples of each that are no pictures
 MOST_CLASSES = 20
 WAYS = 6
 NEIGHBOURS = 8
@@ -95,7 +98,7 @@ def _one(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:
         "supervisor": supervised and supervised.to_json(),
         "supervision": supervised and supervised.sentence,
     }
-    for name in ("classes", "columns", "pairs"):
+    for name in ("classes", "conditions", "columns", "pairs"):
         rows = getattr(evaluation, name)
         told[name] = None if rows is None else [row.to_json() for row in rows]
     return told
@@ -164,6 +167,7 @@ def _subject(evaluation: Evaluation, baseline: Baseline, alone: bool) -> dict[st
         "look": _look(evaluation, baseline),
         "statistics": evaluation.statistics,
         "classes": classes,
+        "conditions": evaluation.conditions,
         **worst,
     }
 
@@ -229,7 +233,7 @@ def _look(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:
     shown = pictures.each_shown(np.concatenate([held[:count], made[:count]]), data)
     cards = list(zip(shown, ["real"] * count + ["generated"] * count, strict=True))
     order = np.random.default_rng(0).permutation(len(cards))  # always the same
-    return {**seen, "quiz": [cards[at] for at in order]}
+    return {**seen, "quiz": [cards[at] for at in order], "along": _along(subject, data)}
 
 
 def _by_class(subject: Subject) -> tuple[Samples, list[str]]:
@@ -237,7 +241,7 @@ def _by_class(subject: Subject) -> tuple[Samples, list[str]]:
     names = (subject.labels or [])[:MOST_CLASSES]
     count = PER_CLASS * max(len(names), PER_CLASS if not names else 1)
     labels = np.repeat(np.arange(len(names)), PER_CLASS) if names else None
-    return _shown(subject.make(draw_latents(subject.latent, SEED, 0, count), labels)), names
+    return _shown(subject.make(subject.inputs(count, SEED, labels))), names
 
 
 def _real_by_class(baseline: Baseline, names: list[str]) -> Samples:
@@ -251,10 +255,32 @@ def _real_by_class(baseline: Baseline, names: list[str]) -> Samples:
 
 def _ways(subject: Subject) -> Samples:
     ends = draw_latents(subject.latent, SEED + 1, 0, 2 * WAYS)
-    labels = None
-    if subject.labels is not None:
-        labels = np.repeat(np.arange(WAYS) % len(subject.labels), pictures.STEPS)
-    return _shown(subject.make(pictures.interpolations(subject.latent, WAYS, ends), labels))
+    of_way = subject.inputs(WAYS, SEED + 1, None if subject.labels is None else np.arange(WAYS) % len(subject.labels))
+    every = of_way.take(np.repeat(np.arange(WAYS), pictures.STEPS))
+    return _shown(subject.make(every._replace(z=pictures.interpolations(subject.latent, WAYS, ends))))
+
+
+def _along(subject: Subject, data: Dataset) -> list[dict[str, Any]]:
+    """Of each condition what it is called, and by values from the least to the largest what is shown of samples: the
+    same latents and labels for all values, and the middle of other conditions."""
+    conditions = subject.conditions or []
+    count = {"image": PER_CLASS, "array": _PLOTTED // VALUES}.get(data.kind, HEARD)
+    labels = None if subject.labels is None else np.arange(count) % len(subject.labels)
+    rows = subject.inputs(count, SEED, labels)
+    told = []
+    for at, condition in enumerate(conditions):
+        lines = []
+        for asked in along(conditions, VALUES)[at]:
+            made = _shown(subject.make(rows._replace(condition=np.tile(asked, (count, 1)))))
+            if data.kind == "image":
+                shown = [pictures.sheet(made, count)]
+            elif data.kind == "array":
+                shown = [pictures.figure([pictures.points(made, "")], 1)]
+            else:
+                shown = pictures.each_shown(made, data)
+            lines.append((f"{asked[at]:.4g}{f' {condition.unit}' if condition.unit else ''}", shown))
+        told.append({"name": condition.name, "lines": lines})
+    return told
 
 
 def _shown(samples: Samples) -> Samples:

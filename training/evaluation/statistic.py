@@ -121,6 +121,13 @@ MEANINGS = {
         "Share of samples that would have to be of another class for classes to be as frequent as in real data.",
         SHARE,
     ),
+    "conditions": Meaning(
+        "Conditions missed",
+        "less",
+        "How far samples are from the conditions that were asked for, as a regressor that has learnt from real ones "
+        "reads them off: 0 where they keep to them, 1 for what is always in the middle, on average over conditions.",
+        SIZE,
+    ),
     "columns": Meaning(
         "Difference of columns",
         "less",

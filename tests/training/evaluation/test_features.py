@@ -32,7 +32,7 @@ def test_a_bundles_critic_gives_features(run_bundle: Path, digits: Dataset) -> N
     *_, space = feature_spaces(view, view, digits, None, None, [run_bundle / "critic.onnx"])
     assert space.name == "critic"
     assert space.identity["output"] == "features"
-    features = space.of(digits.take(slice(0, 100)), digits.labels[:100])
+    features = space.of(digits.take(slice(0, 100)), digits.labels[:100], None)
     assert features.shape == (100, space.identity["width"])
     assert np.isfinite(features).all()
 
