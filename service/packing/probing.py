@@ -52,6 +52,8 @@ def probe_rows(
     def checked(rows: int, start: int = 0) -> NDArray[Any]:
         try:
             made = run(inputs(start, rows))
+        except BundleError:
+            raise
         except Exception as error:
             raise BundleError(f"{source}: does not run on a batch of latents ({one_line(error)})") from None
         if not isinstance(made, np.ndarray) or made.ndim < 1 or len(made) != rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,6 @@ from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
 from latentserve.service.sampling.sessions import load
 
-_BYTES = 32 << 20  # of outputs of a run
-_ROWS = 64  # of a run at the most
-
 
 class Original:
     """A graph in a session of the runtime, fed as its signature says; its one output is the sample.
@@ -32,13 +30,19 @@ class Original:
 
     def __init__(self, model: onnx.ModelProto, source: str, signature: Signature, batch: int | None) -> None:
         self.signature, self.batch = signature, batch
+        self._model, self._source = model, source
         self._session = _session(model, source)
         self._takes = {value.name for value in self._session.get_inputs()}
-        self._source = source
+        self._most = 1  # rows that were run at once
+
+    def anew(self) -> Original:
+        """The same in a session in which no call was made yet, so that it is seen what calls take."""
+        return Original(self._model, self._source, self.signature, self.batch)
 
     def run(self, inputs: Inputs) -> NDArray[Any]:
         """What it gives for these rows at once, [n, ...] in its own type; of a fixed batch, block by block. Raises
         BundleError: it does not run on them, or gives another number of rows."""
+        self._most = max(self._most, len(inputs.z))
         if self.batch is None:
             return self._run(inputs)
         starts = range(0, len(inputs.z), self.batch)
@@ -46,11 +50,9 @@ class Original:
         return np.concatenate([self._run(_filled(block, self.batch))[: len(block.z)] for block in blocks])
 
     def rows(self, inputs: Inputs) -> NDArray[Any]:
-        """The same for as many rows as there are, in runs whose outputs are of a bounded size."""
-        parts = [self.run(inputs.take(slice(0, 1)))]
-        size = min(_ROWS, max(1, _BYTES // max(1, parts[0].nbytes)))
-        parts += [self.run(inputs.take(slice(start, start + size))) for start in range(1, len(inputs.z), size)]
-        return np.concatenate(parts)
+        """The same for any number of rows: the first alone, the others as many at once as were run before."""
+        starts = [0, *range(1, len(inputs.z), self._most)]
+        return np.concatenate([self.run(inputs.take(slice(at, end))) for at, end in pairwise([*starts, len(inputs.z)])])
 
     def takes(self, label: int) -> bool:
         """Whether it runs for a label."""
@@ -112,7 +114,8 @@ def _session(model: onnx.ModelProto, source: str) -> Any:
     try:
         return load(runtime, model.SerializeToString(), mapped(model), options)
     except Exception as error:
-        raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)})") from None
+        advice = "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in str(error) else ""
+        raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)}){advice}") from None
 
 
 def _filled(block: Inputs, size: int) -> Inputs:

@@ -31,7 +31,6 @@ from latentserve.service.packing.recognise import recognise
 from latentserve.service.packing.storing import read_model, store, workroom
 
 _LABEL_LIMIT = 65_536
-_FEW = 4  # rows that are run alone and together
 _DEPENDENT = 0.02  # of the span, root mean square of a row: further off, and it is no rounding
 _SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
@@ -95,18 +94,18 @@ def _pack(
     found = understand(model, source, options.inputs, options.labels, options.prior, options.noise)
     for line in found.lines:
         say(line)
-    signature = found.signature
-    labels = _labels(found.original, source, options.labels)
+    signature, labels = found.signature, _labels(found.original, source, options.labels)
     count = None if labels is None else len(labels)
-    rows = probe_rows(found.original.run, source, signature.latent, count, signature.conditions)
+    original = found.original = found.original.anew()
+    rows = probe_rows(original.run, source, signature.latent, count, signature.conditions)
     form, sample, guessed = describe_output(rows, source, options, bounds=bounds)
     inputs = golden_inputs(signature.latent, count, signature.conditions, sample.shape)
-    golden = _alone_and_together(found.original, source, inputs)
+    golden = _alone_and_together(original, source, inputs)
     generator, cost = _for_any_rows(found, source, count or 1, say)
     keep_output(generator, generator.graph.output[0].name)
     close(generator, generator.graph.output[0].name, form)
     batch = found.batch if cost else None
-    del found  # with what its session has taken
+    del found, original  # with what the session has taken
     with workroom(out) as folder:
         return assemble_bundle(
             out,
@@ -165,11 +164,11 @@ def _labels(original: Original, source: str, told: list[str] | None) -> list[str
 def _alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArray[Any]:
     """What the file gives for these rows. Raises BundleError: a row is another beside others."""
     rows = original.rows(inputs)
-    few = original.run(inputs.take(slice(0, _FEW)))
-    off = _off(few, rows[: len(few)].astype(np.float64))
+    few = original.run(inputs.take(slice(0, 2)))
+    off = _off(few, rows[:2].astype(np.float64))
     if off > _DEPENDENT * float(np.ptp(rows)):
         raise BundleError(
-            f"{source}: a row's sample is another in a batch of 1 than in one of {len(few)} (off by {off:.3g}, root "
+            f"{source}: a row's sample is another in a batch of 1 than in one of 2 (off by {off:.3g}, root "
             "mean square); rows must not depend on their batch"
         )
     return rows
@@ -205,12 +204,12 @@ def _differs(original: Original, free: onnx.ModelProto, source: str, labels: int
     """How far rows of a graph that was set free are from the original's, root mean square, as a share of their span;
     None: too far, or it does not run."""
     batch = original.batch or 1
-    inputs = draw_rows(original.signature, max(4, batch + 1), labels)
+    inputs = draw_rows(original.signature, batch + 1, labels)
     wanted = original.run(inputs).astype(np.float64)
     span = float(np.ptp(wanted)) or 1.0
     try:
         freed = Original(free, source, original.signature, None)
-        made = [freed.run(inputs.take(slice(0, size))) for size in (1, 3, len(inputs.z))]
+        made = [freed.run(inputs.take(slice(0, size))) for size in sorted({1, 2, batch + 1})]
     except BundleError:
         return None
     worst = max(_off(rows, wanted[: len(rows)]) for rows in made) / span

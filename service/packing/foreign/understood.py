@@ -26,7 +26,7 @@ from latentserve.service.sampling.latents import draw_latents
 
 Noise = Literal["random", "constant"]
 
-_TWO_SIZES = (2, 3)  # numbers of rows from which it is seen what belongs to a row
+_TWO_SIZES = (1, 2)  # numbers of rows from which it is seen what belongs to a row
 
 
 @dataclass
@@ -76,6 +76,7 @@ def understand(
     bring_out_chance(model, source)
     still = without_chance(model)
     original = Original(still, source, signature, assigned.batch)
+    _has_rows(original, source)
     batch = assigned.batch or _find_batch(original, still, source)
     sizes = _TWO_SIZES if batch is None else (batch,)
     drawn = replace_chance(model, source, lambda names, n: values_of(still, source, signature, names, n), sizes)
@@ -123,6 +124,20 @@ def _without_latent(signature: Signature) -> str:
         f"has no latent ({shown}) and draws nothing, so samples would be the same for all seeds; say which input is "
         "drawn: --input NAME=latent"
     )
+
+
+def _has_rows(original: Original, source: str) -> None:
+    """Raises BundleError: the only axis of a latent is no batch."""
+    flat = [one for one, role in original.signature.latents if not one.shape and not role.noise]
+    if original.batch is None or not flat:
+        return
+    try:
+        original.run(draw_rows(original.signature, original.batch))
+    except BundleError:
+        raise BundleError(
+            f"{source}: the latent {flat[0].name} has the shape [{original.batch}], without an axis for rows; export "
+            f"it with one in front, [1, {original.batch}]"
+        ) from None
 
 
 def _find_batch(original: Original, model: onnx.ModelProto, source: str) -> int | None:
