@@ -104,7 +104,7 @@ class OpenedBundle:
 def _plain(value: object) -> object:
     """Python's own values instead of numpy's, and dictionaries of any mapping."""
     if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
+        return _plain(value.tolist()) if value.dtype == object else value.tolist()
     if isinstance(value, Mapping):
         return {name: _plain(inner) for name, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple | range) else value

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import bentoml
@@ -28,7 +29,7 @@ from latentserve.service.benching.target import Target
 from latentserve.service.bundle import Column, SampleSpec, read_bundle
 from latentserve.service.encoding.audio import to_int16
 from latentserve.service.encoding.images import contact_sheet, to_uint8
-from latentserve.service.errors import TooLargeError
+from latentserve.service.errors import InvalidError, TooLargeError
 from latentserve.service.sampling.latents import draw_conditions, draw_labels
 from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, make_shower
 from tests.server import Server
@@ -186,6 +187,19 @@ def test_rows_may_be_asked_of_a_server_in_any_portions(
     assert np.array_equal(np.concatenate(parts), shower.sample(**fields))
 
 
+def test_a_large_answer_streams(server: Server, shower: OpenedBundle) -> None:
+    """A slice of rows at a time, each with its own latents, noise and conditions."""
+    fields: dict[str, Any] = {
+        "seed": 5,
+        "offset": 11,
+        "latents": some_latents(LARGE, WIDTH),
+        "labels": [row % 3 for row in range(LARGE)],
+        "conditions": [{"energy": 1 + row / 100, "angle": 0} if row % 2 else {} for row in range(LARGE)],
+    }
+    rows = np.frombuffer(server.samples(accept=RAW, **IMAGES, deterministic=True, **fields).content, "<f4")
+    assert np.array_equal(rows.reshape(LARGE, 1, 8, 8), shower.sample(**fields))
+
+
 # What answers tell.
 
 
@@ -314,6 +328,33 @@ def test_bentomls_route_takes_a_condition(server: Server) -> None:
     for wrong in (101, "50", True, None):
         answer = server.http.post("/sample", json={**fields, "condition": {"energy": wrong}})
         assert_problem(answer, 422, "invalid-field", "condition.energy")
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("condition[1]", {"condition": {1: 2}}),
+        ("condition", {"condition": {None: 2}}),
+        ("condition", {"condition": [("energy", 5)]}),
+        ("condition.energy", {"condition": {"energy": np.True_}}),
+        ("condition.energy", {"condition": {"energy": np.array([5.0])}}),
+        ("condition.energy", {"condition": {"energy": np.float64("nan")}}),
+        ("conditions[0]", {"conditions": np.array([[5.0, 0.0]])}),
+        ("conditions", {"conditions": iter([{}])}),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_only_python_can_ask_for(shower: OpenedBundle, field: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidError) as refused:
+        shower.sample(**fields)
+    assert refused.value.field == field
+
+
+def test_numpys_values_and_any_mapping_are_taken(shower: OpenedBundle) -> None:
+    expected = shower.sample(seed=1, conditions=[{"energy": 5}, {}])
+    asked = [MappingProxyType({"energy": np.float32(5)}), {}]
+    for conditions in (asked, tuple(asked), np.array(asked, object), [{"energy": np.array(5)}, {}]):
+        assert np.array_equal(shower.sample(seed=1, conditions=conditions), expected)
 
 
 NONSENSE: list[tuple[str, str, dict[str, Any]]] = [

@@ -98,6 +98,53 @@ def test_any_mix_of_requests(sampler: Sampler, engine: Engine, mix: list[RowsReq
     assert sampler.queued_rows == 0
 
 
+@pytest.fixture(scope="module")
+def shower(shower_bundle: Path) -> Iterator[Sampler]:
+    """Of a generator with noise, labels and conditions."""
+    engine = Engine(read_bundle(shower_bundle), "cpu")
+    engine.warm_up()
+    assert engine.batch_invariant
+    sampler = Sampler(engine, 65_536)
+    sampler.start()
+    yield sampler
+    sampler.stop()
+
+
+@st.composite
+def any_requests(draw: st.DrawFn) -> RowsRequest:
+    """Latents drawn, sent, or sent without their noise; labels and conditions drawn, sent, or some of them sent."""
+    n = draw(st.integers(1, 300))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    columns = draw(st.sampled_from([None, 7, 12]))
+    conditions = rng.uniform(0.5, 0.7, (n, 2)).astype(np.float32)
+    conditions[rng.random((n, 2)) < draw(st.sampled_from([0.0, 0.5, 1.0]))] = np.nan
+    return RowsRequest(
+        n=n,
+        seed=draw(st.integers(0, 2**53 - 1)),
+        offset=draw(st.integers(0, 2**53 - 1000)),
+        latents=None if columns is None else rng.normal(size=(n, columns)).astype(np.float32),
+        labels=rng.integers(0, 3, n) if draw(st.booleans()) else None,
+        conditions=conditions if draw(st.booleans()) else None,
+        truncation=draw(st.sampled_from([1.0, 0.5])),
+        deterministic=draw(st.booleans()),
+    )
+
+
+@given(mix=st.lists(any_requests(), min_size=1, max_size=8))
+def test_any_mix_of_what_rows_are_made_from(shower: Sampler, mix: list[RowsRequest]) -> None:
+    """Whatever shares their batches, rows are those of their request alone, and what they were made for is told."""
+    for request, rows in zip(mix, run(shower, *mix), strict=True):
+        inputs = request.inputs(shower.bundle.manifest, 0, request.n)
+        assert np.array_equal(rows.samples, alone(shower.engine, request))
+        assert np.array_equal(rows.labels, inputs.label)
+        assert np.array_equal(rows.conditions, inputs.condition)
+        if request.conditions is not None:
+            asked = ~np.isnan(request.conditions)
+            assert np.array_equal(rows.conditions[asked], request.conditions[asked])
+        if request.latents is not None:
+            assert np.array_equal(inputs.z[:, : request.latents.shape[1]], request.latents)
+
+
 def test_latents_and_labels_of_the_client(sampler: Sampler, engine: Engine) -> None:
     rng = np.random.default_rng(0)
     z, labels = rng.normal(size=(700, 8)).astype(np.float32), rng.integers(0, 10, 700)
