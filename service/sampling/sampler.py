@@ -32,7 +32,8 @@ _SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to kee
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
 _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
-_FEW_ROWS = 16  # of a request that is prepared on the event loop
+_FEW_ROWS = 16  # of a request that is prepared on the event loop,
+_FEW_NUMBERS = 1 << 14  # and numbers of its latents: half a millisecond
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -113,6 +114,7 @@ class Sampler:
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
+        self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
@@ -216,14 +218,14 @@ class Sampler:
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
         short = self._scheduler.queued_rows + rows <= self._short_seconds() * self._scheduler.rate
         try:
-            self._scheduler.submit(job, wake=rows > _FEW_ROWS or not short)
+            self._scheduler.submit(job, wake=rows > self._few_rows or not short)
         except Full as full:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._unsent_bytes += size
         if self._unsent_bytes > size:
             self._crowded = job.enqueued
-        if rows <= _FEW_ROWS:
+        if rows <= self._few_rows:
             self._arrived.append(job)
             if len(self._arrived) == 1:
                 job.payload.loop.call_soon(self._prepare)  # after all requests that have arrived by now

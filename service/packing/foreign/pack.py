@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +30,11 @@ from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.real import read_real
 from latentserve.service.packing.recognise import recognise
 from latentserve.service.packing.storing import read_model, store, workroom
+from latentserve.service.sampling.latents import Span, draw_noise_of
 
 _LABEL_LIMIT = 65_536
 _DEPENDENT = 0.02  # of the span, root mean square of a row: further off, and it is no rounding
+_MUCH_NOISE = 4096  # numbers a row: the time that fewer take is nobody's matter
 _SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
 
@@ -101,6 +104,8 @@ def _pack(
     form, sample, guessed = describe_output(rows, source, options, bounds=bounds)
     inputs = golden_inputs(signature.latent, count, signature.conditions, sample.shape)
     golden = _alone_and_together(original, source, inputs)
+    if (costly := _cost_of_noise(original, inputs)) is not None:
+        say(costly)
     generator, cost = _for_any_rows(found, source, count or 1, say)
     keep_output(generator, generator.graph.output[0].name)
     close(generator, generator.graph.output[0].name, form)
@@ -172,6 +177,33 @@ def _alone_and_together(original: Original, source: str, inputs: Inputs) -> NDAr
             "mean square); rows must not depend on their batch"
         )
     return rows
+
+
+def _cost_of_noise(original: Original, inputs: Inputs) -> str | None:
+    """What is to be said of noise that takes longer to draw than half of what the network takes."""
+    latent = original.signature.latent
+    numbers = latent.dim - latent.width
+    rows = original.batch or 1
+    if numbers < _MUCH_NOISE:
+        return None
+    drawing = _seconds(lambda: draw_noise_of(latent, [Span(0, 0, rows)])) / rows
+    running = _seconds(lambda: original.run(inputs.take(np.arange(rows) % len(inputs.z)))) / rows
+    if drawing < running / 2:
+        return None
+    return (
+        f"noise: {numbers:,} numbers a row take {drawing * 1e3:.2g} ms to draw, and the network {running * 1e3:.2g} ms "
+        "on this processor; --noise constant draws them once for all rows"
+    )
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    """How long it takes, at best."""
+    best = np.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        act()
+        best = min(best, time.perf_counter() - began)
+    return best
 
 
 def _for_any_rows(

@@ -195,6 +195,15 @@ def test_noise_drawn_once(tmp_path: Path):
     assert pack(tmp_path, STYLEGAN, noise="constant")[0].manifest.version == bundle.manifest.version
 
 
+def test_noise_that_costs_more_than_the_network(tmp_path: Path):
+    nodes = [("ReduceMean", "noise", "level", {"axes": [2, 3], "keepdims": 0}), ("Add", "z level", "m", {})]
+    graph = dense(nodes, {"z": (FLOAT, ["n", 16]), "noise": (FLOAT, ["n", 1, 256, 256])})
+    _, lines = pack(tmp_path, graph)
+    assert lines[-1].startswith("noise: 65,536 numbers a row take ")
+    assert lines[-1].endswith("--noise constant draws them once for all rows")
+    assert len(pack(tmp_path, graph, noise="constant")[1]) == 3
+
+
 REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
     "two latents": (TWO, {}, "--input NAME=latent"),
     "words of no kind": (TWO, {"inputs": {"a": "latnet"}}, "input a=latnet: 'latnet' is none of latent"),
