@@ -94,7 +94,12 @@ def draw_conditions(
 ) -> NDArray[np.float32]:
     """Conditions of the same rows, each drawn from its prior: float32 [n, conditions]. Column j comes from word j of a
     row's blocks on stream 2."""
-    u = _uniforms(max(latent.width, len(conditions)), [Span(seed, offset, n)], _CONDITIONS)
+    return draw_conditions_of(latent, conditions, [Span(seed, offset, n)])
+
+
+def draw_conditions_of(latent: Latent, conditions: Sequence[Condition], spans: Sequence[Span]) -> NDArray[np.float32]:
+    """Conditions of all rows of the spans, in order: float32 [rows, conditions]."""
+    u = _uniforms(max(latent.width, len(conditions)), spans, _CONDITIONS)
     return np.stack([condition_at(condition, u[:, column]) for column, condition in enumerate(conditions)], axis=1)
 
 
@@ -118,8 +123,13 @@ def draw_labels(dim: int, prior: Sequence[float] | int, seed: int, offset: int, 
 
     `prior` holds the share of each label, or is the number of labels that are equally likely; `dim` is the latent's.
     """
+    return draw_labels_of(dim, prior, [Span(seed, offset, n)])
+
+
+def draw_labels_of(dim: int, prior: Sequence[float] | int, spans: Sequence[Span]) -> NDArray[np.int64]:
+    """Labels of all rows of the spans, in order: int64 [rows]."""
     shares = np.full(prior, 1 / prior) if isinstance(prior, int) else np.asarray(prior, np.float64)
-    u = _uniforms(dim, [Span(seed, offset, n)], _LABELS)[:, 0]
+    u = _uniforms(dim, spans, _LABELS)[:, 0]
     return np.minimum(np.searchsorted(np.cumsum(shares), u, side="right"), len(shares) - 1).astype(np.int64)
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Inputs, Latent, Manifest
 from latentserve.service.sampling.latents import (
     Span,
-    draw_conditions,
-    draw_labels,
+    draw_conditions_of,
+    draw_labels_of,
     draw_latents_of,
     draw_noise_of,
 )
@@ -60,9 +60,11 @@ def draw_inputs(manifest: Manifest, parts: Sequence[Part]) -> Inputs:
 def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | None:
     if manifest.labels is None:
         return None
-    prior = manifest.label_prior or len(manifest.labels)
+    dim, prior = manifest.latent.width, manifest.label_prior or len(manifest.labels)
+    if all(request.labels is None for request, _, _ in parts):
+        return draw_labels_of(dim, prior, [_span(*part) for part in parts])
     labels = [
-        draw_labels(manifest.latent.width, prior, request.seed, request.offset + start, rows)
+        draw_labels_of(dim, prior, [_span(request, start, rows)])
         if request.labels is None
         else request.labels[start : start + rows]
         for request, start, rows in parts
@@ -71,16 +73,26 @@ def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | No
 
 
 def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32] | None:
+    """Those that clients asked for, and the others drawn together."""
     if manifest.conditions is None:
         return None
-    conditions = []
-    for request, start, rows in parts:
-        asked = None if request.conditions is None else request.conditions[start : start + rows]
-        if asked is None or np.isnan(asked).any():
-            drawn = draw_conditions(manifest.latent, manifest.conditions, request.seed, request.offset + start, rows)
-            asked = drawn if asked is None else np.where(np.isnan(asked), drawn, asked)
-        conditions.append(asked)
-    return np.ascontiguousarray(conditions[0]) if len(conditions) == 1 else np.concatenate(conditions)
+    asked = None
+    if any(request.conditions is not None for request, _, _ in parts):
+        columns = len(manifest.conditions)
+        nothing = np.float32(np.nan)
+        asked = np.concatenate(
+            [
+                np.full((rows, columns), nothing)
+                if request.conditions is None
+                else request.conditions[start : start + rows]
+                for request, start, rows in parts
+            ]
+        )
+        left_out = np.isnan(asked)
+        if not left_out.any():
+            return asked
+    drawn = draw_conditions_of(manifest.latent, manifest.conditions, [_span(*part) for part in parts])
+    return drawn if asked is None else np.where(left_out, drawn, asked)
 
 
 def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:
