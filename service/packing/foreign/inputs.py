@@ -126,7 +126,14 @@ def assign_roles(
     if stranger := next((name for name in told if name not in known), None):
         raise BundleError(f"{source}: it has no input {stranger}; its inputs are {', '.join(known) or 'none'}")
     roles: dict[str, Role] = {name: parse_role(name, text) for name, text in told.items()}
-    guess = _Guess(given, roles, _read(model), any(draws(node) for node in all_nodes(model)))
+    read = _read(model)
+    for one in given:
+        role = roles.get(one.name, UnusedRole())
+        if one.name not in read and not isinstance(role, ConstantRole | UnusedRole):
+            raise BundleError(f"{source}: nothing reads the input {one}, which can only be unused")
+        if isinstance(role, LatentRole) and one.dtype.kind != "f":
+            raise BundleError(f"{source}: the input {one} cannot be drawn, for it is of no floating-point numbers")
+    guess = _Guess(given, roles, read, any(draws(node) for node in all_nodes(model)))
     guess.all()
     if guess.unclear:
         raise BundleError(f"{source}: {_question(guess.unclear)}")
@@ -177,7 +184,7 @@ class _Guess:
             latents: list[Given] = []
         elif named:
             latents = named
-        elif len(floats) == 1 and (maybe or not self._has_chance):
+        elif len(floats) == 1 and (maybe or not self._has_chance) and not _is_parameter(floats[0]):
             latents = floats
         elif len(others) == 1 and all(len(one.axes or ()) > 2 for one in noise):
             latents = others
@@ -193,9 +200,10 @@ class _Guess:
     def _labels(self) -> None:
         if any(isinstance(role, LabelRole) for role in self.roles.values()):
             return
-        candidates = [one for one in self.unclear if one.has_rows and not one.words & _TOLD_ONLY]
-        named = [one for one in candidates if one.words & _LABEL and one.dtype.kind in "fiu"]
+        candidates = [one for one in self.unclear if one.has_rows and one.dtype.kind in "fiu"]
+        named = [one for one in candidates if one.words & _LABEL]
         integers = [one for one in candidates if one.dtype.kind in "iu" and _is_one_number(one)]
+        integers = [one for one in integers if not one.words & _TOLD_ONLY]
         # An integer for all rows ([], [1] beside inputs of any number of rows) is a parameter.
         integers = [one for one in integers if not self._is_of_all_rows(one)]
         if len(named) == 1:
@@ -211,6 +219,11 @@ class _Guess:
         self.roles[one.name] = role
         if not sure:
             self.guessed.add(one.name)
+
+
+def _is_parameter(one: Given) -> bool:
+    """Whether it is one number a row, by a name that tells that it is no latent."""
+    return bool(one.words & _TOLD_ONLY) and _is_one_number(one)
 
 
 def _is_one_number(one: Given) -> bool:

@@ -133,10 +133,13 @@ class ConstantRole:
     words: str = field(default="")
 
     def array(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """The value as an input of this shape and type takes it; one number fills the shape. Raises RoleError."""
+        """The value as an input of this shape and type takes it; one number fills the shape, and an axis of 1 in front
+        may stand for the rows. Raises RoleError."""
         value = self.value
         if value.size == 1:
             value = np.broadcast_to(value.reshape(()), tuple(shape))
+        if value.shape == (1, *shape):
+            value = value[0]
         if value.shape != tuple(shape):
             raise RoleError(f"input {name}: a constant of shape {list(value.shape)} is told; {list(shape)} is needed")
         with np.errstate(all="ignore"):

@@ -30,6 +30,7 @@ KNOWN: dict[str, tuple[Declared, dict[str, str]]] = {
     "an integer of a column": ({"z": Z, "y": (INT32, ["n", 1])}, {"y": "label:index"}),
     "a float by its name": ({"z": Z, "class_id": (FLOAT, ["n"])}, {"class_id": "label:index"}),
     "one-hot": ({"gen_input": Z, "Y": (FLOAT, ["n", 10])}, {"gen_input": "latent", "Y": "label:one-hot"}),
+    "one-hot of a condition": ({"z": Z, "class_condition": (FLOAT, ["n", 10])}, {"class_condition": "label:one-hot"}),
     "one-hot of integers": ({"z": Z, "labels": (INT32, ["n", 10])}, {"labels": "label:one-hot"}),
     "names of TensorFlow": (
         {"serving_default_noise:0": Z, "classLabel:0": (FLOAT, ["n", 10])},
@@ -68,6 +69,7 @@ def test_an_input_that_nothing_reads():
 ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "two latents without a name": ({"a": Z, "b": Z}, {}, "which of a (float32 [batch, 16]), b (float32 [batch, 16])"),
     "a number beside the latent": ({"z": Z, "energy": (FLOAT, ["n", 1])}, {}, "--input energy=KIND"),
+    "a number alone": ({"energy": (FLOAT, ["n", 1])}, {}, "what is the input energy"),
     "noise and a number": ({"noise": Z, "energy": (FLOAT, ["n"])}, {}, "what is the input energy"),
     "a scalar": ({"z": Z, "alpha": (FLOAT, [])}, {}, "--input alpha=constant:VALUE"),
     "a scalar integer": ({"z": Z, "label": (INT64, [])}, {}, "--input label=constant:VALUE"),
@@ -84,6 +86,7 @@ ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "an index of ten columns": ({"z": Z, "y": (INT64, ["n", 10])}, {"y": "label:index"}, "y=label:one-hot"),
     "one-hot of any width": ({"z": Z, "y": (FLOAT, ["n", "k"])}, {"y": "label:one-hot"}, "--labels A,B"),
     "other batches": ({"z": (FLOAT, [4, 16]), "y": (INT64, [8])}, {}, "z 4, y 8"),
+    "integers that are drawn": ({"tokens": (INT64, ["n", 16])}, {"tokens": "latent"}, "no floating-point numbers"),
     "two labels": ({"z": Z, "a": (INT64, ["n"]), "b": (INT64, ["n"])}, {"a": "label", "b": "label"}, "a, b cannot be"),
 }
 
@@ -96,6 +99,11 @@ def test_inputs_that_are_asked_for(inputs: Declared, told: dict[str, str], words
     assert message.startswith("g.onnx: ")
     assert words in message
     assert "\n" not in message
+
+
+def test_what_is_told_of_an_input_that_nothing_reads():
+    with pytest.raises(BundleError, match="nothing reads the input z"):
+        assign_roles(graph({"z": Z, "a": Z}, unread="z"), "g.onnx", {"z": "latent"}, None, "normal")
 
 
 def test_what_is_told_is_so():
