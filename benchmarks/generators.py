@@ -73,6 +73,10 @@ class _Weights:
         self.tensors.append(numpy_helper.from_array(values.astype(np.float32), name))
         return name
 
+    def add_values(self, name: str, *values: float) -> str:
+        self.tensors.append(numpy_helper.from_array(np.array(values, np.float32), name))
+        return name
+
     def shape(self, name: str, *sizes: int) -> str:
         self.tensors.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
         return name
@@ -87,3 +91,38 @@ def _model(nodes: list[NodeProto], weights: _Weights, sample: list[int]) -> onnx
         weights.tensors,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def calorimeter(labels: int | None = None, cells: int = 144, dim: int = 8) -> onnx.ModelProto:
+    """A shower of so many cells for the `condition` [energy, angle]: of sum energy, its shape of latent, angle,
+    logarithm of the energy, and the kind of particle where there are labels."""
+    weights = _Weights()
+    split = weights.shape("one_each", 1, 1)
+    nodes = [
+        helper.make_node("Split", ["condition", split], ["energy", "angle"], axis=1),
+        helper.make_node("Log", ["energy"], ["log_energy"]),
+        helper.make_node("Div", ["angle", weights.add_values("degrees", 45.0)], ["turn"]),
+        helper.make_node("Concat", ["z", "log_energy", "turn"], ["inputs"], axis=1),
+        helper.make_node("MatMul", ["inputs", weights.add("w0", dim + 2, 128, fan_in=dim // 4)], ["h0"]),
+    ]
+    inputs = {"z": ["batch", dim], "condition": ["batch", 2]}
+    last = "h0"
+    if labels is not None:
+        nodes += [
+            helper.make_node("Gather", [weights.add("kinds", labels, 128, fan_in=1), "label"], ["kind"]),
+            helper.make_node("Add", ["h0", "kind"], ["h1"]),
+        ]
+        last = "h1"
+    nodes += [
+        helper.make_node("Relu", [last], ["h2"]),
+        helper.make_node("MatMul", ["h2", weights.add("w1", 128, cells, fan_in=32)], ["h3"]),
+        helper.make_node("Softmax", ["h3"], ["shape"], axis=1),
+        helper.make_node("Mul", ["shape", "energy"], ["sample"]),
+    ]
+    model = _model(nodes, weights, [cells])
+    del model.graph.input[:]
+    found = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    if labels is not None:
+        found.insert(1, helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
+    model.graph.input.extend(found)
+    return model

@@ -36,6 +36,7 @@ BENCHMARKS = {
     "monitoring": "serving.monitoring",
     "gpu": "serving.gpu",
     "causes": "drift.causes",
+    "conditions": "drift.conditions",
     "detection": "drift.detection",
     "probes": "drift.probes",
     "small-references": "drift.small_references",

@@ -18,7 +18,7 @@ from latentserve.service.bundle import Bundle
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.real import KEPT, Real, read_real
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.settings import Settings
@@ -105,7 +105,7 @@ def _compare(engine: Engine, reference: Reference, today: Real) -> Staleness:
     """Features of today's real samples beside those of the export's, and of the generator's."""
     manifest, head, stored = engine.bundle.manifest, reference.features, reference.real
     assert head is not None and stored is not None  # noqa: S101, PT018, `_read` has seen them
-    space = head.space.mapper(manifest.sample)
+    space = head.space.mapper(manifest.sample, manifest.conditions)
 
     def features(samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """Whatever was asked for: the features do not speak of it."""
@@ -130,7 +130,8 @@ def _request(rows: int) -> RowsRequest:
 
 def _batches(engine: Engine, rows: int, seconds: float) -> Iterator[tuple[int, int]]:
     """The first row and the number of rows of each batch, one at least, until the time is over."""
-    size = 4 * math.prod(engine.bundle.manifest.sample.shape)
+    manifest = engine.bundle.manifest
+    size = 4 * math.prod(manifest.sample.shape) + DRAWN_BYTES * manifest.latent.dim
     batch = min(engine.max_batch, max(4, _BATCH_BYTES // size))
     end = time.monotonic() + seconds
     for start in range(0, rows, batch):

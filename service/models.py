@@ -21,14 +21,12 @@ from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
 from latentserve.service.watching.ledger import state_folder
 from latentserve.service.watching.metrics import FILES, JUDGE, PADDING, PROBES, ModelMetrics
-from latentserve.service.watching.monitor import Monitor, metric_series
+from latentserve.service.watching.monitor import CONTROL_ROWS, Monitor, metric_series
 from latentserve.service.watching.periodic import PeriodicTasks
 from latentserve.service.watching.readiness import PADDING_SECONDS, PROBE_SECONDS, Readiness
 from latentserve.service.watching.reference import Reference, read_reference
 
 log = logging.getLogger(__name__)
-
-CONTROL_ROWS = 64
 
 
 class Model:
@@ -110,15 +108,18 @@ class Model:
         """Raise NotReadyError unless the model may serve."""
         self.readiness.require()
 
-    async def draw_control(self) -> None:
-        """Draw samples for nobody, so that there is something to judge without traffic, and by seeds that no client
-        chose: every label alike, or as the prior has them where the reference knows them only together."""
+    async def draw_control(self, rows: int = CONTROL_ROWS) -> None:
+        """Draw samples for nobody, so that there is something to judge without traffic, and by seeds and conditions
+        that no client chose: every label alike, or as the prior has them where the reference knows them only
+        together."""
         labels = None
         seed = secrets.randbelow(SEED_LIMIT)
         if self.bundle.manifest.labels is not None and not self._pooled:
-            labels = (seed + np.arange(CONTROL_ROWS, dtype=np.int64)) % len(self.bundle.manifest.labels)
+            labels = (seed + np.arange(rows, dtype=np.int64)) % len(self.bundle.manifest.labels)
+        request = RowsRequest(rows, seed, labels=labels, arm="control")
         with suppress(LatentserveError):  # a full queue is traffic enough
-            await self.sampler.rows(RowsRequest(CONTROL_ROWS, seed, labels=labels, arm="control"))
+            async for _ in self.sampler.stream(request):
+                pass
 
     def _judge(self) -> None:
         if self.judge.hold():

@@ -16,10 +16,15 @@ async def keep_up(handler: SamplesHandler) -> None:
     """Do so until cancelled."""
     due = time.monotonic() + _CONTROL_SECONDS
     drawing: set[asyncio.Task[None]] = set()
+    owing: dict[str, asyncio.Task[None]] = {}
     while True:
         if time.monotonic() > due:
             due = time.monotonic() + _CONTROL_SECONDS
             drawing = {asyncio.create_task(model.draw_control()) for model in handler.models if model.fault is None}
+        for model in handler.models:
+            before = owing.get(model.name)
+            if model.fault is None and (before is None or before.done()) and (rows := model.monitor.owed()):
+                owing[model.name] = asyncio.create_task(model.draw_control(rows))
         update_metrics(handler)
         handler.waiting.look()
         await asyncio.sleep(_ROUND_SECONDS)

@@ -30,6 +30,7 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.http.body import parse_body
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import rows_request
+from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
 from latentserve.service.watching.judge import Judge
@@ -58,14 +59,20 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     trials: list[dict[str, Any]] = []
     results |= {"bundle": manifest.name, "repetitions": given.repetitions, "rows": given.rows, "trials": trials}
     for name in given.cases:
-        case = CASES[name]
-        if case.conditional and manifest.labels is None:
+        if CASES[name].conditional and manifest.labels is None:
             continue
-        for repetition in range(given.repetitions):
-            with tempfile.TemporaryDirectory(prefix="causes-") as folder:
-                found = trial(given.bundle, case, Path(folder), given.rows, repetition)
-            trials.append({"case": name, "expected": case.cause, "repetition": repetition, **found})
-        print(f"{name}: {[one['cause'] for one in trials[-given.repetitions :]]}", flush=True)
+        trials += repeat(given.bundle, name, CASES[name], given.rows, given.repetitions)
+
+
+def repeat(bundle: Path, name: str, case: Case, rows: int, repetitions: int) -> list[dict[str, Any]]:
+    """A case so many times."""
+    trials: list[dict[str, Any]] = []
+    for repetition in range(repetitions):
+        with tempfile.TemporaryDirectory(prefix="causes-") as folder:
+            found = trial(bundle, case, Path(folder), rows, repetition)
+        trials.append({"case": name, "expected": case.cause, "repetition": repetition, **found})
+    print(f"{name}: {[one['cause'] for one in trials]}", flush=True)
+    return trials
 
 
 def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[str, Any]:
@@ -83,7 +90,8 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
     metrics = ModelMetrics(read.manifest.name, read.manifest.version, metric_series(read, reference))
     named: list[str] = []
     first = None
-    seen = 0
+    seen = control = 0
+    drawn = np.random.default_rng(seed)
     monitor = Monitor(engine, reference, metrics, judge.ledger, clock=lambda: seen / _ROWS_PER_SECOND)
     # A model that is not ready is not asked.
     requests = iter(()) if fault is not None else _requests(case, engine, rows, seed)
@@ -93,6 +101,12 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
             serve(engine, monitor, request)
             seen += request.n
         monitor.settle()
+        while owed := monitor.owed():
+            control += owed
+            for rows_left in range(owed, 0, -_ROWS_A_REQUEST):
+                seed_of = int(drawn.integers(SEED_LIMIT))
+                serve(engine, monitor, RowsRequest(min(rows_left, _ROWS_A_REQUEST), seed_of, arm="control"))
+            monitor.settle()
         judge.hold()
         cause = judge.verdict()["cause"]
         if cause != "not_enough_samples" and cause not in named:
@@ -102,7 +116,7 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
         if not taken:
             break
     judge.stop()
-    return {"cause": cause, "rows": first, "named": named}
+    return {"cause": cause, "rows": first, "named": named} | ({"control": control} if control else {})
 
 
 def _requests(case: Case, engine: Engine, rows: int, seed: int) -> Iterator[RowsRequest]:

@@ -108,6 +108,32 @@ def classes() -> list[Panel]:
     ]  # fmt: skip
 
 
+def conditions() -> list[Panel]:
+    """Which conditions are asked for."""
+    of_each = "on (condition) group_left ()"
+    binned = total("condition, bin", rate(m.CONDITION_ROWS, REPLICA, f'bin!="{m.DRAWN}"'))
+    bins = f"count by (condition) ({binned})"
+    rows, drawn = (
+        total(f"{_MODEL}, condition", rate(m.CONDITION_ROWS, REPLICA, *more)) for more in ((), (f'bin="{m.DRAWN}"',))
+    )
+    return [
+        shares(
+            "Conditions asked for: bins", "Share of the rows in each tenth of a condition's prior, over a tenth: 100 % "
+            "where what is asked for is mixed as the prior is. The manifest's `condition_bins` says where they lie.",
+            (
+                f"{binned} * {of_each} {bins} / {of_each} ({total('condition', binned)} > 0)",
+                "{{condition}} {{bin}}",
+            ),
+            width=16, runbooks=["LatentserveCauseNamed"],
+        ),
+        lines(
+            "Conditions that clients choose", "percentunit", "Share of rows that were asked for with a value of the "
+            "client's own. These are not compared with the reference; control samples make up for them.",
+            (f"1 - {drawn} / ({rows} > 0)", f"{{{{condition}}}} {_OF}"), most=1, runbooks=["LatentserveCauseNamed"],
+        ),
+    ]  # fmt: skip
+
+
 def arms() -> list[Panel]:
     """Who chose the latents, and which."""
     stem, signal = "model_signal:latentserve_input_signal", f"{{{{signal}}}} {_OF}"

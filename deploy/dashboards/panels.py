@@ -20,7 +20,7 @@ Query = tuple[str, str]
 Panel = Builder[model.Panel]
 
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="${datasource}")
-GREEN, YELLOW, RED, BLUE, PURPLE, GREY = "green", "yellow", "red", "blue", "purple", "#808080"
+GREEN, YELLOW, RED, BLUE, PURPLE, ORANGE, GREY = "green", "yellow", "red", "blue", "purple", "orange", "#808080"
 
 _HEIGHT = 8
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deploy.dashboards.distributions import arms, bins, classes, signals
+from deploy.dashboards.distributions import arms, bins, classes, conditions, signals
 from deploy.dashboards.frame import Section, choice, dashboard, labels_of
-from deploy.dashboards.panels import BLUE, GREEN, GREY, PURPLE, RED, YELLOW, Panel, lines, number, states
+from deploy.dashboards.panels import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, YELLOW, Panel, lines, number, states
 from deploy.dashboards.queries import FLEET, PROCESS, REPLICA, at_least, increase, of, one_of, rate, total
 from deploy.rules.evidence import EVIDENCE, EVIDENCE_THRESHOLD
 from deploy.rules.replicas import REPLICA_WINDOWS
@@ -19,6 +19,7 @@ _COLOURS = {
     "weights_or_hardware": RED,
     "client_latents": BLUE,
     "label_mix": PURPLE,
+    "condition_mix": ORANGE,
 }
 
 
@@ -44,6 +45,7 @@ def samples(runbooks: str) -> str:
             Section("Signals against the reference, over $window", signals()),
             Section("Each signal, over $window", bins()),
             Section("Class mix", classes()),
+            Section("Conditions, of models that take some", conditions(), folded=True),
             Section("Arms, and what clients send", arms()),
             Section("Replicas side by side", _replicas()),
             Section("Reference and monitor", _monitor()),

@@ -45,6 +45,7 @@ from latentserve.service.sampling.engine import Engine, require_runtime
 from latentserve.service.sampling.memory import rows_that_fit
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sessions import CPU, CUDA
+from latentserve.service.watching.conditions import condition_bins
 from latentserve.service.watching.reference import BINS, RealSide, Reference
 
 log = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ def assemble_bundle(
         log.warning("%s: %s", name, remark)
     stage("reference: samples that drift is measured against")
     reference = make_reference(replace(draft, manifest=stated), reference_samples, real)
-    manifest = stated.model_copy(update={"monitor": _monitor(reference)})
+    manifest = stated.model_copy(update={"monitor": _monitor(reference, stated)})
     files = {
         **kept.files(),
         GOLDEN: golden.to_bytes(),
@@ -222,8 +223,9 @@ def _engines(draft: Bundle) -> list[Engine]:
     return engines
 
 
-def _monitor(reference: Reference) -> Monitor:
+def _monitor(reference: Reference, manifest: Manifest) -> Monitor:
     head, classifier, real = reference.features, reference.classifier, reference.real
+    bins_of_all = condition_bins(manifest.conditions)
     return Monitor(
         signals=list(reference.signals),
         reference_samples=reference.samples,
@@ -236,4 +238,7 @@ def _monitor(reference: Reference) -> Monitor:
         classifier_accuracy=None if classifier is None else classifier.accuracy,
         real_samples=0 if real is None else real.samples,
         real_distance=None if real is None else real.distance,
+        condition_bins=None
+        if manifest.conditions is None
+        else {one.name: bins.edges.tolist() for one, bins in zip(manifest.conditions, bins_of_all, strict=True)},
     )

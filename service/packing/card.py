@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from latentserve.service.bundle import Golden, Manifest
+from latentserve.service.bundle import Condition, Golden, Latent, LatentPart, Manifest
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import MOST_COLUMNS
 
@@ -23,8 +23,9 @@ def model_card(
     rows = {
         "Kind of sample": f"{sample.kind}, shape {sample.shape}, values in {_range(sample.value_range)}",
         **({} if clipped is None else {"Values beyond that range, which are clipped": _share(clipped)}),
-        "Latent": f"{manifest.latent.dim} coordinates, {manifest.latent.prior} prior",
+        **_latent(manifest.latent),
         "Labels": labels,
+        **({} if manifest.conditions is None else {"Conditions": "; ".join(map(_condition, manifest.conditions))}),
         "Licence": manifest.license or "not stated",
         "Trained on": lineage.dataset or "not stated",
         "SHA-256 of the data": lineage.dataset_sha256 or "not stated",
@@ -34,6 +35,7 @@ def model_card(
         **({"SHA-256 of the weights it began from": _listed(began)} if (began := lineage.pretrained_sha256) else {}),
         "Code revision": lineage.code_revision or "not stated",
         "ONNX operator set": str(manifest.onnx.opset),
+        **({} if (fixed := manifest.onnx.batch) is None else {"Rows that it takes at a time": _fixed(fixed)}),
         "Critic": "yes" if manifest.onnx.critic else "no",
         "Rows independent of their batch": "bit for bit (CPU)" if manifest.onnx.batch_invariant else "within tolerance",
         "Golden probes": _probes(manifest, golden),
@@ -64,6 +66,45 @@ latentserve serve .
 """
 
 
+def _latent(latent: Latent) -> dict[str, str]:
+    """What `z` is drawn from, part by part where it has parts."""
+    if latent.parts is None:
+        return {"Latent": f"{latent.dim} coordinates, {latent.prior} prior"}
+    parts = [part for part in latent.parts if not part.noise]
+    noise = [part for part in latent.parts if part.noise]
+    told = {"Latent": f"{latent.width:,} coordinates: {'; '.join(map(_part, parts))}"}
+    if noise:
+        count = latent.dim - latent.width
+        told["Noise, drawn for each row beside it"] = f"{count:,} numbers: {'; '.join(map(_part, noise))}"
+    return told
+
+
+def _part(part: LatentPart) -> str:
+    """In words: `style [512], normal, times 2, plus 0.5`."""
+    words = [f"{part.name} {part.shape}"]
+    if part.prior == "uniform":
+        words.append(f"uniform on ({part.shift - part.scale:g}, {part.shift + part.scale:g})")
+    else:
+        words.append("normal")
+        words += [f"of deviation {part.scale:g}"] * (part.scale != 1) + [f"around {part.shift:g}"] * (part.shift != 0)
+    if part.truncation < 1 and not part.noise:
+        words.append(f"its central {part.truncation:g} kept")
+    return ", ".join(words)
+
+
+def _condition(condition: Condition) -> str:
+    low, high = condition.range
+    unit = f" {condition.unit}" if condition.unit else ""
+    prior = f"{len(condition.quantiles)} quantiles" if condition.quantiles else condition.prior
+    return f"{condition.name}, {low:g} to {high:g}{unit}, drawn {prior} where it is not asked for"
+
+
+def _fixed(batch: int) -> str:
+    return (
+        f"{batch}: fewer are filled up, so one row costs as much as {batch}" if batch > 1 else "1: rows run one by one"
+    )
+
+
 def _probes(manifest: Manifest, golden: Golden) -> str:
     without = max(0, len(manifest.labels or []) - len(golden.z))
     missing = f" ({without:,} labels have none)" if without else ""
@@ -83,6 +124,8 @@ def _reference(manifest: Manifest, reference: Reference) -> dict[str, str]:
     left_out = len(manifest.sample.columns or []) - MOST_COLUMNS
     if left_out > 0:
         listed += f"; the last {left_out} columns are left out"
+    if manifest.conditions is not None:
+        labels += "; conditions drawn from their priors: rows that are asked for with others are not compared with it"
     told = {
         "Reference": f"{reference.samples:,} samples{labels}",
         "Truncations with a reference": ", ".join(["1", *others]),

@@ -14,7 +14,7 @@ from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.bundle.golden import TOLERANCE_FACTOR
 from latentserve.service.errors import BundleError
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.latents import draw_conditions, draw_latents
+from latentserve.service.sampling.latents import condition_at, draw_conditions, draw_latents
 
 GOLDEN_PROBES = 16  # at least, and one a label; fewer of samples that are very large
 GOLDEN_SEED = 0
@@ -37,19 +37,36 @@ def golden_inputs(
     shape: Sequence[int] | None = None,
 ) -> Inputs:
     """What the golden probes are made from: every label in turn, one each at least as far as samples of `shape` leave
-    room for it; and conditions from their priors, those of the first probe all at the least value of their range, those
-    of the second at the largest. Without a shape the first GOLDEN_PROBES."""
+    room for it; and conditions over their ranges (`_conditions`). Without a shape the first GOLDEN_PROBES."""
     probes = GOLDEN_PROBES
     if shape is not None:
         size = 4 * math.prod(shape)
         probes = max(_LEAST_PROBES, min(probes, _HUGE_BYTES // size))
         probes = max(probes, min(labels or 0, _MOST_BYTES // size, _MOST_PROBES))
-    condition = None
-    if conditions is not None:
-        condition = draw_conditions(latent, conditions, GOLDEN_SEED, 0, probes)
-        condition[:2] = np.array([one.range for one in conditions], np.float32).T
+    condition = None if conditions is None else _conditions(latent, conditions, probes)
     label = None if labels is None else np.arange(probes, dtype=np.int64) % labels
     return Inputs(draw_latents(latent, GOLDEN_SEED, 0, probes), label, condition)
+
+
+def _conditions(latent: Latent, conditions: Sequence[Condition], probes: int) -> Floats:
+    """Conditions float32 [probes, k]: of the first probe all at the least value of their range, of the second at the
+    largest; of the next two by turns at one end and the other, where there are two conditions or more; then all at
+    their medians. The others of each GOLDEN_PROBES are a Latin hypercube: each condition takes as many quantiles of its
+    prior as there are rows, each once, in an order of its own, that of its draws."""
+    blocks = -(-probes // GOLDEN_PROBES)
+    drawn = draw_conditions(latent, conditions, GOLDEN_SEED, 0, blocks * GOLDEN_PROBES)
+    ends = np.array([one.range for one in conditions], np.float32).T
+    low = np.arange(len(conditions)) % 2
+    fixed = [ends[0], ends[1], *([ends[low, range(len(low))], ends[1 - low, range(len(low))]] if len(low) > 1 else [])]
+    fixed.append(np.concatenate([condition_at(one, np.array([0.5])) for one in conditions]))
+    found = []
+    for block in range(blocks):
+        rows = drawn[block * GOLDEN_PROBES : (block + 1) * GOLDEN_PROBES]
+        if block == 0:
+            rows = rows[len(fixed) :]
+        quantiles = (rows.argsort(axis=0, kind="stable").argsort(axis=0) + 0.5) / len(rows)
+        found.append(np.stack([condition_at(one, u) for one, u in zip(conditions, quantiles.T, strict=True)], axis=1))
+    return np.concatenate([np.stack(fixed), *found])[:probes]
 
 
 def check_rows(

@@ -27,7 +27,7 @@ _TRUNCATION_SHARE = 1 / 4  # of that, for all truncations
 _LESSON_ROWS = 12_500  # for the small classifier: what it learns from is no reference for its margin
 _LESSON_SHARE = 1 / 8  # of the reference, at the most
 _PART = 4096  # rows whose features are turned into numbers of 8 bytes at a time
-_LESSON, _TRUNCATED = 1 << 40, 1 << 41  # rows of the seed, out of the reference's way
+_LESSON, _TRUNCATED, _UNCONDITIONED = 1 << 40, 1 << 41, 1 << 43  # rows of the seed, out of the reference's way
 
 
 def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealSide | None = None) -> Reference:
@@ -146,7 +146,8 @@ def _real_side(
     """Features of the real samples, and their distance from generated ones, whose labels are first brought to the
     prior of the manifest `mixed`; None where the features that were kept are others than this bundle's."""
     if isinstance(real, RealSide):
-        if drawer.space.source == "random" or real.features.shape[1] != len(head.center):
+        space = drawer.space
+        if space.source == "random" or space.given is not None or real.features.shape[1] != len(head.center):
             return None
         features, count = real.features, real.samples
     else:
@@ -154,5 +155,8 @@ def _real_side(
     if mixed is not None:
         plain = plain.take(_as_prior(plain, mixed))
     chosen = np.random.default_rng(0).permutation(len(plain.features))[:KEPT]
-    distance = kernel_distance(head.standardised(features), head.standardised(plain.features[chosen]))
+    generated = plain.features[chosen]
+    if drawer.space.given is not None:  # the conditions of real samples are not known
+        generated = drawer.unconditioned(len(chosen), _UNCONDITIONED)
+    distance = kernel_distance(head.standardised(features), head.standardised(generated))
     return RealSide(features, count, distance)

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,18 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.packing.progress import Progress
 from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import DRAWN_BYTES
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace
+from latentserve.service.watching import given as expectations
+from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace, compressed
+from latentserve.service.watching.given import GivenConditions
 from latentserve.service.watching.signals import CRITIC_SCORE, sample_signals
 
 REFERENCE_SEED = 1
 
 _BATCH = 256
 _BATCH_BYTES = 32 << 20
+_LESSON, _LESSON_SECONDS = 1 << 42, 10.0  # rows of the seed, out of the reference's way, on what conditions do
 _FEATURE_BYTES = 256 << 20  # of all features that are kept
 
 Singles = NDArray[np.float32]
@@ -58,10 +62,10 @@ class Drawer:
         cores = len(os.sched_getaffinity(0))
         self._manifest = bundle.manifest
         self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
-        size = 4 * math.prod(bundle.manifest.sample.shape)
+        size = 4 * math.prod(bundle.manifest.sample.shape) + DRAWN_BYTES * bundle.manifest.latent.dim
         self.batch = min(self._engine.max_batch, max(1, _BATCH_BYTES // size))
         self.space = self._settle(bundle)
-        self._map: FeatureMap = self.space.mapper(bundle.manifest.sample)
+        self._map: FeatureMap = self.space.mapper(bundle.manifest.sample, bundle.manifest.conditions)
 
     def draw(
         self,
@@ -90,7 +94,7 @@ class Drawer:
             if score is not None:
                 signals.setdefault(CRITIC_SCORE, []).append(score.astype(np.float64))
             if kept < _FEATURE_BYTES:
-                features.append(self._map.features(samples, of_critic))
+                features.append(self._map.features(samples, of_critic, inputs.condition))
                 kept += features[-1].nbytes
             if inputs.label is not None:
                 asked.append(inputs.label)
@@ -106,6 +110,12 @@ class Drawer:
     def samples(self, n: int, offset: int) -> Singles:
         """Samples float32 [n, *shape] of one batch."""
         return self._engine.generate(self._inputs(n, offset))
+
+    def unconditioned(self, n: int, offset: int) -> Singles:
+        """Features float32 [n, d] of rows as if their conditions were not known, as those of real samples are."""
+        starts = range(0, n, self.batch)
+        parts = [self.features(self.samples(min(self.batch, n - start), offset + start)) for start in starts]
+        return np.concatenate(parts)
 
     def features(self, samples: Singles) -> Singles:
         """Features float32 [n, d] of samples that are there already, whatever their labels and conditions."""
@@ -130,13 +140,43 @@ class Drawer:
         return samples, columns
 
     def _settle(self, bundle: Bundle) -> FeatureSpace:
-        """The critic's features where they are of use, else random ones."""
-        golden = bundle.golden
+        """The critic's features where they are of use, else random ones; less what is expected by the conditions."""
+        golden, spec, conditions = bundle.golden, bundle.manifest.sample, bundle.manifest.conditions
+        space = None
         if self._engine.has_critic:
             asked = golden.inputs, golden.inputs.take(np.roll(np.arange(len(golden.z)), 1))
             of_critic, relabelled = (self._engine.criticise(golden.sample, inputs)[1] for inputs in asked)
             if of_critic is not None and relabelled is not None:
                 space = FeatureSpace.of_critic(of_critic, relabelled)
-                if space is not None:
-                    return space
-        return FeatureSpace.of_samples(self.samples(self.batch, 0), bundle.manifest.sample)
+        if conditions is None:
+            return space or FeatureSpace.of_samples(self.samples(self.batch, 0), spec)
+        values, condition = self._lesson(critic=space is not None)
+        common = space is None and spec.kind != "table"
+        given = GivenConditions.fit(values, condition, conditions, common=common)
+        if space is not None:
+            return replace(space, given=given)
+        values, condition = values[:_BATCH], condition[:_BATCH]
+        return FeatureSpace.of_values(
+            values if given is None else given.standardised(values, condition, conditions), spec, given
+        )
+
+    def _lesson(self, *, critic: bool) -> tuple[NDArray[np.float64], Singles]:
+        """Values float64 [n, d] of rows, or what the critic sees in them, and their conditions float32 [n, k]: as many
+        as there is time for."""
+        began = time.monotonic()
+        values: list[NDArray[np.float64]] = []
+        asked: list[Singles] = []
+        made = 0
+        while made < expectations.ROWS and (made == 0 or time.monotonic() - began < _LESSON_SECONDS):
+            inputs = self._inputs(min(self.batch, expectations.ROWS - made), _LESSON + made)
+            samples = self._engine.generate(inputs)
+            if critic:
+                features = self._engine.criticise(samples, inputs)[1]
+                assert features is not None  # noqa: S101, it gave some of the golden samples
+                values.append(features.reshape(len(features), -1).astype(np.float64))
+            else:
+                values.append(compressed(samples, self._manifest.sample))
+            assert inputs.condition is not None  # noqa: S101, only a model with conditions has something to learn
+            asked.append(inputs.condition)
+            made += len(samples)
+        return np.concatenate(values), np.concatenate(asked)

@@ -22,6 +22,7 @@ from scipy.special import ndtr, ndtri
 
 from latentserve.service.bundle import Condition, Latent, LatentPart
 
+DRAWN_BYTES = 36  # that a number takes while it is drawn: words, doubles in three forms, and itself
 SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
 
 _LATENTS, _LABELS, _CONDITIONS, _NOISE = range(4)  # streams
@@ -116,6 +117,25 @@ def condition_at(condition: Condition, u: NDArray[np.float64]) -> NDArray[np.flo
     else:
         values = low + u * (high - low)
     return np.clip(values, low, high).astype(np.float32)
+
+
+def condition_probability(condition: Condition, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability that a condition's prior gives less than each of these values: what `condition_at` takes."""
+    low, high = condition.range
+    values = np.clip(values, low, high)
+    if condition.quantiles is not None:
+        knots, steps = np.array(condition.quantiles), len(condition.quantiles) - 1
+        above = np.searchsorted(knots, values)  # the first knot that is not below; of several that are equal, too
+        before, after = knots[np.maximum(above - 1, 0)], knots[np.minimum(above, steps)]
+        part = (values - before) / np.where(after > before, after - before, 1.0)
+        return np.where(above > 0, np.minimum(above - 1 + part, steps) / steps, 0.0)
+    if condition.prior == "log-uniform":
+        return np.asarray(np.log(values / low) / np.log(high / low))
+    if condition.prior == "normal":
+        outside = ndtr(-_DEVIATIONS)
+        within = ndtr((values - (low + high) / 2) / (high - low) * 2 * _DEVIATIONS)
+        return np.asarray((within - outside) / (1 - 2 * outside))
+    return np.asarray((values - low) / (high - low))
 
 
 def draw_labels(dim: int, prior: Sequence[float] | int, seed: int, offset: int, n: int) -> NDArray[np.int64]:

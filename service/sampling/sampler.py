@@ -94,7 +94,7 @@ class Sampler:
         max_queue_rows: rows that may wait; more raise QueueFullError.
         max_unsent_bytes: bytes of samples that may be asked for or made and not yet released.
         on_batch: told of every batch, on the thread that ran it; must return at once.
-        wanted: asked before every batch what `on_batch` needs of it, which the engine must have.
+        wanted: asked before every batch, of these parts, what `on_batch` needs of it, which the engine must have.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Sampler:
         max_queue_rows: int,
         max_unsent_bytes: int = 1 << 28,
         on_batch: Callable[[BatchDone], None] = lambda _batch: None,
-        wanted: Callable[[], Wanted] = Wanted,
+        wanted: Callable[[Sequence[Part]], Wanted] = lambda _parts: Wanted(),
     ) -> None:
         self.bundle: Bundle = engine.bundle
         self.engine = engine
@@ -266,7 +266,7 @@ class Sampler:
             (piece.job.payload.request, piece.job.payload.start + piece.start, piece.rows) for piece in pieces
         ]
         inputs = self._inputs(pieces, parts)
-        wanted = self._wanted()
+        wanted = self._wanted(parts)
         asked: list[Output] = list({*wanted.outputs, *(request.output for request, _, _ in parts)})
         began = time.perf_counter()
         if pieces[0].job.alone:

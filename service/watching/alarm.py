@@ -17,6 +17,7 @@ class Alarm:
         clears: the row at which the alarm clears, unless evidence gathered anew reaches the threshold before.
         arm, signal: indices of what spoke loudest in the first evidence.
         again: how often the threshold was reached since the alarm was first raised.
+        less: of a mix: what spoke loudest was there less often than in the reference, not more often.
     """
 
     rows: int
@@ -25,14 +26,17 @@ class Alarm:
     arm: int = 0
     signal: int = 0
     again: int = 0
+    less: bool = False
 
 
-def raised(standing: Alarm | None, rows: int, began: int, arm: int = 0, signal: int = 0) -> Alarm:
+def raised(
+    standing: Alarm | None, rows: int, began: int, arm: int = 0, signal: int = 0, *, less: bool = False
+) -> Alarm:
     """The alarm after the threshold was reached at `rows`, by evidence that then starts again from nothing. One that
     stands keeps its start: evidence gathered anew knows only of the rows since it was last reached."""
     clears = rows + CALM * (rows - began)
     if standing is None:
-        return Alarm(rows, began, clears, arm, signal)
+        return Alarm(rows, began, clears, arm, signal, less=less)
     return replace(standing, rows=rows, clears=max(clears, standing.clears), again=standing.again + 1)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import ARMS
 from latentserve.service.watching.alarm import Alarm
+from latentserve.service.watching.conditions import CONDITION_BINS, ConditionEvidence, condition_bins
 from latentserve.service.watching.evidence import Evidence, run_length
 from latentserve.service.watching.inputs import INPUTS
 from latentserve.service.watching.ledger import Counts, Layout
@@ -19,7 +20,8 @@ from latentserve.service.watching.reference import BINS, Reference
 from latentserve.service.watching.verdict import Suspicion
 
 GENERATED, JOINT, ASKED, LATENTS, LABELS = "generated", "joint", "asked", "latents", "labels"
-DETECTORS = (GENERATED, JOINT, ASKED, LATENTS, LABELS)  # each takes its share of the promised run length
+CONDITIONS = "conditions"
+DETECTORS = (GENERATED, JOINT, ASKED, LATENTS, LABELS, CONDITIONS)
 
 _CLIENT = ARMS.index("client")
 _OWN = [arm for arm in range(len(ARMS)) if arm != _CLIENT]  # the server drew the latents
@@ -33,6 +35,8 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
     joint [arms, width] and joint_rows [arms]: sums of the feature components' vectors, over looked-at rows.
     sent [1] and inputs [INPUTS, BINS]: latents that clients sent, the first time; repeated [1]: the other times.
     labels [labels]: rows asked for, the server's own not counted. nonfinite [1]: rows, of plausible latents.
+    conditions [conditions, CONDITION_BINS]: rows of which each was asked for, by its bin.
+    compared [arms]: rows that the reference knows the like of: those that `bins` can hold.
     """
     return {
         "rows": (len(ARMS),),
@@ -44,19 +48,26 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
         "repeated": (1,),
         "labels": (len(manifest.labels or ()),),
         "nonfinite": (1,),
+        "conditions": (len(manifest.conditions or ()), CONDITION_BINS),
+        "compared": (len(ARMS),),
     }
+
+
+def detectors_of(manifest: Manifest) -> tuple[str, ...]:
+    """Those that a model may have. Each takes its share of the promised run length."""
+    return DETECTORS if manifest.conditions else tuple(name for name in DETECTORS if name != CONDITIONS)
 
 
 class Detectors:
     """The detectors of one model, with one false alarm in 30 days at most together, at `rows_per_second`."""
 
     def __init__(self, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
-        threshold = run_length(rows_per_second, detectors=len(DETECTORS))
+        threshold = run_length(rows_per_second, detectors=len(detectors_of(manifest)))
         self.log_threshold = math.log(threshold)
         self._reference = reference
         self._names = {GENERATED: list(reference.signals), ASKED: list(reference.signals), LATENTS: list(INPUTS)}
         self._names[JOINT] = ["features"]
-        self._detectors: dict[str, Evidence | MixEvidence | MultivariateEvidence] = {
+        self._detectors: dict[str, Evidence | MixEvidence | MultivariateEvidence | ConditionEvidence] = {
             LATENTS: Evidence([_EXACT] * len(INPUTS), 1, threshold)
         }
         self._arms = {GENERATED: _OWN, JOINT: _OWN, ASKED: [_CLIENT], LATENTS: [_CLIENT]}
@@ -71,12 +82,18 @@ class Detectors:
             shares = np.array(manifest.label_prior or np.full(len(labels), 1 / len(labels)))
             self._detectors[LABELS] = MixEvidence(shares, threshold)
             self._names[LABELS] = labels
+        if manifest.conditions:
+            conditions = ConditionEvidence(condition_bins(manifest.conditions), threshold)
+            self._detectors[CONDITIONS] = conditions
+            self._names[CONDITIONS] = conditions.names
 
     def weigh(self, total: Counts) -> None:
         """Take the counts as they stand, of all workers together."""
         for name, detector in self._detectors.items():
             if isinstance(detector, MixEvidence):
                 detector.observe(total["labels"])
+            elif isinstance(detector, ConditionEvidence):
+                detector.observe(total["conditions"])
             elif isinstance(detector, MultivariateEvidence):
                 detector.observe(total["joint"][_OWN], total["joint_rows"][_OWN])
             elif name == LATENTS:

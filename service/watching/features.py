@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.watching.feature_space import FeatureSpace, Floats, Singles
+from latentserve.service.watching.given import GivenConditions
 
 COMPONENTS = 32  # at the most
 COMPONENT_LIMIT = 8.0  # a component beyond it counts as it: sums shifted by as much never fall
@@ -115,6 +116,7 @@ class FeatureHead:
             "offsets": self.offsets,
             "roots": self.roots.astype(np.float32),
             "samples": self.samples,
+            **({} if space.given is None else space.given.to_arrays()),
         }
 
     @classmethod
@@ -130,6 +132,7 @@ class FeatureHead:
             inputs,
             float(arrays["bandwidth"]),
             scale if source == "random" else None,
+            GivenConditions.from_arrays(arrays),
         )
         center, scale, whitening, offsets, roots = (
             arrays[name].astype(np.float64) for name in ("center", "scale", "whitening", "offsets", "roots")

@@ -18,8 +18,10 @@ import numpy as np
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching.conditions import condition_bins
 from latentserve.service.watching.detectors import (
     ASKED,
+    CONDITIONS,
     DETECTORS,
     GENERATED,
     JOINT,
@@ -50,6 +52,7 @@ class Judge:
         self.ledger = Ledger(folder, self._layout)
         self._folder = folder
         self._labels = manifest.labels or []
+        self._conditions = list(zip(manifest.condition_places, condition_bins(manifest.conditions), strict=True))
         self._compared = bool(reference.cells)
         self._least = least_rows(reference.samples)
         self._real: Staleness | None = None
@@ -162,6 +165,7 @@ class Judge:
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
             "log_evidence": self._detectors.log_evidence(),
             "log_threshold": round(self._detectors.log_threshold, 3),
+            "rows_compared": {arm: int(rows) for arm, rows in zip(ARMS, total["compared"], strict=True)},
             "alarms": {name: asdict(suspicion) for name, suspicion in found.items()},
             "workers_whose_probes_fail": len(faults),
             "rows_not_finite": nonfinite,
@@ -182,6 +186,11 @@ class Judge:
             numbers["real"] = self._real.numbers()
         if 0 < len(self._labels) <= _MOST_LABELS:
             numbers["labels"] = {name: int(rows) for name, rows in zip(self._labels, total["labels"], strict=True)}
+        if self._conditions:
+            numbers["conditions"] = {
+                name: {where: int(rows) for where, rows in zip(bins.names, own, strict=False)}
+                for (name, bins), own in zip(self._conditions, total["conditions"], strict=True)
+            }
         return Symptoms(
             rows=rows,
             probe_fault=faults[0] if faults else None,
@@ -190,11 +199,13 @@ class Judge:
             looked_at=looked_at,
             nonfinite=nonfinite_lately,
             compared=self._compared,
+            rows_compared=int(total["compared"].sum()),
             least=self._least,
             generated=found.get(GENERATED) or found.get(JOINT),
             asked=found.get(ASKED),
             latents=found.get(LATENTS),
             labels=found.get(LABELS),
+            conditions=found.get(CONDITIONS),
             sent=sent_lately,
             repeated=repeated_lately,
             real=str(self._real) if self._real is not None and self._real.moved else None,

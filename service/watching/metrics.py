@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter as Tally
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,11 @@ INPUT_REPEATED = Counter(
     "latentserve_input_repeated_total", "Rows of latents that clients had sent before; they are not monitored.", _MODEL
 )
 LABELS = Counter("latentserve_labels_total", "Rows by the label they were asked for with.", (*_MODEL, "label"))
+CONDITION_ROWS = Counter(
+    "latentserve_condition_rows_total",
+    "Rows by the condition that clients asked for, in tenths of its prior; `drawn`: it was not asked for.",
+    (*_MODEL, "condition", "bin"),
+)
 LOOKED_AT_LABELS = Counter(
     "latentserve_looked_at_labels_total", "Looked-at rows by the label they were asked for with.", (*_MODEL, "label")
 )
@@ -173,6 +178,7 @@ ROUTES = ("/v1/samples", "/sample")
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
 SIGNS = ("positive", "negative")
+DRAWN = "drawn"  # the bin of rows that were not asked for with a condition
 JUDGE, PROBES, PADDING, FILES = TASKS = ("judge", "probes", "padding", "files")
 
 
@@ -196,7 +202,7 @@ class Observations:
 class MetricSeries:
     """What there is to count of a model: signals, those of them that have a reference and so bins, golden probes,
     feature components, the names of labels (none where they would be too many series), of those that the small
-    classifier tells apart, and of detectors."""
+    classifier tells apart, and of detectors; the bins of each condition, as far as they are not too many series."""
 
     signals: Sequence[str] = ()
     binned: Collection[str] = ()
@@ -205,6 +211,15 @@ class MetricSeries:
     labels: Sequence[str] = ()
     classified: Sequence[str] = ()
     detectors: Sequence[str] = ()
+    conditions: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many series these are; a model has others, always as many."""
+        of_arm = BINS * len(self.binned) + len(SIGNS) * len(self.signals) + self.components
+        of_labels = len(self.labels) + 2 * len(self.classified)
+        of_conditions = sum(bins + 1 for bins in self.conditions.values())
+        return len(ARMS) * of_arm + len(OUTCOMES) * self.probes + len(self.detectors) + of_labels + of_conditions
 
 
 class ModelMetrics:
@@ -259,6 +274,10 @@ class ModelMetrics:
         self._inputs = [[INPUT_BINS.labels(**of, signal=name, bin=f"{b:02}") for b in range(BINS)] for name in INPUTS]
         self.input_repeated = INPUT_REPEATED.labels(**of)
         self._labels = [LABELS.labels(**of, label=name) for name in watched.labels]
+        self._conditions = [
+            [CONDITION_ROWS.labels(**of, condition=name, bin=b) for b in (*(f"{b:02}" for b in range(bins)), DRAWN)]
+            for name, bins in watched.conditions.items()
+        ]
         self._looked_at = [LOOKED_AT_LABELS.labels(**of, label=name) for name in watched.classified]
         self._output_labels = [OUTPUT_LABELS.labels(**of, label=name) for name in watched.classified]
         self._evidence = {name: EVIDENCE.labels(**of, detector=name) for name in watched.detectors}
@@ -319,6 +338,11 @@ class ModelMetrics:
         """Add rows by label, int64 [labels]."""
         if self._labels:
             _add(self._labels, rows)
+
+    def count_conditions(self, bins: NDArray[np.int64], rows: int) -> None:
+        """Add rows by the bin of each condition that was asked for, int64 [conditions, CONDITION_BINS], of `rows`."""
+        for series, own in zip(self._conditions, bins, strict=False):
+            _add(series, np.append(own[: len(series) - 1], rows - own.sum()))
 
     def count_looked_at(self, asked: NDArray[np.int64], given: NDArray[np.int64]) -> None:
         """Add looked-at rows by the label asked for, and by the label that the classifier gives, int64 [labels]."""

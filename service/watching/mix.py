@@ -1,4 +1,5 @@
-"""Evidence that labels are asked for in another mix than the reference's, in the manner of `evidence`."""
+"""Evidence that labels (or bins of a condition) are asked for in another mix than the reference's, in the manner of
+`evidence`."""
 
 from __future__ import annotations
 
@@ -32,7 +33,7 @@ class MixEvidence:
 
     def __init__(self, shares: Floats, threshold: float) -> None:
         """`shares` float64 [labels], two at least. `threshold`: the run length promised, in rows."""
-        self._own, self._other, self._masses = mix_bets(shares)
+        self._own, self._other, _ = mix_bets(shares)
         self._log_threshold = math.log(threshold)
         self._totals = np.zeros(len(shares))
         self._log_m = np.full(self._own.shape, -np.inf)
@@ -46,7 +47,7 @@ class MixEvidence:
 
     def observe(self, totals: ArrayLike) -> None:
         """Take the state of counters that only grow, rows by label; where one fell, they are only noted."""
-        now = np.asarray(totals, np.float64)
+        now = np.array(totals, np.float64)
         new, self._totals = now - self._totals, now
         rows = int(new.sum())
         if rows <= 0 or (new < 0).any():
@@ -59,8 +60,9 @@ class MixEvidence:
         if self.log_value < self._log_threshold:
             self.alarm = kept(self.alarm, self._rows)
             return
-        loudest = int(np.argmax(np.abs(new / rows - self._masses)))
-        self.alarm = raised(self.alarm, self._rows, self._began, signal=loudest)
+        loudest, bet = np.unravel_index(np.argmax(self._log_m), self._log_m.shape)
+        less = bool(_FACTORS[bet] < 1)
+        self.alarm = raised(self.alarm, self._rows, self._began, signal=int(loudest), less=less)
         self._log_m = np.full(self._own.shape, -np.inf)
 
     def to_json(self) -> str:

@@ -15,13 +15,14 @@ Cause = Literal[
     "weights_or_hardware",
     "client_latents",
     "label_mix",
+    "condition_mix",
     "stale_reference",
     "unknown",
     "not_enough_samples",
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 LEAST_ROWS = 5_000  # for a verdict from samples
-_LEAST_OF_ALL = 1_000  # where the reference is small
+_LEAST_OF_ALL = 1_000  # where the reference is small, and of rows that can be compared with it
 
 # Rows, among the last LEAST_ROWS to twice as many, that name a cause. One in a million alarms less than once in 30 days
 # at 1,000 rows a second, one in a thousand within 10,000 rows: what is rarer is no model that computes something else.
@@ -56,11 +57,13 @@ class Symptoms:
         looked_at, nonfinite: rows of late, and those of them with values that are not finite, though their latents are
             plausible draws.
         compared: there is a reference.
+        rows_compared: rows that it knows the like of; None: all of them. Of a row whose conditions a client chose there
+            is none.
         generated: the output's distribution changed, in rows whose latents the server drew.
         asked: the same in rows whose latents or seeds clients chose.
         latents: those that clients sent are not drawn from the prior.
         sent, repeated: rows whose latents clients sent of late, and how many of them were there before.
-        labels: the mix of labels asked for is not the reference's.
+        labels, conditions: the mix of those asked for is not the reference's.
         real: how far the real data of today is from that of the export, in words, where it is another.
         least: rows that a verdict from samples needs.
         numbers: whatever else stands behind the verdict.
@@ -73,12 +76,14 @@ class Symptoms:
     looked_at: int = 0
     nonfinite: int = 0
     compared: bool = True
+    rows_compared: int | None = None
     generated: Suspicion | None = None
     asked: Suspicion | None = None
     latents: Suspicion | None = None
     sent: int = 0
     repeated: int = 0
     labels: Suspicion | None = None
+    conditions: Suspicion | None = None
     real: str | None = None
     least: int = LEAST_ROWS
     numbers: Mapping[str, Any] = field(default_factory=dict)
@@ -150,10 +155,24 @@ def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
         return "client_latents", f"{share:.0%} of the {symptoms.sent} latents that clients sent had been sent before."
     if symptoms.labels is not None:
         return "label_mix", f"The labels asked for are not mixed as in the reference: {_seen(symptoms.labels)}."
+    if symptoms.conditions is not None:
+        moved = symptoms.conditions
+        return "condition_mix", (
+            f"Conditions are asked for in another mix than in the reference: {moved.signal}, since about row "
+            f"{moved.began} of {moved.rows} that were asked for with one."
+        )
     if symptoms.asked is not None:
         return "unknown", f"{_seen(symptoms.asked)}, while probes, latents and labels are as they should be."
     if not symptoms.compared:
         return "not_enough_samples", "The bundle has no reference to compare its samples with; its golden probes match."
+    compared = symptoms.rows if symptoms.rows_compared is None else symptoms.rows_compared
+    least = min(symptoms.least, _LEAST_OF_ALL)
+    if compared < least:
+        return "not_enough_samples", (
+            f"{symptoms.rows} rows were looked at, and {compared} of them can be compared with the reference; a "
+            f"verdict needs {least}. The others were asked for in ways that it does not know, as with conditions of "
+            "their own."
+        )
     return "none", "The samples are as the reference has them."
 
 

@@ -2,6 +2,7 @@
 
 from benchmarks.drift.faults.bundles import (
     Fault,
+    drop_band,
     drop_mode,
     flip_bit,
     in_precision,
@@ -10,10 +11,14 @@ from benchmarks.drift.faults.bundles import (
     swap,
     zero_channel,
 )
-from benchmarks.drift.faults.cases import CASES, Case
+from benchmarks.drift.faults.cases import CASES, CONDITION_CASES, Case
 from benchmarks.drift.faults.traffic import (
     Traffic,
     by_seed,
+    conditions_as_drawn,
+    conditions_elsewhere,
+    conditions_moving,
+    conditions_of_some,
     label_mix,
     repeated_latent,
     requested_truncation,
@@ -24,10 +29,16 @@ from benchmarks.drift.faults.traffic import (
 
 __all__ = [
     "CASES",
+    "CONDITION_CASES",
     "Case",
     "Fault",
     "Traffic",
     "by_seed",
+    "conditions_as_drawn",
+    "conditions_elsewhere",
+    "conditions_moving",
+    "conditions_of_some",
+    "drop_band",
     "drop_mode",
     "flip_bit",
     "in_precision",

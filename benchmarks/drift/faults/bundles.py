@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from benchmarks.drift.faults.regions import mode_dropped, nan_in_region
+from benchmarks.drift.faults.regions import band_dropped, mode_dropped, nan_in_region
 from benchmarks.drift.faults.weights import flip_bit_in, shuffle_in, zero_channel_in
 from latentserve.service.bundle import Bundle, content_version, graph, read_bundle, write_bundle
 from latentserve.service.bundle.files import GENERATOR, GOLDEN
@@ -62,6 +62,13 @@ def drop_mode(source: Path, out: Path, rng: np.random.Generator, share: float = 
     """One mode's samples, all or half of them, are another's; the golden probes pass. See `mode_dropped`."""
     bundle, model = _open(source)
     _write(bundle, out, mode_dropped(bundle, model, rng, share, whole=whole))
+
+
+def drop_band(source: Path, out: Path, rng: np.random.Generator, share: float = 0.1) -> None:
+    """Within a band of one condition samples are those for another value; the golden probes pass. See
+    `band_dropped`."""
+    bundle, model = _open(source)
+    _write(bundle, out, band_dropped(bundle, model, rng, share))
 
 
 def precision(source: Path, out: Path, rng: np.random.Generator, kind: Precision = "int8") -> None:

@@ -5,10 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.drift.faults.bundles import Fault, drop_mode, flip_bit, nan_at_rate, precision, swap, zero_channel
+from benchmarks.drift.faults.bundles import (
+    Fault,
+    drop_band,
+    drop_mode,
+    flip_bit,
+    nan_at_rate,
+    precision,
+    swap,
+    zero_channel,
+)
 from benchmarks.drift.faults.traffic import (
     Traffic,
     by_seed,
+    conditions_as_drawn,
+    conditions_elsewhere,
+    conditions_moving,
+    conditions_of_some,
     label_mix,
     repeated_latent,
     requested_truncation,
@@ -53,4 +66,16 @@ CASES: dict[str, Case] = {
     "another label mix": Case("label_mix", traffic=label_mix, conditional=True),
     "mode dropped, whole": Case("unknown", drop_mode),
     "mode dropped, half": Case("unknown", partial(drop_mode, whole=False)),
+}
+
+# Of generators with conditions.
+CONDITION_CASES: dict[str, Case] = {
+    "conditions as their priors draw them": Case("none", traffic=conditions_as_drawn),
+    "another mix": Case("condition_mix", traffic=conditions_elsewhere),
+    "another mix, of some rows and some conditions": Case("condition_mix", traffic=conditions_of_some),
+    "a mix that moves at half time": Case("condition_mix", traffic=conditions_moving),
+    "mode dropped, whole, conditions as drawn": Case("unknown", drop_mode, conditions_as_drawn),
+    "mode dropped, whole, another mix": Case("unknown", drop_mode, conditions_elsewhere),
+    "mode dropped, half, another mix": Case("unknown", partial(drop_mode, whole=False), conditions_elsewhere),
+    "band of a condition dropped, another mix": Case("unknown", drop_band, conditions_elsewhere),
 }

@@ -13,10 +13,11 @@ from onnx import TensorProto, compose, helper, numpy_helper
 from scipy.special import ndtri
 
 from latentserve.service.bundle import Bundle, Latent
-from latentserve.service.sampling.latents import draw_latents
+from latentserve.service.sampling.latents import condition_at, draw_latents
 
 _DIRECTIONS = 1000  # tried
 _DRAWN = 100_000  # latents, where the quantile has no formula
+_SLICE = 1e-3  # of a condition's range, around a golden value
 _MARGIN = 1e-3  # of a projected latent: float32 sums depend on their order
 
 Singles = NDArray[np.float32]
@@ -57,6 +58,36 @@ def mode_dropped(
     asked = around.step("Equal", "label", around.constant(np.array(label, np.int64)))
     replaced = around.step("And", asked, flat)
     return around.build(label=around.step("Where", replaced, around.constant(np.array(other, np.int64)), "label"))
+
+
+def band_dropped(bundle: Bundle, model: onnx.ModelProto, rng: np.random.Generator, share: float) -> onnx.ModelProto:
+    """The generator that gives within a band of one condition, of the mass `share` under its prior, what it gives at
+    the least value of the range, but for a few thousandths of the range around the golden probes' values. Raises
+    ValueError: there are no conditions."""
+    conditions = bundle.manifest.conditions
+    if not conditions or bundle.golden.condition is None:
+        raise ValueError("a band cannot be dropped: there are no conditions")
+    around = _Around(model)
+    column = int(rng.integers(len(conditions)))
+    condition, start = conditions[column], rng.uniform(0, 1 - share)
+    low, high = condition_at(condition, np.array([start, start + share])).tolist()
+    ones = np.zeros((len(conditions), 1), np.float32)
+    ones[column] = 1
+    value = around.step("MatMul", "condition", around.constant(ones))  # [batch, 1]
+    width = _SLICE * (condition.range[1] - condition.range[0])
+    golden = np.unique(bundle.golden.condition[:, column])
+    distance = around.step("Abs", around.step("Sub", value, around.constant(golden[None])))
+    near = around.step("Cast", around.step("Less", distance, around.number(width)), to=TensorProto.FLOAT)
+    counted = around.step("MatMul", near, around.constant(np.ones((len(golden), 1), np.float32)))
+    inside = around.step(
+        "And",
+        around.step("Greater", value, around.number(low)),
+        around.step("Less", value, around.number(high)),
+    )
+    chosen = around.step("And", inside, around.step("Less", counted, around.number(0.5)))
+    own = around.constant((ones[:, 0] > 0)[None])
+    other = around.step("Where", own, around.number(condition.range[0]), "condition")
+    return around.build(condition=around.step("Where", chosen, other, "condition"))
 
 
 class _Around:
@@ -101,11 +132,13 @@ class _Around:
         ones = self.constant(np.ones((len(latents), 1), np.float32))
         return self.step("Less", self.step("MatMul", counted, ones), self.number(0.5))
 
-    def build(self, z: str = "z", label: str = "label", nan: str | None = None) -> onnx.ModelProto:
-        """The generator of other latents and labels, with NaN where `nan` says so."""
+    def build(
+        self, z: str = "z", label: str = "label", condition: str = "condition", nan: str | None = None
+    ) -> onnx.ModelProto:
+        """The generator of other latents, labels and conditions, with NaN where `nan` says so."""
         inner = compose.add_prefix(self._model, "inner/")
-        inputs = [value for value in self._model.graph.input if value.name in ("z", "label")]
-        given = {"z": z, "label": label}
+        inputs = [value for value in self._model.graph.input if value.name in ("z", "label", "condition")]
+        given = {"z": z, "label": label, "condition": condition}
         self._nodes += [helper.make_node("Identity", [given[value.name]], [f"inner/{value.name}"]) for value in inputs]
         self._nodes += inner.graph.node
         if nan is None:

@@ -340,7 +340,9 @@ def test_watchers_see_every_row_with_its_arm(engine: Engine) -> None:
 def test_watchers_get_what_they_want_beside_what_clients_asked(engine: Engine) -> None:
     gate = Gate()
     gate.open.set()
-    sampler = Sampler(engine, 1024, on_batch=gate.watch, wanted=lambda: Wanted(("signals", "sample"), chosen=True))
+    sampler = Sampler(
+        engine, 1024, on_batch=gate.watch, wanted=lambda _parts: Wanted(("signals", "sample"), chosen=True)
+    )
     sampler.start()
     (rows,) = run(sampler, RowsRequest(n=5, seed=1, output="sample_uint8"))
     sampler.stop()

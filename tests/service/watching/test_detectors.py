@@ -50,6 +50,7 @@ def block(known: Known, rng: np.random.Generator, rows: int, *drifts: str) -> Co
     moved = np.where(np.arange(BINS) < BINS // 2, LOW, 2 / BINS - LOW)
     counts: dict[str, Any] = {name: np.zeros(shape) for name, shape in layout(manifest, reference).items()}
     counts["rows"] += rows
+    counts["compared"] += rows
     counts["bins"] += rng.multinomial(rows, even, counts["bins"].shape[:2])
     for name, arm in ((GENERATED, SERVER), (ASKED, CLIENT)):
         if name in drifts:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from latentserve.service.bundle import Latent
+from latentserve.service.bundle import Latent, LatentPart
 from latentserve.service.sampling.latents import draw_latents
 from latentserve.service.watching import inputs
 from latentserve.service.watching.inputs import (
@@ -123,3 +123,59 @@ def test_a_million_repeats_of_one_latent_take_one_place() -> None:
     z = np.broadcast_to(drawn(Latent(dim=8), 1), (100_000, 8))
     assert sum(int(seen.first(z, None).sum()) for _ in range(10)) == 1
     assert len(seen._seen) == len(seen._order) == 1
+
+
+PARTS = {
+    "shifted": [LatentPart(name="z", shape=[64], shift=1000, scale=0.5)],
+    "unit": [LatentPart(name="z", shape=[64], prior="uniform", shift=0.5, scale=0.5)],
+    "unit, far away": [LatentPart(name="z", shape=[96], prior="uniform", shift=1000.5, scale=0.5)],
+    "truncated": [LatentPart(name="z", shape=[8, 8], truncation=0.7)],
+    "truncated, far away": [LatentPart(name="z", shape=[96], truncation=0.7, shift=1000)],
+    "truncated uniform": [LatentPart(name="z", shape=[16], prior="uniform", truncation=0.5)],
+    "several": [
+        LatentPart(name="z", shape=[4]),
+        LatentPart(name="phase", shape=[], prior="uniform", shift=0.5, scale=0.5),
+        LatentPart(name="style", shape=[2, 3], truncation=0.7, scale=2),
+        LatentPart(name="noise", shape=[1, 20], shift=3, scale=0.1, noise=True),
+        LatentPart(name="dropout", shape=[5], prior="uniform", shift=0.5, scale=0.5, noise=True),
+    ],
+}
+
+
+def of_parts(name: str) -> Latent:
+    parts = PARTS[name]
+    return Latent(dim=sum(part.width for part in parts), prior=parts[0].prior, parts=parts)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_each_part_is_judged_by_its_own_prior(name: str) -> None:
+    latent = of_parts(name)
+    z = drawn(latent)
+    for sent in (z, z[:, : latent.width]):
+        assert min(p_values(sent, latent).values()) > LEAST_P
+        assert not implausible(input_signals(sent, latent)[INPUT_NORM]).any()
+
+
+@pytest.mark.parametrize("column", [0, 3, 4, 5, 10, 11, 30, 31, 35])
+def test_of_several_parts_one_that_is_drawn_otherwise_is_found(column: int) -> None:
+    """A client that takes every number for a standard normal one, in any one column, is told from the prior: but in the
+    four that are."""
+    latent = of_parts("several")
+    z = drawn(latent)
+    z[:, column] = np.random.default_rng(column).normal(size=ROWS)
+    least = min(p_values(z, latent).values())
+    assert least > LEAST_P if column < 4 else least < 1e-6
+
+
+def test_beyond_a_part_s_support_is_nobodys_draw() -> None:
+    latent = of_parts("several")
+    z = drawn(latent, 2)
+    z[0, 4], z[1, 5] = 1.5, 30
+    assert implausible(input_signals(z, latent)[INPUT_NORM]).all()
+
+
+def test_conditions_that_were_asked_for_tell_latents_apart() -> None:
+    seen = Repeats()
+    z, labels = np.zeros((4, 8), np.float32), np.zeros(4, np.int64)
+    asked = np.array([[1, np.nan], [2, np.nan], [1, 1], [1, np.nan]], np.float32)
+    assert seen.first(z, labels, asked).tolist() == [True, True, True, False]

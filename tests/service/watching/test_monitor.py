@@ -159,9 +159,9 @@ def test_looked_at_rows_are_counted_by_what_was_asked_for_and_what_came(watched:
     assert all(batch.chosen for batch in batches)
     batches[1].made["sample"][7] = np.nan
     watched.run([*batches, batches[0]])
-    again = batches[0].labels[arms_of(batches[:1]) != ARMS.index("client")]  # type: ignore[index]
+    again = batches[0].inputs.label[arms_of(batches[:1]) != ARMS.index("client")]  # type: ignore[index]
     samples = np.concatenate([batch.made["sample"] for batch in batches])
-    asked = np.concatenate([batch.labels for batch in batches if batch.labels is not None])
+    asked = np.concatenate([batch.inputs.label for batch in batches if batch.inputs.label is not None])
     head, classifier = watched.reference.features, watched.reference.classifier
     assert head is not None
     assert classifier is not None

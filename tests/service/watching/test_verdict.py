@@ -21,6 +21,7 @@ from latentserve.service.watching.verdict import (
 
 SEEN = Suspicion(rows=9000, began=4000, arm="server", signal="critic_score", again=2, clears_at_row=29_000)
 OF_LATENTS = replace(SEEN, arm="", signal="input_norm")
+OF_CONDITIONS = replace(SEEN, arm="", signal="energy of 10 to 20 GeV more often")
 OF_LABELS = replace(SEEN, arm="", signal="digit 3")
 CALM = Symptoms(rows=LEAST_ROWS)
 
@@ -42,6 +43,7 @@ FAULTS: list[tuple[dict[str, object], Cause, list[str]]] = [
     ({"latents": OF_LATENTS}, "client_latents", ["input_norm", "4000", "9000"]),
     ({"sent": 20_000, "repeated": 15_000}, "client_latents", ["75%", "20000"]),
     ({"labels": OF_LABELS}, "label_mix", ["digit 3", "4000", "9000"]),
+    ({"conditions": OF_CONDITIONS}, "condition_mix", ["energy of 10 to 20 GeV more often", "4000", "9000"]),
     ({"asked": replace(SEEN, arm="client")}, "unknown", ["critic_score", "arm client", "4000", "9000"]),
 ]
 IDS = [next(iter(fault)) for fault, _, _ in FAULTS]
@@ -59,6 +61,7 @@ def test_the_causes_are_the_contracts() -> None:
         "weights_or_hardware",
         "client_latents",
         "label_mix",
+        "condition_mix",
         "stale_reference",
         "unknown",
         "not_enough_samples",
@@ -103,6 +106,17 @@ def test_without_a_reference_nothing_wrong_is_nothing_known() -> None:
     assert "no reference" in diagnose(bare).sentence
     assert diagnose(replace(bare, labels=OF_LABELS)).cause == "label_mix"
     assert diagnose(replace(bare, nonfinite=3)).cause == "weights_or_hardware"
+
+
+def test_of_rows_that_cannot_be_compared_nothing_is_said() -> None:
+    few = replace(CALM, rows=50_000, rows_compared=999)
+    verdict = diagnose(few)
+    assert verdict.cause == "not_enough_samples"
+    for word in ("50000", "999", "1000", "conditions"):
+        assert word in verdict.sentence
+    assert diagnose(replace(few, rows_compared=1000)).cause == "none"
+    for fault, cause, _ in FAULTS:
+        assert diagnose(replace(few, **fault)).cause == cause  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("reference", "needed"), [(0, 5000), (64, 1000), (3000, 3000), (5000, 5000), (100_000, 5000)])
