@@ -23,14 +23,15 @@ def describe_drift(models: Models) -> dict[str, object]:
 
 def _summary(model: Model) -> dict[str, object]:
     manifest = model.bundle.manifest
+    conditions = manifest.conditions
     return {
         "name": model.name,
         "version": model.version,
         "state": "ready" if model.fault is None else "not ready",
         "fault": model.fault,
         "license": manifest.license,
-        "latent": manifest.latent.model_dump(),
+        "latent": manifest.latent.model_dump(exclude_none=True),
         "labels": manifest.labels,
-        "conditions": None if manifest.conditions is None else [one.model_dump() for one in manifest.conditions],
+        "conditions": None if conditions is None else [one.model_dump(exclude_none=True) for one in conditions],
         "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
     }

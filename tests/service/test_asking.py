@@ -291,7 +291,7 @@ def test_every_media_type_of_tables_and_sounds(server: Server, bundles: dict[str
 def test_a_generators_inputs_are_described(server: Server) -> None:
     listed = {model["name"]: model for model in server.http.get("/v1/models").json()["models"]}
     for found in (listed["shower"], server.http.get("/v1/models/shower").json()):
-        assert [(one["name"], one["unit"], one["range"], one["prior"]) for one in found["conditions"]] == [
+        assert [(one["name"], one.get("unit"), one["range"], one["prior"]) for one in found["conditions"]] == [
             ("energy", "GeV", [0.1, 100], "log-uniform"),
             ("angle", None, [-0.7, 0.7], "uniform"),
         ]
