@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ from latentserve.service.bundle import Bundle, Manifest, read_bundle
 from latentserve.service.errors import TooLargeError
 from latentserve.service.sampling.engine import FIXED_BATCH, Engine
 from latentserve.service.sampling.fields import SampleFields, rows_request
-from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 
-_SLICE_ROWS = 16 * FIXED_BATCH  # drawn and held at a time, beside what is returned
+# Drawn and held at a time, beside what is returned: whole batches of the engine, so many of them as
+_SLICE_ROWS = 16 * FIXED_BATCH  # have so many rows together at the most,
+_SLICE_BYTES = 32 << 20  # and of so many bytes
 
 
 def open_bundle(path: str | os.PathLike[str]) -> OpenedBundle:
@@ -39,6 +42,9 @@ class OpenedBundle:
     def __init__(self, bundle: Bundle) -> None:
         self.manifest: Manifest = bundle.manifest
         self._engine = Engine(bundle, threads=len(os.sched_getaffinity(0)), max_batch=FIXED_BATCH)
+        row = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
+        batch = self._engine.fixed_batch
+        self._slice_rows = batch * max(1, min(_SLICE_ROWS, _SLICE_BYTES // row) // batch)
 
     def sample(
         self,
@@ -95,10 +101,14 @@ class OpenedBundle:
         return rows
 
     def slices(self, request: RowsRequest) -> Iterator[NDArray[np.float32]]:
-        """The same, some hundred rows at a time."""
-        for start in range(0, request.n, _SLICE_ROWS):
-            inputs = request.inputs(self.manifest, start, min(_SLICE_ROWS, request.n - start))
-            yield self._engine.run_fixed(inputs, ("sample",), request.offset + start)[0]
+        """The same, some megabytes at a time."""
+        start = 0
+        while start < request.n:
+            row = request.offset + start
+            # Batches begin at rows of their own: a slice ends with the last row of one.
+            rows = min(request.n - start, self._slice_rows - row % self._engine.fixed_batch)
+            yield self._engine.run_fixed(request.inputs(self.manifest, start, rows), ("sample",), row)[0]
+            start += rows
 
 
 def _plain(value: object) -> object:

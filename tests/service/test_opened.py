@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import latentserve
 from latentserve import OpenedBundle, open_bundle
-from latentserve.service.bundle import read_bundle
+from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.errors import BundleError, InvalidError, TooLargeError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -169,15 +169,44 @@ assert not {{"torch", "bentoml", "starlette"}} & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
 
 
-WEIGHTS = 96 << 20  # bytes
-
-MEASURE = """
-import sys, latentserve
-from latentserve.service.opened import OpenedBundle
-
+PEAK = """
 def peak():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+"""
+
+TAKE = (
+    PEAK
+    + """
+import sys, latentserve
+bundle = latentserve.open_bundle(sys.argv[1])
+assert bundle.sample(1, seed=1).shape == (1, 3, 256, 256)
+before = peak()
+taken = sum(len(part) for part in bundle.slices(bundle.request(n=1000, seed=1, offset=7)))
+assert taken == 1000
+print(peak() - before)
+"""
+)
+
+
+def test_large_samples_are_taken_a_few_at_a_time(tmp_path: Path) -> None:
+    """1000 of them are 786 MB."""
+    large = make_bundle(
+        tmp_path / "large",
+        generator=dense_generator(shape=(3, 256, 256), hidden=2).SerializeToString(),
+        critic=None,
+        sample=SampleSpec(kind="image", shape=[3, 256, 256], value_range=(-1, 1), channels="RGB"),
+        reference_samples=64,
+    )
+    taken = subprocess.run([sys.executable, "-c", TAKE, large], capture_output=True, text=True, check=True).stdout
+    assert int(taken) < 400e6
+
+
+WEIGHTS = 96 << 20  # bytes
+
+MEASURE = PEAK + """
+import sys, latentserve
+from latentserve.service.opened import OpenedBundle
 
 before = peak()
 latentserve.open_bundle(sys.argv[1])
