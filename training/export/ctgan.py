@@ -254,13 +254,14 @@ class CtganTable(Table):
         codes = self.generator(latent)
         gumbel = -torch.log(-torch.log(parts["choice"].clamp(LEAST, 1 - LEAST)))
         numbers, leanings = self.decode.split(codes)
-        rows: Tensor = self.decode(torch.tanh(numbers), leanings + gumbel)
+        rows: Tensor = self.decode(tanh(numbers), leanings + gumbel)
         return rows
 
 
 class TvaeTable(Table):
     """z [B, dim] float32 -> rows [B, C] float32. Noise: `spread`, one normal number for each column of numbers, by
-    which `ctgan` scatters them with the decoder's standard deviations. A category is the likeliest one."""
+    which `ctgan` scatters them with the decoder's standard deviations. A category is the first of those whose tanh is
+    the largest: of sure decoders float32 has 1 for more than one."""
 
     sigma: Tensor  # [S]
 
@@ -272,12 +273,17 @@ class TvaeTable(Table):
 
     def forward(self, z: Tensor) -> Tensor:
         parts = self.parts(z)
-        codes = torch.tanh(self.decoder(parts["z"])[0])
+        codes = tanh(self.decoder(parts["z"])[0])
         numbers, leanings = self.decode.split(codes)
         if self.decode.numbers:
             numbers = (numbers + self.sigma * parts["spread"]).clamp(-1, 1)
         rows: Tensor = self.decode(numbers, leanings)
         return rows
+
+
+def tanh(x: Tensor) -> Tensor:
+    """Rounded once: float32 kernels differ in what they give near 1, and so in which of two is the larger."""
+    return torch.tanh(x.double()).float()
 
 
 def _codings(transformer: Any) -> list[Coding]:

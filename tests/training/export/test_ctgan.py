@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -333,6 +334,27 @@ def test_rows_are_those_of_the_package(
     assert same.all(axis=0).mean() >= 0.999
     for served, expected in zip(zip(*answer["samples"], strict=True), zip(*told["rows"], strict=True), strict=True):
         assert {type(value) for value in served} == {type(value) for value in expected}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_page(with_ctgan: Path, tmp_path: Path) -> None:
+    """As they stand there, but of one epoch."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", (HERE.parents[2] / "docs" / "ctgan.md").read_text(), re.M | re.S)
+    assert len(blocks) == 2
+    (tmp_path / "page.py").write_text(TABLE + "".join(blocks).replace("epochs=300", "epochs=1"))
+    done = subprocess.run([str(with_ctgan), "page.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_bundle(tmp_path / "bundles" / "rich").manifest.labels == ["no", "yes"]
+
+
+TABLE = """
+import pandas
+
+schools, rich = ["none", "some", "much"], ["no", "yes"]
+rows = [(schools[at % 3], 20 + at % 50, rich[at % 7 > 4]) for at in range(1000)]
+table = pandas.DataFrame(rows, columns=["school", "age", "rich"])
+"""
 
 
 def alike_cells(served: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
