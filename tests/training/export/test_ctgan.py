@@ -359,7 +359,7 @@ table = pandas.DataFrame(rows, columns=["school", "age", "rich"])
 
 def alike_cells(served: NDArray[Any], expected: NDArray[Any]) -> NDArray[np.bool_]:
     """Of one column: equal, or numbers alike to the rounding of the network's own, a place within a wide mode."""
-    if not all(isinstance(value, float) for value in expected):
+    if not all(type(value) in (int, float) for value in expected):
         return served == expected
     span = np.ptp(expected.astype(float))
     return np.isclose(served.astype(float), expected.astype(float), rtol=1e-6, atol=1e-6 * span)
