@@ -53,6 +53,7 @@ BENCHMARKS = {
     "modes": "quality.modes",
     "evaluation": "quality.evaluation",
     "verdicts": "quality.verdicts",
+    "value-ranges": "quality.value_ranges",
 }
 
 

@@ -89,8 +89,8 @@ def describe_output(
     value_range = hints.value_range
     if value_range is None and kind in ("image", "audio"):
         judge = judge_range if kind == "image" else _judge_sound
-        value_range, said = judge(form.apply(rows), bounds)
-        remarks = [*remarks, *([said] if said else [])]
+        value_range, doubt = judge(form.apply(rows), bounds)
+        remarks = [*remarks, *([doubt] if doubt else [])]
     sample = SampleSpec.model_validate(
         {
             "kind": kind,

@@ -84,7 +84,7 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
             return f"keeps its weights in {location}, which is not beside it: bring that file too, under this name"
         size = file.stat().st_size
         if size < end:
-            what = _file(file, file.read_bytes()[:_HEAD] if size <= _HEAD else b"")
+            what = _file(file, file.read_bytes()) if size <= _HEAD else None
             pointer = f" (it is {what})" if what else f": it has {size:,} of {end:,} bytes"
             return f"keeps its weights in {location}, which is not whole{pointer}"
     return None
@@ -127,8 +127,8 @@ def _file(path: Path, head: bytes) -> str | None:
     for beginning, what in _BEGINNINGS:
         if head.startswith(beginning):
             return what
-    if (what := _FLATBUFFERS.get(head[4:8])) is not None:
-        return what.format(file=path.name)
+    if head[4:8] in _FLATBUFFERS:
+        return _FLATBUFFERS[head[4:8]].format(file=path.name)
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         return _zip(path)
     if _is_safetensors(head):

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, Manifest
-from latentserve.service.bundle.files import GENERATOR
+from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.real import KEPT, Real
 from latentserve.service.packing.rows import Drawer, Rows
@@ -59,6 +59,8 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
     groups = [plain, *truncated.values()]
     which = [np.zeros(len(plain), np.int64) if plain.labels is None or not by_label else plain.labels]
     which += [np.full(len(rows), axes + place) for place, rows in enumerate(truncated.values())]
+    for rows in (lesson, *groups):
+        _require_finite(rows, drawer.space.source)
     features = np.concatenate([rows.features for rows in groups])
     of_features = np.concatenate([own[: len(rows.features)] for own, rows in zip(which, groups, strict=True)])
     head = FeatureHead.of(drawer.space, features, of_features, len(cells), axes)
@@ -81,6 +83,19 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
         classifier=classifier,
         real=None if real is None else _real_side(drawer, head, plain, real, manifest if by_label else None),
     )
+
+
+def _require_finite(rows: Rows, source: str) -> None:
+    """Raises BundleError: features of some rows are not, and it is not their signals (which `_distributions` tells)."""
+    faults = np.asarray(~np.isfinite(rows.features).all(axis=1))
+    if not faults.any():
+        return
+    for name, values in rows.signals.items():
+        if not np.isfinite(values[: len(faults)][faults]).all():
+            count = f"{faults.sum()} of {len(faults)}"
+            raise BundleError(f"{GENERATOR}: the signal {name} of {count} samples is not finite")
+    whose = f"{CRITIC}: its features" if source == "critic" else f"{GENERATOR}: features"
+    raise BundleError(f"{whose} of {faults.sum()} of {len(faults)} samples are not finite")
 
 
 def _truncated(drawer: Drawer, size: int, rate: float) -> dict[float, Rows]:

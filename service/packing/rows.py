@@ -24,6 +24,7 @@ from latentserve.service.watching.signals import CRITIC_SCORE, sample_signals
 REFERENCE_SEED = 1
 
 _BATCH = 256
+_FEW = 32  # samples to judge distances by
 _BATCH_BYTES = 32 << 20
 _LESSON, _LESSON_SECONDS = 1 << 42, 10.0  # rows of the seed, out of the reference's way, on what conditions do
 _FEATURE_BYTES = 256 << 20  # of all features that are kept
@@ -149,7 +150,7 @@ class Drawer:
             if of_critic is not None and relabelled is not None:
                 space = FeatureSpace.of_critic(of_critic, relabelled)
         if conditions is None:
-            return space or FeatureSpace.of_samples(self.samples(self.batch, 0), spec)
+            return space or FeatureSpace.of_samples(self._some(golden.sample), spec)
         values, condition = self._lesson(critic=space is not None)
         common = space is None and spec.kind != "table"
         given = GivenConditions.fit(values, condition, conditions, common=common)
@@ -180,3 +181,8 @@ class Drawer:
             asked.append(inputs.condition)
             made += len(samples)
         return np.concatenate(values), np.concatenate(asked)
+
+    def _some(self, golden: Singles) -> Singles:
+        """Samples that distances can be judged by: of very large ones a batch is too few, and the golden are added."""
+        samples = self.samples(self.batch, 0)
+        return samples if self.batch >= _FEW else np.concatenate([golden, samples])

@@ -20,8 +20,7 @@ _IMAGENET = np.array([[-2.118, -2.036, -1.804], [2.249, 2.429, 2.640]])
 _IMAGENET_SLACK = 0.45
 
 _AT_THE_END = 0.05  # of a range's span: values that come as near to an end reach it
-_BEYOND = 0.02  # of its span, by which a value leaves it in earnest
-_MOST_BEYOND = 0.06  # share of values
+_MOST_LOST = 0.02  # of its span, that clipping to it takes off a value on the average
 _OVERSHOOT = 0.4  # of its span, by which the tails of a generator without a last tanh may leave it
 _LEAST_USED = 0.2  # of its span
 _LEAST_USED_OF_BOUNDS = 0.02  # where the graph itself shows the range
@@ -82,10 +81,9 @@ class _Seen:
         slack = _AT_THE_END * (wanted[1] - wanted[0])
         return self.low <= wanted[0] + slack and self.high >= wanted[1] - slack
 
-    def beyond(self, wanted: Range) -> float:
-        """Share of values that leave a range in earnest."""
-        slack = _BEYOND * (wanted[1] - wanted[0])
-        return float(((self.values < wanted[0] - slack) | (self.values > wanted[1] + slack)).mean())
+    def lost(self, wanted: Range) -> float:
+        """What clipping to a range takes off a value on the average, as a share of its span."""
+        return float(np.abs(self.values - self.values.clip(*wanted)).mean()) / (wanted[1] - wanted[0])
 
     def used(self, wanted: Range) -> float:
         """Share of a range between the tails."""
@@ -95,7 +93,7 @@ class _Seen:
         """Whether values may be meant for a range: they fill a good part, and leave it by no more than tails do."""
         span = wanted[1] - wanted[0]
         over = max(wanted[0] - self.tails[0], self.tails[1] - wanted[1]) / span
-        return self.used(wanted) >= _LEAST_USED and over <= _OVERSHOOT and self.beyond(wanted) <= _MOST_BEYOND
+        return self.used(wanted) >= _LEAST_USED and over <= _OVERSHOOT and self.lost(wanted) <= _MOST_LOST
 
     def own(self) -> Range:
         """From the least to the largest value, without tails that would leave the rest without contrast."""
@@ -121,12 +119,14 @@ def _unbounded(seen: _Seen) -> Judgement:
     if seen.is_imagenet:
         found = float(_IMAGENET[0].min()), float(_IMAGENET[1].max())
         return Judgement(found, _said(seen, found, "as pictures have that are normalised like ImageNet, so"))
-    if seen.fits(_HALVES) and seen.reaches(_HALVES) and seen.beyond(_HALVES) < _CLIPPED:
+    if seen.fits(_HALVES) and seen.reaches(_HALVES) and clipped_share(seen.values, _HALVES) < _CLIPPED:
         return Judgement(_HALVES, _said(seen, _HALVES, "so"))
     fitting = [one for one in _NOMINAL if seen.fits(one)]
     if not fitting:
         return _own(seen, f"values go from {seen.low:.4g} to {seen.high:.4g}, no usual range, and are shown in that")
-    found = max(fitting, key=seen.used)
+    # The one that is filled best; where none is reached at both ends, the one that loses least.
+    reached = [one for one in fitting if seen.reaches(one)]
+    found = max(reached, key=seen.used) if reached else min(fitting, key=lambda one: (seen.lost(one), -seen.used(one)))
     strict = clipped_share(seen.values, found) == 0 and clipped_share(np.array([seen.low, seen.high]), found) == 0
     if strict and seen.reaches(found):
         return Judgement(found, None)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-CALL_BYTES: Final = 384 << 20  # that one call may add, if it is not of a single row
+CALL_BYTES: Final = 512 << 20  # that one call may add, if it is not of a single row
 
 _STATUS = Path("/proc/self/status")
 
@@ -16,9 +16,9 @@ _STATUS = Path("/proc/self/status")
 def rows_that_fit(run: Callable[[int], object], most: int, within: int = CALL_BYTES) -> int:
     """Rows of one call, a power of two and at most `most`, that are within so many bytes; 1 where not even one row is.
 
-    `run` makes a call of so many rows in a session that is new: what the runtime's arena has taken it does not give
-    back, so what the process has grown by is what the calls took, outputs among it. Weights that are mapped from a file
-    do not count. As many rows are tried as it takes to tell: few of anything small.
+    `run` makes a call of so many rows in a session in which no call was made yet: what the runtime's arena has taken it
+    does not give back, so what the process has grown by is what the calls took, outputs among it. Weights that are
+    mapped from a file do not count. As many rows are tried as it takes to tell: few of anything small.
     """
     before = held_bytes()
     for power in itertools.count():

@@ -171,7 +171,7 @@ def _alone_and_together(original: Original, source: str, inputs: Inputs) -> NDAr
     rows = original.rows(inputs)
     few = original.run(inputs.take(slice(0, 2)))
     off = _off(few, rows[:2].astype(np.float64))
-    if off > _DEPENDENT * float(np.ptp(rows)):
+    if off > _DEPENDENT * float(np.ptp(rows.astype(np.float64))):
         raise BundleError(
             f"{source}: a row's sample is another in a batch of 1 than in one of 2 (off by {off:.3g}, root "
             "mean square); rows must not depend on their batch"

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 
-from latentserve.service.bundle import Bundle, Latent, SampleSpec, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Latent, SampleSpec, read_bundle
 from latentserve.service.commands.optimize import optimize
 from latentserve.service.errors import BundleError, RuntimeMissingError
 from latentserve.service.packing import optimize as optimize_module
@@ -165,11 +165,11 @@ def test_a_level_here_and_there_is_no_dependence_on_the_batch(
     """What one road rounds otherwise, layers behind may amplify: in few values, and far beyond float32's rounding."""
     session = optimize_module._session
 
-    def rounding_otherwise(content: bytes, as_written: bool = False) -> Generate:
-        generate = session(content, as_written)
+    def rounding_otherwise(content: bytes, limit: int | None, as_written: bool = False) -> Generate:
+        generate = session(content, limit, as_written)
 
-        def amplified(z: np.ndarray, label: np.ndarray | None) -> np.ndarray:
-            samples = generate(z, label)
+        def amplified(inputs: Inputs) -> np.ndarray:
+            samples = generate(inputs)
             samples[0, 0, 0, 0] += 0.3
             return samples
 
@@ -215,9 +215,9 @@ def test_kernels_that_compute_something_else_are_told(original: Path, tmp_path: 
     """As those of processors without VNNI would, of weights in 8 bits."""
     session = optimize_module._session
 
-    def saturating(content: bytes, as_written: bool = False) -> Generate:
-        generate = session(content)
-        return (lambda z, label: generate(z, label) * np.float32(0.9)) if as_written else generate
+    def saturating(content: bytes, limit: int | None, as_written: bool = False) -> Generate:
+        generate = session(content, limit)
+        return (lambda inputs: generate(inputs) * np.float32(0.9)) if as_written else generate
 
     monkeypatch.setattr(optimize_module, "_session", saturating)
     monkeypatch.delattr(optimize_module, "measure_fidelity")

@@ -1,0 +1,47 @@
+"""How many rows one call may hold, by what calls are seen to take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentserve.service.sampling import memory
+from latentserve.service.sampling.engine import in_turns
+
+
+@pytest.mark.parametrize(("row", "fixed", "rows"), [(1, 0, 256), (10, 0, 64), (10, 40, 64), (300, 0, 2), (5000, 0, 1)])
+def test_as_many_rows_as_fit(monkeypatch: pytest.MonkeyPatch, row: int, fixed: int, rows: int) -> None:
+    """Of an arena that keeps the largest batch, and something that is taken once."""
+    held, called = 1000, []
+
+    def run(size: int) -> None:
+        nonlocal held
+        called.append(size)
+        held = max(held, 1000 + fixed + row * size)
+
+    monkeypatch.setattr(memory, "held_bytes", lambda: held)
+    assert memory.rows_that_fit(run, 256, within=1000) == rows
+    assert max(called) <= rows
+    assert rows == 1 or row * rows + fixed <= 1000 or rows == 256
+
+
+def test_memory_is_counted() -> None:
+    before = memory.held_bytes()
+    block = np.ones(32 << 20, np.uint8)
+    assert memory.held_bytes() - before > 24 << 20
+    del block
+
+
+@pytest.mark.parametrize("limit", [None, 1, 3, 7, 8])
+def test_in_turns(limit: int | None) -> None:
+    sizes = []
+
+    def run(feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        sizes.append(len(feed["a"]))
+        return [feed["a"] + feed["b"], feed["b"]]
+
+    a, b = np.arange(7), np.arange(7) * 10
+    made = in_turns(run, {"a": a, "b": b}, limit)
+    assert np.array_equal(made[0], a + b)
+    assert np.array_equal(made[1], b)
+    assert max(sizes) <= (limit or 7)
