@@ -34,6 +34,7 @@ _LINE = 160
 BENCHMARKS = {
     "serving": "serving.comparison",
     "monitoring": "serving.monitoring",
+    "noise": "serving.noise",
     "gpu": "serving.gpu",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
