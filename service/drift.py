@@ -21,6 +21,7 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.sampling.served_graph import Output
 from latentserve.service.settings import Settings
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
@@ -74,23 +75,33 @@ def judge_bundle(
 
 
 def _draw(engine: Engine, reference: Reference, judge: Judge, rows: int, seconds: float) -> tuple[int, float]:
-    """Show the judge rows that the generator makes now; how many, and the seconds that they took."""
+    """Show the judge rows that the generator makes now, and those of which spots were recorded; how many of the first,
+    and the seconds that they took."""
     manifest = engine.bundle.manifest
     metrics = ModelMetrics(manifest.name, manifest.version, metric_series(engine.bundle, reference))
     monitor = Monitor(engine, reference, metrics, judge.ledger, look_share=math.inf)
-    request = _request(rows)
-    drawn, first = 0, time.perf_counter()
-    for start, size in _batches(engine, rows, seconds):
-        inputs = request.inputs(manifest, start, size)
-        wanted = monitor.wanted()
-        began = time.perf_counter()
-        made = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
-        took = time.perf_counter() - began
-        monitor.offer(BatchDone([(request, start, size)], inputs, made, took, wanted.chosen))
-        monitor.settle()
-        judge.hold()
-        drawn += size
-    return drawn, time.perf_counter() - first
+
+    def show(request: RowsRequest, limit: float) -> int:
+        drawn = 0
+        for start, size in _batches(engine, request.n, limit):
+            inputs = request.inputs(manifest, start, size)
+            wanted = monitor.wanted()
+            outputs: tuple[Output, ...] = tuple({*wanted.outputs, request.output})
+            began = time.perf_counter()
+            made = dict(zip(outputs, engine.run(inputs, outputs), strict=True))
+            took = time.perf_counter() - began
+            monitor.offer(BatchDone([(request, start, size)], inputs, made, took, wanted.chosen))
+            monitor.settle()
+            judge.hold()
+            drawn += size
+        return drawn
+
+    began = time.perf_counter()
+    drawn = show(_request(rows), seconds)
+    took = time.perf_counter() - began
+    if (spots := reference.spots) is not None:
+        show(spots.request(manifest, 0, len(spots)), seconds / 4)
+    return drawn, took
 
 
 def _read(real: Path, bundle: Bundle, reference: Reference) -> Real:

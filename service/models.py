@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-
-import numpy as np
 
 from latentserve.service.bundle import Bundle
 from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError
 from latentserve.service.sampling.engine import Engine
-from latentserve.service.sampling.latents import SEED_LIMIT
-from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.settings import Settings
+from latentserve.service.watching.control import CONTROL_ROWS, Control
 from latentserve.service.watching.disk import FILE_SECONDS, FilesOnDisk
 from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
 from latentserve.service.watching.ledger import state_folder
 from latentserve.service.watching.metrics import FILES, JUDGE, PADDING, PROBES, ModelMetrics
-from latentserve.service.watching.monitor import CONTROL_ROWS, Monitor, metric_series
+from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.periodic import PeriodicTasks
 from latentserve.service.watching.readiness import PADDING_SECONDS, PROBE_SECONDS, Readiness
 from latentserve.service.watching.reference import Reference, read_reference
@@ -66,7 +62,7 @@ class Model:
                 self.metrics.count_failure,
             ),
         )
-        self._pooled = reference.pooled
+        self._control = Control(manifest, reference)
         self.headers = [
             (b"latentserve-model", self.name.encode()),
             (b"latentserve-version", self.version.encode()),
@@ -108,18 +104,13 @@ class Model:
         """Raise NotReadyError unless the model may serve."""
         self.readiness.require()
 
-    async def draw_control(self, rows: int = CONTROL_ROWS) -> None:
-        """Draw samples for nobody, so that there is something to judge without traffic, and by seeds and conditions
-        that no client chose: every label alike, or as the prior has them where the reference knows them only
-        together."""
-        labels = None
-        seed = secrets.randbelow(SEED_LIMIT)
-        if self.bundle.manifest.labels is not None and not self._pooled:
-            labels = (seed + np.arange(rows, dtype=np.int64)) % len(self.bundle.manifest.labels)
-        request = RowsRequest(rows, seed, labels=labels, arm="control")
-        with suppress(LatentserveError):  # a full queue is traffic enough
-            async for _ in self.sampler.stream(request):
-                pass
+    async def draw_control(self, owed: int = 0) -> None:
+        """Draw control samples, so that there is something to judge without traffic; or those that are owed."""
+        requests = self._control.owed(owed) if owed else [self._control.fresh(CONTROL_ROWS)]
+        for request in requests:
+            with suppress(LatentserveError):  # a full queue is traffic enough
+                async for _ in self.sampler.stream(request):
+                    pass
 
     def _judge(self) -> None:
         if self.judge.hold():

@@ -30,9 +30,9 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.http.body import parse_body
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import rows_request
-from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.watching.control import Control
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
@@ -91,7 +91,7 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
     named: list[str] = []
     first = None
     seen = control = 0
-    drawn = np.random.default_rng(seed)
+    made_for_nobody = Control(read.manifest, reference)
     monitor = Monitor(engine, reference, metrics, judge.ledger, clock=lambda: seen / _ROWS_PER_SECOND)
     # A model that is not ready is not asked.
     requests = iter(()) if fault is not None else _requests(case, engine, rows, seed)
@@ -103,9 +103,8 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
         monitor.settle()
         while owed := monitor.owed():
             control += owed
-            for rows_left in range(owed, 0, -_ROWS_A_REQUEST):
-                seed_of = int(drawn.integers(SEED_LIMIT))
-                serve(engine, monitor, RowsRequest(min(rows_left, _ROWS_A_REQUEST), seed_of, arm="control"))
+            for request in made_for_nobody.owed(owed):
+                serve(engine, monitor, request)
             monitor.settle()
         judge.hold()
         cause = judge.verdict()["cause"]

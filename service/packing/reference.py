@@ -24,6 +24,7 @@ TRUNCATIONS = (0.7, 0.5, 0.9)  # beside 1, in the order in which they are made
 
 _SECONDS = 120.0  # for truncation 1; a slow generator gets a smaller reference, and the manifest says so
 _TRUNCATION_SHARE = 1 / 4  # of that, for all truncations
+_SPOT_SECONDS = 15.0
 _LESSON_ROWS = 12_500  # for the small classifier: what it learns from is no reference for its margin
 _LESSON_SHARE = 1 / 8  # of the reference, at the most
 _PART = 4096  # rows whose features are turned into numbers of 8 bytes at a time
@@ -82,6 +83,7 @@ def make_reference(bundle: Bundle, wanted: int | None = None, real: Real | RealS
         joint=_joint(head, features, of_features, axes),
         classifier=classifier,
         real=None if real is None else _real_side(drawer, head, plain, real, manifest if by_label else None),
+        spots=None if manifest.conditions is None else drawer.spots(_SPOT_SECONDS),
     )
 
 

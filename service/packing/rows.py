@@ -20,6 +20,7 @@ from latentserve.service.watching import given as expectations
 from latentserve.service.watching.feature_space import FeatureMap, FeatureSpace, compressed
 from latentserve.service.watching.given import GivenConditions
 from latentserve.service.watching.signals import CRITIC_SCORE, sample_signals
+from latentserve.service.watching.spots import MOST_ROWS, PLACES, Spots
 
 REFERENCE_SEED = 1
 
@@ -128,6 +129,35 @@ class Drawer:
             of_critic = self._engine.criticise(part, asked)[1] if self._engine.has_critic else None
             looked.append(self._map.features(part, of_critic))
         return np.concatenate(looked)
+
+    def spots(self, seconds: float) -> Spots:
+        """Of as many rows as there is time for, a batch at the least; at the values that vary most among so many that
+        are spread over the sample. Some are made again in other batches, to see how far these are off."""
+        began = time.monotonic()
+        size = math.prod(self._manifest.sample.shape)
+        blank = Spots(np.arange(0), np.zeros((MOST_ROWS, 0), np.float32), 0.0)
+
+        def samples(start: int, count: int) -> Singles:
+            request = blank.request(self._manifest, start, count)
+            return self._engine.generate(request.inputs(self._manifest, 0, count)).reshape(count, -1)
+
+        first = samples(0, self.batch)
+        spread = np.unique(np.linspace(0, size - 1, min(size, 16 * PLACES)).astype(np.int64))
+        most = np.argsort(-first[:, spread].std(axis=0), kind="stable")[:PLACES]
+        places = np.sort(spread[most])
+        found = [first[:, places]]
+        made = len(first)
+        while made < MOST_ROWS and time.monotonic() - began < seconds:
+            found.append(samples(made, min(self.batch, MOST_ROWS - made))[:, places])
+            made += len(found[-1])
+        spots = Spots(places, np.concatenate(found), 0.0)
+        off = 0.0
+        for start in range(0, min(made, 4 * self.batch), 7):
+            again = samples(start, min(7, made - start))
+            off = max(off, float(spots.off(again, start).max()))
+            if time.monotonic() - began > 2 * seconds:
+                break
+        return replace(spots, measured=off)
 
     def _inputs(self, n: int, offset: int, truncation: float = 1.0, labels: Labels | None = None) -> Inputs:
         request = RowsRequest(n=n, seed=REFERENCE_SEED, offset=offset, truncation=truncation, labels=labels)

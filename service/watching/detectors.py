@@ -37,6 +37,7 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
     labels [labels]: rows asked for, the server's own not counted. nonfinite [1]: rows, of plausible latents.
     conditions [conditions, CONDITION_BINS]: rows of which each was asked for, by its bin.
     compared [arms]: rows that the reference knows the like of: those that `bins` can hold.
+    spots [2]: rows made again of which spots were recorded, and those of them that differ.
     """
     return {
         "rows": (len(ARMS),),
@@ -50,6 +51,7 @@ def layout(manifest: Manifest, reference: Reference) -> Layout:
         "nonfinite": (1,),
         "conditions": (len(manifest.conditions or ()), CONDITION_BINS),
         "compared": (len(ARMS),),
+        "spots": (2,),
     }
 
 

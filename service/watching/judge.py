@@ -34,7 +34,15 @@ from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.recent import RecentCounts
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.staleness import Staleness
-from latentserve.service.watching.verdict import LEAST_ROWS, NONFINITE_ROWS, OLD_SECONDS, Symptoms, diagnose, least_rows
+from latentserve.service.watching.verdict import (
+    DIFFERING_ROWS,
+    LEAST_ROWS,
+    NONFINITE_ROWS,
+    OLD_SECONDS,
+    Symptoms,
+    diagnose,
+    least_rows,
+)
 from latentserve.service.watching.workers import Notes, write_whole
 
 ROUND_SECONDS = 2.0
@@ -57,7 +65,7 @@ class Judge:
         self._least = least_rows(reference.samples)
         self._real: Staleness | None = None
         self._detectors = Detectors(manifest, reference, rows_per_second)
-        self._repeats, self._nonfinite = RecentCounts(LEAST_ROWS), RecentCounts(LEAST_ROWS)
+        self._repeats, self._nonfinite, self._spots = (RecentCounts(LEAST_ROWS) for _ in range(3))
         self._probes, self._files, self._on_disk = (Notes(folder, kind) for kind in ("probes", "files", "disk"))
         self._lock: int | None = None
 
@@ -77,7 +85,8 @@ class Judge:
         self._detectors.weigh(total)
         self._repeats.note(*_sent(total))
         self._nonfinite.note(*_nonfinite(total))
-        saved = (self._detectors, self._repeats, self._nonfinite)
+        self._spots.note(*_spots(total))
+        saved = (self._detectors, self._repeats, self._nonfinite, self._spots)
         write_whole(self._folder / _STATE, json.dumps([part.to_json() for part in saved]))
         verdict = {**asdict(diagnose(self._symptoms(total))), "judged": time.monotonic()}  # of the machine, for all
         write_whole(self._folder / _VERDICT, json.dumps(verdict))
@@ -147,10 +156,11 @@ class Judge:
     def _restore(self) -> None:
         """Go on from what the last judge wrote down, as far as it can be read."""
         try:
-            detectors, repeats, nonfinite = json.loads((self._folder / _STATE).read_text())
+            detectors, repeats, nonfinite, spots = json.loads((self._folder / _STATE).read_text())
             self._detectors.restore(detectors)
             self._repeats.restore(repeats)
             self._nonfinite.restore(nonfinite)
+            self._spots.restore(spots)
         except (OSError, ValueError, TypeError, KeyError):
             return
 
@@ -161,6 +171,7 @@ class Judge:
         sent_lately, repeated_lately = self._repeats.since(sent, repeated)
         rows, nonfinite = _nonfinite(total)
         looked_at, nonfinite_lately = self._nonfinite.since(rows, nonfinite)
+        recorded, differing = self._spots.since(*_spots(total))
         numbers: dict[str, Any] = {
             "rows": {arm: int(rows) for arm, rows in zip(ARMS, total["rows"], strict=True)},
             "log_evidence": self._detectors.log_evidence(),
@@ -180,6 +191,10 @@ class Judge:
             numbers["left_out"] = left_out
         if nonfinite_lately >= NONFINITE_ROWS:
             numbers["not_finite_clears_at_row"] = self._nonfinite.forgotten_at(nonfinite)
+        if recorded:
+            numbers |= {"recorded_rows_lately": recorded, "recorded_rows_differing_lately": differing}
+        if differing >= DIFFERING_ROWS:
+            numbers["differing_clears_at_recorded_row"] = self._spots.forgotten_at(_spots(total)[1])
         if on_disk:
             numbers["on_disk"] = on_disk[0]
         if self._real is not None:
@@ -199,7 +214,9 @@ class Judge:
             looked_at=looked_at,
             nonfinite=nonfinite_lately,
             compared=self._compared,
-            rows_compared=int(total["compared"].sum()),
+            rows_compared=int(total["compared"].sum() + total["spots"][0]),
+            recorded=recorded,
+            differing=differing,
             least=self._least,
             generated=found.get(GENERATED) or found.get(JOINT),
             asked=found.get(ASKED),
@@ -217,6 +234,12 @@ def _sent(total: Counts) -> tuple[int, int]:
     """Rows of latents that clients sent, and how many of them were there before."""
     repeated = int(total["repeated"][0])
     return int(total["sent"][0]) + repeated, repeated
+
+
+def _spots(total: Counts) -> tuple[int, int]:
+    """Rows made again of which spots were recorded, and how many of them differ."""
+    rows, differing = total["spots"]
+    return int(rows), int(differing)
 
 
 def _nonfinite(total: Counts) -> tuple[int, int]:

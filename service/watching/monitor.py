@@ -13,21 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, Inputs
+from latentserve.service.bundle.golden import TOLERANCE_FACTOR
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, Part, RowsRequest
 from latentserve.service.sampling.sampler import BatchDone, Wanted
 from latentserve.service.sampling.served_graph import NONFINITE
 from latentserve.service.watching.conditions import CONDITION_BINS, condition_bins
+from latentserve.service.watching.control import CONTROL_ROWS
 from latentserve.service.watching.detectors import detectors_of
 from latentserve.service.watching.inputs import INPUTS, Repeats, implausible, input_signals
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import SIGNS, MetricSeries, ModelMetrics
 from latentserve.service.watching.reference import BINS, Reference
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
+from latentserve.service.watching.spots import spot_of
 
 log = logging.getLogger(__name__)
 
-CONTROL_ROWS = 64  # made for nobody, at a time
 LOOK_SHARE = 0.01  # of the engine's time, spent on what only some batches are looked at for: half of what all may cost
 _LOOK_ROWS = 256  # looked at together, or what is there after a second: a look costs by the call as well as by the row
 _IDLE_SHARE = 0.002  # of all time beside that: the engine of a small generator is hardly ever busy
@@ -233,6 +235,7 @@ class Monitor:
         self._compared = np.zeros(arms, np.int64)
         self._conditions = np.zeros((len(self._condition_bins), CONDITION_BINS), np.int64)
         self._asked_for = 0
+        self._spots = np.zeros(2, np.int64)
         self._looked_at_labels = np.zeros(labels, np.int64)
         self._output_labels = np.zeros(labels, np.int64)
         self._nonfinite_values = self._nonfinite_rows = 0
@@ -292,6 +295,9 @@ class Monitor:
             self._labels += np.bincount(labels[arms != _CONTROL], minlength=len(self._labels))
         conditions = self._count_conditions(parts, counts, arms)
         first, plausible = self._count_inputs(inputs._replace(condition=conditions), parts, arms, sent)
+        looked = first
+        if self._reference.spots is not None:
+            first = first & ~self._compare_spots(batches)  # they come again and again
         cells = np.where(first, self._reference.cells_of(labels, len(z), truncations, chosen), -1)
         if conditions is not None:
             cells[~np.isnan(conditions).all(axis=1)] = -1
@@ -300,7 +306,7 @@ class Monitor:
         nonfinite = signals.pop(NONFINITE)
         self._nonfinite_values += int(nonfinite.sum())
         self._nonfinite_rows += int(np.count_nonzero(nonfinite[plausible & first]))
-        self._monitored += np.bincount(arms[first], minlength=len(ARMS))
+        self._monitored += np.bincount(arms[looked], minlength=len(ARMS))
         self._count_signals(signals, arms, cells)
         start = 0
         for batch in batches:
@@ -308,6 +314,22 @@ class Monitor:
             if batch.chosen:
                 self._choose(batch, arms[start:stop], cells[start:stop])
             start = stop
+
+    def _compare_spots(self, batches: list[BatchDone]) -> Flags:
+        """Compare rows of which spots were recorded; which rows these are."""
+        spots, found = self._reference.spots, []
+        assert spots is not None  # noqa: S101, asked for with some alone
+        tolerance = max(self._engine.bundle.golden.tolerance, TOLERANCE_FACTOR * spots.measured)
+        for batch in batches:
+            place = 0
+            for request, start, rows in batch.parts:
+                first = spot_of(request)
+                found.append(np.full(rows, first is not None))
+                if first is not None:
+                    off = spots.off(batch.made["sample"][place : place + rows], first + start)
+                    self._spots += rows, int((off > tolerance).sum())
+                place += rows
+        return np.concatenate(found)
 
     def _choose(self, batch: BatchDone, arms: Integers, cells: Integers) -> None:
         """Keep a batch's rows to be looked at: those that the reference knows the like of."""
@@ -449,6 +471,7 @@ class Monitor:
                 "nonfinite": np.array([self._nonfinite_rows]),
                 "conditions": self._conditions,
                 "compared": self._compared,
+                "spots": self._spots,
             }
         )
         self._reset()

@@ -30,6 +30,7 @@ from latentserve.service.watching.features import FeatureHead
 from latentserve.service.watching.joint_head import JointHead
 from latentserve.service.watching.kernel import Distance
 from latentserve.service.watching.signals import signal_names
+from latentserve.service.watching.spots import Spots
 
 __all__ = ["BINS", "Cell", "Distribution", "RealSide", "Reference", "read_reference"]
 
@@ -68,8 +69,8 @@ class Reference:
         signals: one distribution a cell, by signal.
         cells: those at truncation 1 first.
         pooled: whether labels share a cell for want of samples.
-        features, joint, classifier, real: None where there are none. A classifier is kept with its accuracy where
-            it is too poor for the signal `label_margin` too.
+        features, joint, classifier, real, spots: None where there are none. A classifier is kept with its accuracy
+            where it is too poor for the signal `label_margin` too.
     """
 
     samples: int
@@ -80,6 +81,7 @@ class Reference:
     joint: JointHead | None = None
     classifier: Classifier | None = None
     real: RealSide | None = None
+    spots: Spots | None = None
 
     @property
     def signal_rows(self) -> Integers:
@@ -161,6 +163,8 @@ class Reference:
             arrays["real.features"] = self.real.features
             arrays["real.samples"] = np.int64(self.real.samples)
             arrays["real.distance"] = np.array(self.real.distance)
+        if self.spots is not None:
+            arrays |= {f"spots.{key}": array for key, array in self.spots.to_arrays().items()}
         return pack_arrays(arrays)
 
     @classmethod
@@ -223,6 +227,7 @@ def _read(arrays: Mapping[str, NDArray[Any]]) -> Reference:
         joint,
         classifier,
         real,
+        Spots.from_arrays(_within(arrays, "spots.")) if "spots.values" in arrays else None,
     )
 
 

@@ -27,6 +27,7 @@ _LEAST_OF_ALL = 1_000  # where the reference is small, and of rows that can be c
 # Rows, among the last LEAST_ROWS to twice as many, that name a cause. One in a million alarms less than once in 30 days
 # at 1,000 rows a second, one in a thousand within 10,000 rows: what is rarer is no model that computes something else.
 NONFINITE_ROWS = 3
+DIFFERING_ROWS = 3  # of recorded rows made again, of late: rounding makes none
 OLD_SECONDS = 8  # of a verdict that is judged every two
 
 _REPEATED = 0.5  # of the latents that clients sent: a share that says something
@@ -59,6 +60,7 @@ class Symptoms:
         compared: there is a reference.
         rows_compared: rows that it knows the like of; None: all of them. Of a row whose conditions a client chose there
             is none.
+        recorded, differing: rows of late of which spots were recorded at export, and those of them that differ.
         generated: the output's distribution changed, in rows whose latents the server drew.
         asked: the same in rows whose latents or seeds clients chose.
         latents: those that clients sent are not drawn from the prior.
@@ -77,6 +79,8 @@ class Symptoms:
     nonfinite: int = 0
     compared: bool = True
     rows_compared: int | None = None
+    recorded: int = 0
+    differing: int = 0
     generated: Suspicion | None = None
     asked: Suspicion | None = None
     latents: Suspicion | None = None
@@ -137,6 +141,11 @@ def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
         return "weights_or_hardware", (
             "The bundle's files on disk are no longer those that were loaded and verified, and would not start: "
             f"{symptoms.files_fault}."
+        )
+    if symptoms.differing >= DIFFERING_ROWS:
+        return "unknown", (
+            f"{symptoms.differing} of the last {symptoms.recorded} rows that were recorded at export are others now, "
+            "while the golden probes pass: the generator changed where the probes do not reach."
         )
     if symptoms.rows >= symptoms.least and symptoms.generated is not None:
         return "unknown", (

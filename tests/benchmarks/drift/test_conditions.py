@@ -9,7 +9,7 @@ from benchmarks.drift.conditions import right
 from benchmarks.drift.faults import CONDITION_CASES
 from benchmarks.runner import main
 
-NAMES = ["another mix, of some rows and some conditions"]
+NAMES = ["another mix, of some rows and some conditions", "mode dropped, whole, another mix"]
 
 
 def test_what_is_asked_for_is_told_from_what_the_generator_does(tmp_path: Path) -> None:
@@ -21,6 +21,7 @@ def test_what_is_asked_for_is_told_from_what_the_generator_does(tmp_path: Path) 
     for one in trials:
         assert right(one), one
         assert one["expected"] == CONDITION_CASES[one["case"]].cause
+    assert 0 < trials[1]["control"] <= 1000
     page = out.with_suffix(".md").read_text()
     assert "`unknown` in clean traffic: 0 of 2 trials" in page
 
