@@ -32,6 +32,7 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone
+from latentserve.service.sampling.served_graph import Output
 from latentserve.service.watching.control import Control
 from latentserve.service.watching.judge import Judge
 from latentserve.service.watching.metrics import ModelMetrics
@@ -129,7 +130,8 @@ def serve(engine: Engine, monitor: Monitor, request: RowsRequest) -> None:
     inputs = request.inputs(engine.bundle.manifest, 0, request.n)
     wanted = monitor.wanted()
     began = time.perf_counter()
-    made = dict(zip(wanted.outputs, engine.run(inputs, wanted.outputs), strict=True))
+    outputs: list[Output] = list({*wanted.outputs, request.output})
+    made = dict(zip(outputs, engine.run(inputs, outputs), strict=True))
     seconds = time.perf_counter() - began
     monitor.offer(BatchDone([(request, 0, request.n)], inputs, made, seconds, wanted.chosen))
 

@@ -22,7 +22,8 @@ Cause = Literal[
 ]
 CAUSES: tuple[Cause, ...] = get_args(Cause)
 LEAST_ROWS = 5_000  # for a verdict from samples
-_LEAST_OF_ALL = 1_000  # where the reference is small, and of rows that can be compared with it
+_LEAST_OF_ALL = 1_000  # where the reference is small
+_LEAST_COMPARED = 180  # of rows that can be compared with it: what control samples come to by then, where others cannot
 
 # Rows, among the last LEAST_ROWS to twice as many, that name a cause. One in a million alarms less than once in 30 days
 # at 1,000 rows a second, one in a thousand within 10,000 rows: what is rarer is no model that computes something else.
@@ -175,11 +176,10 @@ def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
     if not symptoms.compared:
         return "not_enough_samples", "The bundle has no reference to compare its samples with; its golden probes match."
     compared = symptoms.rows if symptoms.rows_compared is None else symptoms.rows_compared
-    least = min(symptoms.least, _LEAST_OF_ALL)
-    if compared < least:
+    if compared < _LEAST_COMPARED:
         return "not_enough_samples", (
             f"{symptoms.rows} rows were looked at, and {compared} of them can be compared with the reference; a "
-            f"verdict needs {least}. The others were asked for in ways that it does not know, as with conditions of "
+            f"verdict needs {_LEAST_COMPARED}. The others were asked for in ways that it does not know, as with conditions of "
             "their own."
         )
     return "none", "The samples are as the reference has them."
