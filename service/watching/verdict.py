@@ -179,8 +179,8 @@ def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
     if compared < _LEAST_COMPARED:
         return "not_enough_samples", (
             f"{symptoms.rows} rows were looked at, and {compared} of them can be compared with the reference; a "
-            f"verdict needs {_LEAST_COMPARED}. The others were asked for in ways that it does not know, as with conditions of "
-            "their own."
+            f"verdict needs {_LEAST_COMPARED}. The others were asked for in ways that it does not know, as with "
+            "conditions of their own."
         )
     return "none", "The samples are as the reference has them."
 

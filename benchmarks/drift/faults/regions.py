@@ -169,7 +169,8 @@ def _direction(latent: Latent, rng: np.random.Generator) -> Singles:
 def _region(bundle: Bundle, mass: float, rng: np.random.Generator) -> tuple[Singles, float]:
     """A direction a float32 [dim] and a number q, with P(a.z > q) = mass and no golden latent beyond."""
     latent = bundle.manifest.latent
-    drawn = None if latent.prior == "normal" else draw_latents(latent, int(rng.integers(2**32)), 0, _DRAWN)
+    normal = latent.parts is None and latent.prior == "normal"
+    drawn = None if normal else draw_latents(latent, int(rng.integers(2**32)), 0, _DRAWN)
     for _ in range(_DIRECTIONS):
         direction = _direction(latent, rng)
         quantile = float(ndtri(1 - mass) if drawn is None else np.quantile(drawn @ direction, 1 - mass))
