@@ -204,7 +204,9 @@ def test_large_samples_are_taken_a_few_at_a_time(tmp_path: Path) -> None:
 
 WEIGHTS = 96 << 20  # bytes
 
-MEASURE = PEAK + """
+MEASURE = (
+    PEAK
+    + """
 import sys, latentserve
 from latentserve.service.opened import OpenedBundle
 
@@ -212,6 +214,7 @@ before = peak()
 latentserve.open_bundle(sys.argv[1])
 print(peak() - before)
 """
+)
 
 
 def test_a_bundle_is_opened_in_less_than_three_times_the_memory_of_its_weights(tmp_path: Path) -> None:
