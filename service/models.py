@@ -104,10 +104,9 @@ class Model:
         """Raise NotReadyError unless the model may serve."""
         self.readiness.require()
 
-    async def draw_control(self, owed: int = 0) -> None:
-        """Draw control samples, so that there is something to judge without traffic; or those that are owed."""
-        requests = self._control.owed(owed) if owed else [self._control.fresh(CONTROL_ROWS)]
-        for request in requests:
+    async def draw_control(self, rows: int = CONTROL_ROWS) -> None:
+        """Draw control samples, so that there is something to judge whatever clients ask, or do not."""
+        for request in self._control.requests(rows):
             with suppress(LatentserveError):  # a full queue is traffic enough
                 async for _ in self.sampler.stream(request):
                     pass

@@ -104,7 +104,7 @@ def trial(bundle: Path, case: Case, folder: Path, rows: int, seed: int) -> dict[
         monitor.settle()
         while owed := monitor.owed():
             control += owed
-            for request in made_for_nobody.owed(owed):
+            for request in made_for_nobody.requests(owed):
                 serve(engine, monitor, request)
             monitor.settle()
         judge.hold()

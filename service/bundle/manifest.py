@@ -286,6 +286,7 @@ class Monitor(_Part):
         classifier_accuracy: of the small classifier, on samples held out; null: there is none.
         real_samples: whose features are kept; 0: none.
         real_distance: kernel distance (as KID) between real and generated samples, and its 95 % interval.
+        recorded_rows: of which a few values were recorded, to be made again; 0: none.
         condition_bins: where the bins lie in which rows are counted by what was asked for, by condition; samples of the
             reference have conditions from their priors. Null: there are no conditions.
     """
@@ -301,6 +302,7 @@ class Monitor(_Part):
     classifier_accuracy: float | None = None
     real_samples: int = 0
     real_distance: tuple[Finite, Finite, Finite] | None = None
+    recorded_rows: int = 0
     condition_bins: dict[str, list[Finite]] | None = None
 
 

@@ -238,6 +238,7 @@ def _monitor(reference: Reference, manifest: Manifest) -> Monitor:
         classifier_accuracy=None if classifier is None else classifier.accuracy,
         real_samples=0 if real is None else real.samples,
         real_distance=None if real is None else real.distance,
+        recorded_rows=0 if reference.spots is None else len(reference.spots),
         condition_bins=None
         if manifest.conditions is None
         else {one.name: bins.edges.tolist() for one, bins in zip(manifest.conditions, bins_of_all, strict=True)},

@@ -131,6 +131,8 @@ def _reference(manifest: Manifest, reference: Reference) -> dict[str, str]:
         "Truncations with a reference": ", ".join(["1", *others]),
         "Signals": listed,
     }
+    if (spots := reference.spots) is not None:
+        told["Rows that are made again"] = f"{len(spots):,}, of each {len(spots.places)} values recorded"
     if reference.features is not None:
         head = reference.features
         whose = "the critic's" if head.space.source == "critic" else "random Fourier features of the sample"

@@ -44,7 +44,7 @@ class Control:
             rows -= count
         return found
 
-    def owed(self, rows: int) -> list[RowsRequest]:
-        """For so many rows that are owed: half of them recorded ones, the others fresh."""
+    def requests(self, rows: int) -> list[RowsRequest]:
+        """For so many rows: half of them recorded ones, where some were, the others fresh."""
         half = rows // 2 if self._reference.spots else 0
         return [self.fresh(rows - half), *self.recorded(half)]

@@ -35,12 +35,13 @@ from latentserve.service.watching.recent import RecentCounts
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.staleness import Staleness
 from latentserve.service.watching.verdict import (
-    DIFFERING_ROWS,
     LEAST_ROWS,
     NONFINITE_ROWS,
     OLD_SECONDS,
+    RECORDED_ROWS,
     Symptoms,
     diagnose,
+    differs,
     least_rows,
 )
 from latentserve.service.watching.workers import Notes, write_whole
@@ -65,7 +66,8 @@ class Judge:
         self._least = least_rows(reference.samples)
         self._real: Staleness | None = None
         self._detectors = Detectors(manifest, reference, rows_per_second)
-        self._repeats, self._nonfinite, self._spots = (RecentCounts(LEAST_ROWS) for _ in range(3))
+        self._repeats, self._nonfinite = RecentCounts(LEAST_ROWS), RecentCounts(LEAST_ROWS)
+        self._spots = RecentCounts(RECORDED_ROWS)
         self._probes, self._files, self._on_disk = (Notes(folder, kind) for kind in ("probes", "files", "disk"))
         self._lock: int | None = None
 
@@ -193,7 +195,7 @@ class Judge:
             numbers["not_finite_clears_at_row"] = self._nonfinite.forgotten_at(nonfinite)
         if recorded:
             numbers |= {"recorded_rows_lately": recorded, "recorded_rows_differing_lately": differing}
-        if differing >= DIFFERING_ROWS:
+        if differs(recorded, differing):
             numbers["differing_clears_at_recorded_row"] = self._spots.forgotten_at(_spots(total)[1])
         if on_disk:
             numbers["on_disk"] = on_disk[0]

@@ -28,7 +28,9 @@ _LEAST_COMPARED = 180  # of rows that can be compared with it: what control samp
 # Rows, among the last LEAST_ROWS to twice as many, that name a cause. One in a million alarms less than once in 30 days
 # at 1,000 rows a second, one in a thousand within 10,000 rows: what is rarer is no model that computes something else.
 NONFINITE_ROWS = 3
-DIFFERING_ROWS = 3  # of recorded rows made again, of late: rounding makes none
+# Of recorded rows made again, among the last RECORDED_ROWS to twice as many, that name a cause: rounding makes none,
+# but where a sample hangs on a comparison it may make one of another.
+DIFFERING_ROWS, DIFFERING_SHARE, RECORDED_ROWS = 3, 0.002, 1_000
 OLD_SECONDS = 8  # of a verdict that is judged every two
 
 _REPEATED = 0.5  # of the latents that clients sent: a share that says something
@@ -123,6 +125,11 @@ def critic_fault(off: float) -> str | None:
     return f"judgement of critic.onnx on the golden samples is off by {off:.3g} times what is tolerated"
 
 
+def differs(recorded: int, differing: int) -> bool:
+    """Whether so many of the rows made again differ from what was recorded that the generator is another."""
+    return differing >= max(DIFFERING_ROWS, DIFFERING_SHARE * recorded)
+
+
 def diagnose(symptoms: Symptoms) -> Verdict:
     """The verdict on these symptoms."""
     cause, sentence = _cause(symptoms)
@@ -143,7 +150,7 @@ def _cause(symptoms: Symptoms) -> tuple[Cause, str]:
             "The bundle's files on disk are no longer those that were loaded and verified, and would not start: "
             f"{symptoms.files_fault}."
         )
-    if symptoms.differing >= DIFFERING_ROWS:
+    if differs(symptoms.recorded, symptoms.differing):
         return "unknown", (
             f"{symptoms.differing} of the last {symptoms.recorded} rows that were recorded at export are others now, "
             "while the golden probes pass: the generator changed where the probes do not reach."

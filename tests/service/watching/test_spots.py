@@ -17,6 +17,7 @@ from latentserve.service.settings import load_settings
 from latentserve.service.watching.control import Control
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.spots import FIRST, MOST_ROWS, PLACES, Spots, spot_of
+from latentserve.service.watching.verdict import RECORDED_ROWS
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +55,10 @@ def test_they_are_taken_in_turn(bundle: Bundle) -> None:
     ]
     assert len(seen) == 4500
     assert sorted(seen[:MOST_ROWS]) == list(range(MOST_ROWS))
-    assert sum(request.n for request in control.owed(333)) == 333
+    assert sum(request.n for request in control.requests(333)) == 333
     none = Control(bundle.manifest, replace(read_reference(bundle), spots=None))
     assert none.recorded(10) == []
-    assert [request.n for request in none.owed(333)] == [333]
+    assert [request.n for request in none.requests(333)] == [333]
 
 
 @pytest.mark.parametrize("fault", [None, drop_mode, drop_band])
@@ -68,13 +69,14 @@ def test_a_fault_beyond_the_probes_is_found_by_few_rows(showers: Path, tmp_path:
         fault(showers, served, np.random.default_rng(0))  # type: ignore[operator]
     verdict = judge_bundle(read_bundle(served), load_settings(bundles=(served,)), None, 1000)
     evidence = verdict["evidence"]
-    assert evidence["recorded_rows_lately"] == MOST_ROWS
+    recorded = evidence["recorded_rows_lately"]
+    assert RECORDED_ROWS <= recorded <= MOST_ROWS
     if fault is None:
         assert verdict["cause"] != "unknown"
         assert evidence["recorded_rows_differing_lately"] == 0
     else:
         assert verdict["cause"] == "unknown"
-        assert evidence["recorded_rows_differing_lately"] > 0.02 * MOST_ROWS
+        assert evidence["recorded_rows_differing_lately"] > 0.02 * recorded
         assert "recorded at export are others now" in verdict["sentence"]
 
 

@@ -34,6 +34,7 @@ FAULTS: list[tuple[dict[str, object], Cause, list[str]]] = [
     ),
     ({"nonfinite": 17, "looked_at": 8000}, "weights_or_hardware", ["17 of the last 8000 rows", "not finite"]),
     ({"files_fault": "golden.npz is not"}, "weights_or_hardware", ["files on disk", "golden.npz is not"]),
+    ({"recorded": 64, "differing": 5}, "unknown", ["5 of the last 64 rows", "recorded at export", "probes pass"]),
     ({"generated": SEEN}, "unknown", ["critic_score", "arm server", "4000", "9000", "golden probes pass"]),
     (
         {"real": "at a kernel distance of 0.2 from it"},
@@ -106,6 +107,12 @@ def test_without_a_reference_nothing_wrong_is_nothing_known() -> None:
     assert "no reference" in diagnose(bare).sentence
     assert diagnose(replace(bare, labels=OF_LABELS)).cause == "label_mix"
     assert diagnose(replace(bare, nonfinite=3)).cause == "weights_or_hardware"
+
+
+def test_a_recorded_row_in_hundreds_that_differs_is_no_cause() -> None:
+    assert diagnose(facts({"recorded": 500, "differing": 2})).cause == "none"
+    assert diagnose(facts({"recorded": 2000, "differing": 3})).cause == "none"
+    assert diagnose(facts({"recorded": 2000, "differing": 4}, rows=0)).cause == "unknown"
 
 
 def test_of_rows_that_cannot_be_compared_nothing_is_said() -> None:
