@@ -74,7 +74,6 @@ CONDITION_CASES: dict[str, Case] = {
     "another mix": Case("condition_mix", traffic=conditions_elsewhere),
     "another mix, of some rows and some conditions": Case("condition_mix", traffic=conditions_of_some),
     "a mix that moves at half time": Case("condition_mix", traffic=conditions_moving),
-    "mode dropped, whole, conditions as drawn": Case("unknown", drop_mode, conditions_as_drawn),
     "mode dropped, whole, another mix": Case("unknown", drop_mode, conditions_elsewhere),
     "mode dropped, half, another mix": Case("unknown", partial(drop_mode, whole=False), conditions_elsewhere),
     "band of a condition dropped, another mix": Case("unknown", drop_band, conditions_elsewhere),
