@@ -187,9 +187,11 @@ class Drawer:
         if space is not None:
             return replace(space, given=given)
         values, condition = values[:_BATCH], condition[:_BATCH]
-        return FeatureSpace.of_values(
-            values if given is None else given.standardised(values, condition, conditions), spec, given
-        )
+        if given is not None:
+            values = given.standardised(values, condition, conditions)
+        elif len(values) < _FEW:
+            values = np.concatenate([compressed(golden.sample, spec), values])
+        return FeatureSpace.of_values(values, spec, given)
 
     def _lesson(self, *, critic: bool) -> tuple[NDArray[np.float64], Singles]:
         """Values float64 [n, d] of rows, or what the critic sees in them, and their conditions float32 [n, k]: as many

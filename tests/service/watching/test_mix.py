@@ -191,3 +191,12 @@ def test_a_damaged_state_changes_nothing(damage: str) -> None:
     for field, value in (("rows", [1]), ("totals", [math.nan] * 10), ("alarm", {"rows": 1}), ("log_m", None)):
         assert not watched.restore(json.dumps({**broken, field: value}))
     assert watched.to_json() == before
+
+
+@pytest.mark.parametrize(("share", "less"), [(0.0, True), (0.03, True), (0.3, False)])
+def test_the_alarm_says_which_way(share: float, less: bool) -> None:
+    asked = np.array([*[(1 - share) / 9] * 4, share, *[(1 - share) / 9] * 5])
+    watched = MixEvidence(EVEN, 1e6)
+    rows_until_alarm(watched, totals(np.random.default_rng(8), asked, 200, 50))
+    assert watched.alarm is not None
+    assert (watched.alarm.signal, watched.alarm.less) == (4, less)
