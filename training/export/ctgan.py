@@ -369,8 +369,12 @@ _TYPES = get_args(ColumnType)
 
 def _plain(value: Any) -> Any:
     """A category as Python has it; None where it is missing."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else str(np.datetime_as_string(value, unit="auto"))
     value = value.item() if isinstance(value, np.generic) else value
-    return None if value is None or value != value or str(value) in ("NaT", "<NA>") else value
+    if isinstance(value, str):
+        return value
+    return None if value is None or str(value) in ("NaT", "<NA>") or value != value else value
 
 
 def _settle(table: CtganTable, batch: int) -> None:

@@ -224,7 +224,8 @@ def columns(*infos: stand_ins.Info, **types: str) -> list[Column]:
         ([True, None], "object", "bool", [True, None]),
         (["a", "b"], "category", "string", ["a", "b"]),
         ([7, 8], "category", "int64", [7, 8]),
-        ([np.datetime64("2020-01-01"), np.datetime64("NaT")], "datetime64[ns]", "string", ["2020-01-01", None]),
+        ([np.datetime64("2020-01-01", "ns"), np.datetime64("NaT")], "datetime64[ns]", "string", ["2020-01-01", None]),
+        (["NaT", "<NA>"], "object", "string", ["NaT", "<NA>"]),
         ([None], "object", "string", [None]),
     ],
 )
