@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -164,3 +165,9 @@ def report(results: dict[str, Any]) -> Iterator[str]:
         "ratio with --noise constant", "drawing, ns a number",
     )  # fmt: skip
     yield from ("", *table(head, rows), "")
+    rate = statistics.median(record["rows_per_second"] for record in select(records, load="drawing"))
+    yield (
+        f"On paper, for a GPU: one core draws the noise of {rate:,.0f} rows a second, and {4 * _NOISE // 1000} kB a "
+        f"row are sent to it. A network that makes more than {rate / 9:,.0f} rows a second there is held back by more "
+        "than a tenth; then its noise is to be constant, or to be drawn on the device."
+    )

@@ -62,17 +62,25 @@ class Original:
             return False
         return True
 
+    def shape(self) -> tuple[int, ...]:
+        """Of what it gives in one run, of its batch or of one row. Raises BundleError: it does not run."""
+        return self._call(draw_rows(self.signature, self.batch or 1)).shape
+
     def _run(self, inputs: Inputs) -> NDArray[Any]:
-        fed = {name: array for name, array in self.signature.feed(inputs).items() if name in self._takes}
-        try:
-            made: NDArray[Any] = self._session.run(None, fed)[0]
-        except Exception as error:  # the graph is anybody's
-            raise BundleError(f"{self._source}: does not run on a batch of latents ({one_line(error)})") from None
+        made = self._call(inputs)
         if made.shape[:1] != (len(inputs.z),):
             raise BundleError(
                 f"{self._source}: gives samples of shape {list(made.shape)} for {len(inputs.z)} latents; one a latent "
                 "is needed"
             )
+        return made
+
+    def _call(self, inputs: Inputs) -> NDArray[Any]:
+        fed = {name: array for name, array in self.signature.feed(inputs).items() if name in self._takes}
+        try:
+            made: NDArray[Any] = self._session.run(None, fed)[0]
+        except Exception as error:  # the graph is anybody's
+            raise BundleError(f"{self._source}: does not run on a batch of latents ({one_line(error)})") from None
         return made
 
 

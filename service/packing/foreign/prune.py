@@ -1,4 +1,4 @@
-"""A graph without what its samples do not need."""
+"""A graph whose one output is the sample, without what it does not need."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ def without_bfloat16(model: onnx.ModelProto) -> None:
             after.nodes.append(helper.make_node("Cast", [own], [value.name], to=TensorProto.FLOAT))
     put_first(graph, before)
     graph.node.extend(after.nodes)
+
+
+def add_row_axis(model: onnx.ModelProto, shape: tuple[int, ...]) -> None:
+    """Let the output of a graph of one row, which has this shape, have an axis for rows in front. In place."""
+    graph = model.graph
+    name_of = set_apart(graph, _PREFIX)
+    steps = Steps(_PREFIX)
+    (output,) = graph.output
+    made = steps.step("Reshape", name_of(output.name), steps.numbers([1, *shape]))
+    output.CopyFrom(helper.make_tensor_value_info(made, output.type.tensor_type.elem_type, [1, *shape]))
+    graph.node.extend(steps.nodes)
+    graph.initializer.extend(steps.weights)
 
 
 def _is_bfloat16(value: onnx.ValueInfoProto) -> bool:

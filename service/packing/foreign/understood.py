@@ -20,6 +20,7 @@ from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
 from latentserve.service.packing.foreign.inputs import Assigned, assign_roles
 from latentserve.service.packing.foreign.names import read_names
 from latentserve.service.packing.foreign.original import Original, draw_rows, values_of
+from latentserve.service.packing.foreign.prune import add_row_axis
 from latentserve.service.packing.foreign.roles import KINDS, ConstantRole, LatentRole, UnusedRole
 from latentserve.service.packing.foreign.signature import Input, Signature
 from latentserve.service.sampling.latents import draw_latents
@@ -77,6 +78,10 @@ def understand(
     still = without_chance(model)
     original = Original(still, source, signature, assigned.batch)
     _has_rows(original, source)
+    if assigned.batch == 1 and (shape := original.shape())[:1] != (1,):
+        add_row_axis(model, shape)
+        still = without_chance(model)
+        original = Original(still, source, signature, 1)
     batch = assigned.batch or _find_batch(original, still, source)
     sizes = _TWO_SIZES if batch is None else (batch,)
     drawn = replace_chance(model, source, lambda names, n: values_of(still, source, signature, names, n), sizes)

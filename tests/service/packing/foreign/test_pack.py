@@ -11,6 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
 from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.cli import cli
@@ -174,6 +175,21 @@ def test_a_batch_that_is_not_declared(tmp_path: Path):
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "n"
     graph.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n"
     assert pack(tmp_path, graph)[0].manifest.onnx.batch == 2
+
+
+@pytest.mark.parametrize("axes", [[0], None], ids=["the first axis", "all axes of one"])
+def test_one_row_without_its_axis(tmp_path: Path, axes: list[int] | None):
+    """`return images[0]`, and `squeeze()`."""
+    graph = modulated(1)
+    graph.graph.node[-1].output[0] = "row"
+    graph.graph.initializer.append(numpy_helper.from_array(np.array(axes or [0]), "axes"))
+    graph.graph.node.append(helper.make_node("Squeeze", ["row", "axes"] if axes else ["row"], ["x"]))
+    del graph.graph.output[0].type.tensor_type.shape.dim[0]
+    bundle, _ = pack(tmp_path, graph)
+    assert bundle.manifest.sample.shape == [3, 5, 5]
+    z = rand(4, 6)
+    expected = np.stack([run(graph, {"z": z[at : at + 1]}) for at in range(4)])
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), expected, rtol=0, atol=1e-6)
 
 
 def test_random_operators(tmp_path: Path):
