@@ -52,10 +52,10 @@ def replace_chance(model: onnx.ModelProto, source: str, values: Values, sizes: S
     drawing = [node for node in model.graph.node if draws(node)]
     if not drawing:
         return []
-    set_apart(model.graph, _PREFIX)
-    drawing = [node for node in model.graph.node if draws(node)]
     given = list(dict.fromkeys(node.input[0] for node in drawing if node.input))
-    seen = [dict(zip(given, values(given, size), strict=True)) if given else {} for size in sizes]
+    found = [values(given, size) if given else [] for size in sizes]
+    name_of = set_apart(model.graph, _PREFIX)
+    seen = [dict(zip(map(name_of, given), arrays, strict=True)) for arrays in found]
     replacer = _Replacer(model, source, seen, sizes)
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
@@ -102,16 +102,16 @@ def without_chance(model: onnx.ModelProto) -> onnx.ModelProto:
             nodes.append(node)
             continue
         told = attributes(node)
-        steps.nodes.clear()
         if node.input:
             zeros = steps.step("Sub", node.input[0], node.input[0])
-            steps.step("Cast", zeros, name=node.output[0], to=told["dtype"]) if "dtype" in told else steps.step(
-                "Identity", zeros, name=node.output[0]
-            )
         else:
             zeros = steps.step("ConstantOfShape", steps.numbers(told["shape"]))
-            steps.step("Cast", zeros, name=node.output[0], to=told.get("dtype", TensorProto.FLOAT))
+        if "dtype" in told:
+            steps.step("Cast", zeros, name=node.output[0], to=told["dtype"])
+        else:
+            steps.step("Identity", zeros, name=node.output[0])
         nodes.extend(steps.nodes)
+        steps.nodes.clear()
     set_nodes(still.graph, nodes)
     still.graph.initializer.extend(steps.weights)
     return still
@@ -165,8 +165,7 @@ class _Replacer:
             role = LatentRole(
                 "normal", _decimal(told.get("mean", 0.0)), abs(_decimal(told.get("scale", 1.0))), noise=True
             )
-            steps_value = self._input(node, shapes, role)
-            self.steps.step("Cast", steps_value, name=made, to=wanted)
+            self.steps.step("Cast", self._input(node, shapes, role), name=made, to=wanted)
             return
         low, high = _decimal(told.get("low", 0.0)), _decimal(told.get("high", 1.0))
         u = self._input(node, shapes, LatentRole("uniform", (low + high) / 2, (high - low) / 2, noise=True))

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.cli import cli
@@ -133,6 +133,23 @@ def test_served_rows_are_the_file_s(
     for value in graph.graph.input:
         assert any(line.startswith(f"input {value.name} ") for line in lines)
     assert lines[-1].startswith("otherwise: --input NAME=KIND")
+
+
+def test_numbers_that_numpy_does_not_know(tmp_path: Path):
+    """bfloat16 comes in and goes out as float32."""
+    half = TensorProto.BFLOAT16
+    graph = model(
+        [("Cast", "z", "f", {"to": FLOAT}), ("MatMul", "f W", "h", {}), ("Tanh", "h", "t", {}),
+         ("Reshape", "t shaped", "p", {}), ("Cast", "p", "x", {"to": half})],
+        {"z": (half, ["n", 16])},
+        {"x": (half, ["n", 3, 4, 4])},
+        {"W": rand(16, 48), "shaped": np.array([-1, 3, 4, 4])},
+    )  # fmt: skip
+    bundle, lines = pack(tmp_path, graph)
+    assert lines[0] == "input z float32 [batch, 16]: latent:normal"
+    z = rand(5, 16)
+    expected = np.tanh(z @ rand(16, 48)).reshape(-1, 3, 4, 4)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), expected, rtol=0, atol=0.02)
 
 
 def test_what_parts_of_z_are(tmp_path: Path):
