@@ -119,7 +119,7 @@ def test_numbers_are_standard_and_ranks_are_the_datas() -> None:
     assert (made[0, 3], made[-1, 3]) == (pytest.approx(-(3**0.5)), pytest.approx(3**0.5))
 
 
-@pytest.mark.parametrize("kind", ["dense", "residual"])
+@pytest.mark.parametrize("kind", ["dense", pytest.param("residual", marks=pytest.mark.full)])
 def test_what_is_exported_takes_them_raw_and_last(kind: str, tiny: Config, tmp_path: Path) -> None:
     data = KINDS[kind]
     config = tiny.model_copy(update={"network": kind})
