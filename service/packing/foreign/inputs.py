@@ -102,9 +102,15 @@ def given_inputs(model: onnx.ModelProto, source: str) -> list[Given]:
             raise BundleError(f"{source}: the input {value.name} holds no numbers; export the part behind it")
         axes: tuple[Axis, ...] | None = None
         if kind.HasField("shape"):
-            axes = tuple(axis.dim_value if axis.HasField("dim_value") else axis.dim_param for axis in kind.shape.dim)
+            axes = tuple(_axis(axis, place) for place, axis in enumerate(kind.shape.dim))
         found.append(Given(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), axes))
     return found
+
+
+def _axis(axis: onnx.TensorShapeProto.Dimension, place: int) -> Axis:
+    """Exporters of old write -1 for any size, or 0 for the batch."""
+    told = axis.HasField("dim_value") and (axis.dim_value > 0 or (axis.dim_value == 0 and place > 0))
+    return axis.dim_value if told else axis.dim_param
 
 
 def assign_roles(
@@ -334,6 +340,10 @@ def _label(given: Given, role: LabelRole, source: str, labels: Sequence[str] | N
     row: tuple[Axis, ...] = given.of_a_row
     form: Literal["index", "one-hot"] = role.form or ("index" if _is_one_number(given) else "one-hot")
     if form == "one-hot":
+        if given.axes is not None and not row:
+            raise BundleError(
+                f"{source}: the label {given} holds one number a row, an index: --input {given.name}=label"
+            )
         row = row or ("",)
         row = tuple(len(labels or ()) if isinstance(axis, str) else axis for axis in row)
         if 0 in row:

@@ -104,6 +104,9 @@ def _declare(model: onnx.ModelProto, assigned: Assigned) -> Signature:
     first = "batch" if assigned.batch is None else assigned.batch
     fed = []
     del graph.input[:], graph.value_info[:]
+    for value in graph.output:
+        if any(axis.HasField("dim_value") and axis.dim_value <= 0 for axis in value.type.tensor_type.shape.dim):
+            value.type.tensor_type.ClearField("shape")  # exporters of old write -1 for any size
     for one in assigned.signature.inputs:
         kind = helper.np_dtype_to_tensor_dtype(one.dtype)
         if isinstance(one.role, UnusedRole) and one.name not in read:

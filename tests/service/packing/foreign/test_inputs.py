@@ -84,6 +84,7 @@ ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "nobody's name": ({"z": Z}, {"w": "latent"}, "it has no input w; its inputs are z"),
     "a scalar as a condition": ({"z": Z, "psi": (FLOAT, [])}, {"psi": "condition:0..1"}, "psi=constant:VALUE"),
     "an index of ten columns": ({"z": Z, "y": (INT64, ["n", 10])}, {"y": "label:index"}, "y=label:one-hot"),
+    "one-hot of one number": ({"z": Z, "y": (INT64, ["n"])}, {"y": "label:one-hot"}, "an index: --input y=label"),
     "one-hot of any width": ({"z": Z, "y": (FLOAT, ["n", "k"])}, {"y": "label:one-hot"}, "--labels A,B"),
     "other batches": ({"z": (FLOAT, [4, 16]), "y": (INT64, [8])}, {}, "z 4, y 8"),
     "integers that are drawn": ({"tokens": (INT64, ["n", 16])}, {"tokens": "latent"}, "no floating-point numbers"),

@@ -274,6 +274,14 @@ def test_a_weight_that_is_not_there(tmp_path: Path):
     assert "the weight W should hold 1,000,000,000,000 numbers, and holds 768" in refused(tmp_path, graph)
 
 
+@pytest.mark.parametrize("size", [-1, 0])
+def test_sizes_that_stand_for_any(tmp_path: Path, size: int):
+    """As Keras' first exporters wrote the batch."""
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, [size, 16])}, batch=size)
+    bundle, _ = pack(tmp_path, graph)
+    assert (bundle.manifest.onnx.batch, bundle.manifest.sample.shape) == (None, [3, 4, 4])
+
+
 def test_weights_that_are_declared_as_inputs(tmp_path: Path):
     """As the first operator sets wanted it."""
     graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16]), "W": (FLOAT, [16, 48])}, opset=9)
