@@ -196,6 +196,8 @@ class _Guess:
             latents = others
         elif not others and len(noise) == 1:
             latents = noise
+        elif not others and len(flat := [one for one in noise if len(one.axes or ()) == 2]) == 1:
+            latents = flat
         else:
             return
         for one in latents:

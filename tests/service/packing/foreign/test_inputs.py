@@ -40,6 +40,10 @@ KNOWN: dict[str, tuple[Declared, dict[str, str]]] = {
         {"input.1": Z, **{f"noise{place}": (FLOAT, ["n", 1, 4, 4]) for place in range(14)}},
         {"input.1": "latent", "noise0": "noise", "noise13": "noise"},
     ),
+    "noise as the latent, beside its maps": (
+        {"noise": Z, "noise1": (FLOAT, ["n", 1, 4, 4]), "noise2": (FLOAT, ["n", 1, 8, 8])},
+        {"noise": "latent", "noise1": "noise", "noise2": "noise"},
+    ),
     "maps of noise for one row": ({"z": Z, "noise": (FLOAT, [1, 1, 4, 4])}, {"noise": "noise"}),
     "latents by their names": ({"z_style": Z, "z_content": Z}, {"z_style": "latent", "z_content": "latent"}),
     "BigGAN": (
