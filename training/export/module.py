@@ -1,52 +1,64 @@
-"""From torch modules to a bundle: ONNX graphs that are shown to compute what the modules compute."""
+"""From torch modules to a bundle: `export_bundle`."""
+
+from __future__ import annotations
 
 import logging
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from latentserve.service.bundle import Column, Latent, Lineage, Manifest
+from latentserve.service.bundle import Column, Condition, Inputs, Latent, Lineage, Manifest, SampleSpec
 from latentserve.service.bundle.files import CRITIC
-from latentserve.service.bundle.graph import parse
-from latentserve.service.bundle.weights import NO_FILES, Files
+from latentserve.service.errors import BundleError
 from latentserve.service.packing.assemble import assemble_bundle
-from latentserve.service.packing.describe import SampleHints, describe_samples
+from latentserve.service.packing.bounds import output_bounds
+from latentserve.service.packing.closing import Form, Layout, close
+from latentserve.service.packing.describe import SampleHints, describe_output
+from latentserve.service.packing.foreign.names import set_apart
+from latentserve.service.packing.foreign.roles import RoleError
 from latentserve.service.packing.layout import Kind
 from latentserve.service.packing.probes import golden_inputs
+from latentserve.service.packing.probing import probe_rows
+from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import keep_real
-from latentserve.service.packing.storing import mapped, read_model, store, whole, workroom
-from latentserve.service.sampling.sessions import load
+from latentserve.service.packing.storing import store, whole, workroom
 from latentserve.training.errors import ExportError
+from latentserve.training.export.adapter import Adapter, evaluating
+from latentserve.training.export.dependence import depends, is_dependent, told_dependence
+from latentserve.training.export.fit import Told, fit, one_line, rows_of
+from latentserve.training.export.graph import export_graph, rows_within, to_onnx
+from latentserve.training.export.target import Target, find_target
 
-OPSET = 20
-PARITY_BATCHES = (1, 2, 3, 7, 64)
-PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
-REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
+_FEW = 4  # rows that are run alone and together
 
 log = logging.getLogger(__name__)
 
 
 def export_bundle(
-    module: nn.Module,
+    module: nn.Module | Callable[..., Any],
     out: Path | str,
     *,
     name: str,
     latent_dim: int | None = None,
+    latent_shape: Sequence[int] | None = None,
     prior: Literal["normal", "uniform"] = "normal",
+    inputs: Mapping[str, str] | None = None,
+    call: str | Callable[..., Any] | None = None,
+    output: str | int | None = None,
+    noise: Literal["random", "constant"] = "random",
     labels: list[str] | None = None,
     label_prior: list[float] | None = None,
+    conditions: Sequence[Condition] | None = None,
     critic: nn.Module | None = None,
     kind: Kind | None = None,
+    layout: Layout | None = None,
+    shape: Sequence[int] | None = None,
     value_range: tuple[float, float] | None = None,
     columns: Sequence[str | Column] | None = None,
     sample_rate: int | None = None,
@@ -55,20 +67,35 @@ def export_bundle(
     reference_samples: int | None = None,
     real: NDArray[np.generic] | None = None,
 ) -> Manifest:
-    """Export any generator to the bundle folder `out`. The modules are run in eval mode and left as they were.
+    """Export any generator to the bundle folder `out`. Modules are run in eval mode and left as they were.
 
     Args:
-        module: forward(z [B, latent_dim] float32), or forward(z, label [B] int64) if there are labels, giving
-            samples [B, ...] float32. Its only chance is z, and a row does not depend on what shares its batch.
-            Where it has `export_arguments`, they stand for arguments that are not given.
+        module: A module, or anything that can be called: with a latent [B, ...], a label if there are labels, and
+            conditions if there are, by place or by the names of its parameters. What wraps it (DataParallel,
+            torch.compile) is taken off. It gives samples [B, ...], alone or in a tuple, dict or dataclass; a row does
+            not depend on what shares its batch. Where it has `export_arguments`, they stand for arguments that are not
+            given. What it draws from torch itself (randn, dropout, gumbel_softmax)
+            becomes noise that is drawn from the row's own seed.
         out: The folder; an older bundle there is replaced.
         name: What the model is served as.
-        latent_dim: Columns of z.
-        prior: What z is drawn from: N(0, 1), or uniform on (-1, 1).
-        labels: One name a class; None for an unconditional generator.
+        latent_dim: Numbers of a latent, tried as [B, d], [B, d, 1, 1], [B, 1, d], [B, 1, 1, d] and [B, d, 1].
+        latent_shape: The shape of a row's latent instead, of which nothing is tried.
+        prior: What latents that are told none are drawn from: N(0, 1), or uniform on (-1, 1).
+        inputs: What parameters are, by name, in the words of `latentserve pack --input`: `{"y": "label:one-hot",
+            "psi": "constant:0.7", "energy": "condition:1..100,log-uniform,GeV", "noise": "noise:1x8x8"}`. Those with a
+            default that are not told keep it.
+        call: The method that is called, by name (`decode`), or a function of the module and the inputs.
+        output: Which of several outputs is the sample: its place, or its name.
+        noise: What the module draws is drawn for each row, or once for all.
+        labels: One name a class; None for an unconditional generator. Given as an index [B], or one-hot.
         label_prior: Shares of the classes when no label is asked for; None for equal ones.
-        critic: forward(sample) or forward(sample, label), giving score [B] or (score [B], features [B, d]).
-        kind: What a sample is. None: an image if its shape is [1, 3 or 4, H, W], else an array.
+        conditions: Numbers that a row is made for, each with its range and prior: a parameter each where parameters
+            have their names, else one parameter [B, k].
+        critic: forward(sample), with label and condition after it where the generator has them, giving score [B] or
+            (score [B], features [B, d]).
+        kind: What a sample is. None: an image if its shape is one of a picture, else an array.
+        layout: Which axis is what: "nhwc" and "nhw" of pictures, "ntc" of sound are turned. None: by the shape.
+        shape: In which the numbers of a row are read before that.
         license_id: SPDX expression of the weights' licence.
         lineage: Where the weights come from.
         value_range: Least and largest value of an image. None: judged from samples.
@@ -85,54 +112,116 @@ def export_bundle(
         ExportError: A module does not do the above, or its ONNX graph does not compute the same.
         BundleError: The real samples are of another shape or range, or the bundle cannot be written.
     """
-    told: dict[str, Any] = getattr(module, "export_arguments", {})
-    labels = told.get("labels") if labels is None else labels
-    label_prior = told.get("label_prior") if label_prior is None else label_prior
-    kind = told.get("kind") if kind is None else kind
-    columns = told.get("columns") if columns is None else columns
-    lineage = told.get("lineage") if lineage is None else lineage
-    if (latent := told.get("latent")) is None:
-        if latent_dim is None:
-            raise ExportError("latent_dim: is needed, the number of columns of z")
-        latent = Latent(dim=latent_dim, prior=prior)
-    count = None if labels is None else len(labels)
-    golden_sample = run_module(module, "generator", *golden_inputs(latent, count))[0]
-    z, label, _ = golden_inputs(latent, count, None, golden_sample.shape[1:])
-    if len(z) > len(golden_sample):
-        golden_sample = in_blocks(module, "generator", z, label)[0]
-    hints = SampleHints(kind=kind, value_range=value_range, columns=columns, sample_rate=sample_rate)
+    own: dict[str, Any] = getattr(module, "export_arguments", {})
+    labels = own.get("labels") if labels is None else labels
+    label_prior = own.get("label_prior") if label_prior is None else label_prior
+    kind = own.get("kind") if kind is None else kind
+    columns = own.get("columns") if columns is None else columns
+    lineage = own.get("lineage") if lineage is None else lineage
+    told = Told(
+        latent_shape=None if latent_shape is None else tuple(latent_shape),
+        latent_dim=latent_dim,
+        prior=prior,
+        inputs=inputs,
+        labels=None if labels is None else len(labels),
+        conditions=conditions,
+        output=output,
+        constant_noise=noise == "constant",
+        latent=own.get("latent"),
+    )
+    hints = SampleHints(kind, value_range, columns, sample_rate, layout, shape)
     with workroom(Path(out)) as folder:
-        generator_onnx = to_onnx(module, "generator", named("z", z, label), {"sample": golden_sample}, folder)
+        made = _generator(find_target(module, call), told, hints, folder)
         critic_onnx = golden_score = None
         if critic is not None:
-            outputs = in_blocks(critic, "critic", golden_sample, label)
-            if len(outputs) == 1:
-                critic = ScoreOnly(critic)
-                outputs = in_blocks(critic, "critic", golden_sample, label)
-            golden_score, features = outputs
-            if golden_score.ndim != 1 or features.ndim != 2:
-                shapes = f"{list(golden_score.shape)} and {list(features.shape)}"
-                raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
-            inputs = named("sample", golden_sample, label)
-            judged = {"score": golden_score, "features": features}
-            critic_onnx = whole(to_onnx(critic, "critic", inputs, judged, folder), CRITIC)
-        sample = describe_samples(golden_sample, "generator", hints)
+            model, golden_score = _critic(critic, made.golden, made.probes, folder)
+            critic_onnx = whole(model, CRITIC)
         return assemble_bundle(
             Path(out),
             name=name,
-            generator=store(generator_onnx, folder),
+            generator=store(made.model, folder),
             critic=critic_onnx,
-            latent=latent,
+            latent=made.latent,
             labels=labels,
             label_prior=label_prior,
-            sample=sample,
-            golden_sample=golden_sample,
+            conditions=made.conditions,
+            batch=made.batch,
+            sample=made.sample,
+            golden_sample=made.golden,
             golden_score=golden_score,
             lineage=lineage or Lineage(),
             license_id=license_id,
             reference_samples=reference_samples,
-            real=None if real is None else keep_real(real, sample, "real"),
+            real=None if real is None else keep_real(real, made.sample, "real"),
+            remarks=made.remarks,
         )
+
+
+class _Made(NamedTuple):
+    """A generator's graph, and what it is."""
+
+    model: onnx.ModelProto
+    batch: int | None
+    latent: Latent
+    conditions: list[Condition] | None
+    sample: SampleSpec
+    probes: Inputs
+    golden: NDArray[np.float32]
+    remarks: list[str]
+
+
+def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> _Made:
+    with target.in_float32() as remarks:
+        adapter, guessed = fit(target, told)
+        try:
+            latent, conditions = adapter.signature.latent, adapter.signature.conditions
+            stage("probing: the module is run on latents from its prior")
+            rows = probe_rows(adapter.run, "generator", latent, told.labels, conditions)
+        except (RoleError, BundleError) as error:
+            said = str(error)
+            raise ExportError(said if said.startswith("generator:") else f"generator: {said}") from None
+        probes = golden_inputs(latent, told.labels, conditions, rows.shape[1:])
+        golden = _golden(adapter, probes)
+        fed = probes.feed()
+        named = {name: fed[name] for name in adapter.names}
+        model, batch = export_graph(adapter, "generator", named, {"sample": golden}, folder, dtype=target.dtype)
+    cost = []
+    if batch is not None:
+        cost.append(
+            f"the graph takes {batch} row at a time, for torch's exporters give none for other numbers: rows run "
+            "one by one, and a large batch is no cheaper a row"
+        )
+    described = describe_output(rows, "generator", hints, bounds=output_bounds(model, "sample"))
+    if described.form != Form.plain(rows.shape[1:]) or rows.dtype != np.float32:
+        renamed = set_apart(model.graph, "sample/", "sample")
+        close(model, renamed("sample"), described.form)
+    remarks = [*remarks, *guessed, *cost, *described.remarks]
+    return _Made(model, batch, latent, conditions, described.sample, probes, described.form.apply(golden), remarks)
+
+
+def _golden(adapter: Adapter, inputs: Inputs) -> NDArray[Any]:
+    """What the module gives for the probes. Raises ExportError: they are not finite, two answers, or another beside
+    other rows."""
+    four = inputs.take(np.arange(_FEW) % len(inputs.z))
+    try:
+        most = rows_within(adapter.run(four))
+        rows = rows_of(adapter, inputs, most)
+        again = adapter.run(inputs.take(slice(0, min(most, len(inputs.z)))))
+        alone = adapter.run(inputs.take(slice(1, 2)))
+        share = depends(adapter, four)
+    except Exception as error:
+        raise ExportError(f"generator: does not run: {one_line(error)}") from None
+    if not np.isfinite(rows).all():
+        raise ExportError("generator: gives values that are not finite for latents from the prior")
+    if not np.array_equal(again, rows[: len(again)]):
+        raise ExportError(
+            "generator: gives two answers for the same inputs, and not by what torch draws; chance may enter through "
+            "its inputs or torch's random functions, called from python"
+        )
+    share = max(share, float(np.abs(alone.astype(np.float64) - rows[1:2]).max() / (np.ptp(rows) or 1.0)))
+    if is_dependent(share):
+        raise ExportError(told_dependence(adapter, four, share))
+    return rows
 
 
 class ScoreOnly(nn.Module):
@@ -142,160 +231,57 @@ class ScoreOnly(nn.Module):
         super().__init__()
         self.critic = critic
 
-    def forward(self, sample: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        output = self.critic(sample) if label is None else self.critic(sample, label)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        output = self.critic(*inputs)
         score: Tensor = output[0] if isinstance(output, tuple | list) else output
         return score, score.unsqueeze(-1)
 
 
-def named(first: str, value: NDArray[np.float32], label: NDArray[np.int64] | None) -> dict[str, NDArray[np.generic]]:
-    """A graph's inputs by name; the label is one if there are labels."""
-    return {first: value} if label is None else {first: value, "label": label}
+def _critic(
+    critic: nn.Module, samples: NDArray[np.float32], inputs: Inputs, folder: Path
+) -> tuple[onnx.ModelProto, NDArray[np.float32]]:
+    """The critic's graph, and its scores of the golden samples."""
+    named: dict[str, NDArray[Any]] = {"sample": samples}
+    named |= {name: array for name, array in inputs.feed().items() if name != "z"}
+    outputs = _scores(critic, named)
+    if len(outputs) == 1:
+        critic = ScoreOnly(critic)
+        outputs = _scores(critic, named)
+    if len(outputs) != 2 or outputs[0].ndim != 1 or outputs[1].ndim != 2:
+        shapes = " and ".join(str(list(one.shape)) for one in outputs)
+        raise ExportError(f"critic: gives {shapes}; a score [batch] and features [batch, d] are needed")
+    score, features = outputs
+    return to_onnx(critic, "critic", named, {"score": score, "features": features}, folder), score
 
 
-def run_module(module: nn.Module, role: str, *inputs: NDArray[np.generic] | None) -> list[NDArray[np.float32]]:
-    """Outputs of a module in eval mode for a batch of inputs (None is left out). Raises ExportError naming `role`."""
-    given = [array for array in inputs if array is not None]
-    shapes = ", ".join(str(list(array.shape)) for array in given)
-    with evaluating(module), torch.no_grad():
-        try:
-            first, again = (module(*_tensors(module, given)) for _ in range(2))
-        except Exception as error:  # the module is anybody's
-            raise ExportError(f"{role}: forward of shapes {shapes} fails: {_one_line(error)}") from None
-    outputs, repeated = _listed(first), _listed(again)
-    for output, repeat in zip(outputs, repeated, strict=True):
-        if output.dtype != torch.float32 or output.shape[:1] != (len(given[0]),):
-            output_type = f"{output.dtype} {list(output.shape)}"
-            raise ExportError(
-                f"{role}: gives {output_type} for inputs of shapes {shapes}; float32 [batch, ...] is needed"
-            )
-        if not torch.equal(output, repeat):
-            raise ExportError(f"{role}: gives two answers for the same inputs; chance may only enter through z")
-    return [output.cpu().numpy() for output in outputs]
-
-
-def in_blocks(
-    module: nn.Module, role: str, first: NDArray[np.float32], label: NDArray[np.int64] | None
-) -> list[NDArray[np.float32]]:
-    """The same for a batch too large to be run at once."""
-    blocks = np.array_split(np.arange(len(first)), -(-len(first) // max(PARITY_BATCHES)))
-    parts = [run_module(module, role, first[rows], None if label is None else label[rows]) for rows in blocks]
+def _scores(critic: nn.Module, named: Mapping[str, NDArray[Any]]) -> list[NDArray[np.float32]]:
+    """What a critic gives for rows, a bounded number at a time."""
+    most = rows_within(*named.values())
+    starts = range(0, len(named["sample"]), most)
+    parts = [_run_critic(critic, [array[start : start + most] for array in named.values()]) for start in starts]
     return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
 
-def to_onnx(
-    module: nn.Module,
-    role: str,
-    inputs: Mapping[str, NDArray[np.generic]],
-    outputs: Mapping[str, NDArray[np.float32]],
-    folder: Path,
-) -> onnx.ModelProto:
-    """An ONNX model with a dynamic batch, the same for the same module; its large weights lie in files of `folder`
-    (`read_model`).
-
-    Raises ExportError when ONNX Runtime does not give `outputs` for `inputs` at every batch size.
-    """
-    arguments = _tensors(module, [array[:2] for array in inputs.values()])  # a batch of 1 would be baked in
-    with evaluating(module), quiet_exporter():
-        try:
-            program = torch.onnx.export(
-                module,
-                tuple(arguments),
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=tuple({0: "batch"} for _ in inputs),
-                opset_version=OPSET,
-                dynamo=True,
-                verbose=False,
-            )
-            assert program is not None  # noqa: S101, only the deprecated exporter returns None
-            file = Path(tempfile.mkdtemp(dir=folder)) / f"{role}.onnx"
-            program.save(file, external_data=True)
-        except Exception as error:  # the exporter fails in its own ways on anybody's module
-            raise ExportError(f"{role}: cannot be exported to ONNX: {_one_line(error.__cause__ or error)}") from None
-    model = read_model(file)
-    strip(model)
-    files = mapped(model)
-    content: bytes = model.SerializeToString(deterministic=True)
-    parse(content, f"{role}.onnx", files)  # refuses random operators
-    difference, share = parity(content, inputs, outputs, files)
-    if not share <= REFUSED:
-        raise ExportError(
-            f"{role}: its ONNX graph is off by {difference:.3g}, or its rows depend on what shares their batch"
-        )
-    if difference > PARITY:
-        log.warning("%s: ONNX Runtime and torch differ by up to %.3g", role, difference)
-    return model
-
-
-def parity(
-    content: bytes,
-    inputs: Mapping[str, NDArray[np.generic]],
-    outputs: Mapping[str, NDArray[np.float32]],
-    files: Files = NO_FILES,
-) -> tuple[float, float]:
-    """Largest absolute difference between ONNX Runtime's outputs and `outputs`, over batches of 1, 2, 3, 7 and 64 rows,
-    and the largest share of an output's span that it makes."""
-    session = load(onnxruntime, content, files, onnxruntime.SessionOptions())
-    rows = np.arange(max(PARITY_BATCHES)) % len(next(iter(inputs.values())))
-    largest = share = 0.0
-    for batch in PARITY_BATCHES:
-        got = session.run(list(outputs), {name: array[rows[:batch]] for name, array in inputs.items()})
-        for array, expected in zip(got, outputs.values(), strict=True):
-            difference = float(np.abs(array - expected[rows[:batch]]).max())
-            largest = max(largest, difference)
-            share = max(share, difference / (float(np.ptp(expected)) or 1.0))
-    return largest, share
-
-
-def strip(model: onnx.ModelProto) -> None:
-    """Remove what does not compute: stack traces, paths and versions would make equal generators differ."""
-    model.ClearField("producer_version")
-    holders = [model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer]
-    for holder in [*holders, *model.graph.input, *model.graph.output, *model.functions]:
-        holder.ClearField("doc_string")
-        holder.ClearField("metadata_props")
-    for function in model.functions:
-        for node in function.node:
-            node.ClearField("doc_string")
-            node.ClearField("metadata_props")
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode within the block; afterwards each part is in the mode it was in."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
-
-
-@contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Without the exporter's remarks on itself; the graph is judged by what it computes."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)
-
-
-def _tensors(module: nn.Module, arrays: list[NDArray[np.generic]]) -> list[Tensor]:
-    held = next((tensor for tensors in (module.parameters(), module.buffers()) for tensor in tensors), None)
+def _run_critic(critic: nn.Module, arrays: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
+    held = next((tensor for tensors in (critic.parameters(), critic.buffers()) for tensor in tensors), None)
     device = held.device if held is not None else torch.device("cpu")
-    return [torch.from_numpy(array).to(device) for array in arrays]
+    shapes = ", ".join(str(list(array.shape)) for array in arrays)
+    with evaluating(critic), torch.no_grad():
+        try:
+            first, again = (critic(*(torch.from_numpy(array).to(device) for array in arrays)) for _ in range(2))
+        except Exception as error:  # the module is anybody's
+            raise ExportError(f"critic: forward of shapes {shapes} fails: {one_line(error)}") from None
+    outputs, repeated = _listed(first), _listed(again)
+    for output, repeat in zip(outputs, repeated, strict=True):
+        if output.dtype != torch.float32 or output.shape[:1] != (len(arrays[0]),):
+            given = f"{output.dtype} {list(output.shape)}"
+            raise ExportError(f"critic: gives {given} for inputs of shapes {shapes}; float32 [batch, ...] is needed")
+        if not torch.isfinite(output).all():
+            raise ExportError("critic: gives values that are not finite")
+        if not torch.equal(output, repeat):
+            raise ExportError("critic: gives two answers for the same inputs")
+    return [output.cpu().numpy() for output in outputs]
 
 
 def _listed(output: object) -> list[Tensor]:
     return [part for part in (output if isinstance(output, tuple | list) else [output]) if isinstance(part, Tensor)]
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -255,7 +255,7 @@ class Labelled(nn.Module):
 
 class Noisy(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
-        return z + torch.randn_like(z)
+        return z + float(np.random.default_rng().normal())  # no chance of torch's
 
 
 class Mixing(nn.Module):
@@ -276,8 +276,7 @@ class Whole(nn.Module):
         (Noisy(), "generator: gives two answers for the same inputs"),
         (Mixing(), "generator: .* rows depend on what shares their batch"),
         (Whole(), r"generator: gives torch.float32 \[\] .* float32 \[batch, ...\] is needed"),
-        (nn.Linear(5, 2), r"generator: forward of shapes \[16, 3\] fails: mat1 and mat2"),
-        (nn.Linear(3, 2).double(), "generator: forward of shapes"),
+        (nn.Linear(5, 2), r"generator: forward of shapes \[2, 3\] fails: mat1 and mat2"),
     ],
 )
 def test_a_module_that_cannot_be_served_is_told_why(tmp_path: Path, module: nn.Module, words: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from latentserve.service.packing.storing import mapped
 from latentserve.training.data import Description
 from latentserve.training.errors import ConfigError
-from latentserve.training.export.module import PARITY, parity, to_onnx
+from latentserve.training.export.graph import PARITY, parity, to_onnx
 from latentserve.training.game.losses import zero_centred_penalty
 from latentserve.training.game.step import Game, Part
 from latentserve.training.networks import build, residual

@@ -1,0 +1,158 @@
+"""Any generator behind the one call that bundles have: z, and a label and a condition where it takes them -> sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from latentserve.service.bundle import Inputs
+from latentserve.service.packing.foreign.roles import ConditionRole, ConstantRole, LabelRole, LatentRole
+from latentserve.service.packing.foreign.signature import Input, Signature
+from latentserve.training.export.chance import Chance, Drawn
+from latentserve.training.export.outputs import take_output
+from latentserve.training.export.target import Target
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One thing that a generator is called with; `keyword`: by which name, None by its place."""
+
+    input: Input
+    keyword: str | None = None
+
+
+class Adapter(nn.Module):
+    """forward(z float32 [N, dim][, label int64 [N]][, condition float32 [N, k]]) of a generator that takes other
+    things: latents of any shape, one-hot labels, constants, numbers that it draws itself.
+
+    Args:
+        target: the generator.
+        arguments: what it is called with, in order.
+        listed: it takes them as one list.
+        signature: of the arguments, and of the noise that takes the place of what it draws.
+        draws: it draws from torch instead, and `drawn` says what it drew in the last call.
+        constants: what is drawn once, in the place of noise.
+        output: the name of the sample in what it gives.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        arguments: Sequence[Argument],
+        signature: Signature,
+        *,
+        listed: bool = False,
+        draws: bool = False,
+        constants: Sequence[Tensor] | None = None,
+        output: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.held = nn.ModuleList(target.modules)
+        self.target, self.arguments, self.listed, self.output = target, list(arguments), listed, output
+        self.signature, self.draws = signature, draws
+        self.places = {one.name: place for one, place in self.signature.columns()}
+        own = {argument.input.name for argument in arguments}
+        self.noise = [one for one in self.signature.inputs if one.name not in own]
+        self.names = ["z"]
+        self.names += ["label"] if self.signature.label is not None else []
+        self.names += ["condition"] if self.signature.conditions is not None else []
+        self.constants = None if constants is None else list(constants)
+        self.drawn: list[Drawn] = []
+        self.dtype = target.dtype
+
+    def call(self, *arrays: Tensor) -> Any:
+        """What the generator gives, whole."""
+        given = dict(zip(self.names, arrays, strict=True))
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for argument in self.arguments:
+            value = self._value(argument.input, given)
+            if argument.keyword is None:
+                args.append(value)
+            else:
+                kwargs[argument.keyword] = value
+        if self.listed:
+            args = [args]
+        noise = None if self.draws else self._noise(given["z"])
+        chance = Chance(noise)
+        with chance:
+            made = self.target.function(*args, **kwargs)
+        self.drawn = chance.drawn
+        return made
+
+    def forward(self, *arrays: Tensor) -> Tensor:
+        """The sample [N, ...]: float32, or integers."""
+        sample = take_output(self.call(*arrays), self.output or "")
+        return sample.float() if sample.is_floating_point() else sample
+
+    def run(self, inputs: Inputs) -> NDArray[Any]:
+        """The same of arrays, in eval mode."""
+        with evaluating(self), torch.no_grad():
+            made: NDArray[Any] = self(*self.tensors(inputs)).cpu().numpy()
+        return made
+
+    def tensors(self, inputs: Inputs) -> list[Tensor]:
+        """Arrays where the generator's weights are."""
+        fed = inputs.feed()
+        return [torch.from_numpy(np.ascontiguousarray(fed[name])).to(self.target.device) for name in self.names]
+
+    def _value(self, one: Input, given: dict[str, Tensor]) -> Any:
+        match one.role:
+            case LatentRole():
+                return self._columns(one, given["z"], self.signature.latent.dim)
+            case ConditionRole():
+                columns = given["condition"]
+                return self._columns(one, columns, len(self.signature.conditions or ()))
+            case LabelRole("one-hot"):
+                places = torch.arange(one.width, device=given["label"].device)
+                hot = (given["label"].unsqueeze(1) == places).to(self.dtype)
+                return hot if len(one.shape) == 1 else hot.reshape(-1, *one.shape)
+            case LabelRole():
+                return given["label"] if not one.shape else given["label"].unsqueeze(1)
+            case ConstantRole(value):
+                if value.size == 1 and not one.shape:
+                    return value.item()
+                constant = torch.from_numpy(np.asarray(value))
+                return constant.to(given["z"].device, self.dtype if value.dtype.kind == "f" else constant.dtype)
+        return None
+
+    def _columns(self, one: Input, whole: Tensor, width: int) -> Tensor:
+        place = self.places[one.name]
+        piece = whole if place == slice(0, width) else whole[:, place]
+        piece = piece.to(self.dtype)
+        if one.shape == (one.width,):
+            return piece
+        return piece.reshape(-1, *one.shape) if one.shape else piece.squeeze(1)
+
+    def _noise(self, z: Tensor) -> list[Tensor]:
+        if self.constants is not None:
+            held = [one.to(z.device) for one in self.constants]
+            return [one.expand(z.shape[0], *one.shape[1:]) if len(one) == 1 else one for one in held]
+        found = []
+        for one in self.noise:
+            piece = z[:, self.places[one.name]]
+            found.append(piece if one.shape == (one.width,) else piece.reshape(-1, *one.shape))
+        return found
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode within the block; afterwards each part is in the mode it was in."""
+    modes = {part: part.training for part in module.modules()}
+    for part in modes:
+        try:
+            part.train(False)
+        except NotImplementedError:  # of torch.export, whose mode was settled when it was exported
+            continue
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode

@@ -1,0 +1,336 @@
+"""How a generator is called: what each of its parameters is, as told, else by its name and place; what is left open is
+tried on a few rows."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from latentserve.service.bundle import Condition, Inputs, Latent
+from latentserve.service.bundle.manifest import Prior
+from latentserve.service.packing.foreign.original import draw_rows
+from latentserve.service.packing.foreign.roles import (
+    ConditionRole,
+    LabelRole,
+    LatentRole,
+    Role,
+    RoleError,
+    UnusedRole,
+    parse_role,
+)
+from latentserve.service.packing.foreign.signature import Input, Signature
+from latentserve.training.errors import ExportError
+from latentserve.training.export.adapter import Adapter, Argument, evaluating
+from latentserve.training.export.chance import Drawn
+from latentserve.training.export.dependence import depends, is_dependent, told_dependence
+from latentserve.training.export.outputs import pick_output
+from latentserve.training.export.target import Target
+
+_FLOAT, _INTEGER = np.dtype(np.float32), np.dtype(np.int64)
+_LABEL_WORDS = {"y", "c", "label", "labels", "class", "classes", "cls", "class_label", "class_labels", "one_hot"}
+_ROWS = (2, 3)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of the inputs; `latent`: what z is drawn from, where the module says it itself."""
+
+    latent_shape: tuple[int, ...] | None = None
+    latent_dim: int | None = None
+    prior: Prior = "normal"
+    inputs: Mapping[str, str] | None = None
+    labels: int | None = None
+    conditions: Sequence[Condition] | None = None
+    output: str | int | None = None
+    constant_noise: bool = False
+    latent: Latent | None = None
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """A parameter, and what may be given for it: the likeliest first; None: nothing is given."""
+
+    name: str
+    ways: list[Input]
+    keyword: str | None
+
+
+def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
+    """A generator's adapter, and what was guessed, a sentence each. Raises ExportError: it cannot be called, or
+    does not give one sample a row."""
+    slots = _slots(target, told)
+    failed: list[str] = []
+    dependent: tuple[Adapter, float] | None = None
+    for ways in itertools.product(*(slot.ways for slot in slots)):
+        arguments = [Argument(way, slot.keyword) for way, slot in zip(ways, slots, strict=True)]
+        listings = (False, True) if target.parameters is None and len(arguments) > 1 else (False,)
+        for listed in listings:
+            try:
+                adapter = _try(target, arguments, listed, told)
+            except _CallError as error:
+                failed.append(f"forward of shapes {_shapes(arguments)} fails: {error}")
+                continue
+            if is_dependent(share := _depends(adapter, told.labels or 1)):
+                dependent = dependent or (adapter, share)
+                continue
+            return adapter, [*_guessed(slots, arguments)]
+    if dependent is not None:
+        adapter, share = dependent
+        raise ExportError(told_dependence(adapter, draw_rows(adapter.signature, 4, told.labels or 1), share))
+    others = len(failed) - 1
+    more = f"; {others} other ways to call it fail too: say latent_shape= or inputs=" if others else ""
+    raise ExportError(f"generator: {failed[0]}{more}")
+
+
+@dataclass(frozen=True)
+class _Stated(Signature):
+    """With a latent that the module states itself; noise comes after it."""
+
+    stated: Latent | None = None
+
+    @cached_property
+    def latent(self) -> Latent:
+        if self.stated is None:
+            return super().latent
+        noise = [role.part(one.name, one.shape) for one, role in self.latents if role.noise]
+        parts = [*self.stated.pieces, *noise]
+        return Latent(dim=sum(part.width for part in parts), parts=parts) if noise else self.stated
+
+
+class _CallError(Exception):
+    """This way of calling it fails."""
+
+
+def _slots(target: Target, told: Told) -> list[_Slot]:
+    """What each parameter may be. Raises ExportError: one must be given and nothing is told of it."""
+    roles = {name: _role(name, text) for name, text in (told.inputs or {}).items()}
+    parameters = target.parameters
+    if parameters is None:
+        names = list(roles)
+    else:
+        names = list(parameters)
+        if stranger := next((name for name in roles if name not in names), None):
+            raise ExportError(f"generator: takes no {stranger}; it takes {', '.join(names) or 'nothing'}")
+    free = [name for name in names if name not in roles]
+    if not any(isinstance(role, LatentRole) and not role.noise for role in roles.values()):
+        name = _take(free, parameters, "z")
+        if name is None:
+            raise ExportError("generator: takes nothing, so there is no latent; pass the part that takes it")
+        roles = {name: LatentRole(), **roles}
+    if told.labels is not None and not any(isinstance(role, LabelRole) for role in roles.values()):
+        name = _take(free, parameters, "label", _LABEL_WORDS)
+        if name is None:
+            raise ExportError("generator: labels are told, and it takes no second input")
+        roles[name] = LabelRole()
+    conditions = list(told.conditions or ())
+    if conditions and all(condition.name in free for condition in conditions):
+        for condition in conditions:
+            roles[condition.name] = ConditionRole((condition,))
+            free.remove(condition.name)
+    elif conditions:
+        name = _take(free, parameters, "condition", {"condition", "conditions", "cond"})
+        if name is None:
+            raise ExportError("generator: conditions are told, and it takes no further input")
+        roles[name] = ConditionRole(tuple(conditions))
+    ways = {name: _ways(name, role, told) for name, role in roles.items()}
+    if parameters is None:
+        return [_Slot(name, found, None) for name, found in ways.items()]
+    slots, by_place = [], True
+    for name, one in parameters.items():
+        if name in ways:
+            found = ways[name]
+        elif one.default is inspect.Parameter.empty and name in _LABEL_WORDS:
+            found = [Input(name, _FLOAT, (), False, UnusedRole())]  # None, as StyleGAN's c without labels
+        elif one.default is inspect.Parameter.empty:
+            raise ExportError(
+                f"generator: must be given {name}, of which nothing is told; say inputs={{{name!r}: 'KIND'}}, KIND one "
+                "of latent, noise, label, condition:LO..HI, constant:VALUE"
+            )
+        else:
+            by_place = False
+            continue
+        by_place = by_place and one.kind != one.KEYWORD_ONLY
+        slots.append(_Slot(name, found, None if by_place else name))
+    return slots
+
+
+def _role(name: str, text: str) -> Role:
+    try:
+        return parse_role(name, text)
+    except RoleError as error:
+        raise ExportError(f"generator: {error}") from None
+
+
+def _take(
+    free: list[str], parameters: Mapping[str, inspect.Parameter] | None, default: str, words: set[str] | None = None
+) -> str | None:
+    """The parameter that something is given for: by its name, else the first by place."""
+    if parameters is None:
+        return default
+    named = [name for name in free if name.lower() in (words or ())]
+    found = next(iter(named or [name for name in free if parameters[name].kind != parameters[name].KEYWORD_ONLY]), None)
+    found = found or next(iter(free), None)
+    if found is not None:
+        free.remove(found)
+    return found
+
+
+def _ways(name: str, role: Role, told: Told) -> list[Input]:
+    """The shapes and types in which it may be given."""
+
+    def inputs(dtype: np.dtype[Any], role: Role, *shapes: tuple[int, ...]) -> list[Input]:
+        return [Input(name, dtype, shape, True, role) for shape in shapes]
+
+    match role:
+        case LatentRole():
+            shape = role.shape or (None if role.noise else told.latent_shape)
+            if shape is not None:
+                return inputs(_FLOAT, role, tuple(shape))
+            d = told.latent_dim if told.latent is None else told.latent.dim
+            if role.noise or d is None:
+                kind = "noise" if role.noise else "latent"
+                raise ExportError(f"generator: say the shape of a row of {name}: inputs={{{name!r}: '{kind}:1x8x8'}}")
+            return inputs(_FLOAT, role, (d,), (d, 1, 1), (1, d), (1, 1, d), (d, 1))
+        case LabelRole(form):
+            if told.labels is None:
+                raise ExportError(f"generator: {name} is a label; say labels=, a name each")
+            index = inputs(_INTEGER, LabelRole("index"), (), (1,))
+            hot = inputs(_FLOAT, LabelRole("one-hot"), (told.labels,), (told.labels, 1, 1))
+            return [*index[:1], *hot, *index[1:]] if form is None else index if form == "index" else hot
+        case ConditionRole(columns):
+            k = len(columns)
+            return inputs(_FLOAT, role, *([(k,)] if k > 1 else [(1,), ()]))
+        case _:
+            value = getattr(role, "value", np.zeros(()))
+            return [Input(name, value.dtype, value.shape, False, role)]
+
+
+def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) -> Adapter:
+    """The adapter for one way to call it. Raises _CallError, or ExportError: it runs, and is no generator."""
+    try:
+        inputs = tuple(argument.input for argument in arguments)
+        drawing = Adapter(target, arguments, _Stated(inputs, told.prior, told.latent), listed=listed, draws=True)
+    except RoleError as error:
+        raise ExportError(f"generator: {error}") from None
+    drawn, output = [], ""
+    for rows in _ROWS:
+        given = draw_rows(drawing.signature, rows, told.labels or 1)
+        with evaluating(drawing), torch.no_grad():
+            try:
+                made = drawing.call(*drawing.tensors(given))
+            except ExportError as error:
+                raise ExportError(f"generator: {error}") from None
+            except Exception as error:  # the module is anybody's
+                raise _CallError(one_line(error)) from None
+        drawn.append(drawing.drawn)
+        output, sample = pick_output(made, told.output, rows)
+        _check(sample, rows, _shapes(arguments, rows))
+    signature, constants = _with_noise(arguments, drawn, told)
+    return Adapter(target, arguments, signature, listed=listed, constants=constants, output=output)
+
+
+def _check(sample: Tensor, rows: int, shapes: str) -> None:
+    if sample.is_complex():
+        raise ExportError("generator: gives complex numbers; samples are real: torch.view_as_real makes two of one")
+    if sample.shape[:1] != (rows,):
+        raise ExportError(
+            f"generator: gives {sample.dtype} {list(sample.shape)} for inputs of shapes {shapes}; one sample a row, "
+            "float32 [batch, ...] is needed"
+        )
+
+
+def _with_noise(
+    arguments: Sequence[Argument], drawn: Sequence[Sequence[Drawn]], told: Told
+) -> tuple[Signature, list[Tensor] | None]:
+    """The signature with an input for each time that it draws; or with constants instead."""
+    inputs = [argument.input for argument in arguments]
+    few, more = drawn
+    if [one.function for one in few] != [one.function for one in more]:
+        raise ExportError("generator: draws another number of times for 2 rows than for 3")
+    if told.constant_noise:
+        constants = [_drawn_once(one, place) for place, one in enumerate(few)]
+        return _Stated(tuple(inputs), told.prior, told.latent), constants
+    taken = {one.name for one in inputs}
+    for one, other in zip(few, more, strict=True):
+        shape = _of_a_row(one.shape, other.shape)
+        if shape is None:
+            raise ExportError(
+                f"generator: {one.function} draws numbers of shape {list(one.shape)} for 2 rows and "
+                f"{list(other.shape)} for 3, of which it cannot be seen which belong to a row; say "
+                "noise='constant', or let it draw [N, ...]"
+            )
+        name = next(
+            name
+            for name in (one.function + (f"_{count}" if count else "") for count in itertools.count())
+            if name not in taken
+        )
+        taken.add(name)
+        half = 0.5 if one.prior == "uniform" else 0.0
+        role = LatentRole(one.prior, half, half or 1.0, noise=True)
+        inputs.append(Input(name, _FLOAT, shape, True, role))
+    return _Stated(tuple(inputs), told.prior, told.latent), None
+
+
+def _of_a_row(two: tuple[int, ...], three: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Of shapes that were drawn for 2 and 3 rows: that of a row's own. What has an axis of 1 for the rows, the same for
+    all, may as well have numbers of each row."""
+    if not two or two[1:] != three[1:]:
+        return None
+    if two[0] * _ROWS[1] == three[0] * _ROWS[0]:
+        each = two[0] // _ROWS[0]
+        return two[1:] if each == 1 else (each, *two[1:])
+    return two[1:] if two[0] == three[0] == 1 and len(two) > 1 else None
+
+
+def _drawn_once(one: Drawn, place: int) -> Tensor:
+    generator = torch.Generator().manual_seed(place)
+    draw = torch.randn if one.prior == "normal" else torch.rand
+    first = 1 if one.shape[:1] in ((2,), (1,)) else one.shape[0]
+    return draw((first, *one.shape[1:]), generator=generator)
+
+
+def _depends(adapter: Adapter, labels: int) -> float:
+    """How far rows are from the same rows in another batch."""
+    try:
+        return depends(adapter, draw_rows(adapter.signature, 4, labels))
+    except Exception as error:
+        raise ExportError(f"generator: does not run: {one_line(error)}") from None
+
+
+def _guessed(slots: Sequence[_Slot], arguments: Sequence[Argument]) -> Iterator[str]:
+    for slot, argument in zip(slots, arguments, strict=True):
+        one = argument.input
+        if isinstance(one.role, UnusedRole):
+            yield f"{slot.name} is given None, for no labels are told"
+        elif one != slot.ways[0]:
+            kind = str(one.role).partition(":")[0]
+            form = ", one-hot" if isinstance(one.role, LabelRole) and one.role.form == "one-hot" else ""
+            yield f"the {kind} is given as {_shape(one)}{form}: other shapes did not run, or mixed rows"
+
+
+def _shapes(arguments: Sequence[Argument], rows: int = 2) -> str:
+    return ", ".join(_shape(one.input, str(rows)) for one in arguments if one.input.batched)
+
+
+def _shape(one: Input, rows: str = "N") -> str:
+    return f"[{', '.join([rows, *map(str, one.shape)])}]"
+
+
+def one_line(error: BaseException) -> str:
+    """Why something failed, in a line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def rows_of(adapter: Adapter, inputs: Inputs, most: int) -> NDArray[Any]:
+    """Samples of any number of rows, so many at a time."""
+    starts = range(0, len(inputs.z), most)
+    return np.concatenate([adapter.run(inputs.take(slice(start, start + most))) for start in starts])

@@ -1,0 +1,144 @@
+"""What is exported of a module or a callable: the thing that is called, and the modules whose weights it holds."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentserve.training.errors import ExportError
+
+_WRAPPED = {"DataParallel", "DistributedDataParallel", "OptimizedModule", "FullyShardedDataParallel"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is called, and what it holds.
+
+    Attributes:
+        function: the call.
+        modules: with the weights that it reads.
+        parameters: the names of what it takes, with whether each must be given and may be given by place; None: it
+            takes anything (`*args`).
+    """
+
+    function: Callable[..., Any]
+    modules: list[nn.Module]
+    parameters: dict[str, inspect.Parameter] | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        held = next(self._held(), None)
+        return torch.device("cpu") if held is None else held.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that most of its weights have; float32 of one without weights."""
+        sizes: dict[torch.dtype, int] = {}
+        for tensor in self._held():
+            if tensor.is_floating_point():
+                sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
+        return max(sizes, key=lambda one: sizes[one]) if sizes else torch.float32
+
+    @contextmanager
+    def in_float32(self) -> Iterator[list[str]]:
+        """Within the block, weights of bfloat16, in which runtimes do not compute, are float32, and what is to be said
+        of it is given; afterwards they are what they were."""
+        held = [tensor for tensor in self._held() if tensor.dtype == torch.bfloat16]
+        kept = [(tensor, tensor.data) for tensor in {id(tensor): tensor for tensor in held}.values()]
+        for tensor, data in kept:
+            tensor.data = data.float()
+        try:
+            yield ["its weights are bfloat16, and computed with in float32: samples are not rounded as torch's"] * bool(
+                kept
+            )
+        finally:
+            for tensor, data in kept:
+                tensor.data = data
+
+    def _held(self) -> Iterator[Tensor]:
+        for module in self.modules:
+            yield from module.parameters()
+            yield from module.buffers()
+
+
+def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
+    """Of a module, or anything that can be called. `call`: the name of a method of it, or a function of it and of the
+    inputs. Raises ExportError."""
+    given = unwrapped(given)
+    if isinstance(call, str):
+        if not callable(getattr(given, call, None)):
+            raise ExportError(f"generator: {type(given).__name__} has no method {call}, which is told as call")
+        function = getattr(given, call)
+        shown = function
+    elif call is not None:
+        function = functools.partial(call, given)
+        shown = function
+    elif isinstance(given, nn.Module):
+        function, shown = given, given.forward
+    elif callable(given):
+        function = shown = given
+    else:
+        raise ExportError(f"generator: {type(given).__name__} is no module and nothing that can be called")
+    modules = [given] if isinstance(given, nn.Module) else []
+    modules += [one for one in _held_by(shown) if all(one is not other for other in modules)]
+    return Target(function, modules, _parameters(shown))
+
+
+def unwrapped(given: Any) -> Any:
+    """Without what parallel and compiled modules put around one."""
+    while True:
+        inner = given
+        if type(given).__name__ in _WRAPPED:
+            inner = vars(given).get("_modules", {}).get("module") or getattr(given, "_orig_mod", None) or given
+        elif not isinstance(given, nn.Module) and hasattr(given, "_torchdynamo_orig_callable"):
+            inner = given._torchdynamo_orig_callable
+        if inner is given:
+            return given
+        given = inner
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    try:
+        found = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return None
+    named = {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
+    anything = any(one.kind == one.VAR_POSITIONAL for one in found.values())
+    return None if anything and not named else named
+
+
+def _held_by(function: Any) -> Iterator[nn.Module]:
+    """Modules that a function reads from where it was made: its object, what it encloses, globals that it names."""
+    found: list[Any] = [function]
+    while isinstance(found[-1], functools.partial):
+        found += [*found[-1].args, *found[-1].keywords.values(), found[-1].func]
+    for one in list(found):
+        owner = getattr(one, "__self__", None)
+        code = getattr(one, "__code__", getattr(getattr(one, "__func__", None), "__code__", None))
+        found.append(owner)
+        if not isinstance(one, nn.Module) and not inspect.isroutine(one) and not isinstance(one, functools.partial):
+            found += list(getattr(one, "__dict__", {}).values())
+        if owner is not None and not isinstance(owner, nn.Module):
+            found += list(getattr(owner, "__dict__", {}).values())
+        for cell in getattr(one, "__closure__", None) or ():
+            try:
+                found.append(cell.cell_contents)
+            except ValueError:  # not filled
+                continue
+        if code is not None and owner is None:
+            held = getattr(one, "__globals__", {})
+            found += [held[name] for name in code.co_names if name in held]
+        found += list(getattr(one, "__defaults__", None) or ())
+    for one in found:
+        if isinstance(one, list | tuple):
+            yield from (part for part in one if isinstance(part, nn.Module))
+        elif isinstance(one, nn.Module):
+            yield one
