@@ -300,8 +300,17 @@ def _drawn_once(one: Drawn, place: int) -> Tensor:
 
 def _depends(adapter: Adapter, labels: int) -> float:
     """How far rows are from the same rows in another batch."""
+    inputs = draw_rows(adapter.signature, 4, labels)
     try:
-        return depends(adapter, draw_rows(adapter.signature, 4, labels))
+        one, other = (adapter.run(inputs) for _ in range(2))
+        if not np.array_equal(one, other, equal_nan=True):
+            raise ExportError(
+                "generator: gives two answers for the same inputs, and not by what torch draws; chance may enter "
+                "through its inputs or torch's random functions, called from python"
+            )
+        return depends(adapter, inputs)
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(f"generator: does not run: {one_line(error)}") from None
 

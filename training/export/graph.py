@@ -245,15 +245,15 @@ def quiet_exporter() -> Iterator[None]:
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
     exporter.setLevel(logging.CRITICAL)
-    logs = torch._C._jit_is_onnx_log_enabled()
-    torch._C._jit_set_onnx_log_enabled(False)
+    # The tracer prints its graph where it fails, whatever is told of logs (setup_onnx_logging, torch 2.13).
+    log_graph, torch._C._jit_onnx_log = torch._C._jit_onnx_log, lambda *_: None
     try:
         with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         exporter.setLevel(level)
-        torch._C._jit_set_onnx_log_enabled(logs)
+        torch._C._jit_onnx_log = log_graph
 
 
 def _reason(error: BaseException) -> str:
