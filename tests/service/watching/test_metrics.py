@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
 from latentserve.service.watching import monitor
 from latentserve.service.watching.detectors import DETECTORS
-from latentserve.service.watching.metrics import MetricSeries, ModelMetrics
+from latentserve.service.watching.metrics import DRAWN, MetricSeries, ModelMetrics
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
 
 MOST = 1500
@@ -45,3 +46,22 @@ def test_the_largest_model_stays_within_the_bound(kind: str, signals: list[str],
         if sample.labels.get("model") == f"largest {kind}" and not sample.name.endswith("_created")
     ]
     assert len(series) <= MOST - OF_NO_MODEL
+    # What a monitor makes room for conditions by.
+    assert len(series) - watched.count <= MOST - OF_NO_MODEL - monitor._MOST_SERIES
+
+
+def test_conditions_are_counted_as_the_series_that_they_are() -> None:
+    watched = MetricSeries(detectors=DETECTORS, conditions={"energy": 10, "count": 3})
+    assert watched.count == len(DETECTORS) + 11 + 4
+    metrics = ModelMetrics("of conditions", "v", watched)
+    metrics.count_conditions(np.array([[1] * 10, [2, 0, 3, *[0] * 7]]), 20)
+    found = {
+        (sample.labels["condition"], sample.labels["bin"]): sample.value
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.name == "latentserve_condition_rows_total" and sample.labels["model"] == "of conditions"
+    }
+    assert len(found) == 15
+    assert found["energy", "03"] == 1
+    assert found["energy", DRAWN] == 10
+    assert (found["count", "00"], found["count", "02"], found["count", DRAWN]) == (2, 3, 15)
