@@ -73,20 +73,36 @@ def each_shown(samples: Samples, data: Dataset) -> list[Shown]:
 
 
 def interpolations(latent: Latent, rows: int, seed_latents: Samples) -> Samples:
-    """Latents [rows * STEPS, dim] on ways between pairs of latents [2 rows, dim]: for a normal prior on circles, whose
-    points all have a length that it makes (White 2016, Sampling Generative Networks), else straight lines."""
-    start, end = seed_latents[:rows, None].astype(np.float64), seed_latents[rows : 2 * rows, None].astype(np.float64)
-    at = np.linspace(0, 1, STEPS)[None, :, None]
-    if latent.prior == "uniform":
-        between = (1 - at) * start + at * end
-    else:
-        lengths = [np.linalg.norm(each, axis=2, keepdims=True) for each in (start, end)]
-        angle = np.arccos(((start * end).sum(axis=2, keepdims=True) / (lengths[0] * lengths[1])).clip(-1, 1))
-        # Where both point the same way there is no circle, and a line does.
-        safe = np.where(np.sin(angle) > 1e-6, angle, 1.0)
-        circle = (np.sin((1 - at) * safe) * start + np.sin(at * safe) * end) / np.sin(safe)
-        between = np.where(np.sin(angle) > 1e-6, circle, (1 - at) * start + at * end)
-    return between.reshape(rows * STEPS, -1).astype(np.float32)
+    """Latents [rows * STEPS, dim] on ways between pairs of latents [2 rows, dim], a way for each part: for a normal
+    prior on circles, whose points all have a length that it makes (White 2016, Sampling Generative Networks), else
+    straight lines. Noise stays what it is at the beginning."""
+    ends = np.cumsum([part.width for part in latent.pieces])[:-1]
+    ways = []
+    for part, columns in zip(latent.pieces, np.split(seed_latents.astype(np.float64), ends, axis=1), strict=True):
+        start, end = columns[:rows, None], columns[rows : 2 * rows, None]
+        if part.noise:
+            ways.append(np.repeat(start, STEPS, axis=1))
+        elif part.prior == "uniform":
+            ways.append(_line(start, end))
+        else:
+            ways.append(part.shift + _circle(start - part.shift, end - part.shift))
+    return np.concatenate(ways, axis=2).reshape(rows * STEPS, -1).astype(np.float32)
+
+
+_AT = np.linspace(0, 1, STEPS)[None, :, None]
+
+
+def _line(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (1 - _AT) * start + _AT * end
+
+
+def _circle(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    lengths = [np.linalg.norm(each, axis=2, keepdims=True) for each in (start, end)]
+    angle = np.arccos(((start * end).sum(axis=2, keepdims=True) / (lengths[0] * lengths[1])).clip(-1, 1))
+    # Where both point the same way there is no circle, and a line does.
+    safe = np.where(np.sin(angle) > 1e-6, angle, 1.0)
+    circle = (np.sin((1 - _AT) * safe) * start + np.sin(_AT * safe) * end) / np.sin(safe)
+    return np.where(np.sin(angle) > 1e-6, circle, _line(start, end))
 
 
 def points(samples: Samples, title: str) -> Any:
