@@ -1,6 +1,7 @@
 """Everything that is measured of real samples, once for all generators that are held against them: the floors."""
 
 from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from latentserve.training.evaluation.classifier import SEEN, Classifier, Regress
 from latentserve.training.evaluation.conditions import ConditionBaseline
 from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
 from latentserve.training.evaluation.memorisation import ROWS, nearest
-from latentserve.training.evaluation.reals import Reals
+from latentserve.training.evaluation.reals import LEAST, Reals
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.evaluation.tables import TableBaseline
 from latentserve.training.evaluation.two_sample import WIDEST, ToldApart, shown_pixels, two_sample_test
 from latentserve.training.evaluation.views import Samples, View, view_of
 
+HELD = 1 << 30  # bytes of samples of each side at the most
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
 
 Progress = Callable[[str], None]  # is told what is being done
@@ -33,7 +35,7 @@ class Baseline:
         """
         Args:
             reals: The data.
-            count: Samples of each side; fewer where there are fewer real ones.
+            count: Samples of each side; fewer where there are fewer real ones, or where so many would not fit.
             feature_files: Pre-trained networks to compare in, beside the others.
             progress: Told what is being done.
 
@@ -41,10 +43,16 @@ class Baseline:
             FeaturesError: A file among `feature_files` is not what is needed.
         """
         self.reals = reals
-        self.count = min(count, len(reals.train), len(reals.held))
+        fits = max(LEAST, HELD // (4 * prod(reals.train.samples.shape[1:])))
+        there = min(count, len(reals.train), len(reals.held))
+        self.count = min(there, fits)
         self.split = f"{reals.splits[0]}; floor: {reals.splits[1]}"
         self.chances = (Resampling.of(self.count, 1), Resampling.of(self.count, 2))
         self.warnings = list(reals.warnings)
+        if fits < there:
+            self.warnings.append(
+                f"More than {fits:,} samples of this size are not held in memory, nor compared."
+            )
         rows, held_rows = reals.some(self.count)
         self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
         self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]

@@ -31,7 +31,7 @@ JSON, HTML = "report.json", "report.html"
 
 SEED = 1  # of latents that are only looked at
 PER_CLASS = 10
-VALUES, HEARD = 6, 3  # of a condition; samples of each that are no pictures
+MOST_CONDITIONS, VALUES, HEARD = 8, 6, 3  # of a condition; samples of each value that are no pictures
 MOST_CLASSES = 20
 WAYS = 6
 NEIGHBOURS = 8
@@ -268,7 +268,7 @@ def _along(subject: Subject, data: Dataset) -> list[dict[str, Any]]:
     labels = None if subject.labels is None else np.arange(count) % len(subject.labels)
     rows = subject.inputs(count, SEED, labels)
     told = []
-    for at, condition in enumerate(conditions):
+    for at, condition in enumerate(conditions[:MOST_CONDITIONS]):
         lines = []
         for asked in along(conditions, VALUES)[at]:
             made = _shown(subject.make(rows._replace(condition=np.tile(asked, (count, 1)))))

@@ -1,5 +1,6 @@
 """What is evaluated: a run's averaged generator in torch, or a bundle's in ONNX Runtime. One path draws from both."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from latentserve.training.recipe.config import Config
 from latentserve.training.run import CHECKPOINT, CONFIG, checkpoint, open_run
 
 MANIFEST = "manifest.json"
-BATCH = 64
+BATCH, BATCH_BYTES = 64, 64 << 20  # rows that are made at once, and bytes of them, at the most
 
 Samples = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -85,8 +86,9 @@ class Subject:
     def make(self, inputs: Inputs) -> Samples:
         """Samples, a batch at a time."""
         made = np.empty((len(inputs.z), *self.shape), np.float32)
-        for start in range(0, len(made), BATCH):
-            rows = slice(start, start + BATCH)
+        batch = min(BATCH, max(1, BATCH_BYTES // (4 * math.prod(self.shape))))
+        for start in range(0, len(made), batch):
+            rows = slice(start, start + batch)
             made[rows] = self.generate(inputs.take(rows))
         return made
 

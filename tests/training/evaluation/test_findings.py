@@ -158,3 +158,16 @@ def test_one_class_and_more_features_than_samples(subject: Subject) -> None:
     assert all(np.isfinite(statistic.value) for statistic in evaluation.statistics)
     assert {"frechet_random", "memorisation"} <= {statistic.key for statistic in evaluation.statistics}
     assert "covariance is singular" in page([evaluation], baseline)
+
+
+def test_no_more_samples_are_held_than_there_is_room_for(subject, baseline, monkeypatch) -> None:
+    monkeypatch.setattr("latentserve.training.evaluation.baseline.HELD", 100 * 64 * 4)
+    monkeypatch.setattr("latentserve.training.evaluation.subject.BATCH_BYTES", 3 * 64 * 4)
+    few = Baseline(baseline.reals, COUNT)
+    assert few.count == 100
+    assert "More than 100 samples of this size are not held in memory, nor compared." in few.warnings
+    sizes = []
+    counted = replace(subject, generate=lambda inputs: sizes.append(len(inputs.z)) or subject.generate(inputs))
+    whole = subject.draw(100, 0)[0]
+    np.testing.assert_allclose(evaluate(counted, few).samples, whole, atol=1e-5)
+    assert set(sizes) == {3, 1}
