@@ -50,9 +50,7 @@ class Baseline:
         self.chances = (Resampling.of(self.count, 1), Resampling.of(self.count, 2))
         self.warnings = list(reals.warnings)
         if fits < there:
-            self.warnings.append(
-                f"More than {fits:,} samples of this size are not held in memory, nor compared."
-            )
+            self.warnings.append(f"More than {fits:,} samples of this size are not held in memory, nor compared.")
         rows, held_rows = reals.some(self.count)
         self.reference, self.reference_labels = reals.train.take(rows), reals.train.labels[rows]
         self.held, self.held_labels = reals.held.take(held_rows), reals.held.labels[held_rows]

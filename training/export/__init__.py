@@ -4,7 +4,6 @@ import logging
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import JsonValue
@@ -57,7 +56,6 @@ def export_run(
     if config.packing > 1:
         log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
     counts = np.array(dataset.label_counts)
-    conditions: dict[str, Any] = {"conditions": networks.conditions(dataset)} if dataset.conditions else {}
     return export_bundle(
         generator,
         out,
@@ -65,7 +63,7 @@ def export_run(
         latent_dim=config.latent,
         labels=dataset.label_names or None,
         label_prior=(counts / counts.sum()).tolist() if dataset.label_names else None,
-        **conditions,
+        conditions=networks.conditions(dataset) or None,
         critic=critic if config.packing == 1 else None,
         kind=dataset.kind,
         value_range=(-1.0, 1.0) if dataset.kind == "image" else None,
