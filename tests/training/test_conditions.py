@@ -69,8 +69,10 @@ def test_from_a_recipe_to_a_server(
     left, right = (shown(server, seed=1, n=100, condition={"x": at})[0].mean() for at in (5, 11))
     assert right - left > 3
 
-    latentserve("evaluate", bundle, "--data", "blobs", "--samples", 300, "--out", tmp_path / "report")
+    critic = ("--features", bundle / "critic.onnx")  # which takes a condition, too
+    latentserve("evaluate", bundle, "--data", "blobs", "--samples", 300, *critic, "--out", tmp_path / "report")
     told = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(told["features"]) == {"random", "critic"}
     assert all(row["correlation"] > 0.8 for row in told["conditions"])
     assert told["warnings"] == []
 
