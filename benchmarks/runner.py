@@ -43,6 +43,7 @@ BENCHMARKS = {
     "small-references": "drift.small_references",
     "fleet": "fleet.alerts",
     "rules": "fleet.rules",
+    "families": "packing.families",
     "pack-memory": "packing.memory",
     "demo": "training.demo",
     "training-speed": "training.speed",

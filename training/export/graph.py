@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -258,4 +259,9 @@ def quiet_exporter() -> Iterator[None]:
 
 def _reason(error: BaseException) -> str:
     """Of an exporter's error, what it says of the module."""
-    return one_line(error.__cause__ or error)
+    said = one_line(error.__cause__ or error)
+    if "translating node" in said and (operator := re.search(r"target=torch\.ops\.(?:\w+)\.(\w+)", said)):
+        return f"torch's exporter has no translation of {operator[1]}; compute it by other functions"
+    if "data-dependent" in said or "Could not guard" in said:
+        return f"what it does depends on the numbers that it is given, which a graph cannot: {said}"
+    return said

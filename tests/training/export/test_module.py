@@ -1,0 +1,231 @@
+"""Modules of all kinds, by one call: how they are called, what they give and draw, and what is said of the rest."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentserve import open_bundle
+from latentserve.service.bundle import Condition, Inputs, Manifest, read_bundle
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.latents import draw_latents
+from latentserve.training.errors import ExportError
+from latentserve.training.export import export_bundle
+
+DIM = 6
+
+
+class Pictures(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(DIM, 12)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.tanh(self.layer(z)).view(-1, 3, 2, 2)
+
+
+class Starred(Pictures):
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return super().forward(*inputs)
+
+
+class Pyramid(Pictures):
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        image = super().forward(z)
+        return image[:, :, ::2, ::2], image
+
+
+class Named(Pictures):
+    def forward(self, z: Tensor) -> dict[str, Tensor]:
+        return {"sample": super().forward(z)}
+
+
+@dataclass
+class Output:
+    sample: Tensor
+    loss: Tensor | None = None
+
+
+class Decoder(Pictures):
+    def decode(self, z: Tensor) -> Output:
+        return Output(super().forward(z))
+
+
+class Keyword(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(DIM + 3, 4)
+
+    def forward(self, z: Tensor, *, y: Tensor, psi: float = 1.0) -> Tensor:
+        return self.layer(torch.cat([z * psi, y], 1))
+
+
+class Recurrent(nn.Module):
+    """Takes [rows, d] for a sequence, so that a row depends on those before it; [rows, 1, d] is meant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.GRU(DIM, 4, batch_first=True)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layer(z)[0]
+
+
+class Chancy(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        image = super().forward(z)
+        image = image + torch.randn(len(z), 1, 2, 2) + torch.empty_like(image).uniform_()
+        return F.dropout(image, 0.5, training=True)
+
+
+class Gumbel(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return F.gumbel_softmax(self.layer(z), hard=True)
+
+
+class Stretched(nn.Module):
+    """Nearest neighbours of 5 places for 7: runtimes take other sources."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return F.interpolate(z[:, None], size=17)
+
+
+class Modulated(Pictures):
+    """All rows are groups of one convolution, which no exporter can for any number of them."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        image = super().forward(z)
+        weight = (z[:, :1, None, None] * self.layer.weight[None, :3, :1, None]).reshape(-1, 1, 1, 1)
+        return F.conv2d(image.reshape(1, -1, 2, 2), weight, groups=3 * z.shape[0]).reshape(image.shape)
+
+
+class Batched(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(DIM, 4), nn.BatchNorm1d(4), nn.Linear(4, 4)
+
+    def forward(self, z: Tensor) -> Tensor:
+        self.norm.train()
+        return self.last(self.norm(self.first(z)))
+
+
+class NotANumber(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.where(z[:, :1] > 1.5, torch.nan, self.layer(z))
+
+
+def exported(module: object, out: Path, **told: Any) -> Manifest:
+    return export_bundle(module, out / "b", name="b", **{"latent_dim": DIM, "reference_samples": 64} | told)
+
+
+def served_as(out: Path, own: Callable[[Tensor], Tensor]) -> None:
+    """Whether rows of the bundle are the module's own."""
+    z = np.random.default_rng(0).standard_normal((5, DIM)).astype(np.float32)
+    served = Engine(read_bundle(out / "b"), "cpu").generate(Inputs(z))
+    with torch.no_grad():
+        np.testing.assert_allclose(served, own(torch.from_numpy(z)).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "told"),
+    [
+        (lambda module: nn.DataParallel(module), {}),
+        (lambda module: torch.compile(module), {}),
+        (lambda module: torch.jit.script(module), {}),
+        (lambda module: lambda z: module(z), {}),
+        (lambda module: module, {"call": lambda module, z: module(z)}),
+    ],
+    ids=["parallel", "compiled", "scripted", "lambda", "function"],
+)
+def test_what_wraps_a_module_is_taken_off(wrap: Any, told: dict[str, Any], tmp_path: Path) -> None:
+    module = Pictures()
+    exported(wrap(module), tmp_path, **told)
+    served_as(tmp_path, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "told", "shape"),
+    [
+        (Starred(), {}, [3, 2, 2]),
+        (Pyramid(), {"output": 1}, [3, 2, 2]),
+        (Named(), {}, [3, 2, 2]),
+        (Decoder(), {"call": "decode"}, [3, 2, 2]),
+        (Pictures().half(), {}, [3, 2, 2]),
+        (Pictures().bfloat16(), {}, [3, 2, 2]),
+        (Recurrent(), {}, [1, 4]),
+        (Stretched(), {}, [1, 17]),
+        (nn.ConvTranspose2d(DIM, 3, 8), {}, [3, 8, 8]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_a_module_is_called_as_it_likes(module: nn.Module, told: Any, shape: list[int], tmp_path: Path) -> None:
+    assert exported(module, tmp_path, **told).sample.shape == shape
+
+
+def test_weights_of_bfloat16_are_as_they_were(tmp_path: Path) -> None:
+    module = Pictures().bfloat16()
+    before = module.layer.weight.clone()
+    exported(module, tmp_path)
+    assert module.layer.weight.dtype == torch.bfloat16
+    assert torch.equal(module.layer.weight, before)
+
+
+def test_one_hot_labels_and_constants_are_made_in_the_graph(tmp_path: Path) -> None:
+    module = Keyword()
+    told = {"labels": ["a", "b", "c"], "inputs": {"psi": "constant:0.5"}}
+    manifest = exported(module, tmp_path, **told)
+    served = open_bundle(tmp_path / "b").sample(1, seed=1, label="b")
+    z = torch.from_numpy(draw_latents(manifest.latent, 1, 0, 1))
+    with torch.no_grad():
+        own = module(z, y=torch.tensor([[0.0, 1, 0]]), psi=0.5)
+    np.testing.assert_allclose(served, own.numpy(), atol=1e-5)
+
+
+def test_a_number_may_be_a_condition(tmp_path: Path) -> None:
+    told = {"labels": ["a", "b", "c"], "conditions": [Condition(name="psi", range=(0.1, 1))]}
+    manifest = exported(Keyword(), tmp_path, **told)
+    assert [one.name for one in manifest.conditions or []] == ["psi"]
+
+
+@pytest.mark.parametrize(("module", "drawn"), [(Chancy(), 3), (Gumbel(), 1)])
+def test_what_a_module_draws_is_noise_of_a_row(module: nn.Module, drawn: int, tmp_path: Path) -> None:
+    manifest = exported(module, tmp_path)
+    assert sum(part.noise for part in manifest.latent.pieces) == drawn
+    bundle = open_bundle(tmp_path / "b")
+    assert np.array_equal(bundle.sample(4, seed=3), bundle.sample(4, seed=3))
+    once = exported(module, tmp_path, noise="constant")
+    assert once.latent.dim == DIM
+
+
+def test_a_graph_of_one_row_runs_in_blocks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = Modulated()
+    assert exported(module, tmp_path).onnx.batch == 1
+    assert "rows run one by one" in caplog.text
+    served_as(tmp_path, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "told", "words"),
+    [
+        (Pyramid(), {}, r"several outputs: 0 \[N, 3, 1, 1\], 1 \[N, 3, 2, 2\].* Say output=0 or output=1"),
+        (Named(), {"output": "image"}, r"output='image' is told; it gives sample \[N, 3, 2, 2\]"),
+        (Decoder(), {"call": "generate"}, "has no method generate"),
+        (Batched(), {}, r"rows depend on what shares their batch .*, from batch_norm in norm \(BatchNorm1d\) on"),
+        (NotANumber(), {}, "values that are not finite for latents from the prior"),
+        (Keyword(), {}, "inputs="),
+        (Pictures(), {"inputs": {"y": "label"}}, "takes no y; it takes z"),
+        (Pictures(), {"inputs": {"z": "latex"}}, "'latex' is none of"),
+        (nn.Linear(5, 2), {}, "other ways to call it fail too: say latent_shape="),
+        (3, {}, "int is no module and nothing that can be called"),
+    ],
+)
+def test_what_cannot_be_is_one_line(module: Any, told: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=words) as caught:
+        exported(module, tmp_path, **told)
+    assert "\n" not in str(caught.value)
