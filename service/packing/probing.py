@@ -29,13 +29,14 @@ def probe_rows(
     latent: Latent,
     labels: int | None = None,
     conditions: Sequence[Condition] | None = None,
+    at_once: int | None = None,
 ) -> NDArray[Any]:
     """Rows [n, ...] of a graph, for latents and conditions from their priors (the ends of all conditions' ranges among
     them) and labels in turn.
 
     `run` gives the rows of inputs, in a session in which no call was made yet. How many are run at once and kept is
-    bounded by memory and time. Raises BundleError naming `source`: it does not run, gives another number of rows than
-    it is asked for, or values that are not finite.
+    bounded by memory and time; `at_once` tells the former, where `run` is slow. Raises BundleError naming `source`: it
+    does not run, gives another number of rows than it is asked for, or values that are not finite.
     """
     wanted = max(_ROWS, min(labels or 0, _MOST_ROWS))
 
@@ -65,7 +66,7 @@ def probe_rows(
             raise BundleError(f"{source}: gives values that are not finite for latents from the prior")
         return made
 
-    batch = rows_that_fit(checked, _ROWS)
+    batch = rows_that_fit(checked, _ROWS) if at_once is None else at_once
     first = checked(1)
     wanted_rows = max(_LEAST_ROWS, min(wanted, _BYTES // max(1, first.nbytes)))
     progress = Progress("probing", wanted_rows, _SECONDS)

@@ -176,7 +176,8 @@ def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> 
         try:
             latent, conditions = adapter.signature.latent, adapter.signature.conditions
             stage("probing: the module is run on latents from its prior")
-            rows = probe_rows(adapter.run, "generator", latent, told.labels, conditions)
+            few = adapter.run(golden_inputs(latent, told.labels, conditions).take(slice(0, 1)))
+            rows = probe_rows(adapter.run, "generator", latent, told.labels, conditions, rows_within(few))
         except (RoleError, BundleError) as error:
             said = str(error)
             raise ExportError(said if said.startswith("generator:") else f"generator: {said}") from None
