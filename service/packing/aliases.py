@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,22 @@ def label_aliases(generate: Callable[[Inputs], Floats], inputs: Inputs, labels: 
         group for alike in _alike(found, 10 * reach) for group in _verified(generate, inputs, alike, batch) if group[1:]
     ]
     return sorted(groups)
+
+
+def same_from(row: Callable[[int], NDArray[Any]], last: int) -> int | None:
+    """The first label from which on all give what label `last` gives, of `row` [...] of a label and always the same
+    latent; None where the one before `last` gives something else."""
+    limit = row(last).astype(np.float64)
+    reach = _SAME * max(float(np.ptp(limit)), float(np.abs(limit).max()), 1e-30)
+
+    def same(label: int) -> bool:
+        return bool(np.abs(row(label) - limit).max() <= reach)
+
+    low, high = -1, last  # low gives something else, high the same
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if same(middle) else (middle, high)
+    return high if high < last else None
 
 
 def told(groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:

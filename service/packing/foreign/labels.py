@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from latentserve.service.errors import BundleError
-from latentserve.service.packing.foreign.original import Original
+from latentserve.service.packing.aliases import same_from
+from latentserve.service.packing.foreign.original import Original, draw_rows
 
 _LIMIT = 65_536
 
@@ -27,11 +30,20 @@ def label_names(original: Original, source: str, told: list[str] | None) -> list
         return told
     if original.takes(_LIMIT):
         raise BundleError(
-            f"{source}: {one.name} takes any label, so their number cannot be probed; say --labels, or where it is no "
-            f"label --input {one.name}=condition:LO..HI or {one.name}=constant:VALUE"
+            f"{source}: {one.name} takes any label, so their number cannot be probed{_hint(original)}; say --labels, "
+            f"or where it is no label --input {one.name}=condition:LO..HI or {one.name}=constant:VALUE"
         )
     low, high = 0, _LIMIT  # takes low, does not take high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if original.takes(middle) else (low, middle)
     return [str(index) for index in range(low + 1)]
+
+
+def _hint(original: Original) -> str:
+    """How many there may be, of a graph that compares them: those that it does not know are all alike."""
+    inputs = draw_rows(original.signature, 1)
+    first = same_from(lambda label: original.run(inputs._replace(label=np.full(1, label, np.int64)))[0], _LIMIT)
+    if first is None:
+        return ""
+    return f" (from {first} on all give the same samples)" if first else " (and all give the same samples)"

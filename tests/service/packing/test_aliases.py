@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from benchmarks.quality.endings import DIM, ending
 from latentserve.service.bundle import Inputs
-from latentserve.service.packing.aliases import label_aliases, told
+from latentserve.service.packing.aliases import label_aliases, same_from, told
 from latentserve.service.packing.foreign import PackOptions, pack_foreign
 
 
@@ -29,6 +29,12 @@ def test_groups_are_those_that_agree(kinds: list[int], batch: int) -> None:
     rows = Inputs(rng.normal(size=(4, DIM)).astype(np.float32), np.zeros(4, np.int64))
     groups = [np.flatnonzero(np.array(kinds) == kind).tolist() for kind in set(kinds)]
     assert label_aliases(generate, rows, len(kinds), batch) == sorted(group for group in groups if group[1:])
+
+
+@pytest.mark.parametrize("count", [0, 1, 10, 999])
+def test_from_where_on_all_are_the_same(count: int) -> None:
+    assert same_from(lambda label: np.array([min(label, count), 3.0]), 65_536) == count
+    assert same_from(lambda label: np.array([label, 3.0]), 65_536) is None
 
 
 def test_they_are_named() -> None:
