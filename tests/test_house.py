@@ -44,7 +44,7 @@ def test_service_knows_nothing_of_training_or_torch(file: Path):
 @pytest.mark.parametrize("folder", ["latentserve", "service", "training", "deploy", "benchmarks", "tests"])
 def test_the_bare_names_are_imported_by_nobody(folder: str):
     for file in (TOP / folder).rglob("*.py"):
-        for name in imports(file):
+        for name in imports(file) if ".venvs" not in file.parts else ():  # the peers of a benchmark
             assert name.split(".")[0] not in ("service", "training"), f"{file} imports {name}"
 
 

@@ -217,8 +217,8 @@ print(peak() - before)
 )
 
 
-def test_a_bundle_is_opened_in_less_than_three_times_the_memory_of_its_weights(tmp_path: Path) -> None:
-    """As they are read and parsed to be verified, and then as the runtime parses them and lays them out."""
+def test_a_bundle_is_opened_in_three_and_a_half_times_the_memory_of_its_weights(tmp_path: Path) -> None:
+    """The pages of their file, which is mapped; as the runtime copies them, and lays them out. The first go again."""
     hidden = math.isqrt(WEIGHTS // 4)
     large = make_bundle(
         tmp_path / "large",
@@ -227,4 +227,4 @@ def test_a_bundle_is_opened_in_less_than_three_times_the_memory_of_its_weights(t
         reference_samples=64,
     )
     taken = subprocess.run([sys.executable, "-c", MEASURE, large], capture_output=True, text=True, check=True).stdout
-    assert WEIGHTS < int(taken) < 3 * WEIGHTS
+    assert WEIGHTS < int(taken) < 3.5 * WEIGHTS

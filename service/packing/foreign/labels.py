@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
 from latentserve.service.errors import BundleError
@@ -13,13 +15,17 @@ _LIMIT = 65_536
 
 def label_names(original: Original, source: str, told: list[str] | None) -> list[str] | None:
     """Those told, if the graph takes as many; else as many numbers as it takes; None where there are no labels. Raises
-    BundleError naming `source`: the graph takes fewer, or any."""
+    BundleError naming `source`: the graph takes fewer, or any; a name is empty or there twice."""
     label = original.signature.label
     if label is None:
         if told is not None:
             raise BundleError(f"{source}: --labels was given, but the graph has no label input")
         return None
     one, role = label
+    if told is not None and "" in told:
+        raise BundleError(f"{source}: --labels: a name is empty")
+    if twice := next((name for name, times in Counter(told).items() if times > 1), None):
+        raise BundleError(f"{source}: --labels: {twice} is named twice")
     if role.form == "one-hot":
         if told is not None and len(told) != one.width:
             raise BundleError(f"{source}: --labels names {len(told)} labels; the label {one} has {one.width}")

@@ -71,9 +71,11 @@ def process(*arguments: object, **environment: str) -> Ended:
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
-def assert_refused(ended: Ended, *words: str) -> None:
+def assert_refused(ended: Ended, *words: str, understood: bool = False) -> None:
+    """In one line of its own; `understood`: below what `pack` has understood of the inputs by then."""
     assert ended.status == 1
-    assert ended.out == ""
+    assert understood or ended.out == ""
+    assert all(line.startswith(("input ", "otherwise: ")) for line in ended.out.splitlines())
     assert ended.err.startswith("latentserve: ")
     assert ended.err.count("\n") == 1
     for word in words:
@@ -358,17 +360,22 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
     name = (*few, "--name", "mine", "--out")
     assert_refused(run("pack", tmp_path / "nothing.onnx", *name, out), "no such file")
     assert_refused(run("pack", tmp_path / "nonsense.onnx", *name, out), "not an ONNX file")
-    assert_refused(run("pack", file, *name, out, "--labels", "a,a,b"), "labels")
-    assert_refused(run("pack", file, *name, out, "--labels", ""), "labels")
-    assert_refused(run("pack", file, *name, out, "--labels", "a,b,c,d"), "labels")
-    assert_refused(run("pack", file, *name, out, "--value-range", 1, 0), "value_range")
-    assert_refused(run("pack", file, *name, out, "--value-range", "nan", "nan"), "value_range")
-    assert_refused(run("pack", file, *name, out, "--kind", "table"), "table")
-    assert_refused(run("pack", file, *name, out, "--output", "nothing"), "--output")
-    assert_refused(run("pack", file, *name, out, "--real", tmp_path / "nothing"), "no such file or folder")
-    assert_refused(run("pack", file, *few, "--name", "a b", "--out", out), "name")
-    assert_refused(run("pack", file, *name, tmp_path / "mine"), "not a bundle")
-    assert_refused(run("pack", file, *name, tmp_path / "mine" / "thesis"), "not a folder")
+
+    def refused(*words: object, named: str = "mine", to: Path = out) -> None:
+        *given, word = words
+        assert_refused(run("pack", file, *few, "--name", named, "--out", to, *given), str(word), understood=True)
+
+    refused("--labels", "a,a,b", "--labels: a is named twice")
+    refused("--labels", "", "--labels: a name is empty")
+    refused("--labels", "a,b,c,d", "labels")
+    refused("--value-range", 1, 0, "value_range")
+    refused("--value-range", "nan", "nan", "value_range")
+    refused("--kind", "table", "table")
+    refused("--output", "nothing", "--output")
+    refused("--real", tmp_path / "nothing", "no such file or folder")
+    refused("name", named="a b")
+    refused("not a bundle", to=tmp_path / "mine")
+    refused("not a folder", to=tmp_path / "mine" / "thesis")
     assert not out.exists()
 
 

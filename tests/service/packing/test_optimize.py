@@ -250,7 +250,7 @@ def test_twice_is_refused(variant: Bundle, tmp_path: Path):
 def test_the_command_prints_one_line(original: Path, tmp_path: Path):
     done = CliRunner().invoke(optimize, [str(original), "--precision", "fp16", "--out", str(tmp_path / "fp16")])
     assert done.exit_code == 0, done.output
-    assert done.output.count("\n") == 1
+    assert done.stdout.count("\n") == 1
     assert "beside float32's own" in done.output
 
 
