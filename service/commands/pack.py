@@ -101,10 +101,12 @@ def pack(
     with showing():
         described = PackOptions(inputs=told, **options)  # type: ignore[arg-type]
         manifest = pack_foreign(model, out, name, described, license_id, reference_samples, real, click.echo)
-    sample = manifest.sample
-    conditional = "unconditional" if manifest.labels is None else f"{len(manifest.labels)} labels"
+    sample, latent = manifest.sample, manifest.latent
+    noise = f" and {latent.dim - latent.width} of noise" if latent.width < latent.dim else ""
+    asked = [f"{len(manifest.labels)} labels"] if manifest.labels is not None else []
+    asked += [condition.name for condition in manifest.conditions or ()]
     within = "" if sample.value_range is None else f" in [{sample.value_range[0]:g}, {sample.value_range[1]:g}]"
     click.echo(
-        f"{out}: {manifest.name} {manifest.version}, latent {manifest.latent.dim} {manifest.latent.prior}, "
-        f"{conditional}, {sample.kind} {sample.shape}{within}"
+        f"{out}: {manifest.name} {manifest.version}, latent {latent.width} {latent.prior}{noise}, "
+        f"{', '.join(asked) or 'unconditional'}, {sample.kind} {sample.shape}{within}"
     )
