@@ -43,8 +43,7 @@ class OpenedBundle:
         self.manifest: Manifest = bundle.manifest
         self._engine = Engine(bundle, threads=len(os.sched_getaffinity(0)), max_batch=FIXED_BATCH)
         row = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
-        batch = self._engine.fixed_batch
-        self._slice_rows = batch * max(1, min(_SLICE_ROWS, _SLICE_BYTES // row) // batch)
+        self._slice_rows = min(_SLICE_ROWS, _SLICE_BYTES // row)
 
     def sample(
         self,
@@ -105,8 +104,7 @@ class OpenedBundle:
         start = 0
         while start < request.n:
             row = request.offset + start
-            # Batches begin at rows of their own: a slice ends with the last row of one.
-            rows = min(request.n - start, self._slice_rows - row % self._engine.fixed_batch)
+            rows = min(request.n - start, self._engine.whole_batches(row, self._slice_rows))
             yield self._engine.run_fixed(request.inputs(self.manifest, start, rows), ("sample",), row)[0]
             start += rows
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
+
+from latentserve.service.packing.constants import Constants
 
 Interval = tuple[float, float]
 
@@ -54,7 +56,7 @@ class _Tail:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._makers = {name: node for node in graph.node for name in node.output if name}
-        self._weights = {tensor.name: tensor for tensor in graph.initializer}
+        self._constants = Constants(graph)
 
     def of(self, name: str, depth: int) -> Interval | None:
         if (constant := self._constant(name)) is not None:
@@ -102,17 +104,10 @@ class _Tail:
 
     def _constant(self, name: str) -> Interval | None:
         """Of numbers that the graph holds."""
-        tensor = self._weights.get(name)
-        node = self._makers.get(name)
-        if tensor is None and node is not None and node.op_type == "Constant":
-            value = helper.get_attribute_value(node.attribute[0])
-            tensor = value if isinstance(value, TensorProto) else None
-            if isinstance(value, float | int):
-                return float(value), float(value)
-        if tensor is None or tensor.data_location == TensorProto.EXTERNAL or np.prod(tensor.dims) > _MOST_NUMBERS:
+        values = self._constants.array(name)
+        if values is None or not 0 < values.size <= _MOST_NUMBERS:
             return None
-        values = numpy_helper.to_array(tensor)
-        if not values.size or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
             return None
         return float(values.min()), float(values.max())
 

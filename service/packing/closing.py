@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from latentserve.service.errors import BundleError
+from latentserve.service.packing.steps import Steps
 
 Layout = Literal["nchw", "nhwc", "nhw", "nct", "ntc"]
 LAYOUTS: Final = ("nchw", "nhwc", "nhw", "nct", "ntc")
@@ -65,25 +66,20 @@ def close(model: onnx.ModelProto, output: str, form: Form) -> None:
     (given,) = (value for value in graph.output if value.name == output)
     known = given.type.tensor_type
     sizes = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in known.shape.dim][1:]
-    steps: list[tuple[str, list[str], dict[str, Any]]] = []
-    if known.elem_type != TensorProto.FLOAT:
-        steps.append(("Cast", [], {"to": TensorProto.FLOAT}))
+    steps = Steps(_PREFIX)
+    value = steps.cast(output, TensorProto.FLOAT, known.elem_type)
     if not known.HasField("shape") or sizes != list(form.view):
-        graph.initializer.append(numpy_helper.from_array(np.array([-1, *form.view], np.int64), f"{_PREFIX}view"))
-        steps.append(("Reshape", [f"{_PREFIX}view"], {}))
+        value = steps.step("Reshape", value, steps.numbers([-1, *form.view]))
     if form.axes != tuple(range(len(form.view))):
-        steps.append(("Transpose", [], {"perm": [0, *(axis + 1 for axis in form.axes)]}))
+        value = steps.step("Transpose", value, perm=[0, *(axis + 1 for axis in form.axes)])
     for operator, number, neutral in (("Sub", form.shift, 0.0), ("Div", form.divisor, 1.0)):
         if number != neutral:
-            name = f"{_PREFIX}{operator.lower()}"
-            graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
-            steps.append((operator, [name], {}))
-    value = output
-    for place, (operator, others, attributes) in enumerate(steps or [("Identity", [], {})], start=1):
-        made = "sample" if place >= len(steps) else f"{_PREFIX}{place}"
-        name = f"{_PREFIX}{operator}"
-        graph.node.append(helper.make_node(operator, [value, *others], [made], name=name, **attributes))
-        value = made
+            value = steps.step(operator, value, steps.weight(np.array(number, np.float32)))
+    if value == output:
+        steps.step("Identity", output)
+    steps.nodes[-1].output[0] = "sample"
+    graph.node.extend(steps.nodes)
+    graph.initializer.extend(steps.weights)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info("sample", TensorProto.FLOAT, ["batch", *form.shape]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -15,8 +14,6 @@ from latentserve.service.errors import BundleError
 from latentserve.service.packing.closing import Form, Layout
 from latentserve.service.packing.layout import CHANNELS, Kind, find_layout
 from latentserve.service.packing.value_range import OTHERWISE, Range, clipped_share, judge_range
-
-log = logging.getLogger(__name__)
 
 _SAMPLE_RATE = 16_000  # Hz, of speech
 _OF_TYPE: dict[str, Range] = {"bool": (0, 1), "uint8": (0, 255), "int8": (-128, 127), "uint16": (0, 65_535)}
@@ -102,17 +99,6 @@ def describe_output(
         }
     )
     return Described(form, sample, remarks)
-
-
-def describe_samples(samples: NDArray[np.float32], source: str, hints: SampleHints) -> SampleSpec:
-    """The specification of samples float32 [n, *shape], channels first. Raises BundleError naming `source` where the
-    hints contradict them; what was guessed is logged."""
-    form, sample, remarks = describe_output(samples, source, replace(hints, layout=None, shape=None))
-    if form != Form.plain(form.view) or list(form.view) != list(samples.shape[1:]):
-        return describe_samples(samples, source, replace(hints, kind="array"))
-    for remark in remarks:
-        log.warning("%s: %s", source, remark)
-    return sample
 
 
 def _columns(shape: list[int], source: str, columns: Sequence[str | Column] | None) -> Sequence[str | Column]:

@@ -20,7 +20,8 @@ from latentserve.service.packing.fidelity import BATCH, Fidelity, Generate, meas
 from latentserve.service.packing.int8 import largest_pair_sum, quantize_int8
 from latentserve.service.packing.probes import check_rows, sample_span
 from latentserve.service.packing.processor import instruction_set
-from latentserve.service.sampling.engine import in_turns, require_runtime
+from latentserve.service.sampling.engine import require_runtime
+from latentserve.service.sampling.memory import in_turns
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sessions import open_session
 from latentserve.service.watching.reference import Reference

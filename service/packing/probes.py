@@ -24,7 +24,7 @@ _MOST_BYTES = 16 << 20  # of golden samples, beyond GOLDEN_PROBES
 _HUGE_BYTES, _LEAST_PROBES = 64 << 20, 4  # of fewer than GOLDEN_PROBES
 _BATCHES = (1, 2, 3, 4, 7, 8, 16, 32, 64)  # batch sizes the engine is measured at
 _FLOOR = 5e-5  # of the sample's span: float32 kernels of other processors differ by this order
-_DEPENDENT = 0.02  # of the sample's span, root mean square of a row; further, and it is no rounding
+DEPENDENT = 0.02  # of the sample's span, root mean square of a row; further, and it is no rounding
 _FAR = 0.02  # of the sample's span, in one value; further, and it is no float32 rounding
 
 Floats = NDArray[np.float32]
@@ -85,7 +85,7 @@ def check_rows(
             raise BundleError(f"{source}: gives values that are not finite for latents from the prior")
         whole = samples if whole is None else whole
         worst = max(_rms(one, other) for one, other in zip(samples, whole, strict=False))
-        if worst > _DEPENDENT * span:
+        if worst > DEPENDENT * span:
             raise BundleError(
                 f"{source}: a row's sample is another in a batch of {size} than in one of {max(sizes)} (off by "
                 f"{worst:.3g}, root mean square); rows must not depend on their batch"

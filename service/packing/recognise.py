@@ -6,11 +6,11 @@ import json
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto
+
+from latentserve.service.bundle.graph import is_external, tensors
 
 _HEAD = 4096  # bytes that are looked at
 _SHOWN = 6  # files named at the most
@@ -67,8 +67,8 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
     it was read, without them."""
     folder, homes = path.parent, {path.parent.resolve(), path.resolve().parent}
     ends: dict[str, int] = {}
-    for tensor in _stored(model.graph):
-        if tensor.data_location == TensorProto.EXTERNAL:
+    for tensor in tensors(model):
+        if is_external(tensor):
             told = {entry.key: entry.value for entry in tensor.external_data}
             try:
                 end = int(told.get("offset", 0)) + int(told.get("length", 0))
@@ -88,17 +88,6 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
             pointer = f" (it is {what})" if what else f": it has {size:,} of {end:,} bytes"
             return f"keeps its weights in {location}, which is not whole{pointer}"
     return None
-
-
-def _stored(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Every tensor of a graph and of those within its nodes."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _stored(inner)
 
 
 def _folder(path: Path) -> str:

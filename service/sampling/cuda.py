@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.errors import BundleError, one_line
+from latentserve.service.sampling.memory import in_turns
 from latentserve.service.sampling.padding import Padding
 from latentserve.service.sampling.served_graph import Output
 
@@ -99,12 +100,7 @@ class CudaRunner:
         return on_device(self._run, feed, outputs)
 
     def _run(self, feed: Arrays, outputs: Sequence[Output]) -> list[NDArray[Any]]:
-        rows = len(feed["z"])
-        turns = [
-            self._run_bucket({name: array[start : start + self.max_batch] for name, array in feed.items()}, outputs)
-            for start in range(0, rows, self.max_batch)
-        ]
-        return turns[0] if len(turns) == 1 else [np.concatenate(parts) for parts in zip(*turns, strict=True)]
+        return in_turns(lambda part: self._run_bucket(part, outputs), feed, self.max_batch)
 
     def carry(self, padding: Padding) -> bool:
         """From now on let golden probes ride where batches are padded, if no row can tell them from zeros there, in no

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from latentserve.service.bundle.files import CRITIC, GENERATOR
 from latentserve.service.bundle.weights import Files
 from latentserve.service.errors import BundleError, RuntimeMissingError, one_line
 from latentserve.service.sampling.cuda import CudaRunner, on_device
+from latentserve.service.sampling.memory import in_turns
 from latentserve.service.sampling.padding import Padded, Padding, differences
 from latentserve.service.sampling.served_graph import Output, served_graph
 from latentserve.service.sampling.sessions import (
@@ -28,6 +29,7 @@ from latentserve.service.sampling.sessions import (
     Device,
     open_session,
     tensorrt_options,
+    unheard,
 )
 
 try:
@@ -155,6 +157,11 @@ class Engine:
     def run(self, inputs: Inputs, outputs: Sequence[Output]) -> list[NDArray[Any]]:
         """Several outputs of one run, each [n, ...]; see `served_graph`."""
         return self._runner.run(inputs.feed(), outputs)
+
+    def whole_batches(self, row: int, rows: int) -> int:
+        """How many rows from row `row` of a seed on, about `rows`, end with the last place of a fixed batch."""
+        batch = self.fixed_batch
+        return max(batch, rows - rows % batch) - row % batch
 
     def run_fixed(self, inputs: Inputs, outputs: Sequence[Output], row: int) -> list[NDArray[Any]]:
         """The same, each row bit for bit the same whatever is asked for with it: row i of a seed (`row` is the first)
@@ -316,19 +323,6 @@ class Engine:
         return provider, CudaRunner(onnxruntime, session, names, max_batch, self.bundle.manifest.name)
 
 
-def in_turns(
-    run: Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]], feed: Mapping[str, NDArray[Any]], limit: int | None
-) -> list[NDArray[Any]]:
-    """The outputs of `run` for arrays [n, ...], of which it is given no more than `limit` rows at once (None: all)."""
-    rows = len(next(iter(feed.values())))
-    if limit is None or rows <= limit:
-        return run(feed)
-    turns = [
-        run({name: array[start : start + limit] for name, array in feed.items()}) for start in range(0, rows, limit)
-    ]
-    return [np.concatenate(parts) for parts in zip(*turns, strict=True)]
-
-
 def require_runtime() -> Any:
     """The module `onnxruntime`. Raises RuntimeMissingError where it is not installed."""
     if onnxruntime is None:
@@ -353,8 +347,6 @@ def require_cuda(*, tensorrt: bool = False) -> None:
     )
     model = onnx.helper.make_model(identity, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     runtime.preload_dlls()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    session = runtime.InferenceSession(model.SerializeToString(), options, providers=[wanted, CPU])
+    session = runtime.InferenceSession(model.SerializeToString(), unheard(runtime), providers=[wanted, CPU])
     if session.get_providers()[0] != wanted:
         raise RuntimeMissingError(NO_TENSORRT if tensorrt else NO_CUDA_DEVICE)

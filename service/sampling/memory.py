@@ -4,9 +4,12 @@ layers is many times its samples, and nothing in its shape."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 CALL_BYTES: Final = 512 << 20  # that one call may add, if it is not of a single row
 
@@ -32,6 +35,19 @@ def rows_that_fit(run: Callable[[int], object], most: int, within: int = CALL_BY
         if fitting < 4 * rows:  # else what was taken once and for all may hide what a row takes
             return 1 << max(0, fitting.bit_length() - 1)
     raise AssertionError
+
+
+def in_turns(
+    run: Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]], feed: Mapping[str, NDArray[Any]], limit: int | None
+) -> list[NDArray[Any]]:
+    """The outputs of `run` for arrays [n, ...], of which it is given no more than `limit` rows at once (None: all)."""
+    rows = len(next(iter(feed.values())))
+    if limit is None or rows <= limit:
+        return run(feed)
+    turns = [
+        run({name: array[start : start + limit] for name, array in feed.items()}) for start in range(0, rows, limit)
+    ]
+    return [np.concatenate(parts) for parts in zip(*turns, strict=True)]
 
 
 def held_bytes() -> int:

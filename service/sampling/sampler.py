@@ -177,7 +177,7 @@ class Sampler:
         try:
             while start < request.n or ahead:
                 while start < request.n and len(ahead) < _SLICES_AHEAD:
-                    rows = min(self.slice_rows, request.n - start)
+                    rows = min(self._next_rows(request, start), request.n - start)
                     try:
                         ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows))
                     except QueueFullError:
@@ -205,6 +205,15 @@ class Sampler:
             parts[0].queue_seconds,
         )
 
+    def _next_rows(self, request: RowsRequest, start: int) -> int:
+        """Rows of a slice that begins at the request's row `start`: of rows that have places in a batch, whole ones."""
+        if self._has_places(request):
+            return self.engine.whole_batches(request.offset + start, self.slice_rows)
+        return self.slice_rows
+
+    def _has_places(self, request: RowsRequest) -> bool:
+        return request.deterministic and not self.engine.batch_invariant
+
     def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool) -> Job[Slice]:
         size = rows * self._row_bytes
         if self._unsent_bytes and self._unsent_bytes + size > self._max_unsent_bytes:
@@ -213,7 +222,7 @@ class Sampler:
             rows,
             Slice(request, start),
             bulk=bulk,
-            alone=request.deterministic and not self.engine.batch_invariant,
+            alone=self._has_places(request),
         )
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
         short = self._scheduler.queued_rows + rows <= self._short_seconds() * self._scheduler.rate

@@ -45,6 +45,13 @@ def load(runtime: Any, content: bytes, files: Files, options: Any, providers: Se
     return runtime.InferenceSession(content, options, providers=list(providers))
 
 
+def unheard(runtime: Any) -> Any:
+    """Options of a session that may fail, which is told in our words alone."""
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    return options
+
+
 def open_session(
     runtime: Any,
     content: bytes,

@@ -25,7 +25,7 @@ from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
 from latentserve.service.packing.progress import stage
 from latentserve.service.packing.storing import mapped, read_model
-from latentserve.service.sampling.sessions import load
+from latentserve.service.sampling.sessions import load, unheard
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import evaluating
 from latentserve.training.export.difference import first_difference
@@ -193,7 +193,7 @@ def _declared(model: onnx.ModelProto, batch: int | None, outputs: Arrays) -> onn
 def parity(content: bytes, inputs: Arrays, outputs: Arrays, files: Files = NO_FILES) -> tuple[float, float]:
     """Largest absolute difference between ONNX Runtime's outputs and `outputs`, over batches of 1, 2, 3, 7 and 64 rows
     (as far as their size allows), and the largest share of an output's span that it makes; of integers, the mean."""
-    session = load(onnxruntime, content, files, _quiet())
+    session = load(onnxruntime, content, files, unheard(onnxruntime))
     taken = {value.name for value in session.get_inputs()}
     rows = np.arange(max(PARITY_BATCHES)) % len(next(iter(inputs.values())))
     largest = share = 0.0
@@ -219,12 +219,6 @@ def rows_within(*outputs: NDArray[Any]) -> int:
     """Rows of one call whose outputs are of a bounded size: two at the least."""
     each = sum(array[:1].nbytes for array in outputs)
     return max(2, min(max(PARITY_BATCHES), _BYTES // max(1, each)))
-
-
-def _quiet() -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    return options
 
 
 def strip(model: onnx.ModelProto) -> None:

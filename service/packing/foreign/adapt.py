@@ -19,7 +19,7 @@ from latentserve.service.packing.foreign.roles import (
     UnusedRole,
 )
 from latentserve.service.packing.foreign.signature import Input, Signature
-from latentserve.service.packing.foreign.steps import Steps, put_first
+from latentserve.service.packing.steps import Steps, put_first
 
 _PREFIX = "inputs/"  # of the names of what is put before the graph
 _SIZES_AS_INPUT = 13  # the first operator set whose Split takes sizes as an input

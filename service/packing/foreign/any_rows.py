@@ -15,9 +15,9 @@ from latentserve.service.packing.foreign.adapt import adapt_inputs
 from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
 from latentserve.service.packing.foreign.original import Original, draw_rows
 from latentserve.service.packing.foreign.understood import Understood
+from latentserve.service.packing.probes import DEPENDENT
 
-_DEPENDENT = 0.02  # of the span, root mean square of a row: further off, and it is no rounding
-_SAME = 1e-3  # the same: further off, a graph that was set free computes something else
+_SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
 
 def for_any_rows(
@@ -53,7 +53,7 @@ def alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArr
     rows = original.rows(inputs)
     few = original.run(inputs.take(slice(0, 2)))
     off = _off(few, rows[:2].astype(np.float64))
-    if off > _DEPENDENT * float(np.ptp(rows.astype(np.float64))):
+    if off > DEPENDENT * float(np.ptp(rows.astype(np.float64))):
         raise BundleError(
             f"{source}: a row's sample is another in a batch of 1 than in one of 2 (off by {off:.3g}, root "
             "mean square); rows must not depend on their batch"

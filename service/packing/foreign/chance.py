@@ -12,12 +12,12 @@ from onnx import TensorProto, helper, inliner
 
 from latentserve.service.bundle.graph import all_nodes, draws, opset
 from latentserve.service.errors import BundleError
+from latentserve.service.packing.constants import Constants
 from latentserve.service.packing.edit import attributes
-from latentserve.service.packing.foreign.constants import Constants
 from latentserve.service.packing.foreign.names import set_apart
 from latentserve.service.packing.foreign.roles import LatentRole
 from latentserve.service.packing.foreign.signature import Input
-from latentserve.service.packing.foreign.steps import Steps, set_nodes
+from latentserve.service.packing.steps import Steps, set_nodes
 
 _PREFIX = "drawn/"  # of the names of what is put in their place
 _NUMBERS = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from latentserve.service.bundle.graph import all_nodes
 from latentserve.service.errors import BundleError
-from latentserve.service.packing.foreign.constants import Constants
+from latentserve.service.packing.constants import Constants
 
 MOST_NUMBERS: Final = 1 << 28
 """Of one row of anything, 1 GB as float32."""

@@ -10,9 +10,9 @@ from onnx import helper, version_converter
 
 from latentserve.service.bundle.graph import opset
 from latentserve.service.errors import BundleError, one_line
-from latentserve.service.packing.foreign.constants import Constants
+from latentserve.service.packing.constants import Constants
 from latentserve.service.packing.foreign.names import rename_values, set_apart
-from latentserve.service.packing.foreign.steps import Steps, put_first
+from latentserve.service.packing.steps import Steps, put_first
 
 _PREFIX = "blocks/"  # of the names of what goes round the graph
 _LEAST_OPSET = 13  # the first with all operators that cut rows into blocks, for integers too

@@ -16,7 +16,7 @@ from latentserve.service.packing.foreign.signature import Signature
 from latentserve.service.packing.storing import mapped
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
-from latentserve.service.sampling.sessions import load
+from latentserve.service.sampling.sessions import load, unheard
 
 
 class Original:
@@ -117,10 +117,8 @@ def values_of(
 
 def _session(model: onnx.ModelProto, source: str) -> Any:
     runtime = require_runtime()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4  # failures are expected here, and told in our words
     try:
-        return load(runtime, model.SerializeToString(), mapped(model), options)
+        return load(runtime, model.SerializeToString(), mapped(model), unheard(runtime))
     except Exception as error:
         advice = "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in str(error) else ""
         raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)}){advice}") from None

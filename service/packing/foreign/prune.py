@@ -6,7 +6,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from latentserve.service.packing.foreign.names import read_names, set_apart
-from latentserve.service.packing.foreign.steps import Steps, put_first
+from latentserve.service.packing.steps import Steps, put_first
 
 _PREFIX = "plain/"  # of the names of casts
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from latentserve.service.sampling import memory
-from latentserve.service.sampling.engine import in_turns
 
 
 @pytest.mark.parametrize(("row", "fixed", "rows"), [(1, 0, 256), (10, 0, 64), (10, 40, 64), (300, 0, 2), (5000, 0, 1)])
@@ -41,7 +40,7 @@ def test_in_turns(limit: int | None) -> None:
         return [feed["a"] + feed["b"], feed["b"]]
 
     a, b = np.arange(7), np.arange(7) * 10
-    made = in_turns(run, {"a": a, "b": b}, limit)
+    made = memory.in_turns(run, {"a": a, "b": b}, limit)
     assert np.array_equal(made[0], a + b)
     assert np.array_equal(made[1], b)
     assert max(sizes) <= (limit or 7)

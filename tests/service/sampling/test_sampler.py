@@ -207,6 +207,22 @@ def test_without_the_fixed_bucket_such_a_generator_varies(fixed_sampler: Sampler
     assert not np.array_equal(part.samples, whole.samples[:10])
 
 
+def test_slices_of_rows_with_places_end_with_a_whole_batch(
+    fixed_sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of large samples a slice has fewer rows than a batch: what is left of it would be run in vain."""
+    engine, request = fixed_sampler.engine, RowsRequest(n=100, seed=3, offset=5, deterministic=True)
+    inputs = request.inputs(engine.bundle.manifest, 0, request.n)
+    (whole,) = engine.run_fixed(inputs, ["sample"], request.offset)
+    ran: list[int] = []
+    run_all = engine.run
+    monkeypatch.setattr(engine, "run", lambda inputs, outputs: ran.append(len(inputs.z)) or run_all(inputs, outputs))
+    monkeypatch.setattr(fixed_sampler, "slice_rows", 10)
+    (rows,) = run(fixed_sampler, request)
+    assert np.array_equal(rows.samples, whole)
+    assert ran == [engine.fixed_batch] * 7  # of rows 5 to 104, in batches of 16 from row 0 on
+
+
 def test_a_long_stream_comes_in_bounded_slices(sampler: Sampler, engine: Engine) -> None:
     request = RowsRequest(n=5000, seed=2)
 
