@@ -21,7 +21,8 @@ KNOWS = {
     "encoding": {"bundle"},
     "watching": {"bundle", "sampling"},
     "packing": {"bundle", "sampling", "encoding", "watching"},
-    "http": {"bundle", "sampling", "encoding", "watching"},
+    "host": set(),
+    "http": {"bundle", "sampling", "encoding", "watching", "host"},
     "benching": {"bundle", "sampling"},
 }
 
