@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib.metadata import entry_points
@@ -9,6 +10,7 @@ from importlib.metadata import entry_points
 import click
 
 from latentserve import __version__
+from latentserve.service.environment import could_be_setting, unknown_settings
 from latentserve.service.errors import LatentserveError
 
 
@@ -29,6 +31,12 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="latentserve")
 def cli() -> None:
     """Train a generator, export it, serve its samples over HTTP, and know the moment they drift."""
+    stated = [name for name, value in os.environ.items() if could_be_setting(name, value)]
+    if stated:
+        from latentserve.service.settings import Settings  # takes as long as a command that needs none of them
+
+        for line in unknown_settings(stated, Settings.model_fields):
+            click.echo(f"latentserve: {line}", err=True)
 
 
 def main() -> None:
