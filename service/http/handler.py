@@ -21,9 +21,9 @@ from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
 from latentserve.service.sampling.fields import rows_request
+from latentserve.service.sampling.jobs import Job
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Samples, Slice
-from latentserve.service.sampling.scheduler import Job
 from latentserve.service.settings import Settings
 from latentserve.service.watching import metrics
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
 from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.jobs import Job, Piece
 from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
-from latentserve.service.sampling.scheduler import Finished, Full, Job, Piece, Scheduler
+from latentserve.service.sampling.scheduler import Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
-_SLICES_AHEAD = 4  # slices of one request in the queue at a time: enough to keep the engine fed
+_SLICES_AHEAD = 4  # slices of one request in the queue at a time, where nothing else keeps the engine fed
 # Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
 _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
@@ -118,6 +119,7 @@ class Sampler:
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
+        self._fed_rows = max(_SLICES_AHEAD * self.slice_rows, 2 * engine.max_batch)
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
 
     @property
@@ -167,7 +169,8 @@ class Sampler:
         self._unsent_bytes -= rows * self._row_bytes
 
     async def stream(self, request: RowsRequest) -> AsyncGenerator[Samples]:
-        """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is.
+        """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
+        keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
         Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
@@ -176,7 +179,7 @@ class Sampler:
         start = 0
         try:
             while start < request.n or ahead:
-                while start < request.n and len(ahead) < _SLICES_AHEAD:
+                while start < request.n and len(ahead) < (_SLICES_AHEAD if self.queued_rows < self._fed_rows else 1):
                     rows = min(self._next_rows(request, start), request.n - start)
                     try:
                         ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows))
@@ -218,12 +221,10 @@ class Sampler:
         size = rows * self._row_bytes
         if self._unsent_bytes and self._unsent_bytes + size > self._max_unsent_bytes:
             raise QueueFullError(f"{self._unsent_bytes} bytes of samples wait to be sent; try again in 1 s", 1)
-        job = Job(
-            rows,
-            Slice(request, start),
-            bulk=bulk,
-            alone=self._has_places(request),
-        )
+        job = Job(rows, Slice(request, start), bulk=bulk)
+        if self._has_places(request):
+            job.alone, job.places = True, self.engine.fixed_batch
+            job.place = (request.offset + start) % job.places
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
         short = self._scheduler.queued_rows + rows <= self._short_seconds() * self._scheduler.rate
         try:

@@ -1,11 +1,10 @@
 """The scheduler: rows of many jobs in, batches out. Knows nothing of HTTP, of ONNX, or of what a row is.
 
 Rows are the unit. It is greedy: the moment the engine is free the next batch leaves with what is queued, so a batch is
-as large as the load makes it and nobody waits for a window to close. Within a priority jobs take turns, so a large job
-and a small one share each batch fairly. Interactive rows go first; bulk rows fill what is left, and while interactive
-rows come, only as many as keep the batch short. One thread runs the batches; everything else is called from outside.
-Who submits a job may offer the thread it is on instead: a batch that takes less time than two changes of thread runs
-there.
+as large as the load makes it and nobody waits for a window to close. `latentserve.service.sampling.jobs` says in which
+order. Interactive rows go before bulk rows; those fill what is left, and while interactive rows come, only as many as
+keep the batch short. One thread runs the batches; everything else is called from outside. Who submits a job may offer
+the thread it is on instead: a batch that takes less time than two changes of thread runs there.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import logging
 import math
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
+
+from latentserve.service.sampling.jobs import Job, JobQueue, Payload, Piece
 
 log = logging.getLogger(__name__)
-
-Payload = TypeVar("Payload")
 
 BULK_BATCH_SECONDS = 0.010  # predicted time of a batch with bulk rows, while interactive rows come
 _BULK_RESERVE = 16  # one in so many rows of a batch
 _RECENT_SECONDS = 1.0  # since the last interactive row, for which they count as coming
 _RATE_MEMORY = 0.9  # of the measured rate; a batch replaces the rest
+
+Finished = list[tuple[Job[Payload], Exception | None]]
 
 
 class Full(Exception):
@@ -35,42 +34,6 @@ class Full(Exception):
     def __init__(self, retry_after: float) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
-
-
-@dataclass(eq=False, slots=True)
-class Job(Generic[Payload]):
-    """`rows` rows that belong together.
-
-    `bulk` jobs yield to the others; `alone` jobs are never batched with another job's rows.
-    """
-
-    rows: int
-    payload: Payload
-    bulk: bool = False
-    alone: bool = False
-    cancelled: bool = False
-    enqueued: float = field(default_factory=time.perf_counter)
-    started: float = 0.0
-    taken: int = 0
-    done: int = 0
-
-
-@dataclass(slots=True)
-class Piece(Generic[Payload]):
-    """Rows `start` to `stop - 1` of a job, in one batch."""
-
-    job: Job[Payload]
-    start: int
-    stop: int
-
-    @property
-    def rows(self) -> int:
-        """How many they are."""
-        return self.stop - self.start
-
-
-Finished = list[tuple[Job[Payload], Exception | None]]
-Queue = OrderedDict[Job[Payload], None]
 
 
 class Scheduler(Generic[Payload]):
@@ -95,14 +58,13 @@ class Scheduler(Generic[Payload]):
         self._finished = finished
         self._max_batch = max_batch
         self._max_rows = max_rows
-        # In order, and yet a job leaves from anywhere at once: thousands may be given up together.
-        self._interactive: Queue[Payload] = OrderedDict()
-        self._bulk: Queue[Payload] = OrderedDict()
+        self._interactive: JobQueue[Payload] = JobQueue()
+        self._bulk: JobQueue[Payload] = JobQueue()
+        self._bulk_is_next = False
         self._waiting = threading.Condition()
         self._rows = 0
         self._rate = 0.0
         self._last_interactive = -math.inf
-        self._passed_over: Job[Payload] | None = None
         self._running = False
         self._running_since: float | None = None
         self._stopping = False
@@ -147,7 +109,7 @@ class Scheduler(Generic[Payload]):
             if self._rows + job.rows > self._max_rows:
                 raise Full((self._rows + job.rows - self._max_rows) / self._rate if self._rate else 1.0)
             self._rows += job.rows
-            self._queue(job)[job] = None
+            self._queue(job).add(job)
             if not job.bulk:
                 self._last_interactive = job.enqueued
             if wake:
@@ -178,10 +140,10 @@ class Scheduler(Generic[Payload]):
     def _drop(self, job: Job[Payload]) -> None:
         if not job.cancelled and job.done < job.rows:
             job.cancelled = True
-            self._rows -= job.rows - job.taken
-            self._queue(job).pop(job, None)
+            self._rows -= job.left
+            self._queue(job).remove(job)
 
-    def _queue(self, job: Job[Payload]) -> Queue[Payload]:
+    def _queue(self, job: Job[Payload]) -> JobQueue[Payload]:
         return self._bulk if job.bulk else self._interactive
 
     def _loop(self) -> None:
@@ -209,16 +171,17 @@ class Scheduler(Generic[Payload]):
         """The pieces of the next batch, of what is queued."""
         pieces: list[Piece[Payload]] = []
         now = time.perf_counter()
-        if (job := self._passed_over) is not None:
-            self._passed_over = None
-            if not job.cancelled and job.taken < job.rows:
-                del self._queue(job)[job]
-                self._take_alone(job, self._bulk_room(0, now) if job.bulk else self._max_batch, now, pieces)
-                return pieces
-        self._fill(self._interactive, self._max_batch - self._reserve(), now, pieces)
-        if not (pieces and pieces[0].job.alone):
-            rows = sum(piece.rows for piece in pieces)
-            self._fill(self._bulk, self._bulk_room(rows, now), now, pieces)
+        if self._bulk_is_next:
+            self._bulk.take(self._bulk_room(0, now), now, pieces)
+        if not pieces:
+            self._interactive.take(self._max_batch - self._reserve(), now, pieces)
+            rows, jobs = sum(piece.rows for piece in pieces), len(pieces)
+            if not (pieces and pieces[0].job.alone):
+                self._bulk.take(self._bulk_room(rows, now), now, pieces)
+            self._bulk_is_next = bool(self._bulk) and len(pieces) == jobs
+        else:
+            self._bulk_is_next = False
+        self._rows -= sum(piece.rows for piece in pieces)
         return pieces
 
     def _reserve(self) -> int:
@@ -232,38 +195,6 @@ class Scheduler(Generic[Payload]):
             least = self._reserve() or int(rows == 0)  # a batch that would be empty takes one row, however slow that is
             return max(least, min(room, int(BULK_BATCH_SECONDS * self._rate) - rows))
         return room
-
-    def _fill(self, queue: Queue[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
-        """Move up to `room` rows from a queue into the batch, the jobs taking turns until it is full."""
-        while queue and room > 0:
-            job, _ = queue.popitem(last=False)
-            if job.alone and pieces:
-                queue[job] = None
-                queue.move_to_end(job, last=False)
-                self._passed_over = job  # it is the next batch
-                return
-            if job.alone:
-                self._take_alone(job, room, now, pieces)
-                return
-            # An equal share of the room that is left.
-            room -= self._take(job, math.ceil(room / (len(queue) + 1)), now, pieces)
-            if job.taken < job.rows:
-                queue[job] = None
-
-    def _take_alone(self, job: Job[Payload], room: int, now: float, pieces: list[Piece[Payload]]) -> None:
-        self._take(job, max(1, room), now, pieces)
-        if job.taken < job.rows:
-            self._queue(job)[job] = None
-
-    def _take(self, job: Job[Payload], share: int, now: float, pieces: list[Piece[Payload]]) -> int:
-        start = job.taken
-        stop = min(job.rows, start + share)
-        pieces.append(Piece(job, start, stop))
-        if start == 0:
-            job.started = now
-        job.taken = stop
-        self._rows -= stop - start
-        return stop - start
 
     def _attempt(self, pieces: Sequence[Piece[Payload]]) -> dict[Job[Payload], Exception]:
         """Run a batch, by halves where it fails; the jobs with a row that fails by itself."""

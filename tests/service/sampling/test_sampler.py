@@ -239,6 +239,45 @@ def test_a_long_stream_comes_in_bounded_slices(sampler: Sampler, engine: Engine)
     assert np.array_equal(np.concatenate([part.samples for part in parts]), alone(engine, request))
 
 
+def test_pieces_of_rows_with_places_end_with_a_whole_batch(
+    fixed_sampler: Sampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of 64 rows from row 5 on would end within a batch of 16, and the next begin there."""
+    engine, ran = fixed_sampler.engine, []
+    run_all = engine.run
+    monkeypatch.setattr(engine, "run", lambda inputs, outputs: ran.append(len(inputs.z)) or run_all(inputs, outputs))
+    run(fixed_sampler, RowsRequest(n=200, seed=3, offset=5, deterministic=True))
+    assert ran == [engine.fixed_batch] * 13  # of rows 5 to 204
+
+
+def test_many_streams_wait_a_slice_each(engine: Engine) -> None:
+    """However many there are, the first rows of each come before the second ones of any."""
+    gate = Gate()
+    sampler = Sampler(engine, 65_536, on_batch=gate.watch)
+    sampler.start()
+    streams = [sampler.stream(RowsRequest(n=5000, seed=seed)) for seed in range(70)]
+    order: list[int] = []
+
+    async def read(place: int) -> None:
+        for _ in range(2):
+            await anext(streams[place])
+            order.append(place)
+        await streams[place].aclose()
+
+    async def together() -> None:
+        readers = asyncio.gather(*map(read, range(70)))
+        assert await asyncio.to_thread(gate.closed.wait, 30)
+        assert sampler.queued_rows <= 80 * sampler.slice_rows
+        gate.open.set()
+        await readers
+
+    asyncio.run(together())
+    sampler.stop()
+    first = [order.index(place) for place in range(70)]
+    assert first == sorted(first)
+    assert max(first) < 70 + 10
+
+
 def test_a_stream_given_up_frees_the_queue(engine: Engine) -> None:
     gate = Gate()
     sampler = Sampler(engine, 2048, on_batch=gate.watch)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Job, Piece, Scheduler
+from latentserve.service.sampling.jobs import Job, Piece
+from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Scheduler
 
 SHORT_SECONDS = 0.002
 
@@ -161,20 +162,17 @@ def test_a_small_job_leaves_with_the_next_batch(benches: Callable[..., Bench]) -
     assert sum(stop - start for _, start, stop in bench.batches[1]) == 8
 
 
-def test_large_jobs_share_alike(benches: Callable[..., Bench]) -> None:
+def test_equal_jobs_end_in_their_order(benches: Callable[..., Bench]) -> None:
     bench = benches(max_batch=8)
     bench.hold()
     for name in "abcd":
-        bench.submit(name, 100)
-    bench.step()
-    for _ in range(20):
-        bench.wait_running()
-        bench.step()
-    taken = {name: len(rows_of(bench.batches[:20], name)) for name in "abcd"}
-    assert max(taken.values()) - min(taken.values()) <= 8
+        bench.submit(name, 12)
+    batches = bench.end()
+    assert [name for batch in batches for name, _, stop in batch if stop == 12] == ["a", "b", "c", "d"]
+    assert len(batches) == 6
 
 
-def test_more_jobs_than_rows_take_turns(benches: Callable[..., Bench]) -> None:
+def test_more_jobs_than_rows_begin_in_their_order(benches: Callable[..., Bench]) -> None:
     bench = benches(max_batch=4)
     bench.hold()
     for index in range(10):
@@ -184,16 +182,18 @@ def test_more_jobs_than_rows_take_turns(benches: Callable[..., Bench]) -> None:
     assert first_turn == [f"{index}" for index in range(10)]
 
 
-def test_an_alone_job_never_waits_for_ever(benches: Callable[..., Bench]) -> None:
+def test_an_alone_job_that_ended_a_batch_has_the_next(benches: Callable[..., Bench]) -> None:
     bench = benches(max_batch=4)
     bench.hold()
-    bench.submit("huge", 100)
-    bench.submit("alone", 1, alone=True)
+    bench.submit("small", 1)
+    bench.submit("alone", 2, alone=True)
     bench.step()
     bench.wait_running()
+    assert bench.batches[1] == [("small", 0, 1)]
+    bench.submit("later", 1)
     bench.step()
     bench.wait_running()
-    assert bench.batches[2] == [("alone", 0, 1)]
+    assert bench.batches[2] == [("alone", 0, 2)]
 
 
 def test_a_row_that_cannot_be_run_fails_its_job_only(benches: Callable[..., Bench]) -> None:
@@ -265,6 +265,20 @@ def test_bulk_jobs_do_not_starve(benches: Callable[..., Bench]) -> None:
     order = [name for batch in bench.ran for name, _, _ in batch]
     assert order.index("bulk") < order.index("19")
     assert order.index("alone") < order.index("19")
+
+
+@pytest.mark.parametrize(("max_batch", "alone", "bulk_alone"), [(4, True, False), (4, False, True), (1, False, False)])
+def test_bulk_jobs_that_cannot_share_a_batch_have_the_next(
+    benches: Callable[..., Bench], max_batch: int, alone: bool, bulk_alone: bool
+) -> None:
+    bench = benches(max_batch=max_batch)
+    bench.hold()
+    bench.submit("bulk", 2, bulk=True, alone=bulk_alone)
+    for index in range(20):
+        bench.submit(f"{index}", 1, alone=alone)
+    bench.end()
+    order = [name for batch in bench.ran for name, _, _ in batch]
+    assert max(place for place, name in enumerate(order) if name == "bulk") < 10
 
 
 def test_a_full_queue_says_so_and_when_to_come_again(benches: Callable[..., Bench]) -> None:
