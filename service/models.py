@@ -147,15 +147,6 @@ class Models:
         for model in self._models.values():
             model.stop()
 
-    def alive(self, hang_seconds: float) -> bool:
-        """Whether no engine call has been running for longer than this."""
-        return all(model.sampler.running_seconds <= hang_seconds for model in self._models.values())
-
-    @property
-    def ready(self) -> bool:
-        """Whether every model may serve."""
-        return all(model.fault is None for model in self._models.values())
-
     def find(self, name: str | None, version: str | None) -> Model:
         """The model asked for; without a name the only one. Raises NotFoundError, InvalidError."""
         if name is None:

@@ -19,12 +19,14 @@ from latentserve.service.errors import (
 )
 from latentserve.service.http.body import read_body, read_fields
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
-from latentserve.service.http.handler import SamplesHandler
+from latentserve.service.http.health import Group, liveness, readiness
 from latentserve.service.http.problems import problem
+from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching import metrics
 
 _SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
+_READY, _LIVE = "/readyz", "/livez"
 # BentoML's page would load a tracker from elsewhere.
 _ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 _NOT_FOUND, _NOT_ALLOWED = 404, 405
@@ -33,11 +35,12 @@ _NOT_FOUND, _NOT_ALLOWED = 404, 405
 class Routes:
     """ASGI middleware: answers `/v1/...` and `/metrics`, and passes everything else on to BentoML."""
 
-    def __init__(self, app: ASGIApp, handler: SamplesHandler, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, serving: Serving, group: Group | None) -> None:
         self._app = app
-        self._handler = handler
-        self._max_body_bytes = max_body_bytes
-        metrics.precreate()
+        self._serving = serving
+        self._group = group
+        self._handler = serving.handler
+        self._max_body_bytes = serving.settings.max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -50,6 +53,10 @@ class Routes:
             )
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)
+        elif path == _READY:
+            response = await self._guarded(_READY, scope, self._ready)
+        elif path == _LIVE:
+            response = await self._guarded(_LIVE, scope, self._live)
         elif path == _DRIFT:
             response = await self._guarded(_DRIFT, scope, self._drift)
         elif path == _MODELS:
@@ -123,6 +130,12 @@ class Routes:
         update_metrics(self._handler)
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def _ready(self, _scope: Scope) -> Response:
+        return readiness(self._serving, self._group)
+
+    async def _live(self, _scope: Scope) -> Response:
+        return liveness(self._serving)
 
     async def _nothing(self, scope: Scope) -> Response:
         if scope["path"] == _SAMPLES:

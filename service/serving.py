@@ -1,0 +1,84 @@
+"""What one process serves: its models, who asks for their samples, and what is done beside answering."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+from collections.abc import Iterator
+
+from latentserve.service.bundle import read_bundles
+from latentserve.service.http.handler import SamplesHandler
+from latentserve.service.models import Models
+from latentserve.service.settings import Settings
+from latentserve.service.upkeep import keep_up
+from latentserve.service.watching import metrics
+from latentserve.service.watching.ledger import state_folder
+from latentserve.service.watching.workers import count_start
+
+_SWITCH_SECONDS = 0.0005
+
+
+class Serving:
+    """The models of this process: `load`, `start`, and at the end `stop`, each once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.handler = SamplesHandler(settings)
+        self._loaded = False
+        self._upkeep: asyncio.Task[None] | None = None
+
+    def load(self) -> None:
+        """Verify, load, warm and probe every model; once. Raises LatentserveError, one line: the process cannot serve.
+
+        Takes seconds to minutes, and no event loop.
+        """
+        if self._loaded:
+            return
+        metrics.precreate()
+        metrics.describe_worker(
+            replaces=count_start(state_folder()) > self.settings.workers,
+            watched_rows_per_second=self.settings.watched_rows_per_second,
+        )
+        models = Models(read_bundles(self.settings.bundles), self.settings)
+        models.start()
+        self.handler.models = models
+        self._loaded = True
+        _tune_process()
+
+    def start(self) -> None:
+        """Keep an eye on what is under way, on the running event loop."""
+        self._upkeep = asyncio.create_task(keep_up(self.handler))
+
+    def stop(self) -> None:
+        """Finish what is queued."""
+        if self._upkeep is not None:
+            self._upkeep.cancel()
+        self.handler.models.stop()
+
+    def faults(self) -> Iterator[str]:
+        """Why this process is not ready, a line for each model that is not."""
+        if not self._loaded:
+            yield "the models are being loaded"
+        for model in self.handler.models:
+            if model.fault is not None:
+                yield f"model {model.name} {model.version}: {model.fault}"
+
+    def hung(self) -> Iterator[str]:
+        """Why this process should be replaced, a line for each model whose engine does not come back."""
+        if self._upkeep is not None and self._upkeep.done():
+            yield "the round of metrics and deadlines has ended"
+        for model in self.handler.models:
+            if (seconds := model.sampler.running_seconds) > self.settings.hang_seconds:
+                yield f"model {model.name} {model.version}: a call of the engine has been running for {seconds:.0f} s"
+
+
+def _tune_process() -> None:
+    """Settle this process for low latency, now that everything is loaded."""
+    # What is loaded stays: full collections need not look at it, and need not come often.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    # The scheduler's thread asks for the interpreter when a batch is done; at the default of 5 ms a busy event loop
+    # would keep the engine waiting for longer than many batches take.
+    sys.setswitchinterval(_SWITCH_SECONDS)
