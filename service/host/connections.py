@@ -1,0 +1,197 @@
+"""The connections of one worker: their number, their deadlines, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from latentserve.service.host.connection import HttpConnection
+from latentserve.service.host.exchange import Exchange
+from latentserve.service.host.head import Head
+from latentserve.service.host.limits import DRAIN_IDLE_SECONDS, Limits
+from latentserve.service.host.refusal import Refused
+
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+_TLS_SHUTDOWN_SECONDS = 2.0
+_WISH_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Connections:
+    """Serves an ASGI application over sockets that somebody else has accepted. Made on a running event loop."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        *,
+        root_path: str = "",
+        tls: ssl.SSLContext | None = None,
+        state: dict[str, Any] | None = None,
+        changed: Callable[[], None] = lambda: None,
+        given: Callable[[socket.socket], None] | None = None,
+        refused: Callable[[Refused], None] = lambda refused: None,
+        failed: Callable[[Exception], None] = lambda error: log.error("the application failed", exc_info=error),
+    ) -> None:
+        """Serve `app` within `limits`.
+
+        Args:
+            root_path: under which a proxy shows the application; it may take it off, or leave it.
+            tls: speak TLS.
+            state: the lifespan's, of which each request has a shallow copy.
+            changed: called when there are more or fewer connections.
+            given: takes connections that `give_away` could not give at once.
+            refused: told of each request that the host answered itself.
+            failed: told of what the application raised.
+        """
+        self.app, self.limits, self.tls = app, limits, tls
+        self.loop = asyncio.get_running_loop()
+        self.refused, self.failed = refused, failed
+        self._root_path, self._raw_root = root_path, root_path.encode("ascii")
+        self._state = state
+        self._changed, self._given = changed, given
+        self._scheme = "http" if tls is None else "https"
+        self._open: set[HttpConnection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = False
+        self._none: asyncio.Event = asyncio.Event()
+        self._none.set()
+        self.wanted = 0  # connections that should be given away when they are idle
+        self._wanted_until = 0.0
+        self.date = b""
+        self._set_date()
+
+    @property
+    def count(self) -> int:
+        """Open connections."""
+        return len(self._open)
+
+    async def adopt(self, sock: socket.socket) -> None:
+        """Serve an accepted socket; returns when it is ours, with TLS when the handshake is over, however it ended."""
+        sock.setblocking(False)
+        connection = HttpConnection(self, sock)
+        self._open.add(connection)
+        self._none.clear()
+        self._changed()
+        tls = self.tls is not None
+        try:
+            await self.loop.connect_accepted_socket(
+                lambda: connection,
+                sock,
+                ssl=self.tls,
+                ssl_handshake_timeout=self.limits.header_seconds if tls else None,
+                ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS if tls else None,
+            )
+        except OSError:  # the client has gone, or speaks no TLS
+            sock.close()
+            self.lost(connection)
+
+    def give_away(self, most: int) -> list[socket.socket]:
+        """Sockets of up to `most` idle connections, no longer ours; `given` gets the missing ones within a second.
+
+        Bytes that arrive meanwhile stay in the socket, for its next owner. With TLS, which cannot be moved, so many
+        answers that begin within a second close their connections.
+        """
+        self._wanted_until = self.loop.time() + _WISH_SECONDS
+        idle = [] if self.tls is not None else [one for one in self._open if one.idle]
+        idle.sort(key=lambda one: one.read_by, reverse=True)  # those that were busy a moment ago
+        given = [self._let_go(one) for one in idle[:most]]
+        self.wanted = most - len(given) if self._given is not None or self.tls is not None else 0
+        return given
+
+    def drain(self) -> None:
+        """Close what is idle, and what is under way after its answer, which says so."""
+        self._draining = True
+        self.wanted = 0
+        for connection in self._open:
+            connection.drain(DRAIN_IDLE_SECONDS)
+
+    async def closed(self) -> None:
+        """Return when no connection is open."""
+        await self._none.wait()
+
+    def abort(self) -> None:
+        """Close all, whatever is under way."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def sweep(self) -> None:
+        """End what is overdue. To be called twice a second."""
+        now = self.loop.time()
+        self._set_date()
+        if self.wanted and now > self._wanted_until:
+            self.wanted = 0
+        for connection in [one for one in self._open if one.read_by < now or one.taken_by < now]:
+            connection.overdue(now)
+
+    # What a connection calls.
+
+    def start(self, exchange: Exchange, head: Head, connection: HttpConnection) -> None:
+        """Begin the application's turn."""
+        path, raw_path = head.path, head.raw_path
+        if self._root_path and not (path + "/").startswith(self._root_path + "/"):
+            path, raw_path = self._root_path + path, self._raw_root + raw_path
+        client, server = connection.addresses
+        scope = {
+            "type": "http",
+            "asgi": _ASGI,
+            "http_version": head.version,
+            "server": server,
+            "client": client,
+            "scheme": self._scheme,
+            "method": head.method,
+            "root_path": self._root_path,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": head.query,
+            "headers": list(head.headers),
+        }
+        if self._state is not None:
+            scope["state"] = self._state.copy()
+        task = self.loop.create_task(exchange.run(scope))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def last_answer(self) -> bool:
+        """Whether the answer that begins now should be its connection's last."""
+        if self._draining:
+            return True
+        if self.tls is not None and self.wanted:
+            self.wanted -= 1
+            return True
+        return False
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long a connection may be idle."""
+        return DRAIN_IDLE_SECONDS if self._draining else self.limits.keep_alive_seconds
+
+    def offer(self, connection: HttpConnection) -> None:
+        """One is idle now, and some are wanted."""
+        if self._given is not None and self.tls is None and connection.idle:
+            self.wanted -= 1
+            self._given(self._let_go(connection))
+
+    def lost(self, connection: HttpConnection) -> None:
+        """One is no more."""
+        if connection in self._open:
+            self._open.remove(connection)
+            if not self._open:
+                self._none.set()
+            self._changed()
+
+    def _let_go(self, connection: HttpConnection) -> socket.socket:
+        sock = connection.detach()
+        self.lost(connection)
+        return sock
+
+    def _set_date(self) -> None:
+        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()

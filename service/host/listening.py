@@ -1,0 +1,94 @@
+"""Where a server is reached: sockets of addresses and ports or of the file system, and what TLS shows of itself."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import ssl
+import stat
+from pathlib import Path
+
+from latentserve.service.errors import LatentserveError, one_line
+
+BACKLOG = 2048  # connections that the kernel holds while nobody accepts
+_UNSENT_BYTES = 128 << 10  # of an answer in the kernel; more of them wait where they are counted
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # named since Python 3.12
+
+
+class ListeningError(LatentserveError):
+    """An address cannot be listened on, or a certificate cannot be used."""
+
+
+def bind_port(host: str, port: int) -> list[socket.socket]:
+    """Bound sockets of every address of a host name, not listening yet. What they accept inherits their options.
+
+    Raises ListeningError.
+    """
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ListeningError(f"{host}: {one_line(error)}") from None
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            bound.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+    except OSError as error:
+        for sock in bound:
+            sock.close()
+        raise ListeningError(f"{host}:{port}: {one_line(error)}") from None
+    return bound
+
+
+def bind_path(path: Path) -> socket.socket:
+    """A bound socket of the file system, in the place of one that nobody listens on any more. Raises ListeningError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if _is_left_over(path):
+            path.unlink()
+        sock.bind(str(path))
+    except OSError as error:
+        sock.close()
+        raise ListeningError(f"{path}: {one_line(error)}") from None
+    return sock
+
+
+def tls_context(certificate: Path, key: Path | None = None, password: str = "") -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 with a certificate and its key (PEM; None: both are in one file). Raises ListeningError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(certificate, key, password)
+    except OSError as error:  # ssl.SSLError is one
+        named = certificate if key is None else f"{certificate}, {key}"
+        raise ListeningError(f"{named}: {_why(error)}") from None
+    return context
+
+
+def _is_left_over(path: Path) -> bool:
+    """Whether a server that has ended left its socket there."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as asking:
+        asking.settimeout(1)
+        return asking.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return "the key is not the certificate's"
+        return "no certificate and key in PEM that can be read"
+    return one_line(error)
