@@ -126,3 +126,19 @@ def calorimeter(labels: int | None = None, cells: int = 144, dim: int = 8) -> on
         found.insert(1, helper.make_tensor_value_info("label", TensorProto.INT64, ["batch"]))
     model.graph.input.extend(found)
     return model
+
+
+def enlarged(height: int, width: int, scale: int, colours: int = 3) -> onnx.ModelProto:
+    """Pictures of `scale` times so many pixels either way, whose numbers cost next to nothing: what is measured is what
+    becomes of large answers."""
+    weights = _Weights()
+    sizes = numpy_helper.from_array(np.array([1, 1, scale, scale], np.float32), "scales")
+    weights.tensors.append(sizes)
+    size = colours * height * width
+    nodes = [
+        helper.make_node("MatMul", ["z", weights.add("w", DIM, size, fan_in=DIM)], ["h"]),
+        helper.make_node("Reshape", ["h", weights.shape("square", -1, colours, height, width)], ["small"]),
+        helper.make_node("Tanh", ["small"], ["a"]),
+        helper.make_node("Resize", ["a", "", "scales"], ["sample"], mode="nearest"),
+    ]
+    return _model(nodes, weights, [colours, scale * height, scale * width])

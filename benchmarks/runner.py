@@ -36,6 +36,8 @@ BENCHMARKS = {
     "monitoring": "serving.monitoring",
     "noise": "serving.noise",
     "gpu": "serving.gpu",
+    "soak": "serving.soak",
+    "hostile": "serving.hostile",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",
