@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import suppress
 
-from benchmarks.serving.edges.line import Answer, Line, LostError
+from benchmarks.serving.edges.line import Line, LostError
 from benchmarks.serving.edges.questions import Question
 
 _FRESH_SHARE = 0.2  # of the requests, over connections of their own
