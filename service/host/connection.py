@@ -11,6 +11,7 @@ from latentserve.service.host.chunked import Chunked
 from latentserve.service.host.exchange import Exchange
 from latentserve.service.host.head import CHUNKED, Head, check_beginning, read_head
 from latentserve.service.host.limits import (
+    CLOSE_SECONDS,
     LINGER_QUIET_SECONDS,
     LINGER_SECONDS,
     PROBE_SECONDS,
@@ -180,7 +181,7 @@ class HttpConnection(asyncio.Protocol):
         """The answer is sent: what comes next?"""
         self._exchange = None
         if close or self._in_body:
-            self._linger()
+            self._linger(LINGER_QUIET_SECONDS if self._in_body else CLOSE_SECONDS)
             return
         self._wait_for_request()
         if self._buffer:
@@ -198,7 +199,7 @@ class HttpConnection(asyncio.Protocol):
             exchange.end()
         self.owner.refused(refused)
         self._transport.write(refused.answer(self.owner.date))
-        self._linger()
+        self._linger(LINGER_QUIET_SECONDS)
 
     def abort(self, why: ClientGone | None = None) -> None:
         """Close it, with whatever was not sent."""
@@ -358,7 +359,7 @@ class HttpConnection(asyncio.Protocol):
 
     # Endings.
 
-    def _linger(self) -> None:
+    def _linger(self, quiet: float) -> None:
         """Close, but let the client read its answer first: closing over bytes that it still sends would reset it."""
         if self._eof:
             self._transport.close()
@@ -367,7 +368,7 @@ class HttpConnection(asyncio.Protocol):
         self._lingering = self._deaf = True
         self._buffer, self._at = b"", 0
         self._linger_until = now + LINGER_SECONDS
-        self.read_by = now + LINGER_QUIET_SECONDS
+        self.read_by = now + quiet
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
         self._transport.resume_reading()

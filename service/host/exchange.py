@@ -146,6 +146,8 @@ class Exchange:
             raise ClientGone("the client has closed the connection")
         if self._start is None:
             raise RuntimeError("an answer begins with its start")
+        if isinstance(body, memoryview):
+            body = body.cast("B")
         connection = self._connection
         head = b"" if self._begun else self._begin(self._start, None if more else len(body))
         if self._left == -1:  # there is a body that is not to be sent: HEAD
@@ -166,7 +168,7 @@ class Exchange:
             if head:
                 connection.write(head)
         else:
-            view = memoryview(body).cast("B")
+            view = memoryview(body)
             if self._chunked:
                 head += b"%x\r\n" % size
             for at in range(0, size, PIECE_BYTES):

@@ -21,7 +21,7 @@ CHUNKED = -1  # a `Head.length` that is not known beforehand
 _CACHED_BYTES = 1024  # a client sends the same head again and again, as long as nothing in it is the request's own
 
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
-_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._~%!$&'()*+,;=:\[\]-]+)(.*)")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._~%!$&'()*+,;=:\[\]-]+)((?:[/?].*)?)")
 _BEGINNING = re.compile(rb"[A-Z-]{1,20}(?: |\Z)")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 

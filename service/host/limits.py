@@ -8,7 +8,8 @@ UNREAD_BYTES = 64 << 10  # of a body, or of requests behind one: reading pauses 
 PIECE_BYTES = 256 << 10  # of an answer: what a client must take within `answer_seconds`
 URL_BYTES = 8 << 10
 LINGER_SECONDS = 10.0  # what a client still sends is read, and thrown away, so that it gets to read its answer
-LINGER_QUIET_SECONDS = 2.0
+LINGER_QUIET_SECONDS = 2.0  # without a byte of it
+CLOSE_SECONDS = 0.5  # where the client owes nothing: for it to close too
 DRAIN_IDLE_SECONDS = 1.0  # who asked within it learns by an answer that the connection ends, and loses no request
 PROBE_SECONDS = 1.0  # an answer that is not begun so long after its client sent a FIN: is the client still there?
 

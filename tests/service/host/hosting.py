@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 import threading
@@ -134,4 +135,4 @@ def read_all(line: socket.socket) -> bytes:
 
 def statuses(answers: bytes) -> list[int]:
     """The statuses of answers that follow one another, none of whose bodies looks like an answer."""
-    return [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", answers)]
