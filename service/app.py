@@ -15,6 +15,7 @@ from latentserve.service.encoding.documents import JSON
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.health import Group
+from latentserve.service.sampling.unsent import Share
 from latentserve.service.serving import Serving
 from latentserve.service.settings import load_settings
 
@@ -51,11 +52,11 @@ class Latentserve:
     ) -> dict[str, Any]:
         """Draw `n` samples. The same seed gives the same samples; without one the server draws it and says which."""
 
-        async def body() -> SamplesBody:
+        async def body(_share: Share) -> SamplesBody:
             return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _SERVING.handler.respond("/sample", body(), JSON)  # type: ignore[return-value]
+        return await _SERVING.handler.respond("/sample", body, JSON)  # type: ignore[return-value]
 
 
 Latentserve.add_asgi_middleware(Application, serving=_SERVING)  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from latentserve.service.bundle import Bundle
 from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.sampler import Sampler
+from latentserve.service.sampling.unsent import Unsent
 from latentserve.service.settings import Settings
 from latentserve.service.watching.control import CONTROL_ROWS, Control
 from latentserve.service.watching.disk import FILE_SECONDS, FilesOnDisk
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 class Model:
     """One served bundle, with everything that serves and watches it."""
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, unsent: Unsent | None = None) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.name, self.version = manifest.name, manifest.version
@@ -44,7 +45,7 @@ class Model:
         self.sampler = Sampler(
             self.engine,
             settings.max_queue_rows,
-            settings.max_unsent_bytes,
+            unsent,
             self.monitor.offer,
             self.monitor.wanted,
         )
@@ -129,10 +130,11 @@ def worst_tolerance(reference: Reference) -> float | None:
 
 
 class Models:
-    """The models of this worker, by name."""
+    """The models of this worker, by name, and what it keeps in memory for all their clients: `unsent`."""
 
     def __init__(self, bundles: Sequence[Bundle], settings: Settings) -> None:
-        self._models = {bundle.manifest.name: Model(bundle, settings) for bundle in bundles}
+        self.unsent = Unsent(settings.max_unsent_bytes)
+        self._models = {bundle.manifest.name: Model(bundle, settings, self.unsent) for bundle in bundles}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())

@@ -212,6 +212,11 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def encoder_threads(self) -> int:
+        """Threads that write answers: the worker's share of the cores."""
+        return max(1, int(_cores()) // self.workers)
+
+    @property
     def engine_threads(self) -> int:
         """Threads of one engine call: as stated, else the worker's share of the cores less one for its event loop."""
         return self.threads or max(1, int(_cores()) // self.workers - 1)

@@ -63,7 +63,7 @@ def measure_one(bundle: Path, watched: bool, rows: int, askers: int, seconds: fl
     settings = load_settings(bundles=(bundle,), threads=1)
     model = Model(read_bundle(bundle), settings)
     if not watched:
-        model.sampler = Sampler(model.engine, settings.max_queue_rows, settings.max_unsent_bytes)
+        model.sampler = Sampler(model.engine, settings.max_queue_rows)
         model.engine.warm_up()
         model.sampler.start()
     else:

@@ -114,8 +114,8 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     document = make_document(media, request.n, manifest.sample, provenance)
     file.write(document.opening())
     for samples in bundle.slices(request):
-        file.write(document.rows(samples))
-    file.write(document.closing())
+        file.writelines(document.rows(samples))
+    file.writelines(document.closing())
 
 
 @contextmanager

@@ -1,11 +1,12 @@
-"""Samples as numbers: the header of an `.npy` file, and samples as the values of a JSON document."""
+"""Samples as numbers: an `.npy` file, and the values of a JSON document; in pieces that take a millisecond or two."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import orjson
@@ -17,6 +18,9 @@ from latentserve.service.encoding.provenance import Provenance
 
 Dtype = Literal["float32", "uint8"]
 SampleArray = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already
+Values = TypeVar("Values", bound=NDArray[Any])
+
+_PART_NUMBERS = 1 << 14  # that are written at a time
 
 
 def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
@@ -27,32 +31,89 @@ def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
     return buffer.getvalue()
 
 
-def raw(samples: SampleArray, spec: SampleSpec, dtype: Dtype) -> bytes:
+def raw(samples: SampleArray, spec: SampleSpec, dtype: Dtype) -> Iterator[memoryview]:
     """The values in C order, little-endian; `uint8` stretches the value_range, which the sample must have."""
-    if dtype == "uint8":
-        return images.pixels(samples, spec).tobytes()
-    return samples.astype("<f4", copy=False).tobytes()
+    if dtype != "uint8":
+        yield _bytes_of(samples.astype("<f4", copy=False))
+    elif samples.dtype == np.uint8:
+        yield _bytes_of(samples)
+    else:
+        for part in in_parts(samples):
+            yield _bytes_of(images.pixels(part, spec))
 
 
-def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> bytes:
-    """Samples [n, *shape] as a JSON array: images as base64 of a PNG file, tables as rows of their columns' values,
-    everything else as nested numbers."""
+def in_parts(samples: Values) -> Iterator[Values]:
+    """Samples [n, ...], as many at a time as hold few numbers, at least one."""
+    rows = max(1, _PART_NUMBERS // max(1, math.prod(samples.shape[1:])))
+    for start in range(0, len(samples), rows):
+        yield cast("Values", samples[start : start + rows])
+
+
+def _bytes_of(values: NDArray[Any]) -> memoryview:
+    """Without a copy where they stand in C order."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+
+
+def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> Iterator[bytes]:
+    """Samples [n, *shape] as a JSON array without its brackets: images as base64 of a PNG file, tables as rows of their
+    columns' values, everything else as nested numbers."""
+    if spec.kind == "image":
+        return _json_pictures(samples, spec, provenance)
     if spec.kind == "table":
-        return orjson.dumps(list(tables.rows(cast("NDArray[np.float32]", samples), spec)))
-    if spec.kind != "image":
-        return json_numbers(samples)
-    pictures = images.pixels(samples, spec)
-    return orjson.dumps(
-        [base64.b64encode(images.encode(picture, provenance.at(row))).decode() for row, picture in enumerate(pictures)]
-    )
+        parts = (tables.rows(part, spec) for part in in_parts(cast("NDArray[np.float32]", samples)))
+        return listed(orjson.dumps(list(rows))[1:-1] for rows in parts)
+    return json_numbers(samples)
 
 
-def json_numbers(values: NDArray[Any]) -> bytes:
-    """An array as a JSON array, of a float32 the shortest decimal that is read back as it (0.1, where its double would
-    be 0.10000000149011612); null of what is not finite."""
-    return orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)
+def listed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """With commas between them."""
+    comma = b""
+    for piece in pieces:
+        yield comma + piece
+        comma = b","
 
 
-def json_objects(values: NDArray[np.float32], names: Sequence[str]) -> bytes:
-    """Rows of float32 [n, k] as a JSON array of objects, their k numbers by name."""
-    return orjson.dumps([dict(zip(names, row, strict=True)) for row in orjson.loads(json_numbers(values))])
+def _json_pictures(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> Iterator[bytes]:
+    row = 0
+    for part in in_parts(samples):
+        for picture in images.pixels(part, spec):
+            yield b',"' if row else b'"'
+            yield from _base64(images.png(picture, provenance.at(row)))
+            yield b'"'
+            row += 1
+
+
+def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Pieces as one text: three bytes are four characters, wherever they were cut."""
+    left = b""
+    for piece in pieces:
+        content = left + piece
+        whole = len(content) // 3 * 3
+        left = content[whole:]
+        yield base64.b64encode(content[:whole])
+    yield base64.b64encode(left)
+
+
+def json_numbers(values: NDArray[Any]) -> Iterator[bytes]:
+    """An array [n, ...] as a JSON array without its brackets, of a float32 the shortest decimal that is read back as it
+    (0.1, where its double would be 0.10000000149011612); null of what is not finite."""
+    if values.size == 0 or values[0].size <= _PART_NUMBERS:
+        return listed(
+            orjson.dumps(np.ascontiguousarray(part), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+            for part in in_parts(values)
+        )
+    return _nested(values)
+
+
+def _nested(values: NDArray[Any]) -> Iterator[bytes]:
+    """Of large rows."""
+    for index, row in enumerate(values):
+        yield b",[" if index else b"["
+        yield from json_numbers(row)
+        yield b"]"
+
+
+def json_objects(values: NDArray[np.float32], names: Sequence[str]) -> Iterator[bytes]:
+    """Rows of float32 [n, k] as a JSON array without its brackets of objects, their k numbers by name."""
+    rows = (orjson.loads(b"[%b]" % b"".join(json_numbers(part))) for part in in_parts(values))
+    return listed(orjson.dumps([dict(zip(names, row, strict=True)) for row in part])[1:-1] for part in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.arrays import SampleArray
-from latentserve.service.encoding.documents import ARROW, Conditions, Document, Labels
+from latentserve.service.encoding.documents import ARROW, HEAD_BYTES, Conditions, Document, Labels, table_row_bytes
 from latentserve.service.encoding.tables import typed
 
 
@@ -20,24 +21,27 @@ class Arrow(Document):
 
     headers = ((b"content-type", ARROW.encode()),)
 
-    def __init__(self, spec: SampleSpec) -> None:
+    def __init__(self, n: int, spec: SampleSpec) -> None:
         self._columns = spec.columns or []
+        self.size = HEAD_BYTES + n * table_row_bytes(spec)
         fields = [(column.name, pa.type_for_alias(column.type or "float32")) for column in self._columns]
         self._schema = pa.schema(fields)
         self._buffer = io.BytesIO()
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
-    def rows(self, samples: SampleArray, labels: Labels | None = None, conditions: Conditions | None = None) -> bytes:
+    def rows(
+        self, samples: SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> Iterator[bytes]:
         """The bytes of the next batch, float32 [n, columns]; before the first, the schema's."""
         values = [typed(cast("NDArray[np.float32]", samples[:, at]), column) for at, column in enumerate(self._columns)]
         arrays = [pa.array(array, type=kind) for array, kind in zip(values, self._schema.types, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
-        return self._taken()
+        yield self._taken()
 
-    def closing(self) -> bytes:
+    def closing(self) -> Iterator[bytes]:
         """The end of the stream."""
         self._writer.close()
-        return self._taken()
+        yield self._taken()
 
     def _taken(self) -> bytes:
         content = self._buffer.getvalue()

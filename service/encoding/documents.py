@@ -1,9 +1,12 @@
-"""Answers, by media type: bytes that open the document, bytes for each slice of rows, bytes that close it."""
+"""Answers, by media type: bytes that open the document, bytes for each slice of rows, bytes that close it.
+
+All of it comes in pieces, each of which takes a few milliseconds at the most: others' answers come between them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import cast
@@ -14,8 +17,9 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays, audio, images, tables
+from latentserve.service.encoding.png import LARGEST_SIDE
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import TooLargeError
+from latentserve.service.errors import InvalidError, TooLargeError
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
@@ -25,6 +29,11 @@ WAV = "audio/wav"
 Labels = NDArray[np.int64]
 Conditions = NDArray[np.float32]
 Headers = Sequence[tuple[bytes, bytes]]
+Piece = bytes | memoryview
+
+HEAD_BYTES = 2048  # of what stands before the values, the mark that they are synthetic among it
+_NUMBER_BYTES = 24  # of a number as text
+_LABEL_BYTES, _CONDITION_BYTES = 8, 4
 
 _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 
@@ -53,37 +62,45 @@ def make_document(
     dtype: arrays.Dtype = "float32",
     asked: Mapping[str, object] | None = None,
     conditions: Sequence[str] = (),
+    max_pixels: float = math.inf,
 ) -> Document:
     """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
 
     JSON tells what was `asked` for (seed, offset and truncation where they say something), and each row's `conditions`
-    by these names.
+    by these names. A picture of several samples has up to `max_pixels`.
 
-    Raises TooLargeError: a WAV file, or the side of a WebP picture, does not hold so many.
+    Raises TooLargeError: a WAV file, or a picture, does not hold so many. InvalidError: no picture of the format holds
+    one.
     """
     if media == JSON:
         return Json(n, spec, provenance, asked, conditions)
     if media in (PNG, WEBP):
-        return Sheet(media, n, spec, provenance)
+        sheet = _layout(media, n, spec, max_pixels)
+        return Png(n, spec, provenance, sheet) if media == PNG else Webp(n, spec, provenance, sheet)
     if media == WAV:
         return Wav(n, spec, provenance)
     if media == CSV:
-        return Csv(spec)
+        return Csv(n, spec)
     if media == ARROW:
         from latentserve.service.encoding.arrow import Arrow  # its package is an extra
 
-        return Arrow(spec)
+        return Arrow(n, spec)
     return Values(media, n, spec, dtype)
 
 
 class Document:
     """One answer in the making. `cheap` documents are written on the event loop, others beside it.
 
-    `headers` go with it; its length is among them where it is known before the rows are.
+    `headers` go with it; its length is among them where it is known before the rows are. `size` is how many bytes it
+    has, roughly and rather too many; `held` is how many it keeps in memory until it is closed. One that is written
+    `in_one_go` takes seconds for its last piece.
     """
 
     cheap = False
+    in_one_go = False
     headers: Headers = ()
+    size = 0
+    held = 0
 
     def opening(self) -> bytes:
         """What comes before the rows."""
@@ -91,13 +108,13 @@ class Document:
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
-        """The next rows: [n, *shape], int64 [n] or None, float32 [n, k] or None."""
+    ) -> Iterator[Piece]:
+        """The next rows: [n, *shape], int64 [n] or None, float32 [n, k] or None. It is to be iterated to its end."""
         raise NotImplementedError
 
-    def closing(self) -> bytes:
+    def closing(self) -> Iterator[Piece]:
         """What comes after them."""
-        return b""
+        return iter(())
 
 
 class Values(Document):
@@ -108,7 +125,7 @@ class Values(Document):
     def __init__(self, media: str, n: int, spec: SampleSpec, dtype: arrays.Dtype) -> None:
         self._spec = spec
         self._dtype: arrays.Dtype = dtype
-        self._opening, self.headers = _describe(media, (n, *spec.shape), dtype)
+        self._opening, self.headers, self.size = _describe(media, (n, *spec.shape), dtype)
 
     def opening(self) -> bytes:
         """The `.npy` header."""
@@ -116,21 +133,21 @@ class Values(Document):
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
+    ) -> Iterator[Piece]:
         """The values."""
         return arrays.raw(samples, self._spec, self._dtype)
 
 
 @lru_cache(maxsize=64)
-def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[bytes, Headers]:
-    """What precedes the values of an array, and its headers."""
+def _describe(media: str, shape: tuple[int, ...], dtype: arrays.Dtype) -> tuple[bytes, Headers, int]:
+    """What precedes the values of an array, its headers, and the bytes of all."""
     opening = arrays.npy_header(shape, dtype) if media == NPY else b""
     length = len(opening) + math.prod(shape) * np.dtype(dtype).itemsize
     headers = [(b"content-type", media.encode()), (b"content-length", b"%d" % length)]
     if media == RAW:
         headers.append((b"latentserve-shape", ",".join(map(str, shape)).encode()))
         headers.append((b"latentserve-dtype", dtype.encode()))
-    return opening, tuple(headers)
+    return opening, tuple(headers), length
 
 
 class Json(Document):
@@ -153,6 +170,8 @@ class Json(Document):
         self._row = 0
         self._labels: list[Labels] = []
         self._conditions: list[Conditions] = []
+        self.size = HEAD_BYTES + n * (_json_row_bytes(spec) + len(conditions) * _NUMBER_BYTES)
+        self.held = n * (_LABEL_BYTES + len(conditions) * _CONDITION_BYTES)
 
     def opening(self) -> bytes:
         """The fields, and the start of the array of samples."""
@@ -165,25 +184,42 @@ class Json(Document):
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
+    ) -> Iterator[Piece]:
         """The inside of the array."""
-        values = arrays.json_values(samples, self._spec, self._provenance.at(self._row))[1:-1]
         if labels is not None:
             self._labels.append(labels)
         if conditions is not None:
             self._conditions.append(conditions)
-        first, self._row = self._row == 0, self._row + len(samples)
-        return values if first else b"," + values
+        first, self._row = self._row, self._row + len(samples)
+        if first:
+            yield b","
+        yield from arrays.json_values(samples, self._spec, self._provenance.at(first))
 
-    def closing(self) -> bytes:
+    def closing(self) -> Iterator[Piece]:
         """The end of the array, the labels, and the conditions as one object a row."""
-        end = [b"]"]
+        yield b"]"
         if self._labels:
-            end += [b',"labels":', arrays.json_numbers(np.concatenate(self._labels))]
+            yield b',"labels":['
+            yield from arrays.json_numbers(np.concatenate(self._labels))
+            yield b"]"
         if self._conditions:
-            objects = (arrays.json_objects(part, self._names)[1:-1] for part in self._conditions)
-            end += [b',"conditions":[', b",".join(objects), b"]"]
-        return b"".join([*end, b"}"])
+            yield b',"conditions":['
+            yield from arrays.json_objects(np.concatenate(self._conditions), self._names)
+            yield b"]"
+        yield b"}"
+
+
+def _json_row_bytes(spec: SampleSpec) -> int:
+    """Of a sample, at the most: base64 of a picture that could not be compressed, or its numbers."""
+    if spec.kind == "image":
+        return (math.prod(spec.shape) + HEAD_BYTES) * 4 // 3
+    return table_row_bytes(spec) if spec.kind == "table" else math.prod(spec.shape) * _NUMBER_BYTES
+
+
+def table_row_bytes(spec: SampleSpec) -> int:
+    """Of a row of a table as text, at the most."""
+    longest = [max((len(str(one)) for one in column.categories or ()), default=0) for column in spec.columns or ()]
+    return sum(max(_NUMBER_BYTES, 4 * length) for length in longest)
 
 
 class Csv(Document):
@@ -191,8 +227,9 @@ class Csv(Document):
 
     headers = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
 
-    def __init__(self, spec: SampleSpec) -> None:
+    def __init__(self, n: int, spec: SampleSpec) -> None:
         self._spec = spec
+        self.size = HEAD_BYTES + n * table_row_bytes(spec)
 
     def opening(self) -> bytes:
         """The names."""
@@ -200,35 +237,83 @@ class Csv(Document):
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
+    ) -> Iterator[Piece]:
         """The lines."""
-        return tables.csv_lines(tables.rows(cast("NDArray[np.float32]", samples), self._spec))
+        for part in arrays.in_parts(cast("NDArray[np.float32]", samples)):
+            yield tables.csv_lines(tables.rows(part, self._spec))
 
 
-class Sheet(Document):
-    """A picture: the image itself, or a contact sheet of many. It is drawn when the last row is there."""
+def _layout(media: str, n: int, spec: SampleSpec, max_pixels: float) -> images.Layout:
+    """Of a contact sheet that may be drawn. Raises InvalidError, TooLargeError."""
+    side = images.WEBP_SIDE if media == WEBP else LARGEST_SIDE
+    _, height, width = spec.shape
+    sheet = images.layout(n, height, width, side=side)
+    if max(sheet.height, sheet.width) > side:
+        if n == 1:
+            raise InvalidError("Accept", f"a sample has {width} x {height} pixels; {media} holds {side} either way")
+        raise InvalidError("n", f"{n} images of {width} x {height} pixels: {media} holds {side} pixels either way")
+    if n > 1 and (pixels := sheet.height * sheet.width) > max_pixels:
+        size = f"{sheet.width} x {sheet.height} pixels"
+        raise TooLargeError(f"n: {n} images make a picture of {size}, {pixels}; at most {max_pixels} are drawn")
+    return sheet
 
-    def __init__(self, media: str, n: int, spec: SampleSpec, provenance: Provenance) -> None:
-        height, width = images.sheet_size(n, *spec.shape[1:])
-        if media == WEBP and max(height, width) > images.WEBP_SIDE:
-            size = f"{width} x {height} pixels; WebP holds {images.WEBP_SIDE} either way"
-            raise TooLargeError(f"n: {n} images on a sheet are {size}")
-        self._form: images.Form = "webp" if media == WEBP else "png"
+
+class Png(Document):
+    """A PNG picture: the image itself, or a contact sheet of many, written a row of images at a time."""
+
+    headers = ((b"content-type", PNG.encode()),)
+
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, sheet: images.Layout) -> None:
+        channels, height, width = spec.shape
         self._spec = spec
-        self._provenance = provenance
-        self._pictures: list[NDArray[np.uint8]] = []
-        self.headers = ((b"content-type", media.encode()),)
+        self._canvas = images.Canvas(n, channels, (height, width), sheet)
+        self._writer = images.png_writer(sheet.height, sheet.width, channels, provenance)
+        self.size = HEAD_BYTES + sheet.height * (1 + sheet.width * channels)
+        self.held = self._canvas.band.nbytes
+
+    def opening(self) -> bytes:
+        """The chunks before the pixels."""
+        return self._writer.opening
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
-        """Nothing yet."""
-        self._pictures.append(images.pixels(samples, self._spec))
-        return b""
+    ) -> Iterator[Piece]:
+        """The rows of pixels that are whole."""
+        for part in arrays.in_parts(samples):
+            for band in self._canvas.put(images.pixels(part, self._spec)):
+                yield from self._writer.rows(band)
 
-    def closing(self) -> bytes:
+    def closing(self) -> Iterator[Piece]:
+        """The end of the file."""
+        yield self._writer.closing()
+
+
+class Webp(Document):
+    """A WebP picture, as a PNG one, but drawn when the last sample is there: the format is not written in pieces."""
+
+    headers = ((b"content-type", WEBP.encode()),)
+
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, sheet: images.Layout) -> None:
+        channels, height, width = spec.shape
+        self._spec = spec
+        self._provenance = provenance
+        self._canvas = images.Canvas(n, channels, (height, width), sheet, sheet.rows)
+        self.in_one_go = n > 1
+        self.size = HEAD_BYTES + sheet.height * sheet.width * channels
+        self.held = self._canvas.band.nbytes if n > 1 else 0
+
+    def rows(
+        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
+    ) -> Iterator[Piece]:
+        """Nothing yet."""
+        for part in arrays.in_parts(samples):
+            for _ in self._canvas.put(images.pixels(part, self._spec)):
+                pass
+            yield b""
+
+    def closing(self) -> Iterator[Piece]:
         """The picture."""
-        return images.encode(images.contact_sheet(np.concatenate(self._pictures)), self._provenance, self._form)
+        yield images.webp(self._canvas.band, self._provenance)
 
 
 class Wav(Document):
@@ -241,6 +326,7 @@ class Wav(Document):
         self._opening = audio.wav_header(n, spec, provenance)
         length = len(self._opening) + audio.data_bytes(n, spec)
         self.headers = ((b"content-type", WAV.encode()), (b"content-length", b"%d" % length))
+        self.size = length
 
     def opening(self) -> bytes:
         """The chunks before the values."""
@@ -248,6 +334,7 @@ class Wav(Document):
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> bytes:
+    ) -> Iterator[Piece]:
         """The values."""
-        return audio.pcm(cast("NDArray[np.float32]", samples), self._spec)
+        for part in arrays.in_parts(cast("NDArray[np.float32]", samples)):
+            yield audio.pcm(part, self._spec)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Literal, cast
+from collections.abc import Iterator
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.png import PngWriter
 from latentserve.service.encoding.provenance import Provenance
 
 Form = Literal["png", "webp"]
 
 _GAP = 2  # pixels between the images of a contact sheet
 WEBP_SIDE = 16_383  # pixels, the most that the format has
-_PNG_LEVEL = 1  # of zlib: on noise-like samples higher levels cost twice the time for a few percent
 
 
 def to_uint8(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.uint8]:
@@ -36,41 +36,88 @@ def pixels(samples: NDArray[np.float32] | NDArray[np.uint8], spec: SampleSpec) -
     return to_uint8(cast("NDArray[np.float32]", samples), spec.value_range or (-1.0, 1.0))
 
 
-def sheet_size(n: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of the contact sheet of n images."""
-    rows, columns = _layout(n)
-    return rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP
+class Layout(NamedTuple):
+    """How images stand on a contact sheet, and its size in pixels."""
+
+    rows: int
+    columns: int
+    height: int
+    width: int
 
 
-def _layout(n: int, columns: int | None = None) -> tuple[int, int]:
-    columns = columns or math.ceil(math.sqrt(n))
-    return math.ceil(n / columns), columns
+def layout(n: int, height: int, width: int, columns: int | None = None, side: int | None = None) -> Layout:
+    """Of n images of this size: in so many columns, else as square as n allows, and as a sheet no longer than `side`
+    does where one can hold them."""
+    if columns is None:
+        columns = math.ceil(math.sqrt(n))
+        if side is not None:
+            columns = max(columns, math.ceil(n / max(1, (side + _GAP) // (height + _GAP))))
+            columns = min(columns, n, max(1, (side + _GAP) // (width + _GAP)))
+    rows = math.ceil(n / columns)
+    return Layout(rows, columns, rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
+
+
+class Canvas:
+    """The pixels of a contact sheet in the making, uint8 [H, W, C] black, a band of whole rows of images at a time.
+
+    `band` holds as many of them as `rows`: one, or all.
+    """
+
+    def __init__(self, n: int, channels: int, size: tuple[int, int], sheet: Layout, rows: int = 1) -> None:
+        self._left = n
+        self._height, self._width = size
+        self._sheet = sheet
+        self._rows = rows
+        self._place = 0  # in the band, of the next image
+        height = min(sheet.height, rows * (self._height + _GAP))
+        self.band = np.zeros((height, sheet.width, channels), np.uint8)
+
+    def put(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """The next images, uint8 [n, C, h, w]. Gives each band that is full: it lasts until the next one is asked for.
+
+        The last band has no gap below.
+        """
+        for image in images:
+            row, column = divmod(self._place, self._sheet.columns)
+            top, left = row * (self._height + _GAP), column * (self._width + _GAP)
+            self.band[top : top + self._height, left : left + self._width] = np.moveaxis(image, 0, -1)
+            self._place += 1
+            self._left -= 1
+            if self._left == 0:
+                last = math.ceil(self._place / self._sheet.columns) * (self._height + _GAP) - _GAP
+                yield self.band[:last]
+            elif self._place == self._rows * self._sheet.columns:
+                yield self.band
+                self.band[:] = 0
+                self._place = 0
 
 
 def contact_sheet(images: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
     """uint8 [n, C, H, W] as one image uint8 [C, H', W'], row by row, as square as n allows or in so many columns; one
     image is itself."""
     n, channels, height, width = images.shape
-    if n == 1:
-        return images[0]
-    rows, columns = _layout(n, columns)
-    cells = np.zeros((rows * columns, channels, height + _GAP, width + _GAP), np.uint8)
-    cells[:n, :, :height, :width] = images
-    grid = cells.reshape(rows, columns, channels, height + _GAP, width + _GAP).transpose(2, 0, 3, 1, 4)
-    return grid.reshape(channels, rows * (height + _GAP), columns * (width + _GAP))[:, :-_GAP, :-_GAP]
+    sheet = layout(n, height, width, columns)
+    (pixels,) = Canvas(n, channels, (height, width), sheet, sheet.rows).put(images)
+    return np.moveaxis(pixels, -1, 0)
 
 
-def encode(image: NDArray[np.uint8], provenance: Provenance, form: Form = "png") -> bytes:
-    """One image uint8 [C, H, W], C of 1, 3 or 4, as a file that says what made it."""
-    pixels = image[0] if image.shape[0] == 1 else np.moveaxis(image, 0, -1)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
+def png_writer(height: int, width: int, channels: int, provenance: Provenance) -> PngWriter:
+    """A picture that says what made it."""
+    return PngWriter(height, width, channels, provenance.text(), provenance.xmp())
+
+
+def png(image: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
+    """One image uint8 [C, H, W], C of 1, 3 or 4, as a file that says what made it, in pieces."""
+    channels, height, width = image.shape
+    writer = png_writer(height, width, channels, provenance)
+    yield writer.opening
+    yield from writer.rows(np.ascontiguousarray(np.moveaxis(image, 0, -1)))
+    yield writer.closing()
+
+
+def webp(pixels: NDArray[np.uint8], provenance: Provenance) -> bytes:
+    """Pixels uint8 [H, W, C], C of 1, 3 or 4, as a file that says what made it."""
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
-    if form == "webp":
-        picture.save(buffer, "WEBP", lossless=True, xmp=provenance.xmp().encode())
-    else:
-        info = PngInfo()
-        for key, value in provenance.text().items():
-            info.add_text(key, value)
-        info.add_itxt("XML:com.adobe.xmp", provenance.xmp())
-        picture.save(buffer, "PNG", pnginfo=info, compress_level=_PNG_LEVEL)
+    picture.save(buffer, "WEBP", lossless=True, xmp=provenance.xmp().encode())
     return buffer.getvalue()

@@ -11,6 +11,7 @@ from starlette.types import Receive
 
 from latentserve.service.errors import MalformedError, TooLargeError, UnsupportedMediaError
 from latentserve.service.sampling.fields import NameField, SampleFields, first_error
+from latentserve.service.sampling.unsent import Share
 
 _JSON = b"application/json"
 
@@ -27,8 +28,9 @@ class SamplesBody(SampleFields):
 _BODY = TypeAdapter(SamplesBody)
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises ClientDisconnect, and TooLargeError without reading the rest of it."""
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, share: Share | None = None) -> bytes:
+    """The whole body, held in `share` as it comes. Raises ClientDisconnect, QueueFullError, and TooLargeError without
+    reading the rest of it."""
     stated = headers.get(b"content-length", b"0")
     if stated.isdigit() and int(stated) > limit:
         raise TooLargeError(f"the body has {int(stated)} bytes; at most {limit} are taken")
@@ -38,18 +40,21 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        content += message.get("body", b"")
+        piece = message.get("body", b"")
+        if share is not None:
+            share.take(len(piece))
+        content += piece
         more = message.get("more_body", False)
         if len(content) > limit:
             raise TooLargeError(f"the body has more than the {limit} bytes that are taken")
     return bytes(content)
 
 
-async def read_fields(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> SamplesBody:
-    """The fields of the body. Raises ClientDisconnect, TooLargeError, UnsupportedMediaError, MalformedError,
-    InvalidError.
+async def read_fields(headers: Mapping[bytes, bytes], receive: Receive, limit: int, share: Share) -> SamplesBody:
+    """The fields of the body. Raises ClientDisconnect, QueueFullError, TooLargeError, UnsupportedMediaError,
+    MalformedError, InvalidError.
     """
-    content = await read_body(headers, receive, limit)
+    content = await read_body(headers, receive, limit, share)
     kind = headers.get(b"content-type", _JSON)
     if content and kind != _JSON and kind.split(b";")[0].strip().lower() != _JSON:
         shown = kind[:100].decode("latin-1")

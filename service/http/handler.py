@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from itertools import chain
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from latentserve.service.encoding.documents import PNG, WEBP, Document, dtype_of, make_document, media_types
+from latentserve.service.encoding.documents import Document, Piece, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError, TooLargeError
+from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.problems import problem
 from latentserve.service.http.responses import StreamedResponse, WholeResponse
+from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
 from latentserve.service.sampling.fields import rows_request
 from latentserve.service.sampling.jobs import Job
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Samples, Slice
+from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 from latentserve.service.watching import metrics
 
-SHEET_LIMIT = 4096  # images on one contact sheet
+Body = Callable[[Share], Awaitable[SamplesBody]]  # reads it; while it arrives, its bytes are held
 
 _CLIENT_GONE = 499  # nobody reads it; it is counted
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
@@ -45,11 +47,10 @@ class SamplesHandler:
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)
         # Encoding a picture takes longer than everything else on the event loop together.
-        self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._encoders = Turns(settings.encoder_threads, "encoder")
+        self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
 
-    async def respond(
-        self, route: str, body: Awaitable[SamplesBody], accept: str | None, receive: Receive | None = None
-    ) -> Response:
+    async def respond(self, route: str, body: Body, accept: str | None, receive: Receive | None = None) -> Response:
         """Answer one request for samples, whatever becomes of it, and count it under `route`.
 
         `receive` tells of a client that goes while it waits; its rows then leave the queue.
@@ -57,10 +58,12 @@ class SamplesHandler:
         began = time.perf_counter()
         self.inflight += 1
         model: Model | None = None
+        share = Share(self.models.unsent)
         held = 0  # rows in memory until the answer is sent
 
         def finish(status: int) -> None:
             self.inflight -= 1
+            share.give()
             if model is None:
                 metrics.count_unrouted(route, status)
             else:
@@ -68,22 +71,30 @@ class SamplesHandler:
                 model.metrics.count_request(route, status, time.perf_counter() - began)
 
         try:
-            fields = await body
+            fields = await body(share)
+            share.give()
             model = self.models.find(fields.model, fields.version)
             model.require_ready()
-            request, document = _understand(model, fields, accept, self._settings.max_n)
+            request, document = _understand(model, fields, accept, self._settings)
             headers = [*model.headers, *document.headers]
             if request.seeded(model.bundle.manifest.latent):
                 headers.append((b"latentserve-seed", b"%d" % request.seed))
+            whole = document.size <= PIECE_BYTES
+            share.take(document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(request)
                 first = await self._first(rows)  # what is refused is refused before the first byte
-                return StreamedResponse(headers, self._write(model, document, first, rows), lambda: finish(200))
-            job = model.sampler.submit(request)
-            held = request.n
-            part = await self._collect(model, job, receive)
-            content = await self._encode(model, document, part)
-            return WholeResponse(headers, content, lambda: finish(200))
+                model.metrics.queue_seconds.observe(first.queue_seconds)
+                chunks = self._write(model, document, first, rows)
+            else:
+                job = model.sampler.submit(request)
+                held = request.n
+                part = await self._collect(model, job, receive)
+                if whole:
+                    content = await self._encode(model, document, part)
+                    return WholeResponse(headers, content, lambda: finish(200))
+                chunks = self._write(model, document, part)
+            return StreamedResponse(headers, chunks, lambda: finish(200), self._settings.answer_seconds)
         except LatentserveError as error:
             failed = problem(error)
             if model is not None:
@@ -124,40 +135,54 @@ class SamplesHandler:
     async def _encode(self, model: Model, document: Document, part: Samples) -> bytes:
         """A small answer, whole."""
         began = time.perf_counter()
+        pieces = chain(_begun(document, part), document.closing())
         if document.cheap:
-            content = _whole(document, part)
+            content = b"".join(pieces)
         else:
-            content = await asyncio.get_running_loop().run_in_executor(self._encoder, _whole, document, part)
+            content = b"".join([piece async for piece in self._turns(document).pieces(pieces)])
         model.metrics.encode_seconds.observe(time.perf_counter() - began)
         return content
 
     async def _write(
-        self, model: Model, document: Document, first: Samples, rest: AsyncGenerator[Samples]
-    ) -> AsyncGenerator[bytes]:
-        """A large answer, slice by slice."""
-        loop = asyncio.get_running_loop()
+        self, model: Model, document: Document, part: Samples, rest: AsyncGenerator[Samples] | None = None
+    ) -> AsyncGenerator[Piece]:
+        """A large answer, in pieces: of this part of its rows, and of the others as they come."""
+        turns = self._turns(document)
         seconds = 0.0
 
-        async def write(part: Samples) -> bytes:
+        async def written(pieces: Iterator[Piece]) -> AsyncGenerator[Piece]:
             nonlocal seconds
             began = time.perf_counter()
-            chunk = await loop.run_in_executor(self._encoder, document.rows, part.samples, part.labels, part.conditions)
-            seconds += time.perf_counter() - began
-            return chunk
+            async for piece in turns.pieces(pieces):
+                seconds += time.perf_counter() - began
+                yield piece
+                began = time.perf_counter()
 
+        pieces = _begun(document, part)
+        del part  # it is in memory until it is written, and no longer
         try:
-            model.metrics.queue_seconds.observe(first.queue_seconds)
-            yield document.opening()
-            yield await write(first)
-            async for part in rest:
-                yield await write(part)
-            yield await loop.run_in_executor(self._encoder, document.closing)
+            async for piece in written(pieces):
+                yield piece
+            if rest is not None:
+                async for later in rest:
+                    pieces = document.rows(later.samples, later.labels, later.conditions)
+                    del later
+                    async for piece in written(pieces):
+                        yield piece
+            async for piece in written(document.closing()):
+                yield piece
             model.metrics.encode_seconds.observe(seconds)
         finally:
-            await rest.aclose()
+            if rest is not None:
+                await rest.aclose()
+
+    def _turns(self, document: Document) -> Turns:
+        return self._large_pictures if document.in_one_go else self._encoders
 
 
-def _understand(model: Model, fields: SamplesBody, accept: str | None, max_n: int) -> tuple[RowsRequest, Document]:
+def _understand(
+    model: Model, fields: SamplesBody, accept: str | None, settings: Settings
+) -> tuple[RowsRequest, Document]:
     """The rows asked for, and the document that they are to fill.
 
     Raises NotAcceptableError, InvalidError, TooLargeError.
@@ -169,14 +194,12 @@ def _understand(model: Model, fields: SamplesBody, accept: str | None, max_n: in
     request = rows_request(
         fields,
         manifest,
-        max_n,
+        settings.max_n,
         deterministic=fields.deterministic,
         output="sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample",
     )
     if fields.dtype == "uint8" and spec.value_range is None:
         raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
-    if media in (PNG, WEBP) and request.n > SHEET_LIMIT:
-        raise TooLargeError(f"n: {request.n} images were asked for; a contact sheet holds {SHEET_LIMIT}")
     asked: dict[str, object] = {}
     if request.seeded(manifest.latent):
         asked = {"seed": request.seed, "offset": request.offset}
@@ -187,8 +210,8 @@ def _understand(model: Model, fields: SamplesBody, accept: str | None, max_n: in
         model.name, model.version, request.seed if request.latents is None else None, request.offset
     )
     names = list(manifest.condition_places)
-    return request, make_document(media, request.n, spec, provenance, dtype, asked, names)
+    return request, make_document(media, request.n, spec, provenance, dtype, asked, names, settings.max_pixels)
 
 
-def _whole(document: Document, part: Samples) -> bytes:
-    return document.opening() + document.rows(part.samples, part.labels, part.conditions) + document.closing()
+def _begun(document: Document, part: Samples) -> Iterator[Piece]:
+    return chain((document.opening(),), document.rows(part.samples, part.labels, part.conditions))

@@ -9,12 +9,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from latentserve.service.encoding.documents import Piece
+from latentserve.service.http.turns import PIECE_BYTES
+
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
-
-_PIECE_BYTES = 1 << 18
-_PIECE_SECONDS = 30.0  # a client that takes longer for a piece is let go: what waits for it is memory
 
 
 class WholeResponse(Response):
@@ -43,33 +43,38 @@ class WholeResponse(Response):
 
 
 class StreamedResponse(StreamingResponse):
-    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone or is too slow."""
+    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone, or that takes longer
+    than `piece_seconds` for 256 KiB: what waits for it is memory.
+    """
 
-    def __init__(self, headers: Headers, chunks: AsyncGenerator[bytes], sent: Callable[[], None]) -> None:
+    def __init__(
+        self, headers: Headers, chunks: AsyncGenerator[Piece], sent: Callable[[], None], piece_seconds: float
+    ) -> None:
         super().__init__(_in_pieces(chunks))
         self.raw_headers = headers
         self._chunks = chunks
         self._sent = sent
+        self._piece_seconds = piece_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
 
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(_PIECE_SECONDS):
+            async with asyncio.timeout(self._piece_seconds):
                 await send(message)
 
         try:
             await super().__call__(scope, receive, send_in_time)
         except* TimeoutError:
             # The server closes the connection of an answer that was not brought to its end.
-            log.warning("a client took no byte for %g s and was let go", _PIECE_SECONDS)
+            log.warning("a client took no byte for %g s and was let go", self._piece_seconds)
         finally:
             await self._chunks.aclose()
             self._sent()
 
 
-async def _in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
+async def _in_pieces(chunks: AsyncIterator[Piece]) -> AsyncIterator[memoryview]:
     async for chunk in chunks:
         view = memoryview(chunk)
-        for start in range(0, len(view), _PIECE_BYTES):
-            yield view[start : start + _PIECE_BYTES]
+        for start in range(0, len(view), PIECE_BYTES):
+            yield view[start : start + PIECE_BYTES]

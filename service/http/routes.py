@@ -49,7 +49,7 @@ class Routes:
             headers = dict(scope["headers"])
             accept = headers.get(b"accept", b"").decode("latin-1")
             response = await self._handler.respond(
-                _SAMPLES, read_fields(headers, receive, self._max_body_bytes), accept, receive
+                _SAMPLES, lambda share: read_fields(headers, receive, self._max_body_bytes, share), accept, receive
             )
         elif path == _METRICS:
             response = await self._guarded(_METRICS, scope, self._exposition)

@@ -212,7 +212,7 @@ def _look(engine: Engine, manifest: Manifest, golden: Golden) -> tuple[bytes | N
         shown.append(images.to_uint8(made, sample.value_range))
     sheet = images.contact_sheet(np.concatenate(shown))
     made_by = Provenance(manifest.name, manifest.version, _PREVIEW_SEED, 0)
-    return images.encode(sheet, made_by), float(np.mean(clipped))
+    return b"".join(images.png(sheet, made_by)), float(np.mean(clipped))
 
 
 def _engines(draft: Bundle) -> list[Engine]:

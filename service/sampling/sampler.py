@@ -21,6 +21,7 @@ from latentserve.service.sampling.jobs import Job, Piece
 from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
 from latentserve.service.sampling.scheduler import Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
+from latentserve.service.sampling.unsent import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
 _FEW_ROWS = 16  # of a request that is prepared on the event loop,
 _FEW_NUMBERS = 1 << 14  # and numbers of its latents: half a millisecond
+_LITTLE_BYTES = 1 << 18  # that may be kept for any of them
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -93,7 +95,7 @@ class Sampler:
     Args:
         engine: loaded and warmed.
         max_queue_rows: rows that may wait; more raise QueueFullError.
-        max_unsent_bytes: bytes of samples that may be asked for or made and not yet released.
+        unsent: what this worker keeps for clients: samples count in it from when they are asked for to their release.
         on_batch: told of every batch, on the thread that ran it; must return at once.
         wanted: asked before every batch, of these parts, what `on_batch` needs of it, which the engine must have.
     """
@@ -102,7 +104,7 @@ class Sampler:
         self,
         engine: Engine,
         max_queue_rows: int,
-        max_unsent_bytes: int = 1 << 28,
+        unsent: Unsent | None = None,
         on_batch: Callable[[BatchDone], None] = lambda _batch: None,
         wanted: Callable[[Sequence[Part]], Wanted] = lambda _parts: Wanted(),
     ) -> None:
@@ -110,8 +112,8 @@ class Sampler:
         self.engine = engine
         self._on_batch = on_batch
         self._wanted = wanted
-        self._max_unsent_bytes = max_unsent_bytes
-        self._unsent_bytes = 0
+        self._unsent = unsent or Unsent()
+        self._held_bytes = 0  # of it
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
@@ -166,7 +168,9 @@ class Sampler:
 
     def release(self, rows: int) -> None:
         """Say that this many rows were sent, or given up."""
-        self._unsent_bytes -= rows * self._row_bytes
+        size = rows * self._row_bytes
+        self._held_bytes -= size
+        self._unsent.give(size)
 
     async def stream(self, request: RowsRequest) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
@@ -182,7 +186,8 @@ class Sampler:
                 while start < request.n and len(ahead) < (_SLICES_AHEAD if self.queued_rows < self._fed_rows else 1):
                     rows = min(self._next_rows(request, start), request.n - start)
                     try:
-                        ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows))
+                        held = sum(job.rows for job in ahead) * self._row_bytes
+                        ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows, held=held))
                     except QueueFullError:
                         if start == 0:
                             raise
@@ -217,10 +222,9 @@ class Sampler:
     def _has_places(self, request: RowsRequest) -> bool:
         return request.deterministic and not self.engine.batch_invariant
 
-    def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool) -> Job[Slice]:
+    def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool, held: int = 0) -> Job[Slice]:
         size = rows * self._row_bytes
-        if self._unsent_bytes and self._unsent_bytes + size > self._max_unsent_bytes:
-            raise QueueFullError(f"{self._unsent_bytes} bytes of samples wait to be sent; try again in 1 s", 1)
+        self._unsent.take(size, held, ahead=start > 0)
         job = Job(rows, Slice(request, start), bulk=bulk)
         if self._has_places(request):
             job.alone, job.places = True, self.engine.fixed_batch
@@ -230,10 +234,11 @@ class Sampler:
         try:
             self._scheduler.submit(job, wake=rows > self._few_rows or not short)
         except Full as full:
+            self._unsent.give(size)
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
-        self._unsent_bytes += size
-        if self._unsent_bytes > size:
+        self._held_bytes += size
+        if self._held_bytes > size:
             self._crowded = job.enqueued
         if rows <= self._few_rows:
             self._arrived.append(job)
@@ -327,7 +332,11 @@ def _resolve(finished: Finished[Slice]) -> None:
 
 
 def _join(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if len(parts) > 1:
+        return np.concatenate(parts)
+    (part,) = parts
+    # A few rows of a large batch would keep all of it, for as long as their reader takes.
+    return part.copy() if getattr(part.base, "nbytes", 0) > max(_LITTLE_BYTES, 2 * part.nbytes) else part
 
 
 def _join_any(parts: list[NDArray[Scalar]]) -> NDArray[Scalar] | None:

@@ -400,8 +400,8 @@ def test_a_refusal_tells_the_range(server: Server) -> None:
 
 
 def test_a_large_body_of_conditions(server: Server) -> None:
-    """100,000 objects, which are 1.4 MB."""
-    n = 100_000
+    """70,000 objects, which are just under a mebibyte."""
+    n = 70_000
     content = b'{"model":"tracks","seed":1,"conditions":[' + b'{"energy":50},' * (n - 1) + b"{}]}"
     headers = {"Content-Type": "application/json", "Accept": RAW}
     rows = np.frombuffer(server.http.post("/v1/samples", content=content, headers=headers).content, "<f4")

@@ -95,8 +95,8 @@ def test_fields_that_the_model_does_not_have(server: Server) -> None:
     assert_problem(server.samples(n=1), 422, "invalid-field", "model")
 
 
-def test_a_million_wrong_values_do_not_hold_the_server_up(server: Server) -> None:
-    content = b'{"model":"toy","latents":[[' + b"null," * 3_000_000 + b"0]]}"
+def test_as_many_wrong_values_as_a_body_holds_do_not_hold_the_server_up(server: Server) -> None:
+    content = b'{"model":"toy","latents":[[' + b"null," * 200_000 + b"0]]}"
     answer = server.http.post("/v1/samples", content=content, headers=JSON)
     assert_problem(answer, 422, "invalid-field", "latents[0][0]")
 
@@ -165,7 +165,8 @@ def test_more_rows_than_are_given(server: Server) -> None:
     detail = assert_problem(server.samples(model="toy", n=10**9), 413, "too-large")["detail"]
     assert "n: " in detail
     assert "1000000" in detail
-    assert_problem(server.samples(model="toy", n=5000, accept="image/png"), 413, "too-large")
+    detail = assert_problem(server.samples(model="toy", n=200_000, accept="image/png"), 413, "too-large")["detail"]
+    assert "n: 200000 images" in detail
 
 
 @pytest.mark.parametrize("path", ["/v1/samples", "/sample"])

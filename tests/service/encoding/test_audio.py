@@ -28,8 +28,8 @@ def audio(*shape: int, rate: int = 8000, value_range: tuple[float, float] | None
 
 def written(samples: NDArray[np.float32], spec: SampleSpec, slices: int = 1) -> bytes:
     document = Wav(len(samples), spec, MADE_BY)
-    parts = [document.rows(part, None) for part in np.array_split(samples, slices)]
-    content = b"".join([document.opening(), *parts, document.closing()])
+    parts = [b"".join(document.rows(part, None)) for part in np.array_split(samples, slices)]
+    content = b"".join([document.opening(), *parts, *document.closing()])
     assert dict(document.headers)[b"content-length"] == b"%d" % len(content)
     return content
 

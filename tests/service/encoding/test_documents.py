@@ -1,25 +1,141 @@
+"""Documents: any slices of the rows give the same bytes; pictures that no format holds are refused before a row."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
-from latentserve.service.bundle import SampleSpec
-from latentserve.service.encoding.documents import PNG, WEBP, make_document
+from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.encoding.documents import CSV, JSON, NPY, PNG, WEBP, Document, make_document
+from latentserve.service.encoding.images import contact_sheet, layout
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import TooLargeError
+from latentserve.service.errors import InvalidError, TooLargeError
 
 PROVENANCE = Provenance("digits", "1", 0, 0)
-BROAD = SampleSpec(kind="image", shape=[1, 1, 8190], channels="L", value_range=(-1, 1))
-HIGH = SampleSpec(kind="image", shape=[1, 8190, 1], channels="L", value_range=(-1, 1))
+SPECS = {
+    "image": SampleSpec(kind="image", shape=[3, 3, 5], channels="RGB", value_range=(-1, 1)),
+    "array": SampleSpec(kind="array", shape=[130, 150], value_range=(-1, 1)),  # more than one piece
+    "table": SampleSpec(
+        kind="table", shape=[2], columns=[Column(name="a"), Column(name="b", type="string", categories=["x", "y"])]
+    ),
+}
 
 
-@pytest.mark.parametrize("spec", [BROAD, HIGH])
-def test_a_sheet_that_webp_cannot_hold_is_refused_before_it_is_drawn(spec: SampleSpec) -> None:
-    with pytest.raises(TooLargeError, match=r"n: 7 images .* 16,?383"):
-        make_document(WEBP, 7, spec, PROVENANCE)
-    make_document(PNG, 7, spec, PROVENANCE)
+def picture(height: int, width: int) -> SampleSpec:
+    return SampleSpec(kind="image", shape=[1, height, width], channels="L", value_range=(-1, 1))
 
 
-@pytest.mark.parametrize("spec", [BROAD, HIGH])
-def test_the_largest_sheet_that_webp_holds_is_drawn(spec: SampleSpec) -> None:
-    document = make_document(WEBP, 4, spec, PROVENANCE)
-    document.rows(np.zeros((4, *spec.shape), np.uint8), None)
-    assert document.closing()[8:12] == b"WEBP"
+def written(document: Document, samples: np.ndarray[Any, Any], cuts: list[int]) -> bytes:
+    """All of a document, of slices that end at these rows."""
+    labels = np.arange(len(samples))
+    conditions = np.linspace(0, 1, 2 * len(samples), dtype=np.float32).reshape(-1, 2)
+    edges = sorted({0, *cuts, len(samples)})
+    content = [document.opening()]
+    for start, stop in pairwise(edges):
+        content += document.rows(samples[start:stop], labels[start:stop], conditions[start:stop])
+    return b"".join([*content, *document.closing()])
+
+
+@pytest.mark.parametrize(
+    ("media", "kind"),
+    [
+        (JSON, "image"),
+        (JSON, "array"),
+        (JSON, "table"),
+        (CSV, "table"),
+        (NPY, "array"),
+        (PNG, "image"),
+        (WEBP, "image"),
+    ],
+)
+@given(n=st.integers(1, 12), cuts=st.lists(st.integers(1, 11)))
+def test_slices_of_rows_are_the_whole(media: str, kind: str, n: int, cuts: list[int]) -> None:
+    spec = SPECS[kind]
+    samples = np.random.default_rng(0).uniform(-1, 1, (n, *spec.shape)).astype(np.float32)
+
+    def document() -> Document:
+        return make_document(media, n, spec, PROVENANCE, asked={"seed": 0}, conditions=["energy", "angle"])
+
+    whole = written(document(), samples, [])
+    assert written(document(), samples, [cut for cut in cuts if cut < n]) == whole
+    assert len(whole) <= document().size
+
+
+@given(
+    n=st.integers(1, 30),
+    channels=st.sampled_from([1, 3, 4]),
+    height=st.integers(1, 5),
+    width=st.integers(1, 5),
+    cuts=st.lists(st.integers(1, 29)),
+)
+def test_a_sheet_in_slices_is_the_contact_sheet(
+    n: int, channels: int, height: int, width: int, cuts: list[int]
+) -> None:
+    spec = SampleSpec(
+        kind="image",
+        shape=[channels, height, width],
+        channels={1: "L", 3: "RGB", 4: "RGBA"}[channels],
+        value_range=(0, 255),
+    )
+    pictures = np.random.default_rng(0).integers(0, 256, (n, *spec.shape)).astype(np.uint8)
+    content = written(make_document(PNG, n, spec, PROVENANCE), pictures, [cut for cut in cuts if cut < n])
+    shown = np.asarray(Image.open(io.BytesIO(content)))
+    sheet = contact_sheet(pictures)
+    assert np.array_equal(shown.reshape(*sheet.shape[1:], channels), np.moveaxis(sheet, 0, -1))
+
+
+def test_rows_of_a_picture_that_are_many_bands() -> None:
+    """Filters look at the row above, which may be of the band before."""
+    spec = picture(700, 900)
+    samples = (np.add.outer(np.arange(700), np.arange(900)) % 256).astype(np.uint8)[None, None]
+    content = written(make_document(PNG, 1, spec, PROVENANCE), samples, [])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(content))), samples[0, 0])
+
+
+@given(n=st.integers(1, 300), height=st.integers(1, 60), width=st.integers(1, 60), side=st.integers(60, 600))
+def test_a_sheet_takes_the_columns_that_fit(n: int, height: int, width: int, side: int) -> None:
+    """Where there are such."""
+    sheet = layout(n, height, width, side=side)
+    assert sheet.rows * sheet.columns >= n
+    fits = max(sheet.height, sheet.width) <= side
+    most = ((side + 2) // (height + 2)) * ((side + 2) // (width + 2))
+    assert fits == (n <= most)
+    square = layout(n, height, width)
+    if max(square.height, square.width) <= side:
+        assert sheet == square
+
+
+@pytest.mark.parametrize("spec", [picture(1, 8190), picture(8190, 1)])
+def test_the_columns_of_a_sheet_are_chosen_so_that_webp_holds_it(spec: SampleSpec) -> None:
+    document = make_document(WEBP, 7, spec, PROVENANCE)
+    samples = np.zeros((7, *spec.shape), np.uint8)
+    assert written(document, samples, [3])[8:12] == b"WEBP"
+
+
+@pytest.mark.parametrize(("media", "side"), [(WEBP, 16_384), (PNG, 1 << 31)])
+def test_a_picture_that_no_file_of_the_format_holds(media: str, side: int) -> None:
+    for spec in (picture(1, side), picture(side, 1)):
+        with pytest.raises(InvalidError, match=rf"^Accept: .*{media} holds {side - 1} either way") as caught:
+            make_document(media, 1, spec, PROVENANCE)
+        assert caught.value.field == "Accept"
+
+
+def test_a_sheet_that_no_webp_file_holds() -> None:
+    with pytest.raises(InvalidError, match=r"n: 5 images of 8190 x 8190 pixels: .* 16383"):
+        make_document(WEBP, 5, picture(8190, 8190), PROVENANCE)
+
+
+@pytest.mark.parametrize("media", [PNG, WEBP])
+def test_a_sheet_of_more_pixels_than_are_drawn(media: str) -> None:
+    spec = picture(8, 8)
+    make_document(media, 4, spec, PROVENANCE, max_pixels=18 * 18)
+    with pytest.raises(TooLargeError, match="n: 4 images make a picture of 18 x 18 pixels, 324; at most 323"):
+        make_document(media, 4, spec, PROVENANCE, max_pixels=18 * 18 - 1)
+    make_document(media, 1, spec, PROVENANCE, max_pixels=1)  # a sample is as large as it is

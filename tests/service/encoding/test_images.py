@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from latentserve.service.encoding.images import contact_sheet, encode, to_uint8
+from latentserve.service.encoding.images import contact_sheet, png, to_uint8, webp
 from latentserve.service.encoding.provenance import Provenance
 
 MADE_BY = Provenance("toy", "0123456789ab", 7, 3)
+
+
+def encode(image: np.ndarray[Any, Any], provenance: Provenance, form: str = "png") -> bytes:
+    return b"".join(png(image, provenance)) if form == "png" else webp(np.moveaxis(image, 0, -1), provenance)
 
 
 @pytest.mark.parametrize("value_range", [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-3.0, 0.5)])
