@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from latentserve.service.host.chunked import Chunked
 from latentserve.service.host.exchange import Exchange
@@ -24,8 +25,6 @@ from latentserve.service.host.refusal import Refused
 
 if TYPE_CHECKING:
     from latentserve.service.host.connections import Connections
-
-Address = tuple[str, int | None]
 
 _NEVER = math.inf
 _TCP_CLOSE = 7  # of the kernel's states of a connection
@@ -81,7 +80,7 @@ class HttpConnection(asyncio.Protocol):
         self._lingering = False
         self._linger_until = 0.0
         self._body_seconds: float | None = None  # that were left for a body when reading paused
-        self._addresses: tuple[Address | None, Address | None] | None = None
+        self._addresses: Mapping[str, Any] | None = None
         self._taken: asyncio.Future[None] | None = None
         self.unsent = False  # bytes wait here until the client takes some
         self.read_by = _NEVER  # when what is read next must have come
@@ -210,13 +209,6 @@ class HttpConnection(asyncio.Protocol):
     # What the owner calls.
 
     @property
-    def addresses(self) -> tuple[Address | None, Address | None]:
-        """Host and port of the client and of this side; a socket of the file system has no client, and a path."""
-        if self._addresses is None:
-            self._addresses = self._find_addresses()
-        return self._addresses
-
-    @property
     def idle(self) -> bool:
         """Whether it is between two requests, and nothing of the next was read."""
         return self._exchange is None and not (self._buffer or self._lingering or self._gone or self._eof)
@@ -283,28 +275,28 @@ class HttpConnection(asyncio.Protocol):
         except Refused as refused:
             self.refuse(refused)
             return
-        rest = len(buffer) - end
-        self._at = end
-        if not rest:
+        if end == len(buffer):
             self._buffer, self._at = b"", 0
-        self._begin(head)
-
-    def _begin(self, head: Head) -> None:
-        exchange = self._exchange = Exchange(self, head)
-        self.read_by = _NEVER
-        if not head.length:
-            exchange.end_body()
         else:
-            if head.length == CHUNKED:
-                self._chunked = Chunked(self.owner.limits.header_bytes)
-            else:
-                self._body_left = head.length
-            data, self._buffer, self._at = self._buffer[self._at :], b"", 0
-            if not head.expects_continue:
-                self._start_body_clock(self.owner.limits.body_seconds)
-            if data:
-                self._buffer = self._take_body(data)
-        self.owner.start(exchange, head, self)
+            self._at = end
+        self.read_by = _NEVER
+        exchange = self._exchange = Exchange(self, head)
+        if head.length:
+            self._begin_body(head)
+        else:
+            exchange.end_body()
+        self.owner.start(exchange, head, self._about)
+
+    def _begin_body(self, head: Head) -> None:
+        data, self._buffer, self._at = self._buffer[self._at :], b"", 0
+        if head.length == CHUNKED:
+            self._chunked = Chunked(self.owner.limits.header_bytes)
+        else:
+            self._body_left = head.length
+        if data:
+            self._buffer = self._take_body(data)
+        if self._in_body and not head.expects_continue and not self._deaf:
+            self._start_body_clock(self.owner.limits.body_seconds)
 
     def _take_body(self, data: bytes) -> bytes:
         """Give a body its part; what is behind it."""
@@ -318,22 +310,28 @@ class HttpConnection(asyncio.Protocol):
                 return b""
             if rest is not None:
                 self._chunked = None
-        elif len(data) >= self._body_left:
+        elif len(data) > self._body_left:
             data, rest = data[: self._body_left], data[self._body_left :]
             self._body_left = 0
         else:
             self._body_left -= len(data)
+            if not self._body_left:
+                rest = b""
         if data:
             exchange.feed(data)
-        if rest is None:
-            if exchange.unread > UNREAD_BYTES:
-                self._body_seconds = self.read_by - self._loop.time()
-                self.read_by = _NEVER
-                self._transport.pause_reading()
-            return b""
+        if rest is not None:
+            self.read_by = _NEVER
+            exchange.end_body()
+            return rest
+        if exchange.unread > UNREAD_BYTES:
+            self._pause_body()
+        return b""
+
+    def _pause_body(self) -> None:
+        """The client waits for the application; that is no fault of its own."""
+        self._body_seconds = min(self.read_by - self._loop.time(), self.owner.limits.body_seconds)
         self.read_by = _NEVER
-        exchange.end_body()
-        return rest
+        self._transport.pause_reading()
 
     def _start_body_clock(self, seconds: float) -> None:
         self.read_by = self._loop.time() + seconds
@@ -348,14 +346,20 @@ class HttpConnection(asyncio.Protocol):
         self.read_by = _NEVER
         cast(Exchange, self._exchange).fail(error)
 
-    def _find_addresses(self) -> tuple[Address | None, Address | None]:
-        try:
-            client, server = self._sock.getpeername(), self._sock.getsockname()
-        except OSError:
-            return None, None
-        if self._sock.family == socket.AF_UNIX:
-            return None, (str(server), None)
-        return client[:2], server[:2]
+    @property
+    def _about(self) -> Mapping[str, Any]:
+        """Host and port of the client and of this side; a socket of the file system has no client, and a path."""
+        if self._addresses is None:
+            try:
+                client, server = self._sock.getpeername(), self._sock.getsockname()
+            except OSError:  # it has gone
+                client, server = ("", 0), ("", 0)
+            local = self._sock.family == socket.AF_UNIX
+            self._addresses = {
+                "client": None if local else client[:2],
+                "server": (server, None) if local else server[:2],
+            }
+        return self._addresses
 
     # Endings.
 

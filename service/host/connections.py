@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from typing import Any
 
@@ -55,12 +56,12 @@ class Connections:
         self.app, self.limits, self.tls = app, limits, tls
         self.loop = asyncio.get_running_loop()
         self.refused, self.failed = refused, failed
-        self._root_path, self._raw_root = root_path, root_path.encode("ascii")
+        self._root_path = root_path
+        self._about = {"asgi": _ASGI, "scheme": "http" if tls is None else "https", "root_path": root_path}
         self._state = state
         self._changed, self._given = changed, given
-        self._scheme = "http" if tls is None else "https"
         self._open: set[HttpConnection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.running: set[Exchange] = set()  # an event loop holds its tasks weakly
         self._draining = False
         self._none: asyncio.Event = asyncio.Event()
         self._none.set()
@@ -134,31 +135,18 @@ class Connections:
 
     # What a connection calls.
 
-    def start(self, exchange: Exchange, head: Head, connection: HttpConnection) -> None:
-        """Begin the application's turn."""
-        path, raw_path = head.path, head.raw_path
-        if self._root_path and not (path + "/").startswith(self._root_path + "/"):
-            path, raw_path = self._root_path + path, self._raw_root + raw_path
-        client, server = connection.addresses
-        scope = {
-            "type": "http",
-            "asgi": _ASGI,
-            "http_version": head.version,
-            "server": server,
-            "client": client,
-            "scheme": self._scheme,
-            "method": head.method,
-            "root_path": self._root_path,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": head.query,
-            "headers": list(head.headers),
-        }
+    def start(self, exchange: Exchange, head: Head, about: Mapping[str, Any]) -> None:
+        """Begin the application's turn; `about`: what the scope says of the connection."""
+        scope = {**self._about, **about, **head.scope}
+        scope["headers"] = list(head.headers)
+        root = self._root_path
+        if root and not (scope["path"] + "/").startswith(root + "/"):
+            scope["path"] = root + scope["path"]
+            scope["raw_path"] = root.encode() + scope["raw_path"]
         if self._state is not None:
             scope["state"] = self._state.copy()
-        task = self.loop.create_task(exchange.run(scope))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.running.add(exchange)
+        exchange.task = self.loop.create_task(exchange.run(scope))
 
     def last_answer(self) -> bool:
         """Whether the answer that begins now should be its connection's last."""
@@ -178,7 +166,8 @@ class Connections:
         """One is idle now, and some are wanted."""
         if self._given is not None and self.tls is None and connection.idle:
             self.wanted -= 1
-            self._given(self._let_go(connection))
+            with contextlib.suppress(OSError):  # no more files can be open: it stays
+                self._given(self._let_go(connection))
 
     def lost(self, connection: HttpConnection) -> None:
         """One is no more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from latentserve.service.host.connection import HttpConnection
 
 _JOINED_BYTES = 64 << 10  # a head and so much of a body are one buffer; more is not copied
+_OURS = frozenset((b"connection", b"content-length", b"date", b"transfer-encoding"))
+_BODILESS = (204, 304)
 _STATUS_LINES = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
@@ -38,12 +39,14 @@ class Exchange:
         "_over",
         "_start",
         "_unread",
+        "task",
         "unread",
     )
 
     def __init__(self, connection: HttpConnection, head: Head) -> None:
         self._connection = connection
         self._head = head
+        self.task: asyncio.Task[None] | None = None
         self._unread: list[bytes] = []
         self.unread = 0  # bytes of the body that the application has not taken
         self._expected = head.expects_continue
@@ -61,7 +64,7 @@ class Exchange:
     @property
     def may_continue(self) -> bool:
         """Whether a `100 Continue` may still be sent before the answer."""
-        return not self._begun and self._head.version == "1.1"
+        return not self._begun and not self._head.old
 
     def feed(self, data: bytes) -> None:
         """More of the body."""
@@ -98,6 +101,7 @@ class Exchange:
         except Exception as error:
             connection.owner.failed(error)
         finally:
+            connection.owner.running.discard(self)
             if not self._over:
                 if self._begun:
                     connection.abort()  # the client must not take half of an answer for a whole one
@@ -187,48 +191,42 @@ class Exchange:
 
     def _begin(self, start: Message, size: int | None) -> bytes:
         """The head of the answer; `size`: of the body, where it is whole."""
-        connection, head, status = self._connection, self._head, start["status"]
-        headers: Iterable[tuple[bytes, bytes]] = start.get("headers", ())
+        head, status = self._head, start["status"]
         length: bytes | None = None
-        dated = False
-        close = not head.keep_alive or not self._body_whole or connection.owner.last_answer()
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        for name, value in headers:
+        close = not (head.keep_alive and self._body_whole) or self._connection.owner.last_answer()
+        date = self._connection.owner.date
+        lines: list[bytes] = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        for name, value in start.get("headers", ()):
             lower = name.lower()
-            if lower == b"connection":
-                close = close or b"close" in value.lower()
-                continue
-            if lower == b"transfer-encoding":
-                continue
-            if lower == b"content-length":
+            if lower not in _OURS:
+                lines.append(name + b": " + value + b"\r\n")
+            elif lower == b"content-length":
                 length = value
-                continue
-            dated = dated or lower == b"date"
-            lines.append(b"%b: %b\r\n" % (name, value))
-        bodiless = status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+            elif lower == b"date":
+                date = b"date: %b\r\n" % value
+            elif lower == b"connection" and b"close" in value.lower():
+                close = True
+        bodiless = status in _BODILESS
         if length is None and size is not None and not bodiless:
             length = b"%d" % size
-        if status == HTTPStatus.NO_CONTENT:
-            length = None
-        if length is not None:
-            lines.append(b"content-length: %b\r\n" % length)
+        if length is not None and status != 204:
+            lines.append(b"content-length: " + length + b"\r\n")
         elif not bodiless:
-            if head.version == "1.1":
-                lines.append(b"transfer-encoding: chunked\r\n")
-                self._chunked = True
-            else:
+            if head.old:
                 close = True
-        if not dated:
-            lines.append(connection.owner.date)
+            else:
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(date)
         if close:
             lines.append(b"connection: close\r\n")
-        elif head.version == "1.0":
+        elif head.old:
             lines.append(b"connection: keep-alive\r\n")
         lines.append(b"\r\n")
         joined = b"".join(lines)
         if joined.count(b"\n") != len(lines) or joined.count(b"\r") != len(lines):
             raise ValueError("a header field of the answer holds a line break")
-        if bodiless or head.method == "HEAD":
+        if bodiless or head.bodiless:
             self._left, self._chunked = -1, False
         elif length is not None:
             self._left = int(length)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import unquote
 
 import httptools
@@ -28,17 +30,23 @@ _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A request without its body. Names of fields are in lower case, `path` is decoded, `raw_path` is as it came."""
+    """A request without its body."""
 
-    method: str
-    path: str
-    raw_path: bytes
-    query: bytes
-    version: str  # "1.0" or "1.1"
-    headers: tuple[tuple[bytes, bytes], ...]
+    scope: Mapping[str, Any]  # what ASGI's says of the request, but for the fields
+    headers: tuple[tuple[bytes, bytes], ...]  # names in lower case
     length: int  # bytes of the body, or CHUNKED
     keep_alive: bool
     expects_continue: bool
+
+    @property
+    def old(self) -> bool:
+        """Whether it is of HTTP/1.0."""
+        return self.scope["http_version"] == "1.0"
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether its answer has no body."""
+        return self.scope["method"] == "HEAD"
 
 
 def read_head(raw: bytes, most: int) -> Head:
@@ -99,11 +107,14 @@ def _read(raw: bytes, most: int) -> Head:
         found.headers = [(b"host", host), *(pair for pair in found.headers if pair[0] != b"host")]
     connection = {part.strip().lower() for value in named.get(b"connection", []) for part in value.split(b",")}
     return Head(
-        method=method,
-        path=unquote(path.decode("ascii")),
-        raw_path=path,
-        query=query,
-        version=version,
+        scope={
+            "type": "http",
+            "http_version": version,
+            "method": method,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+        },
         headers=tuple(found.headers),
         length=_length(named, version),
         keep_alive=b"close" not in connection and (version == "1.1" or b"keep-alive" in connection),

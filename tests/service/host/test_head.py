@@ -20,20 +20,28 @@ def head(line: bytes, *fields: bytes, host: bytes = HOST) -> bytes:
 def test_what_a_head_says():
     raw = head(b"POST /a%20b/%C3%BC?x=%20&y HTTP/1.1", b"Content-Length: 12", b"Accept: a", b"ACCEPT: b")
     read = read_head(raw, 100)
-    assert (read.method, read.path, read.raw_path, read.query) == ("POST", "/a b/ü", b"/a%20b/%C3%BC", b"x=%20&y")
-    assert (read.version, read.length, read.keep_alive, read.expects_continue) == ("1.1", 12, True, False)
+    assert read.scope == {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/a b/ü",
+        "raw_path": b"/a%20b/%C3%BC",
+        "query_string": b"x=%20&y",
+    }
+    assert (read.length, read.keep_alive, read.expects_continue) == (12, True, False)
     assert read.headers == ((b"host", b"x"), (b"content-length", b"12"), (b"accept", b"a"), (b"accept", b"b"))
 
 
 def test_an_absolute_target_stands_for_the_host():
     read = read_head(head(b"GET HTTP://example.org:81/a?b HTTP/1.1"), 100)
-    assert (read.path, read.query, read.headers) == ("/a", b"b", ((b"host", b"example.org:81"),))
-    assert read_head(head(b"GET http://example.org HTTP/1.1"), 100).path == "/"
-    assert read_head(head(b"GET http://example.org?b HTTP/1.1"), 100).query == b"b"
+    assert (read.scope["raw_path"], read.scope["query_string"]) == (b"/a", b"b")
+    assert read.headers == ((b"host", b"example.org:81"),)
+    assert read_head(head(b"GET http://example.org HTTP/1.1"), 100).scope["path"] == "/"
+    assert read_head(head(b"GET http://example.org?b HTTP/1.1"), 100).scope["query_string"] == b"b"
 
 
 def test_the_server_itself_may_be_asked_for_its_options():
-    assert read_head(head(b"OPTIONS * HTTP/1.1"), 100).path == "*"
+    assert read_head(head(b"OPTIONS * HTTP/1.1"), 100).scope["path"] == "*"
 
 
 @pytest.mark.parametrize(
