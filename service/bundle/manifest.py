@@ -242,8 +242,8 @@ class OnnxSpec(_Part):
 
     `batch_invariant`: whether a row came out bit for bit the same in every batch tried at export (CPU provider).
     `batch`: rows that the generator as it was brought takes at a time, where it takes no other number; null: any.
-    `max_batch`: rows of one call on the CPU at the most, by the memory that calls were seen to take at export; null: as
-    many as anybody asks for at once.
+    `max_batch`: rows of one call on the CPU at the most, by the memory and the time that calls were seen to take at
+    export; null: as many as anybody asks for at once.
     """
 
     opset: int

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -51,7 +53,8 @@ from latentserve.service.watching.reference import BINS, RealSide, Reference
 log = logging.getLogger(__name__)
 
 _PREVIEW, _PREVIEW_SEED = 64, 1
-_PREVIEW_PIXELS = 1 << 24  # at the most; of larger pictures fewer are shown
+_PREVIEW_PIXELS = 1 << 24  # at the most; of larger pictures fewer are shown,
+_PREVIEW_SECONDS = 15.0  # and of those that take longer
 _MOST_ROWS = 256  # of one call that anything asks for
 
 
@@ -178,7 +181,8 @@ def assemble_bundle(
 
 
 def _most_rows(engine: Engine, inputs: Inputs) -> int | None:
-    """Rows of one call that memory is for; None: as many as anybody asks for. Raises BundleError: it does not run."""
+    """Rows of one call that memory and time are for; None: as many as anybody asks for. Raises BundleError: it does
+    not run."""
 
     def run(rows: int) -> None:
         taken = inputs.take(np.arange(rows) % len(inputs.z))
@@ -202,7 +206,10 @@ def _look(engine: Engine, manifest: Manifest, golden: Golden) -> tuple[bytes | N
     if sample.kind != "image":
         return None, clipped_share(golden.sample, sample.value_range)
     count = _PREVIEW
-    while count > 1 and count * math.prod(sample.shape[1:]) > _PREVIEW_PIXELS:
+    began = time.monotonic()
+    engine.generate(golden.inputs.take(slice(1)))
+    most = min(_PREVIEW_PIXELS / math.prod(sample.shape[1:]), _PREVIEW_SECONDS / (time.monotonic() - began))
+    while count > 1 and count > most:
         count //= 4
     request = RowsRequest(n=count, seed=_PREVIEW_SEED)
     shown, clipped = [], [clipped_share(part, sample.value_range) for part in golden.sample]
@@ -217,7 +224,7 @@ def _look(engine: Engine, manifest: Manifest, golden: Golden) -> tuple[bytes | N
 
 def _engines(draft: Bundle) -> list[Engine]:
     """What this machine can run the generator on: the CPU, and CUDA where it works."""
-    engines = [Engine(draft, "cpu")]
+    engines = [Engine(draft, "cpu", threads=len(os.sched_getaffinity(0)))]
     if CUDA in require_runtime().get_available_providers():
         engines += [engine for engine in [Engine(draft, "auto")] if engine.provider == CUDA]
     return engines

@@ -1,9 +1,11 @@
 """How many rows one engine call may hold: by the memory that it is seen to take, for what a graph keeps between its
-layers is many times its samples, and nothing in its shape."""
+layers is many times its samples, and nothing in its shape; and by the time, for everybody else waits for its end."""
 
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -12,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 CALL_BYTES: Final = 512 << 20  # that one call may add, if it is not of a single row
+CALL_SECONDS: Final = 2.0  # that it may take, on the machine that packs
 
 _STATUS = Path("/proc/self/status")
 
 
-def rows_that_fit(run: Callable[[int], object], most: int, within: int = CALL_BYTES) -> int:
-    """Rows of one call, a power of two and at most `most`, that are within so many bytes; 1 where not even one row is.
+def rows_that_fit(
+    run: Callable[[int], object], most: int, within: int = CALL_BYTES, seconds: float = CALL_SECONDS
+) -> int:
+    """Rows of one call, a power of two and at most `most`, that are within so many bytes and seconds; 1 where not even
+    one row is.
 
     `run` makes a call of so many rows in a session in which no call was made yet: what the runtime's arena has taken it
     does not give back, so what the process has grown by is what the calls took, outputs among it. Weights that are
@@ -26,8 +32,13 @@ def rows_that_fit(run: Callable[[int], object], most: int, within: int = CALL_BY
     before = held_bytes()
     for power in itertools.count():
         rows = 1 << power
+        took = math.inf
         for _ in range(2):  # from the second call on the runtime plans memory for the shape, and takes it anew
+            began = time.perf_counter()
             run(rows)
+            took = min(took, time.perf_counter() - began)
+        if rows * seconds < most * took:
+            most = 1 << max(0, int(rows * seconds / took).bit_length() - 1)
         grown = max(held_bytes() - before, 1)
         fitting = rows * within // grown
         if fitting >= most or rows >= most:

@@ -24,6 +24,22 @@ def test_as_many_rows_as_fit(monkeypatch: pytest.MonkeyPatch, row: int, fixed: i
     assert rows == 1 or row * rows + fixed <= 1000 or rows == 256
 
 
+@pytest.mark.parametrize(("each", "rows"), [(0.0, 256), (0.5, 4), (0.24, 8), (1.1, 1), (1.9, 1), (30.0, 1)])
+def test_as_many_rows_as_there_is_time_for(monkeypatch: pytest.MonkeyPatch, each: float, rows: int) -> None:
+    """Seconds of a call, by a clock that calls move."""
+    now, called = 0.0, []
+
+    def run(size: int) -> None:
+        nonlocal now
+        called.append(size)
+        now += each * size
+
+    monkeypatch.setattr(memory, "held_bytes", lambda: 1000)
+    monkeypatch.setattr(memory.time, "perf_counter", lambda: now)
+    assert memory.rows_that_fit(run, 256, within=1 << 30, seconds=2) == rows
+    assert each * max(called) <= max(2, each)
+
+
 def test_memory_is_counted() -> None:
     before = memory.held_bytes()
     block = np.ones(32 << 20, np.uint8)
