@@ -15,7 +15,6 @@ from __future__ import annotations
 import heapq
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -78,12 +77,15 @@ class Piece(Generic[Payload]):
 
 
 class JobQueue(Generic[Payload]):
-    """Jobs that wait. They come, leave for a batch, and are given up, each in logarithmic time."""
+    """Jobs that wait, with `rows` left in all. They come, leave and are given up, each in logarithmic time."""
 
     def __init__(self) -> None:
         self._by_age: OrderedDict[Job[Payload], None] = OrderedDict()
-        # (rows left, number, job). An entry whose job has left, or has fewer rows left by now, is passed by.
+        # (rows left, number, job), a heap. An entry whose job has left, or has fewer rows left by now, is passed by.
         self._by_rows: list[tuple[int, int, Job[Payload]]] = []
+        self._unsorted: list[Job[Payload]] = []  # that are not in the heap yet; most leave before they need to be
+        self.rows = 0
+        self._alone = 0
         self._count = 0
         self._owed = 0.0  # rows, to whoever has waited longest
         self._next: Job[Payload] | None = None
@@ -91,27 +93,36 @@ class JobQueue(Generic[Payload]):
     def __len__(self) -> int:
         return len(self._by_age)
 
-    def __iter__(self) -> Iterator[Job[Payload]]:
-        """The jobs, the oldest first."""
-        return iter(self._by_age)
+    @property
+    def has_alone(self) -> bool:
+        """Whether one of the jobs is not to be batched with others."""
+        return self._alone > 0
 
     def add(self, job: Job[Payload]) -> None:
         """The job waits."""
         self._count += 1
         job.number = self._count
         self._by_age[job] = None
-        if len(self._by_rows) > 2 * len(self._by_age) + _STALE:
-            self._by_rows = [(one.left, one.number, one) for one in self._by_age]
-            heapq.heapify(self._by_rows)
-        else:
-            heapq.heappush(self._by_rows, (job.left, job.number, job))
+        self.rows += job.left
+        self._alone += job.alone
+        self._unsorted.append(job)
+        if len(self._by_rows) + len(self._unsorted) > 2 * len(self._by_age) + _STALE:
+            self._by_rows, self._unsorted = [], list(self._by_age)
 
     def remove(self, job: Job[Payload]) -> None:
         """The job waits no more, if it did."""
-        self._by_age.pop(job, None)
+        if job in self._by_age:
+            self.rows -= job.left
+            self._leave(job)
 
     def take(self, room: int, now: float, batch: list[Piece[Payload]]) -> None:
         """Move up to `room` rows into a batch. A job that is to be alone, and is not, has the next batch."""
+        if self.rows <= room and not self._alone:
+            batch += [job.take(room, now) for job in self._by_age]
+            self._by_age.clear()
+            self._by_rows, self._unsorted = [], []
+            self.rows, self._owed = 0, 0.0
+            return
         if (job := self._next) is not None:
             self._next = None
             if job in self._by_age and not batch:
@@ -136,17 +147,25 @@ class JobQueue(Generic[Payload]):
         """Move up to `room` rows of a job into a batch, and keep the account; how many."""
         piece = job.take(room, now)
         batch.append(piece)
+        self.rows -= piece.rows
         self._owed = max(0.0, self._owed + piece.rows / AGED - (piece.rows if job is self._oldest() else 0))
         if job.left:
-            heapq.heappush(self._by_rows, (job.left, job.number, job))
+            self._unsorted.append(job)
         else:
-            del self._by_age[job]
+            self._leave(job)
         return piece.rows
+
+    def _leave(self, job: Job[Payload]) -> None:
+        del self._by_age[job]
+        self._alone -= job.alone
 
     def _oldest(self) -> Job[Payload]:
         return next(iter(self._by_age))
 
     def _smallest(self) -> Job[Payload]:
+        for job in self._unsorted:
+            heapq.heappush(self._by_rows, (job.left, job.number, job))
+        self._unsorted.clear()
         left, _, job = self._by_rows[0]
         while job not in self._by_age or left != job.left:
             heapq.heappop(self._by_rows)

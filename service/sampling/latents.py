@@ -28,6 +28,7 @@ SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds e
 _LATENTS, _LABELS, _CONDITIONS, _NOISE = range(4)  # streams
 _DEVIATIONS = 3.0  # of a normal condition, from its mean to either end of its range
 _WORD = 2**64 - 1
+_UNUSED_BITS = np.uint64(11)  # of a word
 _EMPTY = (0, 0, 0, 0)
 _LARGEST = 1 - 2.0**-53  # the largest double below 1; the half added above rounds up to 1 once in 2^53 words
 
@@ -186,5 +187,6 @@ def _uniforms(dim: int, spans: Sequence[Span], stream: int) -> NDArray[np.float6
     blocks = -(-dim // 4)
     drawn = [_words(span.seed, span.offset * blocks, stream, span.n * blocks * 4) for span in spans]
     words = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
-    u = ((words >> np.uint64(11)) + 0.5) * 2.0**-53
-    return np.minimum(u, _LARGEST).reshape(-1, blocks * 4)
+    u = (words >> _UNUSED_BITS) + 0.5
+    u *= 2.0**-53
+    return np.minimum(u, _LARGEST, out=u).reshape(-1, blocks * 4)

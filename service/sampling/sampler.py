@@ -76,17 +76,17 @@ class BatchDone:
 class Slice:
     """Rows on their way through the queue: the payload of a scheduler's job, and what its asker waits for."""
 
-    __slots__ = ("conditions", "future", "inputs", "labels", "loop", "request", "samples", "start")
+    __slots__ = ("conditions", "drawn", "future", "labels", "place", "request", "samples", "start")
 
     def __init__(self, request: RowsRequest, start: int) -> None:
         self.request = request
-        self.inputs: Inputs | None = None  # drawn ahead of the batch, or not
         self.start = start  # the request's row that is the slice's first
+        self.drawn: Inputs | None = None  # what was drawn ahead of the batch, with others, or not
+        self.place = 0  # of the first row in it
         self.samples: list[NDArray[Any]] = []
         self.labels: list[NDArray[np.int64]] = []  # stays empty for an unconditional model
         self.conditions: list[NDArray[np.float32]] = []  # and this for one without conditions
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[None] = self.loop.create_future()
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
 class Sampler:
@@ -229,21 +229,24 @@ class Sampler:
         if self._has_places(request):
             job.alone, job.places = True, self.engine.fixed_batch
             job.place = (request.offset + start) % job.places
+        if self._held_bytes:
+            self._crowded = job.enqueued
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
-        short = self._scheduler.queued_rows + rows <= self._short_seconds() * self._scheduler.rate
+        seconds = self._short_seconds(job.enqueued)
+        short = rows <= self._few_rows and self.queued_rows + rows <= seconds * self._scheduler.rate
         try:
-            self._scheduler.submit(job, wake=rows > self._few_rows or not short)
+            self._scheduler.submit(job, wake=not short)
         except Full as full:
             self._unsent.give(size)
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._held_bytes += size
-        if self._held_bytes > size:
-            self._crowded = job.enqueued
         if rows <= self._few_rows:
             self._arrived.append(job)
-            if len(self._arrived) == 1:
-                job.payload.loop.call_soon(self._prepare)  # after all requests that have arrived by now
+            if short and seconds == _LONE_SECONDS:
+                self._prepare()
+            elif len(self._arrived) == 1:
+                job.payload.future.get_loop().call_soon(self._prepare)  # after all requests that have arrived by now
         return job
 
     def _prepare(self) -> None:
@@ -252,28 +255,31 @@ class Sampler:
         jobs, self._arrived = [job for job in self._arrived if job.taken == 0], []
         parts: list[Part] = [(job.payload.request, job.payload.start, job.rows) for job in jobs]
         if parts:
-            inputs = draw_inputs(self.bundle.manifest, parts)
-            start = 0
+            drawn = draw_inputs(self.bundle.manifest, parts)
+            place = 0
             for job in jobs:
-                stop = start + job.rows
-                job.payload.inputs = inputs.take(slice(start, stop))
-                start = stop
-            self._scheduler.run_short(self._short_seconds())
+                job.payload.place, job.payload.drawn = place, drawn  # in this order: the engine's thread may look
+                place += job.rows
+            self._scheduler.run_short(self._short_seconds(time.perf_counter()))
 
     def _inputs(self, pieces: Sequence[Piece[Slice]], parts: Sequence[Part]) -> Inputs:
         """What a batch is made from: what was drawn ahead, or all of it now."""
-        drawn = [
-            piece.job.payload.inputs.take(slice(piece.start, piece.stop))
-            for piece in pieces
-            if piece.job.payload.inputs is not None
-        ]
-        return Inputs.join(drawn) if len(drawn) == len(pieces) else draw_inputs(self.bundle.manifest, parts)
+        runs: list[tuple[Inputs, int, int]] = []  # of what was drawn together, from a row to another
+        for piece in pieces:
+            payload = piece.job.payload
+            if payload.drawn is None:
+                return draw_inputs(self.bundle.manifest, parts)
+            start = payload.place + piece.start
+            if runs and runs[-1][0] is payload.drawn and runs[-1][2] == start:
+                start = runs.pop()[1]
+            runs.append((payload.drawn, start, payload.place + piece.stop))
+        return Inputs.join([drawn.take(slice(start, stop)) for drawn, start, stop in runs])
 
-    def _short_seconds(self) -> float:
+    def _short_seconds(self, now: float) -> float:
         """How long a batch may take on the event loop, by prediction."""
         if not self._may_run_here:
             return 0.0
-        return _LONE_SECONDS if time.perf_counter() - self._crowded > _CROWD_SECONDS else _SHORT_SECONDS
+        return _LONE_SECONDS if now - self._crowded > _CROWD_SECONDS else _SHORT_SECONDS
 
     def _run(self, pieces: Sequence[Piece[Slice]]) -> None:
         """Draw a batch's latents, run the engine, give each piece its rows."""
@@ -309,15 +315,17 @@ class Sampler:
 def _deliver(finished: Finished[Slice]) -> None:
     """Wake those who wait: one call into each event loop, however many jobs a batch finished."""
     here = asyncio._get_running_loop()
-    for loop in {job.payload.loop for job, _ in finished}:
-        entries = [entry for entry in finished if entry[0].payload.loop is loop]
+    by_loop: dict[asyncio.AbstractEventLoop, Finished[Slice]] = {}
+    for entry in finished:
+        by_loop.setdefault(entry[0].payload.future.get_loop(), []).append(entry)
+    for loop, entries in by_loop.items():
         if loop is here:
             _resolve(entries)
             continue
         try:
             loop.call_soon_threadsafe(_resolve, entries)
         except RuntimeError:  # the loop has closed, and nobody waits any more
-            log.debug("%d jobs were finished after their event loop", len(finished))
+            log.debug("%d jobs were finished after their event loop", len(entries))
 
 
 def _resolve(finished: Finished[Slice]) -> None:

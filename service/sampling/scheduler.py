@@ -61,8 +61,8 @@ class Scheduler(Generic[Payload]):
         self._interactive: JobQueue[Payload] = JobQueue()
         self._bulk: JobQueue[Payload] = JobQueue()
         self._bulk_is_next = False
-        self._waiting = threading.Condition()
-        self._rows = 0
+        self._lock = threading.Lock()
+        self._waiting = threading.Condition(self._lock)
         self._rate = 0.0
         self._last_interactive = -math.inf
         self._running = False
@@ -73,7 +73,7 @@ class Scheduler(Generic[Payload]):
     @property
     def queued_rows(self) -> int:
         """Rows that wait, those of the running batch not counted."""
-        return self._rows
+        return self._interactive.rows + self._bulk.rows
 
     @property
     def rate(self) -> float:
@@ -92,7 +92,7 @@ class Scheduler(Generic[Payload]):
 
     def stop(self) -> None:
         """Run what is queued, then end the thread. Jobs submitted from now on raise RuntimeError."""
-        with self._waiting:
+        with self._lock:
             self._stopping = True
             self._waiting.notify()
         if self._thread.is_alive():
@@ -103,12 +103,11 @@ class Scheduler(Generic[Payload]):
 
         Without `wake` the thread is not told: `run_short` is to be called when everything at hand is queued.
         """
-        with self._waiting:
+        with self._lock:
             if self._stopping:
                 raise RuntimeError("the scheduler has stopped")
-            if self._rows + job.rows > self._max_rows:
-                raise Full((self._rows + job.rows - self._max_rows) / self._rate if self._rate else 1.0)
-            self._rows += job.rows
+            if (excess := self.queued_rows + job.rows - self._max_rows) > 0:
+                raise Full(excess / self._rate if self._rate else 1.0)
             self._queue(job).add(job)
             if not job.bulk:
                 self._last_interactive = job.enqueued
@@ -118,29 +117,28 @@ class Scheduler(Generic[Payload]):
     def run_short(self, seconds: float) -> None:
         """Run all that is queued, here and now, if nothing runs and it will probably take no longer than this; else
         wake the thread."""
-        with self._waiting:
+        with self._lock:
             if self._running or not (self._interactive or self._bulk):
                 return
-            jobs = (*self._interactive, *self._bulk) if self._rows < self._max_batch else ()
-            if self._rows > seconds * self._rate or not jobs or any(job.alone for job in jobs):
+            rows, alone = self.queued_rows, self._interactive.has_alone or self._bulk.has_alone
+            if alone or rows > seconds * self._rate or rows >= self._max_batch:
                 self._waiting.notify()
                 return
             pieces = self._assemble()
             self._running = True
         self._run_batch(pieces)
-        with self._waiting:
+        with self._lock:
             if self._interactive or self._bulk or self._stopping:  # meanwhile, by another thread
                 self._waiting.notify()
 
     def cancel(self, job: Job[Payload]) -> None:
         """Forget the rows of a job that are not yet in a batch. `finished` is not told of it."""
-        with self._waiting:
+        with self._lock:
             self._drop(job)
 
     def _drop(self, job: Job[Payload]) -> None:
         if not job.cancelled and job.done < job.rows:
             job.cancelled = True
-            self._rows -= job.left
             self._queue(job).remove(job)
 
     def _queue(self, job: Job[Payload]) -> JobQueue[Payload]:
@@ -148,7 +146,7 @@ class Scheduler(Generic[Payload]):
 
     def _loop(self) -> None:
         while True:
-            with self._waiting:
+            with self._lock:
                 while self._running or not (self._interactive or self._bulk):
                     if self._stopping and not self._running:
                         return
@@ -172,16 +170,15 @@ class Scheduler(Generic[Payload]):
         pieces: list[Piece[Payload]] = []
         now = time.perf_counter()
         if self._bulk_is_next:
+            self._bulk_is_next = False
             self._bulk.take(self._bulk_room(0, now), now, pieces)
         if not pieces:
             self._interactive.take(self._max_batch - self._reserve(), now, pieces)
-            rows, jobs = sum(piece.rows for piece in pieces), len(pieces)
-            if not (pieces and pieces[0].job.alone):
-                self._bulk.take(self._bulk_room(rows, now), now, pieces)
-            self._bulk_is_next = bool(self._bulk) and len(pieces) == jobs
-        else:
-            self._bulk_is_next = False
-        self._rows -= sum(piece.rows for piece in pieces)
+            if self._bulk:
+                jobs = len(pieces)
+                if not (pieces and pieces[0].job.alone):
+                    self._bulk.take(self._bulk_room(sum(piece.rows for piece in pieces), now), now, pieces)
+                self._bulk_is_next = len(pieces) == jobs
         return pieces
 
     def _reserve(self) -> int:
@@ -216,7 +213,7 @@ class Scheduler(Generic[Payload]):
     def _settle(self, pieces: Sequence[Piece[Payload]], failed: dict[Job[Payload], Exception]) -> Finished[Payload]:
         """Count the batch's rows as done; the jobs that are finished with it, in order."""
         finished: Finished[Payload] = []
-        with self._waiting:
+        with self._lock:
             self._running = False
             for piece in pieces:
                 job = piece.job

@@ -62,8 +62,7 @@ def test_every_row_leaves_once_in_order_and_nobody_waits_beyond_the_bound(
     for together in arriving:
         for size, number, place in together:
             (job,) = line.add(size, places=number, place=place % number)
-            waiting = sum(one.left for one in line.queue)
-            bounds[job] = line.left + AGED * (waiting + 1) + 2 * max(room, 16)
+            bounds[job] = line.left + AGED * (line.queue.rows + 1) + 2 * max(room, 16)
             jobs.append(job)
             if len(jobs) in gone:
                 line.queue.remove(jobs[len(jobs) // 2])
@@ -80,6 +79,7 @@ def test_every_row_leaves_once_in_order_and_nobody_waits_beyond_the_bound(
             assert any(number <= len(jobs) and jobs[number // 2] is jobs[index] for number in gone)
         # An alone job runs no batch of its places twice.
         assert all((job.place + piece.stop) % job.places == 0 for piece in pieces[:-1])
+    assert line.queue.rows == 0
     for batch in line.batches:
         assert len({piece.job for piece in batch}) == 1 or not any(piece.job.alone for piece in batch)
         assert sum(piece.rows for piece in batch) <= max(room, batch[0].job.places)
@@ -157,4 +157,4 @@ def test_what_is_given_up_is_forgotten() -> None:
         queue.remove(job)
         queue.remove(job)
     assert not queue
-    assert len(queue._by_rows) < 200
+    assert len(queue._by_rows) + len(queue._unsorted) < 200
