@@ -6,15 +6,15 @@ LATENTSERVE_BUNDLES set, runs the same application as a middleware of BentoML's.
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import bentoml
 
 from latentserve.service.encoding.documents import JSON
+from latentserve.service.host.group import Group
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody
-from latentserve.service.http.health import Group
+from latentserve.service.http.call import current
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.serving import Serving
 from latentserve.service.settings import load_settings
@@ -56,7 +56,7 @@ class Latentserve:
             return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _SERVING.handler.respond("/sample", body, JSON)  # type: ignore[return-value]
+        return await _SERVING.handler.respond(current.get(), body, JSON)  # type: ignore[return-value]
 
 
 Latentserve.add_asgi_middleware(Application, serving=_SERVING)  # type: ignore[attr-defined]
@@ -70,7 +70,3 @@ def application(group: Group) -> Application:
     """
     Latentserve.middlewares.clear()  # type: ignore[attr-defined]  # the application would stand behind BentoML's too
     return Application(Latentserve.to_asgi(), _SERVING, group)  # type: ignore[attr-defined]
-
-
-# uvicorn writes an access log where somebody could read it; ours are the metrics.
-logging.getLogger("uvicorn.access").propagate = False

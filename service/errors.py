@@ -50,6 +50,14 @@ class MalformedError(LatentserveError):
     title = "The body is not JSON"
 
 
+class BadRequestError(LatentserveError):
+    """The request is not HTTP as it should be: a body whose pieces do not fit together."""
+
+    status = 400
+    slug = "malformed-request"
+    title = "The request is malformed"
+
+
 class ClosedError(LatentserveError):
     """The server answers its own machine only, and was reached from another."""
 
@@ -86,6 +94,14 @@ class NotAcceptableError(LatentserveError):
     title = "No acceptable media type"
 
 
+class BodyTimeoutError(LatentserveError):
+    """The body took longer to arrive than the server waits."""
+
+    status = 408
+    slug = "body-timeout"
+    title = "The body took too long"
+
+
 class TooLargeError(LatentserveError):
     """The body, or the number of rows asked for, is over the server's limit."""
 
@@ -100,6 +116,18 @@ class UnsupportedMediaError(LatentserveError):
     status = 415
     slug = "unsupported-media-type"
     title = "The body's media type is not supported"
+
+
+class UnsupportedEncodingError(LatentserveError):
+    """The body's `Content-Encoding` is none that is decoded; `accepted` names those that are."""
+
+    status = 415
+    slug = "unsupported-content-encoding"
+    title = "The body's content encoding is not supported"
+
+    def __init__(self, message: str, accepted: str) -> None:
+        super().__init__(f"{message}; {accepted} is")
+        self.accepted = accepted
 
 
 class InvalidError(LatentserveError):

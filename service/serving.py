@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import sys
 from collections.abc import Iterator
 
+from latentserve.service import logs
 from latentserve.service.bundle import read_bundles
+from latentserve.service.host.group import Health
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.models import Models
 from latentserve.service.settings import Settings
@@ -35,6 +38,7 @@ class Serving:
         """
         if self._loaded:
             return
+        logs.configure(self.settings.log_format)
         metrics.precreate()
         metrics.describe_worker(
             replaces=count_start(state_folder()) > self.settings.workers,
@@ -49,12 +53,17 @@ class Serving:
     def start(self) -> None:
         """Keep an eye on what is under way, on the running event loop."""
         self._upkeep = asyncio.create_task(keep_up(self.handler))
+        logs.event("ready", pid=os.getpid(), models=" ".join(f"{m.name}/{m.version}" for m in self.handler.models))
 
     def stop(self) -> None:
         """Finish what is queued."""
         if self._upkeep is not None:
             self._upkeep.cancel()
         self.handler.models.stop()
+
+    def health(self) -> Health:
+        """How this process is, for whoever watches it."""
+        return Health(ready=next(self.faults(), None) is None, fault=next(self.hung(), None))
 
     def faults(self) -> Iterator[str]:
         """Why this process is not ready, a line for each model that is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from latentserve.service import logs
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.watching import metrics
 
@@ -27,6 +28,7 @@ async def keep_up(handler: SamplesHandler) -> None:
                 owing[model.name] = asyncio.create_task(model.draw_control(rows))
         update_metrics(handler)
         handler.waiting.look()
+        logs.tell_left_out()
         await asyncio.sleep(_ROUND_SECONDS)
         drawing = {task for task in drawing if not task.done()}
 

@@ -4,20 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from functools import partial
+from typing import Any
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from latentserve.service.errors import LatentserveError, one_line
-from latentserve.service.http.health import Group
-from latentserve.service.http.loopback import Loopback
+from latentserve.service import logs
+from latentserve.service.errors import BodyTimeoutError, LatentserveError, NotReadyError, one_line
+from latentserve.service.host.group import Group
+from latentserve.service.http.body import read_body
+from latentserve.service.http.call import Call
+from latentserve.service.http.forwarded import TrustedProxies
+from latentserve.service.http.loopback import require_loopback
+from latentserve.service.http.mounted import MountedResponse
+from latentserve.service.http.problems import CLIENT_GONE, failure
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
+from latentserve.service.watching import metrics
 
-log = logging.getLogger(__name__)
+_EXPOSED = ("Latentserve-Model", "Latentserve-Version", "Latentserve-Seed", "Latentserve-Shape", "Latentserve-Dtype")
+_DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
+_REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
 
 class Application:
-    """An ASGI application; also a middleware of BentoML's, where `group` is None and it speaks for itself alone.
+    """An ASGI application; also a middleware of BentoML's, where its process is a group of its own.
 
     Attributes:
         serving: what this process serves, and what ails it.
@@ -27,17 +44,105 @@ class Application:
         """`app` is BentoML's."""
         self.serving = serving
         self._app = app
-        self._group = group
+        self._hosted = group is not None
+        self._group = group or Group()
+        self._group.examine = serving.health
+        self._routes = Routes(serving, self._group)
         settings = serving.settings
-        answer: ASGIApp = Routes(app, serving, group)
-        self._answer = answer if settings.allow_open else Loopback(answer)
+        self._settings = settings
+        self._root = settings.root_path
+        self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
+        self._cors = _cors(settings.cors_origins) if settings.cors_origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or live for as long as the process does."""
-        if scope["type"] == "lifespan":
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
             await self._live(scope, receive, send)
         else:
-            await self._answer(scope, receive, send)
+            await self._app(scope, receive, send)  # who says that there are no websockets
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, whatever becomes of it: one answer, one count, and one line of the log if it is worth one."""
+        path = scope["path"]
+        if self._root and path.startswith(f"{self._root}/"):
+            path = path[len(self._root) :]
+        call = Call(scope, receive if self._hosted else _in_time(receive, self._settings.body_seconds), path)
+        if self._proxies is not None:
+            self._proxies.believe(scope, call.headers)
+        if self._cors is not None:
+            send = partial(self._cors.send, send=send, request_headers=Headers(scope=scope))
+        try:
+            response = await self._respond(call)
+        except Exception as error:
+            response = failure(call, error)
+        response.raw_headers.append((b"x-request-id", call.id))
+        if call.traceparent is not None:
+            response.raw_headers.append((b"traceparent", call.traceparent))
+        if self._group.draining:
+            response.raw_headers.append((b"connection", b"close"))
+        status = 0
+        try:
+            await response(scope, receive, send)
+            status = response.status_code
+        except (ClientDisconnect, OSError):  # it has gone, or took too long
+            status = CLIENT_GONE
+        except Exception as error:  # the connection ends with half of an answer
+            call.error, status = error, _SERVER_ERROR
+        finally:
+            self._finish(call, status or _SERVER_ERROR)
+
+    async def _respond(self, call: Call) -> Response:
+        """The answer to a call. Raises LatentserveError, and whatever goes wrong."""
+        route = self._routes.find(call.path)
+        if route is not None:
+            call.route = route.template
+        if self._group.draining and (route is None or not route.while_draining):
+            raise NotReadyError("the server is draining", _DRAIN_RETRY_SECONDS)
+        if not self._settings.allow_open and (route is None or not route.for_strangers):
+            require_loopback(call.scope)
+        if self._cors is not None and call.method == "OPTIONS" and b"access-control-request-method" in call.headers:
+            return self._cors.preflight_response(Headers(scope=call.scope))
+        if route is not None:
+            return await route.answer(call)
+        if call.path == "/sample":
+            call.route = call.path
+        body = await read_body(call.headers, call.receive, self._settings.max_body_bytes)
+        return MountedResponse(self._app, call, body, self._root)
+
+    def _finish(self, call: Call, status: int) -> None:
+        """Count the call, and say of it what somebody should read."""
+        seconds = time.perf_counter() - call.began
+        if call.model is not None:
+            call.model.metrics.count_request(call.route, status, seconds)
+        else:
+            metrics.count_unrouted(call.route, status)
+        if (reason := _REASONS.get(status)) is not None and call.route in metrics.ROUTES:
+            metrics.REJECTED.labels(reason=reason).inc()
+        if status >= _CLIENT_ERROR or self._settings.access_log:
+            self._log(call, status, seconds)
+
+    def _log(self, call: Call, status: int, seconds: float) -> None:
+        error = call.error
+        client = call.scope.get("client")
+        told: dict[str, Any] = {
+            "status": status,
+            "method": call.method,
+            "path": call.path,
+            "client": client[0] if client else None,
+            "seconds": round(seconds, 6),
+            "request_id": call.id.decode(),
+            "traceparent": call.traceparent and call.traceparent.decode(),
+            "detail": error and one_line(error),
+        }
+        if status >= _SERVER_ERROR:
+            foreseen = isinstance(error, LatentserveError)
+            logs.event("failed", logging.ERROR, None if foreseen else error, **told)
+        elif self._settings.access_log:
+            logs.event("answered", **told)
+        else:
+            logs.event("refused", logging.WARNING, kind=f"refused {status}", **told)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """BentoML's life within that of the models."""
@@ -46,7 +151,7 @@ class Application:
             await asyncio.to_thread(self.serving.load)
         except Exception as error:
             if not isinstance(error, LatentserveError):
-                log.exception("the models could not be loaded")
+                logs.event("load-failed", logging.ERROR, error)
             await send({"type": "lifespan.startup.failed", "message": one_line(error)})
             return
 
@@ -61,3 +166,35 @@ class Application:
             await send(message)
 
         await self._app(scope, receive_again, send_between)
+
+
+def _in_time(receive: Receive, seconds: float) -> Receive:
+    """`receive`, of a server that waits for a body for ever. Raises BodyTimeoutError."""
+    until = asyncio.get_running_loop().time() + seconds
+    whole = False
+
+    async def receive_in_time() -> Message:
+        nonlocal whole
+        if whole:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTimeoutError(f"the body took longer than {seconds:g} s") from None
+        whole = not message.get("more_body", False)
+        return message
+
+    return receive_in_time
+
+
+def _cors(origins: tuple[str, ...]) -> CORSMiddleware:
+    async def nothing(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    return CORSMiddleware(
+        nothing,  # its parts are called one by one
+        allow_origins=origins,
+        allow_methods=("GET", "HEAD", "POST"),
+        allow_headers=("*",),
+        expose_headers=(*_EXPOSED, "Retry-After", "X-Request-ID"),
+    )

@@ -13,10 +13,11 @@ from starlette.types import Receive
 
 from latentserve.service.encoding.documents import Document, Piece, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import DeadlineError, InvalidError, LatentserveError
+from latentserve.service.errors import DeadlineError, InvalidError
 from latentserve.service.http.body import SamplesBody
+from latentserve.service.http.call import Call
 from latentserve.service.http.negotiation import negotiate
-from latentserve.service.http.problems import problem
+from latentserve.service.http.problems import failure
 from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
@@ -27,12 +28,8 @@ from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Samples, Slice
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
-from latentserve.service.watching import metrics
 
 Body = Callable[[Share], Awaitable[SamplesBody]]  # reads it; while it arrives, its bytes are held
-
-_CLIENT_GONE = 499  # nobody reads it; it is counted
-_REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
 
 class SamplesHandler:
@@ -50,30 +47,26 @@ class SamplesHandler:
         self._encoders = Turns(settings.encoder_threads, "encoder")
         self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
 
-    async def respond(self, route: str, body: Body, accept: str | None, receive: Receive | None = None) -> Response:
-        """Answer one request for samples, whatever becomes of it, and count it under `route`.
+    async def respond(self, call: Call, body: Body, accept: str | None) -> Response:
+        """Answer a call for samples, whatever becomes of it; the call is told its model.
 
-        `receive` tells of a client that goes while it waits; its rows then leave the queue.
+        The rows of a client that goes while it waits leave the queue.
         """
-        began = time.perf_counter()
         self.inflight += 1
         model: Model | None = None
         share = Share(self.models.unsent)
         held = 0  # rows in memory until the answer is sent
 
-        def finish(status: int) -> None:
+        def release() -> None:
             self.inflight -= 1
             share.give()
-            if model is None:
-                metrics.count_unrouted(route, status)
-            else:
+            if model is not None:
                 model.sampler.release(held)
-                model.metrics.count_request(route, status, time.perf_counter() - began)
 
         try:
             fields = await body(share)
             share.give()
-            model = self.models.find(fields.model, fields.version)
+            model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
             request, document = _understand(model, fields, accept, self._settings)
             headers = [*model.headers, *document.headers]
@@ -89,25 +82,17 @@ class SamplesHandler:
             else:
                 job = model.sampler.submit(request)
                 held = request.n
-                part = await self._collect(model, job, receive)
+                part = await self._collect(model, job, call.receive)
                 if whole:
                     content = await self._encode(model, document, part)
-                    return WholeResponse(headers, content, lambda: finish(200))
+                    return WholeResponse(headers, content, release)
                 chunks = self._write(model, document, part)
-            return StreamedResponse(headers, chunks, lambda: finish(200), self._settings.answer_seconds)
-        except LatentserveError as error:
-            failed = problem(error)
-            if model is not None:
-                failed.raw_headers += model.headers
-            if error.status in _REASONS:
-                metrics.REJECTED.labels(reason=_REASONS[error.status]).inc()
-            finish(error.status)
-            return failed
-        except ClientDisconnect:
-            finish(_CLIENT_GONE)
-            return Response(status_code=_CLIENT_GONE)
+            return StreamedResponse(headers, chunks, release, self._settings.answer_seconds)
+        except Exception as error:
+            release()
+            return failure(call, error, [] if model is None else model.headers)
         except BaseException:
-            finish(500)
+            release()
             raise
 
     async def _first(self, rows: AsyncGenerator[Samples]) -> Samples:
@@ -116,7 +101,7 @@ class SamplesHandler:
         except TimeoutError:
             raise DeadlineError(f"no row was made within {self._settings.deadline_seconds:g} s") from None
 
-    async def _collect(self, model: Model, job: Job[Slice], receive: Receive | None) -> Samples:
+    async def _collect(self, model: Model, job: Job[Slice], receive: Receive) -> Samples:
         """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
         future = job.payload.future
         self.waiting.add(future, receive)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from latentserve.service.errors import ClosedError
-from latentserve.service.http.problems import problem
 from latentserve.service.settings import is_loopback
 
-_OPEN = ("/livez", "/readyz")
 
-
-class Loopback:
-    """ASGI middleware: without keys, answers what reaches the server on a loopback address, and nothing else.
+def require_loopback(scope: Scope) -> None:
+    """Raise ClosedError for a request that reached this process elsewhere than on a loopback address or on a socket of
+    this machine's file system.
 
     `latentserve serve` refuses to listen elsewhere; other ways to start the service do not.
     """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
-        address = (scope.get("server") or ("localhost", None))[0]  # None: a socket of this machine's file system
-        if scope["type"] == "http" and scope["path"] not in _OPEN and not is_loopback(address):
-            error = ClosedError("set LATENTSERVE_ALLOW_OPEN=true to answer other machines without keys")
-            await problem(error)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+    address, port = scope.get("server") or ("", None)
+    if port is not None and not is_loopback(address):
+        raise ClosedError("set LATENTSERVE_ALLOW_OPEN=true to answer other machines without keys")

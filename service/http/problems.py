@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from latentserve.service.errors import (
+    BadRequestError,
+    BodyTimeoutError,
     InvalidError,
     LatentserveError,
     MethodNotAllowedError,
     NotReadyError,
     QueueFullError,
+    UnsupportedEncodingError,
 )
+from latentserve.service.host.limits import RequestError
+from latentserve.service.http.call import Call
+
+CLIENT_GONE = 499  # nobody reads it; it is counted
 
 
 def problem(error: LatentserveError) -> Response:
@@ -30,4 +40,28 @@ def problem(error: LatentserveError) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = error.allowed
+    if isinstance(error, UnsupportedEncodingError):
+        headers["Accept-Encoding"] = error.accepted
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
+
+
+def failure(call: Call, error: Exception, headers: Sequence[tuple[bytes, bytes]] = ()) -> Response:
+    """The answer to a call that failed, whatever the error is, with these headers more. The call keeps the error."""
+    call.error = error
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=CLIENT_GONE)
+    told: LatentserveError
+    if isinstance(error, LatentserveError):
+        told = error
+    elif isinstance(error, RequestError):
+        told = BodyTimeoutError(str(error)) if error.status == BodyTimeoutError.status else BadRequestError(str(error))
+    else:
+        told = unforeseen(call)
+    answer = problem(told)
+    answer.raw_headers += headers
+    return answer
+
+
+def unforeseen(call: Call) -> LatentserveError:
+    """What a client is told of an error that is none of ours."""
+    return LatentserveError(f"an unexpected error; the server's log tells of it under {call.id.decode()}")

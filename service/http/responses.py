@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
-from starlette.responses import Response, StreamingResponse
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from latentserve.service.encoding.documents import Piece
 from latentserve.service.http.turns import PIECE_BYTES
-
-log = logging.getLogger(__name__)
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -42,15 +40,18 @@ class WholeResponse(Response):
             await self.background()
 
 
-class StreamedResponse(StreamingResponse):
-    """A body in chunks. `sent` is called when it was sent, or given up by a client that has gone, or that takes longer
-    than `piece_seconds` for 256 KiB: what waits for it is memory.
+class StreamedResponse(Response):
+    """A body in chunks. `sent` is called when it was sent, or given up.
+
+    Sending it raises ClientDisconnect: the client has gone, or takes longer than `piece_seconds` for 256 KiB, and what
+    waits for it is memory; and what goes wrong while chunks are made.
     """
 
     def __init__(
         self, headers: Headers, chunks: AsyncGenerator[Piece], sent: Callable[[], None], piece_seconds: float
     ) -> None:
-        super().__init__(_in_pieces(chunks))
+        self.status_code = 200
+        self.background = None
         self.raw_headers = headers
         self._chunks = chunks
         self._sent = sent
@@ -58,19 +59,33 @@ class StreamedResponse(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        gone = asyncio.create_task(_until_gone(receive))  # some servers take what is sent to nobody without a word
 
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(self._piece_seconds):
-                await send(message)
+            try:
+                async with asyncio.timeout(self._piece_seconds):
+                    await send(message)
+            except TimeoutError:
+                raise ClientDisconnect from None
 
         try:
-            await super().__call__(scope, receive, send_in_time)
-        except* TimeoutError:
-            # The server closes the connection of an answer that was not brought to its end.
-            log.warning("a client took no byte for %g s and was let go", self._piece_seconds)
+            await send_in_time({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for piece in _in_pieces(self._chunks):
+                if gone.done():
+                    raise ClientDisconnect
+                await send_in_time({"type": "http.response.body", "body": piece, "more_body": True})
+            await send_in_time({"type": "http.response.body", "body": b""})
         finally:
+            gone.cancel()
             await self._chunks.aclose()
             self._sent()
+        if self.background is not None:
+            await self.background()
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _in_pieces(chunks: AsyncIterator[Piece]) -> AsyncIterator[memoryview]:

@@ -1,150 +1,117 @@
-"""Our routes, in front of BentoML's: what is ours never enters BentoML's router, request contexts and schemas."""
+"""Our routes: which paths there are, what methods each takes, and who answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 import orjson
-from starlette.datastructures import Headers
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from latentserve.service.errors import (
-    LatentserveError,
-    MethodNotAllowedError,
-    NotFoundError,
-    TooLargeError,
-)
-from latentserve.service.http.body import read_body, read_fields
+from latentserve.service.errors import MethodNotAllowedError, NotFoundError
+from latentserve.service.host.group import Group
+from latentserve.service.http.body import read_fields
+from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
-from latentserve.service.http.health import Group, liveness, readiness
-from latentserve.service.http.problems import problem
+from latentserve.service.http.health import liveness, readiness
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching import metrics
 
-_SAMPLES, _MODELS, _DRIFT, _METRICS = "/v1/samples", "/v1/models", "/v1/drift", "/metrics"
-_READY, _LIVE = "/readyz", "/livez"
-# BentoML's page would load a tracker from elsewhere.
-_ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
-_NOT_FOUND, _NOT_ALLOWED = 404, 405
+Handler = Callable[[Call], Awaitable[Response]]
+
+SAMPLES = "/v1/samples"
+_OURS = "/v1/"
+_MODELS = "/v1/models/"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, or many of one form.
+
+    Attributes:
+        template: what it is counted under.
+        handlers: by method. Who answers GET answers HEAD.
+        while_draining: it is answered while the server drains, too.
+        for_strangers: it is answered to other machines, whether they are allowed or not.
+    """
+
+    template: str
+    handlers: Mapping[str, Handler]
+    while_draining: bool = False
+    for_strangers: bool = False
+
+    async def answer(self, call: Call) -> Response:
+        """Answer a call. Raises MethodNotAllowedError, and what the handler raises."""
+        handler = self.handlers.get("GET" if call.method == "HEAD" else call.method)
+        if handler is not None:
+            return await handler(call)
+        allowed = ", ".join([*self.handlers, *(["HEAD"] if "GET" in self.handlers else []), "OPTIONS"])
+        if call.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": allowed})
+        raise MethodNotAllowedError(call.shown, allowed)
 
 
 class Routes:
-    """ASGI middleware: answers `/v1/...` and `/metrics`, and passes everything else on to BentoML."""
+    """What `/v1/...`, `/metrics`, `/livez` and `/readyz` answer; everything else is BentoML's."""
 
-    def __init__(self, app: ASGIApp, serving: Serving, group: Group | None) -> None:
-        self._app = app
+    def __init__(self, serving: Serving, group: Group) -> None:
         self._serving = serving
         self._group = group
         self._handler = serving.handler
-        self._max_body_bytes = serving.settings.max_body_bytes
+        self._routes = {
+            SAMPLES: Route(SAMPLES, {"POST": self._samples}),
+            "/v1/models": Route("/v1/models", {"GET": self._list}),
+            "/v1/drift": Route("/v1/drift", {"GET": self._drift}),
+            "/metrics": Route("/metrics", {"GET": self._exposition}, while_draining=True),
+            "/readyz": Route("/readyz", {"GET": self._ready}, while_draining=True, for_strangers=True),
+            "/livez": Route("/livez", {"GET": self._live}, while_draining=True, for_strangers=True),
+        }
+        self._routes["*"] = Route("*", {})
+        self._model = Route(f"{_MODELS}{{model}}", {"GET": self._describe})
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        path = scope["path"] if scope["type"] == "http" else ""
-        if path == _SAMPLES and scope["method"] == "POST":
-            headers = dict(scope["headers"])
-            accept = headers.get(b"accept", b"").decode("latin-1")
-            response = await self._handler.respond(
-                _SAMPLES, lambda share: read_fields(headers, receive, self._max_body_bytes, share), accept, receive
-            )
-        elif path == _METRICS:
-            response = await self._guarded(_METRICS, scope, self._exposition)
-        elif path == _READY:
-            response = await self._guarded(_READY, scope, self._ready)
-        elif path == _LIVE:
-            response = await self._guarded(_LIVE, scope, self._live)
-        elif path == _DRIFT:
-            response = await self._guarded(_DRIFT, scope, self._drift)
-        elif path == _MODELS:
-            response = await self._guarded(_MODELS, scope, self._list)
-        elif path.startswith(f"{_MODELS}/"):
-            response = await self._guarded(f"{_MODELS}/{{model}}", scope, self._describe)
-        elif path.startswith("/v1/"):
-            response = await self._guarded("/v1/", scope, self._nothing)
-        else:
-            await self._pass_on(scope, receive, send)
-            return
-        await response(scope, receive, send)
+    def find(self, path: str) -> Route | None:
+        """The route of a path, or None where it is not ours."""
+        route = self._routes.get(path)
+        if route is not None or not path.startswith(_OURS):
+            return route
+        return self._model if path.startswith(_MODELS) else _UNKNOWN
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """BentoML's answer, but for what it does not know, and a body that is too large: a problem like any other."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        unknown = False
-        try:
-            content = await read_body(dict(scope["headers"]), receive, self._max_body_bytes)
-        except ClientDisconnect:
-            return
-        except TooLargeError as error:
-            metrics.REJECTED.labels(reason="too_large").inc()
-            metrics.count_unrouted("other", error.status)
-            await problem(error)(scope, receive, send)
-            return
-        unread: list[Message] = [{"type": "http.request", "body": content}]
+    async def _samples(self, call: Call) -> Response:
+        accept = call.headers.get(b"accept", b"").decode("latin-1")
+        limit = self._serving.settings.max_body_bytes
+        return await self._handler.respond(
+            call, lambda share: read_fields(call.headers, call.receive, limit, share), accept
+        )
 
-        async def receive_again() -> Message:
-            return unread.pop() if unread else await receive()
-
-        async def send_unless_unknown(message: Message) -> None:
-            nonlocal unknown
-            if message["type"] == "http.response.start" and message["status"] in (_NOT_FOUND, _NOT_ALLOWED):
-                unknown = True
-                error: LatentserveError = NotFoundError(f"{_shown(scope)}: no such route")
-                if message["status"] == _NOT_ALLOWED:
-                    error = MethodNotAllowedError(_shown(scope), Headers(raw=message["headers"]).get("allow", ""))
-                metrics.count_unrouted("other", error.status)
-                await problem(error)(scope, receive, send)
-            elif not unknown:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message["headers"], _ITS_OWN_ONLY]
-                await send(message)
-
-        await self._app(scope, receive_again, send_unless_unknown)
-
-    async def _guarded(self, route: str, scope: Scope, handler: Callable[[Scope], Awaitable[Response]]) -> Response:
-        """Answer, whatever becomes of it, and count it under `route`."""
-        try:
-            if scope["method"] not in ("GET", "HEAD") and handler != self._nothing:
-                raise MethodNotAllowedError(_shown(scope), "GET")
-            response = await handler(scope)
-        except LatentserveError as error:
-            response = problem(error)
-        metrics.count_unrouted(route, response.status_code)
-        return response
-
-    async def _drift(self, _scope: Scope) -> Response:
+    async def _drift(self, _call: Call) -> Response:
         return _as_json(describe_drift(self._handler.models))
 
-    async def _list(self, _scope: Scope) -> Response:
+    async def _list(self, _call: Call) -> Response:
         return _as_json(list_models(self._handler.models))
 
-    async def _describe(self, scope: Scope) -> Response:
-        return _as_json(describe_model(self._handler.models, scope["path"].removeprefix(f"{_MODELS}/")))
+    async def _describe(self, call: Call) -> Response:
+        return _as_json(describe_model(self._handler.models, call.path.removeprefix(_MODELS)))
 
-    async def _exposition(self, _scope: Scope) -> Response:
+    async def _exposition(self, _call: Call) -> Response:
         update_metrics(self._handler)
         content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
         return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    async def _ready(self, _scope: Scope) -> Response:
+    async def _ready(self, _call: Call) -> Response:
         return readiness(self._serving, self._group)
 
-    async def _live(self, _scope: Scope) -> Response:
+    async def _live(self, _call: Call) -> Response:
         return liveness(self._serving)
 
-    async def _nothing(self, scope: Scope) -> Response:
-        if scope["path"] == _SAMPLES:
-            raise MethodNotAllowedError(_shown(scope), "POST")
-        raise NotFoundError(f"{_shown(scope)}: no such route")
+
+class _Unknown(Route):
+    async def answer(self, call: Call) -> Response:
+        raise NotFoundError(f"{call.shown}: no such route")
 
 
-def _shown(scope: Scope) -> str:
-    return f"{scope['method']} {scope['path'][:200]}"
+_UNKNOWN = _Unknown(_OURS, {})
 
 
 def _as_json(content: object) -> Response:

@@ -1,0 +1,89 @@
+"""One request on its way through the application: what was asked, by whom, and what became of it."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from contextvars import ContextVar
+from itertools import count
+
+from starlette.types import Receive, Scope
+
+from latentserve.service.models import Model
+
+_ID = re.compile(rb"[\w.~:/+=@-]{1,128}", re.ASCII)
+# `version-trace_id-parent_id-flags` (W3C Trace Context, section 3.2); later versions may have more behind it.
+_TRACE = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_PROCESS = secrets.token_hex(6).encode()
+_numbers = count(1)
+
+
+class Call:
+    """A request.
+
+    Attributes:
+        headers: by their names in lower case; of a name that came several times one list (RFC 9110, section 5.3).
+        path: as the routes know it, without what a proxy in front has put before it.
+        id: the client's `X-Request-ID`, or a new one.
+        traceparent: the client's, or None.
+        route: the template that it is counted under.
+        model: that it was for, where that is known.
+        began: when it arrived, as `time.perf_counter` has it.
+        error: why it was not answered as asked, or None.
+    """
+
+    __slots__ = ("began", "error", "headers", "id", "model", "path", "receive", "route", "scope", "traceparent")
+
+    def __init__(self, scope: Scope, receive: Receive, path: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.path = path
+        self.began = time.perf_counter()
+        raw = scope["headers"]
+        headers = dict(raw)
+        self.headers = headers if len(headers) == len(raw) else join(raw)
+        given = self.headers.get(b"x-request-id")
+        self.id: bytes = given if given is not None and _ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_numbers))
+        trace = self.headers.get(b"traceparent")
+        self.traceparent = trace if trace is not None and is_traceparent(trace) else None
+        self.route = "other"
+        self.model: Model | None = None
+        self.error: Exception | None = None
+
+    @property
+    def method(self) -> str:
+        """In upper case."""
+        return str(self.scope["method"])
+
+    @property
+    def shown(self) -> str:
+        """Method and path, for a sentence."""
+        return f"{self.method} {self.path[:200]}"
+
+    @property
+    def answer_headers(self) -> list[tuple[bytes, bytes]]:
+        """What every answer tells of its request."""
+        told = [(b"x-request-id", self.id)]
+        if self.traceparent is not None:
+            told.append((b"traceparent", self.traceparent))
+        return told
+
+
+# The call that BentoML's application is answering.
+current: ContextVar[Call] = ContextVar("call")
+
+
+def join(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; of a name that comes several times its values, with commas between them."""
+    joined: dict[bytes, bytes] = {}
+    for name, value in raw:
+        joined[name] = b"%b, %b" % (joined[name], value) if name in joined else value
+    return joined
+
+
+def is_traceparent(value: bytes) -> bool:
+    """Whether this is a valid `traceparent`."""
+    found = _TRACE.fullmatch(value)
+    return found is not None and not (found[1] == b"00" and found[3])

@@ -1,0 +1,94 @@
+"""BentoML's application behind ours: its routes, its page, and its errors where they say something."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from latentserve.service.errors import (
+    DeadlineError,
+    LatentserveError,
+    MethodNotAllowedError,
+    NotFoundError,
+    NotReadyError,
+)
+from latentserve.service.http.call import Call, current
+from latentserve.service.http.problems import failure, unforeseen
+from latentserve.service.logs import request_id
+
+_PROBLEM = "application/problem+json"
+# BentoML's page would load a tracker from elsewhere.
+_ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
+
+
+class MountedResponse(Response):
+    """What BentoML's application answers to a call with this body.
+
+    Problems that our own code answers there pass as they are. What it answers itself to a path or a method that it does
+    not know, and to an error, becomes a problem.
+    """
+
+    def __init__(self, app: ASGIApp, call: Call, body: bytes, root_path: str) -> None:
+        self.status_code = 500  # until it has begun
+        self.raw_headers = [_ITS_OWN_ONLY]
+        self._app = app
+        self._call = call
+        self._unread: list[Message] = [{"type": "http.request", "body": body}]
+        self._root_path = root_path
+        self._instead: Response | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer it. Raises what BentoML's application raises once it has begun."""
+        begun = False
+
+        async def receive_again() -> Message:
+            return self._unread.pop() if self._unread else await receive()
+
+        async def send_own(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                self.status_code = message["status"]
+                if (error := self._error(message)) is not None:
+                    await self._answer_instead(error, scope, receive, send)
+                    return
+                message["headers"] = [*message["headers"], *self.raw_headers]
+            if self._instead is None:
+                await send(message)
+
+        current.set(self._call)
+        request_id.set(self._call.id.decode())
+        inner = {**scope, "root_path": self._root_path, "path": self._root_path + self._call.path}
+        try:
+            await self._app(inner, receive_again, send_own)
+        except Exception as error:
+            if self._instead is not None:
+                self._call.error = error  # why it was answered so
+            elif begun:
+                raise
+            else:
+                await self._answer_instead(error, scope, receive, send)
+
+    async def _answer_instead(self, error: Exception, scope: Scope, receive: Receive, send: Send) -> None:
+        self._instead = failure(self._call, error, self.raw_headers)
+        self.status_code = self._instead.status_code
+        await self._instead(scope, receive, send)
+
+    def _error(self, start: Message) -> LatentserveError | None:
+        """What is answered instead."""
+        headers = Headers(raw=start["headers"])
+        status = start["status"]
+        if headers.get("content-type", "").startswith(_PROBLEM):
+            return None
+        if status == NotFoundError.status:
+            return NotFoundError(f"{self._call.shown}: no such route")
+        if status == MethodNotAllowedError.status:
+            return MethodNotAllowedError(self._call.shown, headers.get("allow", ""))
+        if status == NotReadyError.status:
+            return NotReadyError("BentoML's part of the server takes no requests")
+        if status == DeadlineError.status:
+            return DeadlineError("BentoML's part of the server did not answer in time")
+        if status >= LatentserveError.status:
+            return unforeseen(self._call)
+        return None

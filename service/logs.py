@@ -1,0 +1,162 @@
+"""The log: one line an event, on standard error, as text or as JSON. Nothing that a client sends begins a line.
+
+    2026-11-27T09:24:06.123Z info ready pid=4711 workers=2
+    {"time": "2026-11-27T09:24:06.123Z", "level": "info", "event": "ready", "pid": 4711, "workers": 2}
+
+What other libraries log goes the same way, with `logger` and `message`. In text a traceback follows its line, indented;
+in JSON it is a field.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+LINES_A_MINUTE = 10  # of a kind that somebody else could make many of; the others are counted
+
+_MINUTE = 60.0
+_KINDS = 1000  # that are told apart; the messages of other libraries may differ without end
+_OWN = "latentserve"
+_BARE = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII, but for the space and " = \
+
+# Of the request that is being answered, for lines that others than the application write on its way.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+
+_log = logging.getLogger(f"{_OWN}.event")
+
+
+class Bounded:
+    """Lines of many kinds: of each so many a minute are written, and how many more there were is told after it."""
+
+    def __init__(self, lines_a_minute: int = LINES_A_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = lines_a_minute
+        self._clock = clock
+        self._seen: dict[str, tuple[float, int]] = {}  # since when, and how many
+
+    def allows(self, kind: str) -> bool:
+        """Whether one more of this kind may be written."""
+        if len(self._seen) >= _KINDS and kind not in self._seen:
+            kind = ""
+        since, count = self._seen.get(kind) or (self._clock(), 0)
+        self._seen[kind] = since, count + 1
+        return count < self._lines
+
+    def left_out(self) -> Mapping[str, int]:
+        """How many of each kind were not written, where its minute is over; it begins anew."""
+        if not self._seen:
+            return {}
+        now = self._clock()
+        over = {kind: count for kind, (since, count) in self._seen.items() if now - since >= _MINUTE}
+        for kind in over:
+            del self._seen[kind]
+        return {kind: count - self._lines for kind, count in over.items() if count > self._lines}
+
+
+_bounded = Bounded()
+
+
+def event(
+    name: str, level: int = logging.INFO, error: BaseException | None = None, kind: str | None = None, **fields: object
+) -> None:
+    """Write one event, its fields but for those that are None, and of an `error` the traceback.
+
+    Events that state a `kind` are written at a bounded rate.
+    """
+    if kind is None or _bounded.allows(kind):
+        _log.log(level, name, exc_info=error, extra={"fields": fields})
+
+
+def tell_left_out() -> None:
+    """Write how many lines of what kinds were left out. To be called now and then."""
+    for kind, count in _bounded.left_out().items():
+        event("left-out", kind_of=kind, more=count)
+
+
+def configure(log_format: Literal["text", "json"]) -> None:
+    """Write this process's log in this form, whatever others have told its loggers before."""
+    handler = _StandardError()
+    handler.setFormatter(_Json() if log_format == "json" else _Text())
+    handler.addFilter(_at_a_bounded_rate)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    for name in list(root.manager.loggerDict):
+        if (other := logging.getLogger(name)).handlers:  # its lines would be written twice
+            other.handlers.clear()
+            other.propagate = True
+            other.setLevel(logging.NOTSET)
+    logging.getLogger(_OWN).setLevel(logging.INFO)
+    logging.getLogger("uvicorn.access").disabled = True  # ours says the same, and more
+    logging.captureWarnings(True)
+
+
+class _StandardError(logging.Handler):
+    """Writes to what standard error is now; a line is one write, so that lines of several processes do not mix."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            sys.stderr.write(f"{self.format(record)}\n")
+            sys.stderr.flush()
+        except OSError:  # nobody reads it any more, or the disk is full: serving goes on
+            pass
+        except Exception:
+            self.handleError(record)
+
+
+def _at_a_bounded_rate(record: logging.LogRecord) -> bool:
+    """Whether a line of another library is to be written: who knows what makes it write them."""
+    return record.name.split(".")[0] == _OWN or _bounded.allows(f"{record.name}: {record.msg}")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and a traceback indented below it."""
+        fields = _fields(record)
+        words = [fields.pop("time"), fields.pop("level")]
+        words += [str(fields.pop("event"))] if "event" in fields else []
+        message = f" {_printable(str(fields.pop('message')))}" if "message" in fields else ""
+        trace = str(fields.pop("traceback", ""))
+        line = " ".join([*map(str, words), *(f"{name}={_value(value)}" for name, value in fields.items())]) + message
+        return "\n".join([line, *(f"    {_printable(below)}" for below in trace.splitlines())])
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        return json.dumps(_fields(record), default=str)  # in ASCII: no terminal obeys it
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    time_ = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    fields: dict[str, object] = {"time": time_, "level": record.levelname.lower()}
+    if record.name == _log.name:
+        fields["event"] = record.msg
+        fields |= {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
+    else:
+        fields |= {"logger": record.name.removeprefix(f"{_OWN}.service."), "message": record.getMessage()}
+        if (asked := request_id.get()) is not None:
+            fields["request_id"] = asked
+    if record.exc_info:
+        fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+    return fields
+
+
+def _value(value: object) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    if _BARE.fullmatch(text):
+        return text
+    return '"' + _printable(text.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+
+
+def _printable(text: str) -> str:
+    """The text, with what would end the line, or tell a terminal something, written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
