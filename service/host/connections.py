@@ -63,6 +63,7 @@ class Connections:
         self._open: set[HttpConnection] = set()
         self.running: set[Exchange] = set()  # an event loop holds its tasks weakly
         self._draining = False
+        self._before: set[HttpConnection] = set()  # those that there were when it began
         self._none: asyncio.Event = asyncio.Event()
         self._none.set()
         self.wanted = 0  # connections that should be given away when they are idle
@@ -74,6 +75,16 @@ class Connections:
     def count(self) -> int:
         """Open connections."""
         return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        """Those of them that wait for a request."""
+        return sum(one.idle for one in self._open)
+
+    @property
+    def before(self) -> int | None:
+        """Those of them that there were when the drain began; None: it has not."""
+        return len(self._before) if self._draining else None
 
     async def adopt(self, sock: socket.socket) -> None:
         """Serve an accepted socket; returns when it is ours, with TLS when the handshake is over, however it ended."""
@@ -108,9 +119,16 @@ class Connections:
         self.wanted = most - len(given) if self._given is not None or self.tls is not None else 0
         return given
 
+    def close_idle(self, most: int) -> None:
+        """Close up to so many idle connections, the longest idle ones first."""
+        for connection in sorted((one for one in self._open if one.idle), key=lambda one: one.read_by)[:most]:
+            connection.overdue(connection.read_by + 1)
+
     def drain(self) -> None:
         """Close what is idle, and what is under way after its answer, which says so."""
-        self._draining = True
+        if not self._draining:
+            self._draining = True
+            self._before = set(self._open)
         self.wanted = 0
         for connection in self._open:
             connection.drain(DRAIN_IDLE_SECONDS)
@@ -173,6 +191,7 @@ class Connections:
         """One is no more."""
         if connection in self._open:
             self._open.remove(connection)
+            self._before.discard(connection)
             if not self._open:
                 self._none.set()
             self._changed()

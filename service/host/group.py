@@ -33,6 +33,7 @@ class Group:
         restarts: how many workers were started in the place of one that ended, whether they came up or not.
         draining: the server is being stopped: what comes new is answered 503.
         connections: how many clients this worker is connected with.
+        refused: told of each request that the host answers itself: the status, and the kind of the client's fault.
         examine: says how this worker is; called four times a second, on the event loop.
     """
 
@@ -42,6 +43,7 @@ class Group:
     restarts: int = 0
     draining: bool = False
     connections: int = 0
+    refused: Callable[[int, str], None] = lambda status, kind: None
     examine: Callable[[], Health] = Health
 
     @property

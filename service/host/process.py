@@ -1,0 +1,133 @@
+"""A worker process as the supervisor sees it: started, passed connections, heard, and ended."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Work
+
+# The worker hears them when it is ready to: a ^C at a terminal goes to it too, while it loads.
+HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class WorkerProcess:
+    """One worker.
+
+    Attributes:
+        work: what it was started for.
+        report: how it is, as it last said; None until it has started.
+        leaving: when it must have ended, on the monotonic clock; None while it is to stay.
+        failure: why it could not start, as it said.
+        silent_seconds: how long it has said nothing.
+    """
+
+    def __init__(self, work: Work, environment: Mapping[str, str], folder: Path) -> None:
+        """Start it. It works in `folder`, and imports nothing from there. Raises OSError: there is no room for it."""
+        self.work = work
+        self.report: Report | None = None
+        self.leaving: float | None = None
+        self.failure: str | None = None
+        self.silent_seconds = 0.0
+        self.began = time.monotonic()
+        self._handed = 0
+        self._channel, other = Channel.pair()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        try:
+            with other:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "latentserve.service.host.worker", str(other.fileno())],
+                    cwd=folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[other.fileno()],
+                )
+        except OSError:
+            self._channel.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self.send(work)
+
+    @property
+    def index(self) -> int:
+        """Its place among the workers."""
+        return self.work.index
+
+    @property
+    def pid(self) -> int:
+        """Its process's number."""
+        return self._process.pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether it may be passed connections."""
+        return self.report is not None and self.report.ready and self.leaving is None and self.failure is None
+
+    @property
+    def connections(self) -> int:
+        """How many it has: as it said, and those that it was passed since."""
+        taken, has = (self.report.taken, self.report.connections) if self.report else (0, 0)
+        return has + self._handed - taken
+
+    def fileno(self) -> int:
+        """What can be read when it says something, or has ended."""
+        return self._channel.fileno()
+
+    def send(self, message: Message) -> bool:
+        """Tell it something; whether it will hear of it."""
+        return self._channel.send(message)
+
+    def take(self, connection: socket.socket) -> bool:
+        """Pass it a connection, which is its own from then on; whether that was possible."""
+        if self._channel.send(Take(), [connection]):
+            self._handed += 1
+            connection.close()
+            return True
+        return False
+
+    def hear(self) -> Iterator[Received]:
+        """What it has said, its reports and failures already taken note of. Raises EOFError: it has ended, or will."""
+        while (received := self._channel.receive()) is not None:
+            self.silent_seconds = 0.0
+            match received.message:
+                case Report():
+                    self.report = received.message
+                case Failed():
+                    self.failure = received.message.cause
+            yield received
+
+    def ended(self) -> bool:
+        """Whether it has."""
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """End it at once; what is under way is lost."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Let go of what it has here, once it has ended."""
+        self._process.wait()
+        self._channel.close()
+
+    @property
+    def death(self) -> str:
+        """Why it ended, for a sentence that begins with it."""
+        if self.failure is not None:
+            return self.failure
+        status = self._process.returncode
+        if status is not None and status < 0:
+            return f"killed by {_signal_name(-status)}" + (" (out of memory?)" if status == -signal.SIGKILL else "")
+        return f"ended with status {status}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,69 @@
+"""A small application, for the workers of the supervisor's tests: it says which process answers, sleeps, fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from latentserve.service.host.group import Group, Health
+
+
+def make(group: Group) -> ASGIApp:
+    """`FAULTS`, a folder: a file `start` in it makes starts fail with its words, `fault` makes workers faulty."""
+    faults = Path(os.environ["FAULTS"])
+    told: list[str] = []
+
+    def examine() -> Health:
+        if told:
+            return Health(ready=False, fault=told[0])
+        return Health()
+
+    group.examine = examine
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(faults, receive, send)
+            return
+        status = 503 if group.draining else 200
+        path, _, seconds = scope["path"].partition("=")
+        match path:
+            case "/sleep":
+                await asyncio.sleep(float(seconds))
+            case "/block":
+                time.sleep(float(seconds))  # noqa: ASYNC251 - a dead loop
+            case "/fault":
+                told.append("it was told that it is faulty")
+        facts = {
+            "pid": os.getpid(),
+            "index": group.index,
+            "workers": group.workers,
+            "ready": group.ready,
+            "restarts": group.restarts,
+            "connections": group.connections,
+            "folder": str(Path.cwd()),
+            "path": sys.path,
+        }
+        content = json.dumps(facts).encode()
+        headers = [(b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    return application
+
+
+async def _live(faults: Path, receive: Receive, send: Send) -> None:
+    await receive()
+    while (faults / "slow").exists():  # noqa: ASYNC110 - it is another process that takes it away
+        await asyncio.sleep(0.01)
+    if (faults / "start").exists():
+        await send({"type": "lifespan.startup.failed", "message": (faults / "start").read_text()})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})

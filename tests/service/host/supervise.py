@@ -1,0 +1,46 @@
+"""`python -m tests.service.host.supervise PORT FOLDER {"workers": 2, ...}`: the supervisor, of a small application."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+from latentserve.service.host import supervisor
+from latentserve.service.host.limits import Limits
+from latentserve.service.host.supervisor import Plan, Supervisor, WorkersError
+
+
+def main() -> int:
+    """Serve; the exit status."""
+    port, folder, given = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    limits = Limits(**given.pop("limits", {}))
+    supervisor._GIVE_UP_SECONDS = given.pop("give_up_seconds", supervisor._GIVE_UP_SECONDS)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    plan = {"workers": 1, "drain_seconds": 10.0, "hang_seconds": 60.0, **given}
+    running = Supervisor(
+        Plan(
+            application="tests.service.host.app:make",
+            limits=limits,
+            folder=folder,
+            environment=lambda index: {**os.environ, "INDEX": str(index)},
+            address=f"http://127.0.0.1:{port}",
+            **plan,
+        ),
+        [listener],
+    )
+    try:
+        return running.run()
+    except WorkersError as error:
+        print(error)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
