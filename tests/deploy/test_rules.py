@@ -19,7 +19,7 @@ from latentserve.service.watching.reference import BINS
 from tests import windows
 from tests.deploy.cases import CASES, Case, shift
 from tests.deploy.fleet_series import A, B, replica
-from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, growing, passes
+from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, growing, key, passes
 from tests.fleet import tool
 
 TOP = Path(__file__).parents[2]
@@ -208,6 +208,56 @@ def test_evidence_falls_as_soon_as_the_drift_is_over(tmp_path: Path):
 def test_a_fleet_that_is_not_there_is_told(tmp_path: Path):
     expected = [({"alertname": "LatentserveReplicaNotReady"}, 1.0)]
     passes(tmp_path, {}, 8, [Check(4, FIRING), Check(8, f"count by (alertname) ({FIRING})", expected)], ["alerts"])
+
+
+BURNS = 'count by (model, severity) (ALERTS{alertname="LatentserveErrorBudgetBurn", alertstate="firing"})'
+
+
+def _requests(code: str, model: str = "digits") -> Key:
+    of = {"job": names.JOB, "instance": A, "model": model, "version": "v1" if model else "", "route": "/v1/samples"}
+    return key(names.REQUESTS, **of, code=code)
+
+
+@pytest.mark.parametrize("before", ["0", "_"], ids=["there at 0", "not there"])
+def test_a_first_burst_of_errors_pages(before: str, tmp_path: Path):
+    """200 of 1,000 requests fail between two scrapes, five minutes after the start, and none before."""
+    content: Series = {
+        _requests("200"): "0+50x19 1750+50x100",
+        _requests("500"): f"{before}x20 200x99",
+    }
+    checks = [
+        Check(4, BURNS),
+        Check(8, BURNS, [({"model": "digits", "severity": of}, 1.0) for of in ("page", "ticket")]),
+        Check(14, "count(model:latentserve_request_errors:ratio5m == 0)", [({}, 1.0)]),
+    ]
+    passes(tmp_path, content, 30, checks, ["serving"])
+
+
+@pytest.mark.parametrize(
+    "seen",
+    ["_x40 {from_here}", "{until_here} _x79 {from_here}"],
+    ids=["Prometheus is new", "the replica was out of reach for twenty minutes"],
+)
+def test_errors_of_long_ago_are_no_burst(seen: str, tmp_path: Path):
+    """A counter that is seen for the first time, or again, with what was counted when nobody looked."""
+    content: Series = {
+        _requests("200"): seen.format(until_here="1000+50x20", from_here="9000+50x100"),
+        _requests("500"): seen.format(until_here="0x20", from_here="700x100"),
+    }
+    passes(tmp_path, content, 45, [Check(minute, BURNS) for minute in range(1, 45, 2)], ["serving"])
+
+
+@pytest.mark.parametrize("model", ["", "digits"])
+def test_a_slow_client_wakes_nobody(model: str, tmp_path: Path):
+    """Twelve an hour whose bodies or answers took too long, beside next to nothing else."""
+    often = " ".join(f"{count}x3" for count in range(1, 80) for _ in range(5))
+    content: Series = {
+        _requests("200", model): Counter(0.2, 0.0),
+        _requests("408", model): often,
+        _requests("499", model): often,
+        _requests("500", "digits"): "0x400",
+    }
+    passes(tmp_path, content, 62, [Check(minute, FIRING) for minute in (30, 62)], ["serving"])
 
 
 def _replica_of(case: str, which: str, **how: object) -> Series:
