@@ -120,6 +120,7 @@ class Sampler:
         self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
+        self._ran_here = False  # a request, in this round of the event loop
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
         self._fed_rows = max(_SLICES_AHEAD * self.slice_rows, 2 * engine.max_batch)
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
@@ -229,7 +230,7 @@ class Sampler:
         if self._has_places(request):
             job.alone, job.places = True, self.engine.fixed_batch
             job.place = (request.offset + start) % job.places
-        if self._held_bytes:
+        if self._held_bytes or self._ran_here:
             self._crowded = job.enqueued
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
         seconds = self._short_seconds(job.enqueued)
@@ -244,6 +245,9 @@ class Sampler:
         if rows <= self._few_rows:
             self._arrived.append(job)
             if short and seconds == _LONE_SECONDS:
+                # By now it is answered when the next one asks, which may have arrived together with it.
+                self._ran_here = True
+                job.payload.future.get_loop().call_soon(setattr, self, "_ran_here", False)
                 self._prepare()
             elif len(self._arrived) == 1:
                 job.payload.future.get_loop().call_soon(self._prepare)  # after all requests that have arrived by now

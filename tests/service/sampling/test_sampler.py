@@ -374,6 +374,39 @@ def test_an_engine_that_fails_fails_its_batch_only(engine: Engine) -> None:
     sampler.stop()
 
 
+def test_a_lone_request_runs_where_it_asks_and_many_that_arrive_together_share_batches(engine: Engine) -> None:
+    sizes: list[int] = []
+    sampler = Sampler(engine, 65_536, on_batch=lambda batch: sizes.append(len(batch.inputs.z)))
+    sampler.start()
+
+    async def ask(seed: int) -> bool:
+        job = sampler.submit(RowsRequest(n=1, seed=seed))
+        here = job.payload.future.done()
+        await sampler.collect(job)
+        sampler.release(1)
+        return here
+
+    async def together(count: int) -> list[bool]:
+        return await asyncio.gather(*map(ask, range(count)))
+
+    async def measured() -> tuple[bool, list[bool], list[int]]:
+        await together(1)
+        while sampler._scheduler.rate < 16 * 1000:  # a busy machine may have held a batch up
+            await together(32)
+        await asyncio.sleep(0.1)
+        (here,) = await together(1)
+        await asyncio.sleep(0.1)
+        sizes.clear()
+        return here, await together(32), sizes[:]
+
+    here, of_many, batches = asyncio.run(measured())
+    sampler.stop()
+    assert here
+    assert not any(of_many[1:])
+    assert sum(batches) == 32
+    assert len(batches) <= 8
+
+
 def test_watchers_see_every_row_with_its_arm(engine: Engine) -> None:
     gate = Gate()
     gate.open.set()
