@@ -3,8 +3,9 @@
     2026-11-27T09:24:06.123Z info ready pid=4711 workers=2
     {"time": "2026-11-27T09:24:06.123Z", "level": "info", "event": "ready", "pid": 4711, "workers": 2}
 
-What other libraries log goes the same way, with `logger` and `message`. In text a traceback follows its line, indented;
-in JSON it is a field.
+What is logged with a message goes the same way: `log.info("ready on %s", url, extra={"event": "ready", "pid": pid})`.
+In text the message stands for the fields; in JSON both are there. A traceback follows its line, indented; in JSON it is
+a field.
 """
 
 from __future__ import annotations
@@ -70,13 +71,13 @@ def event(
     Events that state a `kind` are written at a bounded rate.
     """
     if kind is None or _bounded.allows(kind):
-        _log.log(level, name, exc_info=error, extra={"fields": fields})
+        _log.log(level, "", exc_info=error, extra={"event": name, "fields": fields})
 
 
 def tell_left_out() -> None:
     """Write how many lines of what kinds were left out. To be called now and then."""
     for kind, count in _bounded.left_out().items():
-        event("left-out", kind_of=kind, more=count)
+        event("left_out", kind_of=kind, more=count)
 
 
 def configure(log_format: Literal["text", "json"]) -> None:
@@ -119,11 +120,12 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback indented below it."""
         fields = _fields(record)
-        words = [fields.pop("time"), fields.pop("level")]
-        words += [str(fields.pop("event"))] if "event" in fields else []
-        message = f" {_printable(str(fields.pop('message')))}" if "message" in fields else ""
+        line = f"{fields.pop('time')} {fields.pop('level')} {fields.pop('event', None) or fields['logger']}"
         trace = str(fields.pop("traceback", ""))
-        line = " ".join([*map(str, words), *(f"{name}={_value(value)}" for name, value in fields.items())]) + message
+        if "message" in fields:
+            line += f": {_printable(str(fields['message']))}"
+        else:
+            line += "".join(f" {name}={_value(value)}" for name, value in fields.items())
         return "\n".join([line, *(f"    {_printable(below)}" for below in trace.splitlines())])
 
 
@@ -133,16 +135,21 @@ class _Json(logging.Formatter):
         return json.dumps(_fields(record), default=str)  # in ASCII: no terminal obeys it
 
 
+_STANDARD = {*vars(logging.makeLogRecord({})), "fields", "taskName", "message", "asctime"}
+
+
 def _fields(record: logging.LogRecord) -> dict[str, object]:
+    """What is to be said: when, how bad, what; each field once."""
     time_ = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     fields: dict[str, object] = {"time": time_, "level": record.levelname.lower()}
-    if record.name == _log.name:
-        fields["event"] = record.msg
-        fields |= {name: value for name, value in getattr(record, "fields", {}).items() if value is not None}
-    else:
+    if "event" in vars(record):
+        fields["event"] = vars(record)["event"]
+    if record.msg:
         fields |= {"logger": record.name.removeprefix(f"{_OWN}.service."), "message": record.getMessage()}
         if (asked := request_id.get()) is not None:
             fields["request_id"] = asked
+    more = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    fields |= {name: value for name, value in (more | vars(record).get("fields", {})).items() if value is not None}
     if record.exc_info:
         fields["traceback"] = logging.Formatter().formatException(record.exc_info)
     return fields

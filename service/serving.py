@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import sys
 from collections.abc import Iterator
 
@@ -53,7 +52,6 @@ class Serving:
     def start(self) -> None:
         """Keep an eye on what is under way, on the running event loop."""
         self._upkeep = asyncio.create_task(keep_up(self.handler))
-        logs.event("ready", pid=os.getpid(), models=" ".join(f"{m.name}/{m.version}" for m in self.handler.models))
 
     def stop(self) -> None:
         """Finish what is queued."""

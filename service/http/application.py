@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -47,6 +49,7 @@ class Application:
         self._hosted = group is not None
         self._group = group or Group()
         self._group.examine = serving.health
+        self._group.refused = self._count_refused
         self._routes = Routes(serving, self._group)
         settings = serving.settings
         self._settings = settings
@@ -55,16 +58,13 @@ class Application:
         self._cors = _cors(settings.cors_origins) if settings.cors_origins else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or live for as long as the process does."""
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)  # who says that there are no websockets
+        """Answer one request, whatever becomes of it: one answer, one count, and a line of the log if it is worth one.
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, whatever becomes of it: one answer, one count, and one line of the log if it is worth one."""
+        Or live for as long as the process does.
+        """
+        if scope["type"] != "http":
+            await self._live(scope, receive, send)
+            return
         path = scope["path"]
         if self._root and path.startswith(f"{self._root}/"):
             path = path[len(self._root) :]
@@ -93,8 +93,8 @@ class Application:
         finally:
             self._finish(call, status or _SERVER_ERROR)
 
-    async def _respond(self, call: Call) -> Response:
-        """The answer to a call. Raises LatentserveError, and whatever goes wrong."""
+    def _respond(self, call: Call) -> Awaitable[Response]:
+        """The answer to a call, on its way. Raises LatentserveError."""
         route = self._routes.find(call.path)
         if route is not None:
             call.route = route.template
@@ -103,9 +103,13 @@ class Application:
         if not self._settings.allow_open and (route is None or not route.for_strangers):
             require_loopback(call.scope)
         if self._cors is not None and call.method == "OPTIONS" and b"access-control-request-method" in call.headers:
-            return self._cors.preflight_response(Headers(scope=call.scope))
-        if route is not None:
-            return await route.answer(call)
+            return self._preflight(self._cors, call)
+        return self._mounted(call) if route is None else route.answer(call)
+
+    async def _preflight(self, cors: CORSMiddleware, call: Call) -> Response:
+        return cors.preflight_response(Headers(scope=call.scope))
+
+    async def _mounted(self, call: Call) -> Response:
         if call.path == "/sample":
             call.route = call.path
         body = await read_body(call.headers, call.receive, self._settings.max_body_bytes)
@@ -122,6 +126,11 @@ class Application:
             metrics.REJECTED.labels(reason=reason).inc()
         if status >= _CLIENT_ERROR or self._settings.access_log:
             self._log(call, status, seconds)
+
+    def _count_refused(self, status: int, kind: str) -> None:
+        """Count what the host has answered itself: no call came of it."""
+        metrics.count_unrouted("other", status)
+        logs.event("refused", logging.WARNING, kind=f"refused {kind}", status=status, reason=kind)
 
     def _log(self, call: Call, status: int, seconds: float) -> None:
         error = call.error
@@ -145,13 +154,16 @@ class Application:
             logs.event("refused", logging.WARNING, kind=f"refused {status}", **told)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """BentoML's life within that of the models."""
+        """BentoML's life within that of the models; it says itself that there are no websockets."""
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
         started: list[Message] = [await receive()]
         try:
             await asyncio.to_thread(self.serving.load)
         except Exception as error:
             if not isinstance(error, LatentserveError):
-                logs.event("load-failed", logging.ERROR, error)
+                logs.event("load_failed", logging.ERROR, error)
             await send({"type": "lifespan.startup.failed", "message": one_line(error)})
             return
 
@@ -161,8 +173,12 @@ class Application:
         async def send_between(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 self.serving.start()
+                if not self._hosted:  # nobody else says so
+                    logs.event("ready", pid=os.getpid())
             elif message["type"].startswith("lifespan.shutdown."):
                 self.serving.stop()
+                if not self._hosted:
+                    logs.event("stopped", pid=os.getpid())
             await send(message)
 
         await self._app(scope, receive_again, send_between)

@@ -24,6 +24,7 @@ class Call:
     """A request.
 
     Attributes:
+        method: in upper case.
         headers: by their names in lower case; of a name that came several times one list (RFC 9110, section 5.3).
         path: as the routes know it, without what a proxy in front has put before it.
         id: the client's `X-Request-ID`, or a new one.
@@ -34,10 +35,23 @@ class Call:
         error: why it was not answered as asked, or None.
     """
 
-    __slots__ = ("began", "error", "headers", "id", "model", "path", "receive", "route", "scope", "traceparent")
+    __slots__ = (
+        "began",
+        "error",
+        "headers",
+        "id",
+        "method",
+        "model",
+        "path",
+        "receive",
+        "route",
+        "scope",
+        "traceparent",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, path: str) -> None:
         self.scope = scope
+        self.method: str = scope["method"]
         self.receive = receive
         self.path = path
         self.began = time.perf_counter()
@@ -53,22 +67,9 @@ class Call:
         self.error: Exception | None = None
 
     @property
-    def method(self) -> str:
-        """In upper case."""
-        return str(self.scope["method"])
-
-    @property
     def shown(self) -> str:
         """Method and path, for a sentence."""
         return f"{self.method} {self.path[:200]}"
-
-    @property
-    def answer_headers(self) -> list[tuple[bytes, bytes]]:
-        """What every answer tells of its request."""
-        told = [(b"x-request-id", self.id)]
-        if self.traceparent is not None:
-            told.append((b"traceparent", self.traceparent))
-        return told
 
 
 # The call that BentoML's application is answering.

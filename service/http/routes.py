@@ -42,11 +42,14 @@ class Route:
     while_draining: bool = False
     for_strangers: bool = False
 
-    async def answer(self, call: Call) -> Response:
-        """Answer a call. Raises MethodNotAllowedError, and what the handler raises."""
-        handler = self.handlers.get("GET" if call.method == "HEAD" else call.method)
-        if handler is not None:
-            return await handler(call)
+    def answer(self, call: Call) -> Awaitable[Response]:
+        """The answer to a call, on its way."""
+        method = call.method
+        handler = self.handlers.get("GET" if method == "HEAD" else method)
+        return self._others(call) if handler is None else handler(call)
+
+    async def _others(self, call: Call) -> Response:
+        """The answer to another method. Raises MethodNotAllowedError."""
         allowed = ", ".join([*self.handlers, *(["HEAD"] if "GET" in self.handlers else []), "OPTIONS"])
         if call.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": allowed})
@@ -78,12 +81,10 @@ class Routes:
             return route
         return self._model if path.startswith(_MODELS) else _UNKNOWN
 
-    async def _samples(self, call: Call) -> Response:
+    def _samples(self, call: Call) -> Awaitable[Response]:
         accept = call.headers.get(b"accept", b"").decode("latin-1")
         limit = self._serving.settings.max_body_bytes
-        return await self._handler.respond(
-            call, lambda share: read_fields(call.headers, call.receive, limit, share), accept
-        )
+        return self._handler.respond(call, lambda share: read_fields(call.headers, call.receive, limit, share), accept)
 
     async def _drift(self, _call: Call) -> Response:
         return _as_json(describe_drift(self._handler.models))
@@ -107,11 +108,11 @@ class Routes:
 
 
 class _Unknown(Route):
-    async def answer(self, call: Call) -> Response:
+    async def _others(self, call: Call) -> Response:
         raise NotFoundError(f"{call.shown}: no such route")
 
 
-_UNKNOWN = _Unknown(_OURS, {})
+_UNKNOWN = _Unknown(_OURS, {})  # whatever the method
 
 
 def _as_json(content: object) -> Response:

@@ -54,7 +54,7 @@ def counted(route: str, code: int) -> float:
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object]]:
-    return [record.fields for record in caplog.records if record.msg == name]  # type: ignore[attr-defined]
+    return [record.fields for record in caplog.records if record.event == name]  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_an_unexpected_error_is_a_problem_with_a_trace_in_the_log(
     (line,) = events(caplog, "failed")
     assert line["request_id"] == "mine"
     assert line["detail"] == "the clock has struck thirteen"
-    (record,) = [record for record in caplog.records if record.msg == "failed"]
+    (record,) = [record for record in caplog.records if record.event == "failed"]
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
 
@@ -383,5 +383,5 @@ def test_refusals_are_logged_and_answers_only_if_asked_for(caplog: pytest.LogCap
 def test_an_error_of_ours_has_no_trace(answering: Answering, caplog: pytest.LogCaptureFixture) -> None:
     answering(fail(LatentserveError("known")))
     ask(application(), "GET", DRIFT)
-    (record,) = [record for record in caplog.records if record.msg == "failed"]
+    (record,) = [record for record in caplog.records if record.event == "failed"]
     assert record.exc_info is None

@@ -1,0 +1,79 @@
+"""Bodies that come as gzip."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import zlib
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latentserve.service.errors import BadRequestError, TooLargeError, UnsupportedEncodingError
+from latentserve.service.http.coding import decode, is_gzip
+
+LIMIT = 1 << 20
+
+
+def decoded(content: bytes, limit: int = LIMIT) -> bytes:
+    return asyncio.run(decode(content, limit))
+
+
+@given(st.lists(st.binary(max_size=50), min_size=1, max_size=4), st.sampled_from([1, 40_000]))
+def test_members_are_joined(members: list[bytes], times: int) -> None:
+    members = [member * times for member in members]
+    whole = b"".join(members)
+    content = b"".join(map(gzip.compress, members))
+    assert decoded(content, max(len(whole), 1)) == whole
+    if len(whole) > 1:
+        with pytest.raises(TooLargeError):
+            decoded(content, len(whole) - 1)
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_part_is_not_taken_for_the_whole(body: bytes, data: st.DataObject) -> None:
+    content = gzip.compress(body)
+    cut = data.draw(st.integers(0, len(content) - 1))
+    with pytest.raises(BadRequestError):
+        decoded(content[:cut])
+
+
+@given(st.binary(max_size=100))
+def test_anything_is_decoded_or_refused(content: bytes) -> None:
+    for body in (content, gzip.compress(content) + content):
+        with suppress(BadRequestError):
+            decoded(body)
+
+
+def test_a_bomb_takes_no_memory() -> None:
+    with pytest.raises(TooLargeError, match="decoded"):
+        decoded(gzip.compress(bytes(64 << 20)))
+
+
+def test_a_broken_body_is_told() -> None:
+    broken = bytearray(gzip.compress(b"{}" * 1000))
+    broken[-5] ^= 1  # of its checksum
+    with pytest.raises(BadRequestError):
+        decoded(bytes(broken))
+
+
+@pytest.mark.parametrize(
+    ("stated", "gzipped"),
+    [(None, False), (b"", False), (b"identity", False), (b"Identity ", False), (b"gzip", True), (b"X-GZIP", True)],
+)
+def test_what_is_taken(stated: bytes | None, gzipped: bool) -> None:
+    assert is_gzip({} if stated is None else {b"content-encoding": stated}) is gzipped
+
+
+@pytest.mark.parametrize("stated", [b"deflate", b"br", b"zstd", b"gzip, gzip", b"\xff" * 300])
+def test_what_is_not_taken(stated: bytes) -> None:
+    with pytest.raises(UnsupportedEncodingError, match="gzip is") as raised:
+        is_gzip({b"content-encoding": stated})
+    assert raised.value.accepted == "gzip"
+
+
+def test_the_other_form_of_zlib_is_not_gzip() -> None:
+    with pytest.raises(BadRequestError):
+        decoded(zlib.compress(b"{}"))
