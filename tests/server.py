@@ -37,7 +37,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
         self._home = tempfile.TemporaryDirectory(prefix="latentserve-test-")
-        self.log = Path(self._home.name) / "server.log"
+        self.home = Path(self._home.name)
+        self.log = self.home / "server.log"
         environment = {
             **os.environ,
             "BENTOML_HOME": self._home.name,
