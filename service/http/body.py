@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from latentserve.service.errors import MalformedError, TooLargeError, UnsupportedMediaError
+from latentserve.service.http.json_pieces import read_members
 from latentserve.service.sampling.fields import NameField, SampleFields, first_error
+from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.unsent import Share
 
 _JSON = b"application/json"
@@ -60,6 +63,15 @@ async def read_fields(headers: Mapping[bytes, bytes], receive: Receive, limit: i
         shown = kind[:100].decode("latin-1")
         raise UnsupportedMediaError(f"Content-Type: {shown!r} is not taken; application/json is")
     return parse_body(content)
+
+
+def parse_long_body(content: bytes) -> Steps[SamplesBody]:
+    """The same of a long body, in steps. Its lists are parsed when they are made into rows, and then raise the same."""
+    if not content.lstrip().startswith((b"{", b"[")):
+        return parse_body(content)  # no list, or no JSON: it does not take long
+    values, long = yield from read_members(content, SamplesBody.model_fields)
+    fields = parse_body(to_json(values, inf_nan_mode="constants"))
+    return fields.model_copy(update=long)
 
 
 def parse_body(content: bytes) -> SamplesBody:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from typing import Annotated, Any, Self, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from latentserve.service.bundle import Condition, Latent, Manifest
 from latentserve.service.errors import InvalidError, TooLargeError
 from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.pieces import InPieces, Steps, at_once, pieces_of, slices_of
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.served_graph import Output
 
@@ -30,12 +33,23 @@ TruncationField = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_SHOWN = 100  # characters of a client's own words in an answer
+SHOWN = 100  # characters of a client's own words in an answer
 _INDEX = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
+class TypedLabel(str):
+    """A label that was typed, where names and indices look alike: see `label_from_text`."""
+
+    __slots__ = ()
+
+
 class SampleFields(BaseModel):
-    """What makes a row. None: not given."""
+    """What makes a row. None: not given.
+
+    A protocol may put what it has checked itself in the place of a list: one that is not in memory whole (`InPieces`;
+    of an object for `condition`, the pieces are its parts), or an array: float [n, dim] of latents, integers or names
+    [n] of labels, float [n, k] of conditions in the manifest's order.
+    """
 
     # Unknown fields are refused by `known`, one at a time: a body can hold a million of them, and so can the lists
     # hold wrong values. An error for each would cost more than a minute.
@@ -59,10 +73,18 @@ class SampleFields(BaseModel):
         except ValidationError as error:
             raise first_error(error) from None
 
+    @property
+    def long(self) -> bool:
+        """Whether there is a list that was not read whole."""
+        lists = self.latents, self.labels, self.conditions
+        return any(rows is not None and not isinstance(rows, list) for rows in lists) or not (
+            self.condition is None or isinstance(self.condition, dict)
+        )
+
     def known(self) -> Self:
         """Itself. Raises InvalidError: it holds an unknown field."""
         for field in self.model_extra or ():
-            raise InvalidError(field[:_SHOWN], "unknown field")
+            raise InvalidError(field[:SHOWN], "unknown field")
         return self
 
 
@@ -83,10 +105,17 @@ def rows_request(
 
     Raises InvalidError, and TooLargeError: more than `max_n` rows.
     """
-    latents = None if fields.latents is None else _latents(fields, manifest.latent)
+    return at_once(rows_request_steps(fields, manifest, max_n, deterministic=deterministic, output=output))
+
+
+def rows_request_steps(
+    fields: SampleFields, manifest: Manifest, max_n: int, *, deterministic: bool = False, output: Output = "sample"
+) -> Steps[RowsRequest]:
+    """The same, in steps."""
+    latents = None if fields.latents is None else (yield from _latents(fields, manifest.latent))
     n = _count(fields, max_n)
-    labels = _labels(fields, manifest, n)
-    conditions = _conditions(fields, manifest, n)
+    labels = yield from _labels(fields, manifest, n)
+    conditions = yield from _conditions(fields, manifest, n)
     offset = fields.offset or 0
     if offset + n > SEED_LIMIT:
         raise InvalidError("offset", f"offset + n is {offset + n}; at most 2^53 rows can be addressed")
@@ -119,14 +148,14 @@ def _count(fields: SampleFields, max_n: int) -> int:
     for name, rows in (("latents", fields.latents), ("labels", fields.labels), ("conditions", fields.conditions)):
         if rows is None:
             continue
-        if not rows:
+        if (length := len(rows)) == 0:
             raise InvalidError(name, "is empty")
-        if n is not None and n != len(rows):
+        if n is not None and n != length:
             if said == "n":
-                raise InvalidError("n", f"is {_shown(n)}, but {name} holds {len(rows)} rows")
-            raise InvalidError(name, f"{len(rows)} {name} for {n} {said}")
+                raise InvalidError("n", f"is {_shown(n)}, but {name} holds {length} rows")
+            raise InvalidError(name, f"{length} {name} for {n} {said}")
         if n is None:
-            n, said = len(rows), name
+            n, said = length, name
     n = n or 1
     if n > max_n:
         raise TooLargeError(f"n: {_shown(n)} rows were asked for; one request may ask for {max_n}")
@@ -135,74 +164,152 @@ def _count(fields: SampleFields, max_n: int) -> int:
 
 def _shown(number: int) -> str:
     """In digits, where Python writes so many, and as many as an answer has room for."""
-    return str(number)[:_SHOWN] if number.bit_length() < 10_000 else f"a number of {number.bit_length()} bits"
+    return str(number)[:SHOWN] if number.bit_length() < 10_000 else f"a number of {number.bit_length()} bits"
 
 
-def _latents(fields: SampleFields, latent: Latent) -> NDArray[np.float32]:
+class _Numbers(NamedTuple):
+    """Rows of numbers: how many each has, all of them as float32, and what is wrong with which."""
+
+    lengths: NDArray[np.int64]
+    values: NDArray[np.float32]
+    wrong: tuple[int, str] | None
+
+
+def _latents(fields: SampleFields, latent: Latent) -> Steps[NDArray[np.float32]]:
     """What the client sent, float32 [n, dim]; or [n, width], where its noise is to be drawn from the seed."""
-    rows = fields.latents or []
-    columns = len(rows[0]) if rows else latent.dim
-    for index, row in enumerate(rows):
-        if len(row) not in (latent.dim, latent.width):
+    rows: Any = fields.latents
+    sent = yield from (_of_array(rows) if isinstance(rows, np.ndarray) else _of_lists(rows))
+    columns = int(sent.lengths[0]) if len(sent.lengths) else latent.dim
+    for index in np.flatnonzero((sent.lengths != columns) | ~np.isin(sent.lengths, (latent.dim, latent.width)))[:1]:
+        length = sent.lengths[index]
+        if length not in (latent.dim, latent.width):
             noise = f", or {latent.width} without its noise" if latent.width < latent.dim else ""
-            raise InvalidError(
-                f"latents[{index}]", f"has {len(row)} values; the model's latent has {latent.dim}{noise}"
-            )
-        if len(row) != columns:
-            raise InvalidError(f"latents[{index}]", f"has {len(row)} values, but the first row has {columns}")
+            raise InvalidError(f"latents[{index}]", f"has {length} values; the model's latent has {latent.dim}{noise}")
+        raise InvalidError(f"latents[{index}]", f"has {length} values, but the first row has {columns}")
     for field in ("seed", "offset", "truncation") if columns == latent.dim else ("truncation",):
         if getattr(fields, field) is not None:
             raise InvalidError(field, "excludes latents, which say already what each row is made from")
+    if sent.wrong is not None:
+        row, column = divmod(sent.wrong[0], columns)
+        raise InvalidError(f"latents[{row}][{column}]", sent.wrong[1])
+    return sent.values.reshape(-1, columns)
+
+
+def _of_lists(rows: list[list[float]] | InPieces) -> Steps[_Numbers]:
+    lengths: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float32]] = []
+    wrong = None
+    count = numbers = 0
+    for start, piece in pieces_of(rows):
+        of_rows = np.fromiter(map(len, piece), np.int64, len(piece))
+        narrow, bad = _narrow(np.fromiter(chain.from_iterable(piece), np.float64, int(of_rows.sum())))
+        if wrong is None and bad is not None:
+            wrong = numbers + bad[0], bad[1]
+        if start < count:  # the rest of a long row
+            lengths[-1][-1] += of_rows[0]
+            of_rows = of_rows[1:]
+        if len(of_rows):
+            lengths.append(of_rows)
+        values.append(narrow)
+        count, numbers = count + len(of_rows), numbers + len(narrow)
+        yield
+    none = np.zeros(0)
+    return _Numbers(np.concatenate([none.astype(int), *lengths]), np.concatenate([none.astype("f4"), *values]), wrong)
+
+
+def _of_array(rows: NDArray[np.floating[Any]]) -> Steps[_Numbers]:
+    values = np.empty(rows.shape, np.float32)
+    wrong = None
+    for start, piece in slices_of(rows):
+        narrow, bad = _narrow(piece.reshape(-1))
+        if wrong is None and bad is not None:
+            wrong = start * rows.shape[1] + bad[0], bad[1]
+        values[start : start + len(piece)] = narrow.reshape(piece.shape)
+        yield
+    return _Numbers(np.full(len(rows), rows.shape[1], np.int64), values.reshape(-1), wrong)
+
+
+def _narrow(wide: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], tuple[int, str] | None]:
+    """As float32, and the first that is none."""
     with np.errstate(over="ignore"):
-        latents = np.asarray(rows, np.float64).astype(np.float32)
-    if not np.isfinite(latents).all():
-        place = np.argwhere(~np.isfinite(latents))[0]
-        raise InvalidError(f"latents[{place[0]}][{place[1]}]", "is too large for float32")
-    return latents
+        narrow = wide.astype(np.float32)
+    finite = np.isfinite(narrow)
+    if finite.all():
+        return narrow, None
+    first = int(np.argmin(finite))
+    return narrow, (
+        first,
+        "is too large for float32" if np.isfinite(wide[first]) else "Input should be a finite number",
+    )
 
 
-def _labels(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.int64] | None:
+def _labels(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.int64] | None]:
     """Labels by index or by name: 7 is an index, "7" a name."""
     if fields.label is not None and fields.labels is not None:
         raise InvalidError("label", "excludes labels")
     if fields.label is None and fields.labels is None:
         return None
-    asked = [fields.label] if fields.labels is None else fields.labels
     if manifest.labels is None:
         raise InvalidError("labels" if fields.label is None else "label", f"the model {manifest.name} takes no labels")
-    places = [manifest.label_places.get(label, -1) if isinstance(label, str) else label for label in asked]
+    if fields.label is not None:
+        one = fields.label
+        if isinstance(one, TypedLabel):
+            one = label_from_text(one, manifest.labels)
+        return _for_all(_places([one], manifest, lambda _row: "label"), n)
+    places: list[NDArray[np.int64]] = []
+    asked: Any = fields.labels
+    for start, piece in _rows_of(asked):
+        places.append(_places(piece, manifest, lambda row, start=start: f"labels[{start + row}]"))  # type: ignore[misc]
+        yield
+    return np.concatenate(places) if len(places) != 1 else places[0]
+
+
+def _places(labels: Sequence[int | str], manifest: Manifest, field: Callable[[int], str]) -> NDArray[np.int64]:
+    """The indices of labels, of which there are some."""
+    known, count = manifest.label_places, len(manifest.labels or ())
+    places = [known.get(label, -1) if isinstance(label, str) else label for label in labels]
     for row, place in enumerate(places):
-        if place is None or not 0 <= place < len(manifest.labels):
-            label = asked[row]
+        if not 0 <= place < count:
+            label = labels[row]
             if isinstance(label, str):
-                reason = f"no label has the name {label[:_SHOWN]!r}"
-            else:
-                reason = f"is {_shown(label or 0)}; the model has labels 0 to {len(manifest.labels) - 1}"
-            raise InvalidError("label" if fields.labels is None else f"labels[{row}]", reason)
-    labels = np.array(places, np.int64)
-    return labels if fields.label is None else _for_all(labels, n)
+                raise InvalidError(field(row), f"no label has the name {label[:SHOWN]!r}")
+            raise InvalidError(field(row), f"is {_shown(label)}; the model has labels 0 to {count - 1}")
+    return np.array(places, np.int64)
 
 
-def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> NDArray[np.float32] | None:
+def _rows_of(rows: list[Any] | InPieces | NDArray[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """In pieces, with the number of each one's first row."""
+    if isinstance(rows, np.ndarray):
+        return ((start, piece.tolist()) for start, piece in slices_of(rows))
+    return pieces_of(rows)
+
+
+def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.float32] | None]:
     """Conditions by name, float32 [n, k]; NaN where no value was given."""
     if fields.condition is not None and fields.conditions is not None:
         raise InvalidError("condition", "excludes conditions")
     if fields.condition is None and fields.conditions is None:
         return None
-    asked = [fields.condition or {}] if fields.conditions is None else fields.conditions
+    for_all = fields.conditions is None
     if manifest.conditions is None:
-        field = "conditions" if fields.condition is None else "condition"
-        raise InvalidError(field, f"the model {manifest.name} takes no conditions")
+        raise InvalidError("condition" if for_all else "conditions", f"the model {manifest.name} takes no conditions")
     columns = {one.name: (column, *_ends(one)) for column, one in enumerate(manifest.conditions)}
-    values = np.full((len(asked), len(columns)), np.nan, np.float32)
-    for row, condition in enumerate(asked):
-        for name, value in condition.items():
-            column, low, high = columns.get(name, _UNKNOWN)
-            if type(value) not in (float, int) or not low <= value <= high:  # a bool is an int, and no number here
-                field = "condition" if fields.conditions is None else f"conditions[{row}]"
-                raise _refused(field, name, value, manifest)
-            values[row, column] = value
-    return values if fields.condition is None else _for_all(values, n)
+    values = np.full((1 if for_all else n, len(columns)), np.nan, np.float32)
+    asked: Any = fields.condition if for_all else fields.conditions
+    if isinstance(asked, np.ndarray) and asked.shape[1] != len(columns):
+        names = ", ".join(columns)[: 4 * SHOWN]
+        raise InvalidError("conditions", f"has {asked.shape[1]} columns; the model has {len(columns)}: {names}")
+    for start, piece in _rows_of([asked] if isinstance(asked, dict) else asked):
+        if isinstance(asked, np.ndarray):
+            piece = [dict(zip(columns, row, strict=True)) for row in piece]
+        for row, condition in enumerate(piece, start):
+            for name, value in condition.items():
+                column, low, high = columns.get(name, _UNKNOWN)
+                if type(value) not in (float, int) or not low <= value <= high:  # a bool is an int, and no number here
+                    raise _refused("condition" if for_all else f"conditions[{row}]", name, value, manifest)
+                values[row, column] = value
+        yield
+    return _for_all(values, n) if for_all else values
 
 
 def _for_all(row: NDArray[Scalar], n: int) -> NDArray[Scalar]:
@@ -221,10 +328,10 @@ def _ends(condition: Condition) -> tuple[float, float]:
 
 def _refused(field: str, name: str, value: object, manifest: Manifest) -> InvalidError:
     known = next((one for one in manifest.conditions or () if one.name == name), None)
-    path = f"{field}.{name[:_SHOWN] if name.isprintable() else ascii(name)[:_SHOWN]}"
+    path = f"{field}.{name[:SHOWN] if name.isprintable() else ascii(name)[:SHOWN]}"
     if known is None:
         names = ", ".join(manifest.condition_places)
-        return InvalidError(path, f"the model has no such condition; it has {names[: 4 * _SHOWN]}")
+        return InvalidError(path, f"the model has no such condition; it has {names[: 4 * SHOWN]}")
     if type(value) not in (float, int):
         return InvalidError(path, "a number is needed")
     shown = _shown(value) if isinstance(value, int) else repr(value)

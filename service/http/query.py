@@ -1,0 +1,54 @@
+"""Query parameters of `/v1/samples` -> fields, as strictly as a body's: each once, none unknown, numbers as JSON has
+them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from latentserve.service.errors import InvalidError
+from latentserve.service.sampling.fields import SHOWN, TypedLabel
+
+_MOST = 1000  # parameters
+_CONDITION = "condition."
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})", re.ASCII)
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][-+]?[0-9]{1,4})?", re.ASCII)
+_BOOLEANS = {"true": True, "false": False}
+
+
+def parameters(query: bytes) -> list[tuple[str, str]]:
+    """Names and values, in order. Raises InvalidError."""
+    if not query:
+        return []
+    try:
+        return parse_qsl(
+            query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST
+        )
+    except ValueError as error:  # bytes that are no text, among them
+        raise InvalidError("query", f"is not made of NAME=VALUE: {str(error)[:SHOWN]}") from None
+
+
+def query_fields(query: bytes) -> Mapping[str, Any]:
+    """Values by field, still to be checked; those of `condition.NAME` together in `condition`. Raises InvalidError."""
+    fields: dict[str, Any] = {}
+    for name, text in parameters(query):
+        if name in ("latents", "labels", "conditions", "condition"):
+            raise InvalidError(name, "is not taken from the query")
+        value: object = text
+        if name in ("n", "seed", "offset"):
+            value = int(text) if _INTEGER.fullmatch(text) else text
+        elif name == "truncation" or name.startswith(_CONDITION):
+            value = float(text) if _NUMBER.fullmatch(text) else text
+        elif name == "deterministic":
+            value = _BOOLEANS.get(text, text)
+        elif name == "label":
+            value = TypedLabel(text)
+        into, key = fields, name
+        if name.startswith(_CONDITION):
+            into, key = fields.setdefault("condition", {}), name.removeprefix(_CONDITION)
+        if key in into:
+            raise InvalidError(name[:SHOWN], "is given twice")
+        into[key] = value
+    return fields
