@@ -50,6 +50,14 @@ class MalformedError(LatentserveError):
     title = "The body is not JSON"
 
 
+class MalformedArraysError(LatentserveError):
+    """The body is not the file of arrays that its `Content-Type` says."""
+
+    status = 400
+    slug = "malformed-arrays"
+    title = "The body is no file of arrays"
+
+
 class BadRequestError(LatentserveError):
     """The request is not HTTP as it should be: a body whose pieces do not fit together."""
 
@@ -111,7 +119,7 @@ class TooLargeError(LatentserveError):
 
 
 class UnsupportedMediaError(LatentserveError):
-    """The body's `Content-Type` is not JSON."""
+    """The body's `Content-Type` is none that is read here."""
 
     status = 415
     slug = "unsupported-media-type"

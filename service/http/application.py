@@ -31,6 +31,7 @@ from latentserve.service.watching import metrics
 
 _EXPOSED = ("Latentserve-Model", "Latentserve-Version", "Latentserve-Seed", "Latentserve-Shape", "Latentserve-Dtype")
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
+_BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
 
@@ -112,7 +113,7 @@ class Application:
     async def _mounted(self, call: Call) -> Response:
         if call.path == "/sample":
             call.route = call.path
-        body = await read_body(call.headers, call.receive, self._settings.max_body_bytes)
+        body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
         return MountedResponse(self._app, call, body, self._root)
 
     def _finish(self, call: Call, status: int) -> None:

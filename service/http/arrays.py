@@ -45,7 +45,9 @@ def read_npy(content: bytes | bytearray, name: str = "latents") -> NDArray[Any]:
     begin = len(_MAGIC) + 2 + width
     length = int.from_bytes(content[begin - width : begin], "little")
     if length > _HEADER_BYTES or len(content) < begin + length:
-        raise MalformedArraysError(f"{name}: the .npy header says that it has {length} bytes; up to {_HEADER_BYTES} are read")
+        raise MalformedArraysError(
+            f"{name}: the .npy header says that it has {length} bytes; up to {_HEADER_BYTES} are read"
+        )
     descr, fortran_order, shape = _described(bytes(content[begin : begin + length]), name)
     kinds, taken = _KINDS[name]
     dtype = _dtype(descr)
@@ -83,12 +85,17 @@ def _dtype(descr: object) -> np.dtype[Any] | None:
 
 
 def read_npz(content: bytes, limit: int) -> Steps[dict[str, NDArray[Any]]]:
-    """The arrays of an `.npz` file by name, which are `latents`, `labels` and `conditions`, and have up to `limit` bytes
-    together. Raises MalformedArraysError, InvalidError, TooLargeError.
+    """The arrays of an `.npz` file by name: `latents`, `labels`, `conditions`, of up to `limit` bytes together.
+
+    Raises MalformedArraysError, InvalidError, TooLargeError.
     """
     end = content.rfind(_DIRECTORY_END)
     # What a list of members takes is looked at first: each would become an object.
-    if end < 0 or int.from_bytes(content[end + 12 : end + 16], "little") > _DIRECTORY_BYTES or _ZIP64 in content[end - 20 : end]:
+    if (
+        end < 0
+        or int.from_bytes(content[end + 12 : end + 16], "little") > _DIRECTORY_BYTES
+        or _ZIP64 in content[end - 20 : end]
+    ):
         raise MalformedArraysError("the body is no .npz file: no list of a few members is at its end")
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
@@ -98,7 +105,9 @@ def read_npz(content: bytes, limit: int) -> Steps[dict[str, NDArray[Any]]]:
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if name not in _KINDS or name == info.filename:
-            raise InvalidError(info.filename[:100], "is no member that is taken: latents.npy, labels.npy and conditions.npy are")
+            raise InvalidError(
+                info.filename[:100], "is no member that is taken: latents.npy, labels.npy and conditions.npy are"
+            )
         if name in members:
             raise InvalidError(name, "is there twice")
         if info.flag_bits & _ENCRYPTED:

@@ -14,7 +14,7 @@ from starlette.types import Receive
 from latentserve.service.encoding.documents import Document, Piece, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import DeadlineError, InvalidError
-from latentserve.service.http.body import SamplesBody
+from latentserve.service.http.body import SamplesBody, read_fields
 from latentserve.service.http.call import Call
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.problems import failure
@@ -22,8 +22,9 @@ from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
-from latentserve.service.sampling.fields import rows_request
+from latentserve.service.sampling.fields import rows_request_steps
 from latentserve.service.sampling.jobs import Job
+from latentserve.service.sampling.pieces import Steps, at_once
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import Samples, Slice
 from latentserve.service.sampling.unsent import Share
@@ -44,8 +45,13 @@ class SamplesHandler:
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)
         # Encoding a picture takes longer than everything else on the event loop together.
+        self._readers = Turns(1, "reader")  # more would keep the interpreter from the event loop
         self._encoders = Turns(settings.encoder_threads, "encoder")
         self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
+
+    async def read(self, call: Call, share: Share) -> SamplesBody:
+        """The fields of a call's body, as `body` of `respond`."""
+        return await read_fields(call, self._settings, share, self._readers)
 
     async def respond(self, call: Call, body: Body, accept: str | None) -> Response:
         """Answer a call for samples, whatever becomes of it; the call is told its model.
@@ -65,15 +71,17 @@ class SamplesHandler:
 
         try:
             fields = await body(share)
-            share.give()
             model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
-            request, document = _understand(model, fields, accept, self._settings)
+            steps = _understand(model, fields, accept, self._settings)
+            request, document = at_once(steps) if not fields.long else await self._readers.result(steps)
+            del fields, steps  # and the body with them
+            share.give()
             headers = [*model.headers, *document.headers]
             if request.seeded(model.bundle.manifest.latent):
                 headers.append((b"latentserve-seed", b"%d" % request.seed))
             whole = document.size <= PIECE_BYTES
-            share.take(document.held + (document.size if whole else PIECE_BYTES))
+            share.take(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(request)
                 first = await self._first(rows)  # what is refused is refused before the first byte
@@ -167,8 +175,8 @@ class SamplesHandler:
 
 def _understand(
     model: Model, fields: SamplesBody, accept: str | None, settings: Settings
-) -> tuple[RowsRequest, Document]:
-    """The rows asked for, and the document that they are to fill.
+) -> Steps[tuple[RowsRequest, Document]]:
+    """The rows asked for, and the document that they are to fill, in steps.
 
     Raises NotAcceptableError, InvalidError, TooLargeError.
     """
@@ -176,7 +184,7 @@ def _understand(
     spec = manifest.sample
     media = negotiate(accept, media_types(spec))
     dtype = dtype_of(media, spec, fields.dtype)
-    request = rows_request(
+    request = yield from rows_request_steps(
         fields,
         manifest,
         settings.max_n,

@@ -112,7 +112,7 @@ def _long_member(
     except ValueError as error:
         raise _malformed(content, start, 0, str(error)) from None
     last = at + len(content[at:stop].rstrip(_BLANK)) - 1
-    if not outline.is_one(at, last):
+    if content[last : last + 1] != _CLOSES[bracket] or not outline.is_one(at, last):
         raise _malformed(content, last, 0, "expected `,` or `}` at line 1 column 1")
     if (bracket == b"[" and name in _LISTS) or (bracket == b"{" and name == _OBJECT):
         return _Long(content, outline, name, at, last)
@@ -145,16 +145,17 @@ class _Outline:
         self._places, self._kinds = places[outside], kinds[outside]
         self._depths = np.cumsum(_DEPTH[self._kinds], dtype=np.int32)
         self.start, self.stop = self.skip(0), len(content.rstrip(_BLANK)) - 1
-        if content[self.start : self.start + 1] == b"[":
-            raise InvalidError("body", "a JSON object is needed")
         if (
             len(self._places) < 2
             or count[-1] & 1
             or (self._places[0], self._places[-1]) != (self.start, self.stop)
+            or content[self.stop : self.stop + 1] != _CLOSES.get(content[self.start : self.start + 1])
             or self._depths[-1] != 0
             or self._depths[:-1].min() < 1
         ):
             raise MalformedError("the body is not JSON: its brackets or quotes do not match")
+        if content[self.start : self.start + 1] == b"[":
+            raise InvalidError("body", "a JSON object is needed")
 
     def skip(self, place: int) -> int:
         """From there, where the next character stands that is not blank."""
@@ -242,7 +243,7 @@ class _Long:
         start, stop, row, begun, unended, column = piece
         text = b"".join([b"[", begun, self._content[start:stop], _CLOSES.get(unended, b""), b"]"])
         try:
-            elements = _LISTS[self.name].validate_json(text)
+            elements = _LISTS[self.name].validate_json(text, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["type"] == "json_invalid":

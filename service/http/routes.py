@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from latentserve.service.errors import MethodNotAllowedError, NotFoundError
 from latentserve.service.host.group import Group
-from latentserve.service.http.body import read_fields
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
@@ -83,8 +82,7 @@ class Routes:
 
     def _samples(self, call: Call) -> Awaitable[Response]:
         accept = call.headers.get(b"accept", b"").decode("latin-1")
-        limit = self._serving.settings.max_body_bytes
-        return self._handler.respond(call, lambda share: read_fields(call.headers, call.receive, limit, share), accept)
+        return self._handler.respond(call, lambda share: self._handler.read(call, share), accept)
 
     async def _drift(self, _call: Call) -> Response:
         return _as_json(describe_drift(self._handler.models))

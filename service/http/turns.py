@@ -1,4 +1,6 @@
-"""Long work beside the event loop, in turns: many answers are written at once, and none waits for another's end."""
+"""Long work beside the event loop, in turns: many bodies are read and answers written at once, and none waits for
+another's end.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from latentserve.service.encoding.documents import Piece
+from latentserve.service.sampling.pieces import Result, Steps
 
 PIECE_BYTES = 1 << 18  # that are handed to the server at a time
 
@@ -24,6 +27,14 @@ class Turns:
     def __init__(self, threads: int, name: str) -> None:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
+    async def result(self, steps: Steps[Result]) -> Result:
+        """What they come to."""
+        loop = asyncio.get_running_loop()
+        while True:
+            end = await loop.run_in_executor(self._executor, _steps, steps)
+            if end is not None:
+                return end[0]
+
     async def pieces(self, work: Iterator[Piece]) -> AsyncGenerator[Piece]:
         """What an iterator gives, small pieces joined and empty ones left out."""
         loop = asyncio.get_running_loop()
@@ -32,6 +43,17 @@ class Turns:
             made, ended = await loop.run_in_executor(self._executor, _turn, work)
             for piece in made:
                 yield piece
+
+
+def _steps(steps: Steps[Result]) -> tuple[Result] | None:
+    """What they come to, where that is in this turn."""
+    until = time.perf_counter() + _TURN_SECONDS
+    while time.perf_counter() < until:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return (end.value,)
+    return None
 
 
 def _turn(work: Iterator[Piece]) -> tuple[list[Piece], bool]:

@@ -44,6 +44,12 @@ class RowsRequest(NamedTuple):
         """Whether the seed says anything of the rows' latents: all of them, or their noise."""
         return self.latents is None or self.latents.shape[1] < latent.dim
 
+    @property
+    def held(self) -> int:
+        """Bytes of what the client sent for each row; what it said for all of them is held once."""
+        sent = (self.latents, self.labels, self.conditions)
+        return sum(array.nbytes for array in sent if array is not None and array.strides[0])
+
     def inputs(self, manifest: Manifest, start: int, rows: int) -> Inputs:
         """What the request's rows `start` to `start + rows - 1` are made from."""
         return draw_inputs(manifest, [(self, start, rows)])

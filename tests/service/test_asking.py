@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gzip
 import io
 import json
 from collections.abc import Iterator
@@ -407,3 +408,90 @@ def test_a_large_body_of_conditions(server: Server) -> None:
     rows = np.frombuffer(server.http.post("/v1/samples", content=content, headers=headers).content, "<f4")
     fields = {"seed": 1, "offset": n - 3, "conditions": [{"energy": 50}, {"energy": 50}, {}]}
     assert np.array_equal(rows.reshape(n, 3)[-3:], array(server.samples(model="tracks", accept=NPY, **fields)))
+
+
+def test_bodies_of_arrays_ask_for_what_json_asks_for(server: Server) -> None:
+    """And the query holds the other fields."""
+    latents, labels = np.array(some_latents(5)), np.array(["pion", "photon", "pion", "photon", "electron"])
+    conditions = np.array([[50, 0.1]] * 5)
+    query = {"model": "shower", "dtype": "uint8", "deterministic": "true"}
+    fields = {"model": "shower", "dtype": "uint8", "deterministic": True, "latents": latents.tolist()}
+
+    def sent(media: str, content: bytes, **more: object) -> httpx.Response:
+        headers = {"Content-Type": media, "Accept": NPY}
+        return server.http.post("/v1/samples", content=content, headers=headers, params={**query, **more})
+
+    file = io.BytesIO()
+    np.save(file, latents)
+    for_all = {"label": "pion", "condition": {"energy": 50}}
+    answer = sent("application/x-npy", file.getvalue(), label="pion", **{"condition.energy": 50})
+    assert "latentserve-seed" not in answer.headers
+    # What is left out of the conditions is drawn by the seed, which is each request's own.
+    for_all["condition"] = {"energy": 50, "angle": 0.1}
+    answer = sent("application/x-npy", file.getvalue(), label=2, **{"condition.energy": 50, "condition.angle": 0.1})
+    assert np.array_equal(array(answer), array(server.samples(accept=NPY, **fields, **for_all)))
+    file = io.BytesIO()
+    np.savez_compressed(file, latents=latents, labels=labels, conditions=conditions)
+    each = {"labels": labels.tolist(), "conditions": [{"energy": 50, "angle": 0.1}] * 5}
+    expected = array(server.samples(accept=NPY, **fields, **each))
+    for media in ("application/zip", "application/x-npz"):
+        assert np.array_equal(array(sent(media, file.getvalue())), expected)
+
+
+def test_a_large_body_of_latents(server: Server) -> None:
+    """8 MB of them, and a long list of them in JSON."""
+    latents = np.random.default_rng(0).uniform(0, 1, (170_000, DIM)).astype(np.float32)
+    file = io.BytesIO()
+    np.save(file, latents)
+    headers = {"Content-Type": NPY, "Accept": RAW}
+    query = {"model": "tracks", "label": "pion", "condition.energy": 1, "condition.angle": 0}
+    answer = server.http.post("/v1/samples", content=file.getvalue(), headers=headers, params=query)
+    assert answer.status_code == 200
+    rows = np.frombuffer(answer.content, "<f4").reshape(-1, 3)
+    fields = {"model": "tracks", "label": "pion", "condition": {"energy": 1, "angle": 0}}
+    few = latents[-3000:].astype(float).tolist()
+    assert np.allclose(array(server.samples(accept=NPY, latents=few, **fields)), rows[-3000:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("media", "content", "status", "slug", "field"),
+    [
+        ("application/x-npy", b"{}", 400, "malformed-arrays", None),
+        ("application/zip", b"{}", 400, "malformed-arrays", None),
+        ("application/x-npy", bytes((16 << 20) + 1), 413, "too-large", None),
+        ("application/json", b"{" + b" " * (1 << 20) + b"}", 413, "too-large", None),
+        ("application/json", b'{"latents": [' + b"[0]," * 9000 + b"[0,]]}", 400, "malformed-json", None),
+        ("application/json", b'{"latents": [' + b"[0]," * 9000 + b"[null]]}", 422, "invalid-field", "latents[9000][0]"),
+    ],
+    ids=range(6),
+)
+def test_bodies_that_are_refused(
+    server: Server, media: str, content: bytes, status: int, slug: str, field: str | None
+) -> None:
+    query = {} if media == "application/json" else {"model": "shower"}
+    if media == "application/json" and len(content) < 1 << 20:
+        content = content[:1] + b'"model": "shower", ' + content[1:]
+    answer = server.http.post("/v1/samples", content=content, headers={"Content-Type": media}, params=query)
+    assert_problem(answer, status, slug, field)
+
+
+def test_a_query_beside_a_json_body_is_refused(server: Server) -> None:
+    answer = server.http.post("/v1/samples?n=5", json={"model": "shower"})
+    assert_problem(answer, 422, "invalid-field", "n")
+
+
+def test_a_body_in_gzip(server: Server) -> None:
+    content = b'{"model": "shower", "seed": 1, "n": 2}'
+    headers = {"Accept": RAW, "Content-Type": "application/json"}
+    plain = server.http.post("/v1/samples", content=content, headers=headers)
+    coded = server.http.post(
+        "/v1/samples", content=gzip.compress(content), headers={**headers, "Content-Encoding": "gzip"}
+    )
+    assert coded.status_code == 200
+    assert coded.content == plain.content
+    bomb = gzip.compress(b" " * (2 << 20))
+    answer = server.http.post("/v1/samples", content=bomb, headers={**headers, "Content-Encoding": "gzip"})
+    assert_problem(answer, 413, "too-large")
+    answer = server.http.post("/v1/samples", content=content, headers={**headers, "Content-Encoding": "br"})
+    assert answer.status_code == 415
+    assert answer.headers["Accept-Encoding"] == "gzip"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentserve.service.errors import BadRequestError, TooLargeError, UnsupportedEncodingError
-from latentserve.service.http.coding import decode, is_gzip
+from latentserve.service.http.coding import decode, inflate, is_gzip
 
 LIMIT = 1 << 20
 
@@ -77,3 +77,9 @@ def test_what_is_not_taken(stated: bytes) -> None:
 def test_the_other_form_of_zlib_is_not_gzip() -> None:
     with pytest.raises(BadRequestError):
         decoded(zlib.compress(b"{}"))
+
+
+def test_many_members_are_decoded_and_no_endless_row_of_them() -> None:
+    assert inflate(gzip.compress(b"ab") * 1000, 5000) == b"ab" * 1000
+    with pytest.raises(BadRequestError, match="more than 1000 members"):
+        inflate(gzip.compress(b"") * 50_000, 5000)
