@@ -101,6 +101,11 @@ class Model:
         """Why it is not ready, or None."""
         return self.readiness.fault
 
+    @property
+    def alive(self) -> bool:
+        """Whether all that serves and watches it, once started, still runs."""
+        return self.sampler.alive and all(tasks.alive for tasks in self._periodic)
+
     def require_ready(self) -> None:
         """Raise NotReadyError unless the model may serve."""
         self.readiness.require()

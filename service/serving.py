@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from latentserve.service import logs
 from latentserve.service.bundle import read_bundles
+from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Health
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.models import Models
@@ -27,7 +28,7 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.handler = SamplesHandler(settings)
-        self._loaded = False
+        self._loaded = self._stopping = False
         self._upkeep: asyncio.Task[None] | None = None
 
     def load(self) -> None:
@@ -49,19 +50,27 @@ class Serving:
         self._loaded = True
         _tune_process()
 
+    def require_ready(self) -> None:
+        """Raise NotReadyError unless every model may serve."""
+        if (fault := next(self.faults(), None)) is not None:
+            raise NotReadyError(fault)
+
     def start(self) -> None:
         """Keep an eye on what is under way, on the running event loop."""
         self._upkeep = asyncio.create_task(keep_up(self.handler))
 
     def stop(self) -> None:
         """Finish what is queued."""
+        self._stopping = True
         if self._upkeep is not None:
             self._upkeep.cancel()
         self.handler.models.stop()
 
     def health(self) -> Health:
         """How this process is, for whoever watches it."""
-        return Health(ready=next(self.faults(), None) is None, fault=next(self.hung(), None))
+        fault = next(self.faults(), None)
+        lasting = next(self.hung(), None) or (fault if self._upkeep is not None and not self._stopping else None)
+        return Health(ready=fault is None, fault=lasting)
 
     def faults(self) -> Iterator[str]:
         """Why this process is not ready, a line for each model that is not."""
@@ -72,10 +81,14 @@ class Serving:
                 yield f"model {model.name} {model.version}: {model.fault}"
 
     def hung(self) -> Iterator[str]:
-        """Why this process should be replaced, a line for each model whose engine does not come back."""
-        if self._upkeep is not None and self._upkeep.done():
-            yield "the round of metrics and deadlines has ended"
+        """Why this process should be replaced, a line for each thing that will not come back by itself."""
+        if self._upkeep is None or self._stopping:
+            return
+        if self._upkeep.done():
+            yield "the rounds of deadlines and metrics have ended"
         for model in self.handler.models:
+            if not model.alive:
+                yield f"model {model.name} {model.version}: a thread of it has ended"
             if (seconds := model.sampler.running_seconds) > self.settings.hang_seconds:
                 yield f"model {model.name} {model.version}: a call of the engine has been running for {seconds:.0f} s"
 

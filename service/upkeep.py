@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from latentserve.service import logs
+from latentserve.service.errors import one_line
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.watching import metrics
 
@@ -13,24 +15,43 @@ _ROUND_SECONDS = 0.25
 _CONTROL_SECONDS = 60.0
 
 
-async def keep_up(handler: SamplesHandler) -> None:
-    """Do so until cancelled."""
-    due = time.monotonic() + _CONTROL_SECONDS
-    drawing: set[asyncio.Task[None]] = set()
-    owing: dict[str, asyncio.Task[None]] = {}
-    while True:
-        if time.monotonic() > due:
-            due = time.monotonic() + _CONTROL_SECONDS
-            drawing = {asyncio.create_task(model.draw_control()) for model in handler.models if model.fault is None}
-        for model in handler.models:
-            before = owing.get(model.name)
-            if model.fault is None and (before is None or before.done()) and (rows := model.monitor.owed()):
-                owing[model.name] = asyncio.create_task(model.draw_control(rows))
-        update_metrics(handler)
-        handler.waiting.look()
+class _Rounds:
+    """What is done in each round, and what of it is under way."""
+
+    def __init__(self, handler: SamplesHandler) -> None:
+        self._handler = handler
+        self._due = time.monotonic() + _CONTROL_SECONDS
+        self._drawing: set[asyncio.Task[None]] = set()
+        self._owing: dict[str, asyncio.Task[None]] = {}
+
+    def turn(self) -> None:
+        """Do one."""
+        self._handler.waiting.look()
+        self._draw_control()
+        update_metrics(self._handler)
         logs.tell_left_out()
+
+    def _draw_control(self) -> None:
+        ready = [model for model in self._handler.models if model.fault is None]
+        self._drawing = {task for task in self._drawing if not task.done()}
+        if time.monotonic() > self._due:
+            self._due = time.monotonic() + _CONTROL_SECONDS
+            self._drawing |= {asyncio.create_task(model.draw_control()) for model in ready}
+        for model in ready:
+            before = self._owing.get(model.name)
+            if (before is None or before.done()) and (rows := model.monitor.owed()):
+                self._owing[model.name] = asyncio.create_task(model.draw_control(rows))
+
+
+async def keep_up(handler: SamplesHandler) -> None:
+    """Do so until cancelled; a round that fails is told, and the next one comes."""
+    rounds = _Rounds(handler)
+    while True:
+        try:
+            rounds.turn()
+        except Exception as error:  # a metrics file that cannot be written must not end the deadlines
+            logs.event("upkeep_failed", logging.ERROR, error, kind="upkeep_failed", reason=one_line(error))
         await asyncio.sleep(_ROUND_SECONDS)
-        drawing = {task for task in drawing if not task.done()}
 
 
 def update_metrics(handler: SamplesHandler) -> None:

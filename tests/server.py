@@ -30,9 +30,19 @@ def free_port() -> int:
 
 
 class Server:
-    """`latentserve serve BUNDLE ...`; settings are keyword arguments (`workers=2`, `max_n=10`)."""
+    """`latentserve serve BUNDLE ...`; settings are keyword arguments (`workers=2`, `max_n=10`).
 
-    def __init__(self, *bundles: Path, wait_ready: bool = True, cwd: Path | None = None, **settings: object) -> None:
+    `bentoml`: by `bentoml serve`, where nobody watches the workers.
+    """
+
+    def __init__(
+        self,
+        *bundles: Path,
+        wait_ready: bool = True,
+        cwd: Path | None = None,
+        bentoml: bool = False,
+        **settings: object,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.http = httpx.Client(base_url=self.url, timeout=30)
@@ -44,9 +54,14 @@ class Server:
             "BENTOML_HOME": self._home.name,
             **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in settings.items()},
         }
+        command = ["-m", "latentserve", "serve", *map(str, bundles)]
+        if bentoml:
+            environment["LATENTSERVE_BUNDLES"] = os.pathsep.join(str(bundle.resolve()) for bundle in bundles)
+            service = "latentserve.service.app:Latentserve"
+            command = ["-P", "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--working-dir", self._home.name]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "latentserve", "serve", *map(str, bundles), "--port", str(self.port)],
+                [sys.executable, *command, "--port", str(self.port)],
                 cwd=cwd,
                 env=environment,
                 stdout=log,

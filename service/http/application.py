@@ -162,6 +162,8 @@ class Application:
         started: list[Message] = [await receive()]
         try:
             await asyncio.to_thread(self.serving.load)
+            if self._hosted:  # another worker would be no better
+                self.serving.require_ready()
         except Exception as error:
             if not isinstance(error, LatentserveError):
                 logs.event("load_failed", logging.ERROR, error)

@@ -131,6 +131,11 @@ class Sampler:
         return self._scheduler.queued_rows
 
     @property
+    def alive(self) -> bool:
+        """Whether there is somebody to make the rows that wait."""
+        return self._scheduler.alive
+
+    @property
     def running_seconds(self) -> float:
         """How long the engine has been at its present batch."""
         return self._scheduler.running_seconds

@@ -86,6 +86,11 @@ class Scheduler(Generic[Payload]):
         since = self._running_since
         return 0.0 if since is None else time.perf_counter() - since
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

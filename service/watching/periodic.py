@@ -30,6 +30,11 @@ class PeriodicTasks:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="periodic", daemon=True)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread; the first round of each task comes after its time."""
         now = time.monotonic()  # a clock that is set, or jumps, changes nothing

@@ -240,7 +240,7 @@ def test_the_deadline(tight_server: Server) -> None:
 
 def test_not_ready(start_server: Callable[..., Server], bundle: Path, tmp_path: Path) -> None:
     """A bundle whose hashes hold, but whose weights are not those the golden samples were made with."""
-    server = start_server(bundle, forge(tmp_path), wait_ready=False)
+    server = start_server(bundle, forge(tmp_path), wait_ready=False, bentoml=True)
     assert server.http.get("/livez").status_code == 200
     assert server.http.get("/readyz").status_code == 503
     answer = server.samples(model="forged", n=1)

@@ -119,7 +119,7 @@ def fleet(folder: Folder) -> Iterator[Server]:
     bundles += [bare(folder.path / BARE), constant(folder.path / CONSTANT)]
     asked += [without_seed, without_seed]
     quiet = [folder.take(QUIET), folder.take(HALF)]
-    with Server(*bundles, *quiet, workers=2) as running:
+    with Server(*bundles, *quiet, workers=2, bentoml=True) as running:  # nobody replaces a faulty one
         for bundle, traffic in zip(bundles, asked, strict=True):
             ask(running, bundle, traffic)
         yield running
@@ -413,7 +413,9 @@ def faulty(folder: Folder) -> Iterator[Server]:
     """Bundles whose weights were changed and whose hashes were made to fit, beside a healthy one."""
     critic = dense_critic(labels=len(LABELS), seed=7).SerializeToString()
     other = replace_file(folder.take(OTHER_CRITIC), CRITIC, critic)
-    with Server(*map(folder.injected, NEVER_READY), other, folder.take("sound"), wait_ready=False) as running:
+    with Server(
+        *map(folder.injected, NEVER_READY), other, folder.take("sound"), wait_ready=False, bentoml=True
+    ) as running:
         yield running
 
 
