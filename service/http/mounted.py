@@ -59,7 +59,13 @@ class MountedResponse(Response):
 
         current.set(self._call)
         request_id.set(self._call.id.decode())
-        inner = {**scope, "root_path": self._root_path, "path": self._root_path + self._call.path}
+        inner = {
+            **scope,
+            "root_path": self._root_path,
+            "path": self._root_path + self._call.path,
+            # The body is decoded already.
+            "headers": [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")],
+        }
         try:
             await self._app(inner, receive_again, send_own)
         except Exception as error:

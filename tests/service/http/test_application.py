@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -135,6 +136,21 @@ def test_bentomls_errors_are_its_own_where_they_say_something() -> None:
     assert answer.json() == {"error": "1 validation error"}
     assert answer.headers["X-Request-ID"]
     assert counted("/sample", 400) == before + 1
+
+
+def test_bentoml_gets_the_body_decoded() -> None:
+    heard: dict[str, object] = {}
+
+    async def listens(scope: Scope, receive: Receive, send: Send) -> None:
+        heard.update(body=(await receive())["body"], headers=dict(scope["headers"]))
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    coded = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    assert ask(application(listens), "POST", "/sample", content=gzip.compress(b"{}"), headers=coded).is_success
+    assert heard["body"] == b"{}"
+    assert b"content-encoding" not in heard["headers"]  # type: ignore[operator]
+    refused = ask(application(listens), "POST", "/sample", content=b"x", headers={"Content-Encoding": "br"})
+    assert (refused.status_code, refused.headers["Accept-Encoding"]) == (415, "gzip")
 
 
 @pytest.mark.parametrize("begin", [True, False])
