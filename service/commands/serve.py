@@ -1,28 +1,36 @@
-"""`latentserve serve`: refuse what cannot work, then hand over to BentoML."""
+"""`latentserve serve`: refuse what cannot work, then supervise the workers that serve."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import resource
 import socket
+import sys
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import chdir
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
 
-from latentserve.service.bundle import read_bundles
-from latentserve.service.sampling.engine import require_cuda, require_runtime
+from latentserve.service import logs
+from latentserve.service.host.limits import Limits
+from latentserve.service.host.listening import bind_path, bind_port, tls_context
+from latentserve.service.host.supervisor import Plan, Supervisor
+from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, is_loopback, load_settings
-from latentserve.service.watching.reference import read_reference
+
+_APPLICATION = "latentserve.service.app:application"
+_OTHER_FILES = 256  # that a process holds open beside its connections
 
 
 @click.command()
 @click.argument("bundles", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--host", help="Address to listen on. Default: 127.0.0.1.")
 @click.option("--port", type=int, help="Port to listen on. Default: 3000.")
+@click.option("--socket", type=click.Path(path_type=Path), help="Unix socket to listen on instead.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), help="HTTPS, with this certificate (PEM).")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, where it is not in the same file.")
+@click.option("--root-path", help="Path under which a proxy in front shows the server.")
 @click.option("--workers", type=int, help="Processes. Default: 1; one is best on a GPU.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: auto, CUDA where it works.")
 def serve(bundles: tuple[Path, ...], **options: object) -> None:
@@ -34,35 +42,67 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     Example: latentserve serve demo/bundle --port 3000
     """
     settings = load_settings(bundles=bundles or None, **options)
-    host = _address(settings)
     paths = [path.resolve() for path in settings.bundles]
     for path in paths:
         if os.pathsep in str(path):
             raise SettingsError(f"{path}: a bundle's path must not hold {os.pathsep!r}, which stands between bundles")
-    _check(settings)
-    _check_port(host, settings.port)
+    logs.configure(settings.log_format)
+    if settings.tls_certificate is not None:
+        tls_context(settings.tls_certificate, settings.tls_key)
+    listeners = _listeners(settings)
+    given = {f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None}
+    given["LATENTSERVE_BUNDLES"] = os.pathsep.join(map(str, paths))
+    devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
     with tempfile.TemporaryDirectory(prefix="latentserve-") as own:
-        work = Path(own) / "work"
-        work.mkdir()
-        os.environ |= {
-            # BentoML looks for modules in the working directory before anywhere else: it gets one that is empty.
-            "PYTHONSAFEPATH": "1",
-            # BentoML wipes the metrics folder in it at each start, another server's too.
-            "BENTOML_HOME": os.environ.get("BENTOML_HOME") or str(Path(own) / "bentoml"),
-            "BENTOML_DO_NOT_TRACK": "True",
-            # The matrices of the watch are small; threads of its own would only spin beside the engine's.
-            "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
-            # Nobody's X-Forwarded-For is read: nothing here depends on the client's address.
-            "FORWARDED_ALLOW_IPS": os.environ.get("FORWARDED_ALLOW_IPS", ""),
-            "LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths)),
-            **{f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None},
-        }
-        with chdir(work):
-            _run_bentoml(host, settings)
+        state = Path(own)
+        for name in ("work", "metrics", "bentoml"):
+            (state / name).mkdir()
+
+        def environment(index: int) -> dict[str, str]:
+            given_device = {"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}
+            return {**os.environ, **_worker_environment(state), **given, **given_device}
+
+        plan = Plan(
+            application=_APPLICATION,
+            workers=settings.workers,
+            limits=_limits(settings),
+            drain_seconds=settings.drain_seconds,
+            hang_seconds=settings.hang_seconds,
+            folder=state / "work",
+            environment=environment,
+            address=_address(settings),
+            certificate=settings.tls_certificate,
+            key=settings.tls_key,
+            root_path=settings.root_path,
+        )
+        status = Supervisor(plan, listeners).run()
+    sys.exit(status)
 
 
-def _address(settings: Settings) -> str:
-    """The address as BentoML takes it. Raises SettingsError where it is none, or open to everybody unasked."""
+def _worker_environment(state: Path) -> dict[str, str]:
+    """What a worker finds in its environment beside the settings; what it writes is in the folder `state`."""
+    return {
+        "PROMETHEUS_MULTIPROC_DIR": str(state / "metrics"),
+        "BENTOML_HOME": str(state / "bentoml"),
+        "BENTOML_DO_NOT_TRACK": "True",
+        # The matrices of the watch are small; threads of its own would only spin beside the engine's.
+        "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+    }
+
+
+def _listeners(settings: Settings) -> list[socket.socket]:
+    """Bound sockets. Raises SettingsError where they would be open to everybody unasked, and ListeningError."""
+    if settings.socket is not None:
+        listeners = [bind_path(settings.socket)]
+    else:
+        listeners = bind_port(_host(settings), settings.port)
+    if settings.metrics_port:
+        listeners += bind_port(_host(settings), settings.metrics_port)
+    return listeners
+
+
+def _host(settings: Settings) -> str:
+    """The address to listen on. Raises SettingsError."""
     host = "127.0.0.1" if settings.host == "localhost" else settings.host
     try:
         ipaddress.ip_address(host)
@@ -76,34 +116,29 @@ def _address(settings: Settings) -> str:
     return host
 
 
-def _check(settings: Settings) -> None:
-    """Refuse to start where no worker could: a worker that fails at load is only started again and again."""
-    for bundle in read_bundles(settings.bundles):
-        read_reference(bundle)
-    require_runtime()
-    if settings.device == "cuda" or settings.tensorrt:
-        # In a process of its own: a CUDA context, once made, holds device memory until its process ends.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(require_cuda, tensorrt=settings.tensorrt).result()
+def _address(settings: Settings) -> str:
+    """Where clients find the server, for people to read."""
+    scheme = "https" if settings.tls_certificate is not None else "http"
+    if settings.socket is not None:
+        return f"{scheme}+unix:{settings.socket}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{settings.port}{settings.root_path}"
 
 
-def _check_port(host: str, port: int) -> None:
-    """Raises SettingsError where the port cannot be had; BentoML would say so in thirty lines."""
-    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            probe.listen()
-        except OSError as error:
-            raise SettingsError(f"--port {port}: cannot listen on {host} ({error.strerror})") from None
-
-
-def _run_bentoml(host: str, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    from bentoml_cli.cli import cli as bentoml  # it reads its environment when it is imported
-
-    arguments = ["serve", "latentserve.service.app:Latentserve", "--host", host, "--port", str(settings.port)]
-    arguments += ["--working-dir", str(Path.cwd())]
-    arguments += ["--timeout-graceful-shutdown", str(settings.drain_seconds)]
-    bentoml.main(arguments, prog_name="bentoml", standalone_mode=False)
+def _limits(settings: Settings) -> Limits:
+    """The limits of each connection, and how many there may be: no more than a process may hold files open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    connections = settings.max_connections
+    if most != resource.RLIM_INFINITY and connections > most - _OTHER_FILES:
+        connections = max(1, most - _OTHER_FILES)
+        logs.event("fewer-connections", connections=connections, max_connections=settings.max_connections, files=most)
+    return Limits(
+        header_bytes=settings.max_header_bytes,
+        headers=settings.max_headers,
+        header_seconds=settings.header_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        body_seconds=settings.body_seconds,
+        answer_seconds=settings.answer_seconds,
+        connections=connections,
+    )

@@ -12,12 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from latentserve.service import logs
 
 _BACKLOG = 4096
 _AT_ONCE = 64  # then others have a turn
 _OUT_OF_ROOM_SECONDS = 0.5
-_TOLD_SECONDS = 10.0
 _CLOSING_SECONDS = 0.05  # for handshakes under way to end; a client that begins one is told nothing until it is over
 
 # What a socket's filter (classic BPF) is shown begins at the TCP header, of which byte 13 has the flags: a packet that
@@ -43,7 +42,6 @@ class Acceptor:
         self._take = take
         self._accepting = False
         self._out_of_room_until = 0.0
-        self._told = -_TOLD_SECONDS
 
     def listen(self) -> None:
         """From now on clients can connect; they wait until they are accepted. Raises OSError: somebody else listens."""
@@ -81,23 +79,19 @@ class Acceptor:
 
     def _pause(self, error: OSError) -> None:
         """No file descriptor, or no memory, is left: clients wait, and the loop does not spin."""
-        now = time.monotonic()
-        self._out_of_room_until = now + _OUT_OF_ROOM_SECONDS
-        if now - self._told >= _TOLD_SECONDS:
-            self._told = now
-            log.warning("no connection can be accepted for now (%s); clients wait", error.strerror)
+        self._out_of_room_until = time.monotonic() + _OUT_OF_ROOM_SECONDS
+        logs.event("no-room", logging.WARNING, kind="no-room", reason=error.strerror)
         self.accept(False)
 
-    async def close(self) -> None:
-        """Listen no more. Who has connected is accepted first: nobody is accepted by the kernel and reset."""
+    async def close(self, *, empty: bool) -> None:
+        """Listen no more. If `empty`, who has connected is accepted first, so that nobody is reset."""
         self.accept(False)
-        if not self._listeners:
-            return
         for listener in self._listeners:
             _turn_away(listener)
-        await asyncio.sleep(_CLOSING_SECONDS)
+        if empty:
+            await asyncio.sleep(_CLOSING_SECONDS)
         for listener in self._listeners:
-            for _ in range(_BACKLOG // _AT_ONCE):
+            for _ in range(_BACKLOG // _AT_ONCE if empty else 0):
                 if self._accept(listener) < _AT_ONCE:
                     break
                 await asyncio.sleep(0)

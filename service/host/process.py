@@ -23,7 +23,7 @@ class WorkerProcess:
         work: what it was started for.
         report: how it is, as it last said; None until it has started.
         leaving: when it must have ended, on the monotonic clock; None while it is to stay.
-        failure: why it could not start, as it said.
+        failure: why it could not start, as it said, or why it was ended.
         silent_seconds: how long it has said nothing.
     """
 

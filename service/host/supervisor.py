@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+from latentserve.service import logs
 from latentserve.service.errors import LatentserveError, one_line
 from latentserve.service.host.acceptor import Acceptor
 from latentserve.service.host.balance import fewest, surplus
@@ -23,8 +25,6 @@ from latentserve.service.host.limits import Limits
 from latentserve.service.host.passing import Close, Give, Leave, State, Work
 from latentserve.service.host.process import WorkerProcess
 from latentserve.service.host.refusing import refuse
-
-log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.1
 _TICK_COUNTS = 1.0  # a process that was frozen, as its workers were, has not waited for them all the while
@@ -36,7 +36,11 @@ _GIVE_UP_SECONDS = 20.0
 _GIVE_UP_STARTS = 3
 _FAULTY_SECONDS = 5.0  # what a faulty worker has under way is seldom worth waiting for
 _ANSWER_SECONDS = 1.0  # for those who came last to read that the server stops
+_SAME_SIGNAL_SECONDS = 0.1  # `timeout` and shells send one to a process, and to its group at the same time
 _END_SECONDS = 5.0  # for a worker to end when it has nothing left to do
+
+
+_warn = partial(logs.event, level=logging.WARNING)
 
 
 class WorkersError(LatentserveError):
@@ -104,6 +108,7 @@ class Supervisor:
         self._listening = False
         self._ready_at = 0.0  # when a worker was ready, the last time
         self._stop_signals: list[signal.Signals] = []
+        self._signalled = -_SAME_SIGNAL_SECONDS
         self._woken = asyncio.Event()
         self._failure: WorkersError | None = None
 
@@ -141,7 +146,10 @@ class Supervisor:
         return self._ready()
 
     def _stop(self, number: signal.Signals) -> None:
-        self._stop_signals.append(number)
+        now = time.monotonic()
+        if now - self._signalled >= _SAME_SIGNAL_SECONDS:
+            self._stop_signals.append(number)
+        self._signalled = now
         self._woken.set()
 
     # Watching
@@ -184,11 +192,7 @@ class Supervisor:
             elif worker.leaving is not None and now > worker.leaving:
                 worker.end()
             elif worker.report is not None and worker.silent_seconds > self._plan.hang_seconds:
-                log.error(
-                    "worker %d (pid %d) has said nothing for %.0f s and is ended",
-                    place.index, worker.pid, worker.silent_seconds,
-                    extra={"event": "worker_silent", "worker": place.index, "worker_pid": worker.pid},
-                )  # fmt: skip
+                worker.failure = f"its event loop said nothing for {worker.silent_seconds:.0f} s"
                 worker.end()
         if self._ready():
             self._ready_at = now
@@ -254,11 +258,9 @@ class Supervisor:
                 return
             self._listening = True
             self._acceptor.accept(True)
-            log.info("ready on %s", self._plan.address, extra={"event": "ready"})
-        log.info(
-            "worker %d (pid %d) is up after %.1f s", place.index, worker.pid, place.up_since - worker.began,
-            extra={"event": "worker_up", "worker": place.index, "worker_pid": worker.pid},
-        )  # fmt: skip
+            logs.event("listening", url=self._plan.address, workers=self._plan.workers)
+        if place.starts > 1:
+            logs.event("worker-back", worker=place.index, worker_pid=worker.pid, seconds=place.up_since - worker.began)
         self._ready_at = place.up_since
         for _ in range(len(self._parked)):
             self._place(self._parked.popleft())
@@ -266,10 +268,7 @@ class Supervisor:
 
     def _replace(self, worker: WorkerProcess, reason: str, seconds: float) -> None:
         """Let a worker go, within so many seconds; its place is filled when it has gone."""
-        log.error(
-            "worker %d (pid %d) is replaced: %s", worker.index, worker.pid, reason,
-            extra={"event": "worker_replaced", "worker": worker.index, "worker_pid": worker.pid, "reason": reason},
-        )  # fmt: skip
+        _warn("worker-replaced", worker=worker.index, worker_pid=worker.pid, reason=reason)
         worker.send(Leave(seconds, give=True))
         worker.leaving = time.monotonic() + seconds + _END_SECONDS
 
@@ -289,13 +288,13 @@ class Supervisor:
             self._fail(place, worker.death)
         if not self._listening:
             return
-        wait = max(0.0, place.due - time.monotonic())
-        log.error(
-            "worker %d (pid %d) %s: %s; another is started %s",
-            place.index, worker.pid, "was lost" if was_up else "could not start", worker.death,
-            f"in {wait:.1f} s" if wait else "now",
-            extra={"event": "worker_lost", "worker": place.index, "worker_pid": worker.pid, "reason": worker.death},
-        )  # fmt: skip
+        _warn(
+            "worker-lost" if was_up else "worker-not-started",
+            worker=place.index,
+            worker_pid=worker.pid,
+            reason=worker.death,
+            next_in_seconds=max(0.0, place.due - time.monotonic()),
+        )
 
     def _fail(self, place: _Place, cause: str) -> None:
         """A start has failed, or what came of it did not last: the next one comes later, or none."""
@@ -364,10 +363,7 @@ class Supervisor:
     async def _drain(self) -> int:
         """Stop; the exit status."""
         plan = self._plan
-        log.info(
-            "stopping (%s): what is under way has %g s", self._stop_signals[0].name, plan.drain_seconds,
-            extra={"event": "drain"},
-        )  # fmt: skip
+        logs.event("draining", signal=self._stop_signals[0].name, seconds=plan.drain_seconds)
         deadline = time.monotonic() + plan.drain_seconds
         for worker in self._workers():
             if worker.report is None:
@@ -378,7 +374,7 @@ class Supervisor:
         while time.monotonic() < deadline and not self._finished() and len(self._stop_signals) == 1:
             await self._tick()
             self._look(0)
-        await self._acceptor.close()
+        await self._acceptor.close(empty=self._listening)
         for worker in self._workers():
             rest = max(deadline - time.monotonic(), _ANSWER_SECONDS if plan.drain_seconds else 0)
             worker.send(Leave(rest, give=False))
@@ -387,9 +383,9 @@ class Supervisor:
             await self._tick()
             self._look(0)
         if len(self._stop_signals) > 1:
-            log.warning("stopped at once (%s)", self._stop_signals[-1].name, extra={"event": "stopped"})
+            _warn("stopped", signal=self._stop_signals[-1].name, reason="a second signal")
             return 128 + self._stop_signals[-1]
-        log.info("stopped", extra={"event": "stopped"})
+        logs.event("stopped")
         return 0
 
     def _finished(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 import uvloop
 from starlette.types import ASGIApp
 
+from latentserve.service import logs
 from latentserve.service.errors import LatentserveError, one_line
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.group import Group, Health
@@ -41,8 +42,6 @@ from latentserve.service.host.passing import (
     Take,
     Work,
 )
-
-log = logging.getLogger(__name__)
 
 _REPORT_SECONDS = 0.25
 _CHANGED_SECONDS = 0.02
@@ -194,7 +193,7 @@ async def run(channel: Channel, work: Work) -> int:
             await Worker(channel, work, group, app, state).serve()
     except Exception as error:
         if not isinstance(error, LatentserveError):
-            log.exception("the worker failed")
+            logs.event("worker-failed", logging.ERROR, error, pid=os.getpid())
         channel.send(Failed(one_line(error)))
         return 1
     return 0

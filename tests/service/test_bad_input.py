@@ -105,7 +105,8 @@ def test_a_long_name_is_not_echoed_whole(server: Server) -> None:
     assert_problem(server.samples(model="m" * 100_000), 422, "invalid-field", "model")
     assert_problem(server.samples(model="toy", **{"x" * 100_000: 1}), 422, "invalid-field", "x" * 100)
     assert_problem(server.samples(accept="a" * 10_000, model="toy"), 406, "not-acceptable")
-    assert_problem(server.http.get("/v1/" + "x" * 10_000), 404, "not-found")
+    assert_problem(server.http.get("/v1/" + "x" * 8_000), 404, "not-found")
+    assert_problem(server.http.get("/v1/" + "x" * 10_000), 414, "uri-too-long")
 
 
 @pytest.mark.parametrize("fields", [{"model": "nobody"}, {"model": "toy", "version": "0" * 12}], ids=str)
@@ -256,6 +257,11 @@ def test_not_ready(start_server: Callable[..., Server], bundle: Path, tmp_path: 
     assert server.metric("probe_runs_total", model="forged", outcome="mismatch") >= 1
     server.wait_for(lambda: server.metric("rejected_total", reason="not_ready") == 2)
     assert server.stop() == 0
+
+
+def test_a_model_whose_probes_do_not_match_is_not_served(bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"ended with 1: (.*\n)*latentserve: model forged [0-9a-f]+: golden probes"):
+        Server(bundle, forge(tmp_path))
 
 
 def forge(folder: Path) -> Path:

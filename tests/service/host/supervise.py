@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 import sys
 from pathlib import Path
 
+from latentserve.service import logs
 from latentserve.service.host import supervisor
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.supervisor import Plan, Supervisor, WorkersError
@@ -19,7 +19,7 @@ def main() -> int:
     port, folder, given = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     limits = Limits(**given.pop("limits", {}))
     supervisor._GIVE_UP_SECONDS = given.pop("give_up_seconds", supervisor._GIVE_UP_SECONDS)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    logs.configure("text")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))

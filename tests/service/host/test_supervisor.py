@@ -148,7 +148,7 @@ def test_busy_connections_are_shared_again_after_a_worker_was_killed(pair: Super
     assert set(seen) <= {"200", "ConnectionResetError", "RemoteDisconnected"}
     assert sum(seen.values()) - seen["200"] <= 4  # those that were with the one that was killed
     assert pair.ask()[1]["restarts"] == restarts + 1
-    assert f"(pid {victim}) was lost: killed by SIGKILL (out of memory?); another is started now" in pair.text()
+    assert f'worker_pid={victim} reason="killed by SIGKILL (out of memory?)"' in pair.text()
 
 
 def test_a_worker_that_is_told_to_end_is_replaced_and_nobody_notices(pair: Supervised) -> None:
@@ -294,7 +294,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         under_way = pool.submit(server.ask, "/sleep=60")
         time.sleep(0.3)
         server.process.terminate()
-        server.wait_for(lambda: "stopping (SIGTERM)" in server.text())
+        time.sleep(0.3)  # at once it would be the same one, sent to the process and to its group
         server.process.terminate()
         assert server.process.wait(5) == 128 + signal.SIGTERM
         with pytest.raises((OSError, http.client.HTTPException)):
@@ -304,6 +304,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
 def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None:
     with Supervised(tmp_path, limits={"connections": 4}) as server, ThreadPoolExecutor(4) as pool:
         idle = [server.client() for _ in range(4)]
+        time.sleep(0.3)  # until it has heard that those which asked whether it is up have gone
         assert [server.ask(client=one)[0] for one in idle] == [200] * 4
         time.sleep(0.3)
         assert server.ask()[0] == 200
