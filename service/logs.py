@@ -77,7 +77,7 @@ def event(
 def tell_left_out() -> None:
     """Write how many lines of what kinds were left out. To be called now and then."""
     for kind, count in _bounded.left_out().items():
-        event("left_out", kind_of=kind, more=count)
+        event("left-out", kind_of=kind, more=count)
 
 
 def configure(log_format: Literal["text", "json"]) -> None:

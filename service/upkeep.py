@@ -50,7 +50,7 @@ async def keep_up(handler: SamplesHandler) -> None:
         try:
             rounds.turn()
         except Exception as error:  # a metrics file that cannot be written must not end the deadlines
-            logs.event("upkeep_failed", logging.ERROR, error, kind="upkeep_failed", reason=one_line(error))
+            logs.event("upkeep-failed", logging.ERROR, error, kind="upkeep-failed", reason=one_line(error))
         await asyncio.sleep(_ROUND_SECONDS)
 
 

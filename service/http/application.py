@@ -166,7 +166,7 @@ class Application:
                 self.serving.require_ready()
         except Exception as error:
             if not isinstance(error, LatentserveError):
-                logs.event("load_failed", logging.ERROR, error)
+                logs.event("load-failed", logging.ERROR, error)
             await send({"type": "lifespan.startup.failed", "message": one_line(error)})
             return
 

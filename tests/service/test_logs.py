@@ -55,33 +55,33 @@ def record(fields: dict[str, object] | None = None, error: Exception | None = No
 
 def test_an_event_as_text(written: Written) -> None:
     logs.configure("text")
-    logs.event("worker_lost", logging.WARNING, pid=4711, reason='killed by "SIGKILL"', status=None)
+    logs.event("worker-lost", logging.WARNING, pid=4711, reason='killed by "SIGKILL"', status=None)
     (line,) = written()
     assert BEGINNING.match(line)
-    assert line[25:] == 'warning worker_lost pid=4711 reason="killed by \\"SIGKILL\\""'
+    assert line[25:] == 'warning worker-lost pid=4711 reason="killed by \\"SIGKILL\\""'
 
 
 def test_an_event_as_json(written: Written) -> None:
     logs.configure("json")
-    logs.event("worker_lost", logging.WARNING, pid=4711, reason="killed", status=None)
+    logs.event("worker-lost", logging.WARNING, pid=4711, reason="killed", status=None)
     (line,) = written()
     told = json.loads(line)
     assert BEGINNING.match(f"{told.pop('time')} info ")
-    assert told == {"level": "warning", "event": "worker_lost", "pid": 4711, "reason": "killed"}
+    assert told == {"level": "warning", "event": "worker-lost", "pid": 4711, "reason": "killed"}
 
 
 def test_a_message_stands_for_its_fields_in_text(written: Written) -> None:
     for log_format in ("text", "json"):
         logs.configure(log_format)  # type: ignore[arg-type]
         logging.getLogger("latentserve.service.host.supervisor").info(
-            "worker %d is up\n", 1, extra={"event": "worker_up", "worker": 1}
+            "worker %d is up\n", 1, extra={"event": "worker-back", "worker": 1}
         )
     text, document = written()
-    assert text[25:] == "info worker_up: worker 1 is up\\n"
+    assert text[25:] == "info worker-back: worker 1 is up\\n"
     told = json.loads(document)
     del told["time"]
     assert told == {
-        "level": "info", "event": "worker_up", "logger": "host.supervisor", "message": "worker 1 is up\n", "worker": 1,
+        "level": "info", "event": "worker-back", "logger": "host.supervisor", "message": "worker 1 is up\n", "worker": 1,
     }  # fmt: skip
 
 
