@@ -91,7 +91,7 @@ def _numbers(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if weighed := evidence.get("log_evidence"):
         values = ", ".join(f"{name} {value:.1f}" for name, value in weighed.items())
         yield "log evidence", f"{values}; an alarm at {evidence['log_threshold']:.1f}"
-    if left_out := evidence.get("left-out"):
+    if left_out := evidence.get("left_out"):
         yield "left out, of too few reference samples", ", ".join(left_out)
     for name, alarm in evidence.get("alarms", {}).items():
         renewed = f", renewed {alarm['again']} times" if alarm["again"] else ""

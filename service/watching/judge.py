@@ -190,7 +190,7 @@ class Judge:
             "latents_repeated_lately": repeated_lately,
         }
         if left_out := self._detectors.left_out():
-            numbers["left-out"] = left_out
+            numbers["left_out"] = left_out
         if nonfinite_lately >= NONFINITE_ROWS:
             numbers["not_finite_clears_at_row"] = self._nonfinite.forgotten_at(nonfinite)
         if recorded:

@@ -212,6 +212,6 @@ def test_a_reference_too_small_for_features_says_that_they_are_left_out(run: Run
     ended = run("drift", path, "--rows", "5000", "--json")
     assert ended.status == 0
     evidence = json.loads(ended.out)["models"][0]["evidence"]
-    assert evidence["left-out"] == ["joint"]
+    assert evidence["left_out"] == ["joint"]
     assert "joint" not in evidence["log_evidence"]
     assert "left out, of too few reference samples  joint" in run("drift", path, "--rows", "5000").out
