@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -59,8 +60,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             (state / name).mkdir()
 
         def environment(index: int) -> dict[str, str]:
-            given_device = {"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}
-            return {**os.environ, **_worker_environment(state), **given, **given_device}
+            return {**os.environ, **_worker_environment(state), **given, **worker_device(index, devices)}
 
         plan = Plan(
             application=_APPLICATION,
@@ -88,6 +88,11 @@ def _worker_environment(state: Path) -> dict[str, str]:
         # The matrices of the watch are small; threads of its own would only spin beside the engine's.
         "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
     }
+
+
+def worker_device(index: int, devices: Sequence[str]) -> dict[str, str]:
+    """The environment in which the worker of a place sees one device only; a device that is lost ends it alone."""
+    return {"CUDA_VISIBLE_DEVICES": devices[index % len(devices)]} if devices else {}
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Mapping
+from itertools import takewhile
 
 
 def visible_devices(environment: Mapping[str, str] = os.environ) -> list[str]:
     """The devices as CUDA_VISIBLE_DEVICES would name them one by one; none where there is no driver."""
     stated = environment.get("CUDA_VISIBLE_DEVICES")
     if stated is not None:
-        return [name.strip() for name in stated.split(",") if name.strip()]
+        names = [name.strip() for name in stated.split(",")]
+        return list(takewhile(lambda name: name not in ("", "-1"), names))  # CUDA reads no further either
     return [str(index) for index in range(_count())]
 
 
