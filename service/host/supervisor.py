@@ -63,6 +63,7 @@ class Plan:
         folder: an empty one, where the workers work.
         environment: of the worker of a place.
         address: where clients find it, for a line of the log.
+        started: called whenever a worker is started, in its first place or in another's.
         certificate, key: files (PEM) of TLS; None: plain HTTP, or a key that is in the certificate's file.
         root_path: under which a proxy in front shows the server.
     """
@@ -75,6 +76,7 @@ class Plan:
     folder: Path
     environment: Callable[[int], Mapping[str, str]]
     address: str
+    started: Callable[[], object] = lambda: None
     certificate: Path | None = None
     key: Path | None = None
     root_path: str = ""
@@ -212,6 +214,7 @@ class Supervisor:
         if place.starts:
             self._restarts += 1
         place.starts += 1
+        plan.started()
         place.up_since = place.state = None
         place.crowded, place.asked = False, 0
         try:
