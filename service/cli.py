@@ -5,26 +5,38 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from pkgutil import iter_modules
 
 import click
 
 from latentserve import __version__
+from latentserve.service import commands
 from latentserve.service.environment import could_be_setting, unknown_settings
 from latentserve.service.errors import LatentserveError
+
+_GROUP = "latentserve.commands"
 
 
 class _Commands(click.Group):
     """Commands loaded when they are named: `latentserve sample` should not wait for `train` to import."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
-        return sorted(entry.name for entry in entry_points(group="latentserve.commands"))
+        return sorted(_commands())
 
     def get_command(self, _context: click.Context, name: str) -> click.Command | None:
-        for entry in entry_points(group="latentserve.commands", name=name):
-            command: click.Command = entry.load()
-            return command
-        return None
+        entry = _commands().get(name)
+        if entry is None:
+            return None
+        command: click.Command = entry.load()
+        return command
+
+
+def _commands() -> dict[str, EntryPoint]:
+    """The commands by name. In a bento the package is files that nobody installed: those of the service are there."""
+    found = {entry.name: entry for entry in entry_points(group=_GROUP)}
+    names = [] if found else [module.name for module in iter_modules(commands.__path__)]
+    return found or {name: EntryPoint(name, f"{commands.__name__}.{name}:{name}", _GROUP) for name in names}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

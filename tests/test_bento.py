@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.server import free_port
 from tests.strangers import make_stranger
 
 ROOT = Path(__file__).parents[1]
@@ -56,10 +58,23 @@ def test_holds_the_server_alone(environment: dict[str, str]) -> None:
     assert not list(bento.rglob("__pycache__"))
 
 
-def test_serves(stranger: str, environment: dict[str, str], tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+def in_container(environment: dict[str, str], port: int) -> tuple[list[str], dict[str, str]]:
+    """What its container starts, and the variables that it does so with; but for the port, and who may ask."""
+    (bento,) = Path(environment["BENTOML_HOME"]).glob("bentos/latentserve/*/")
+    dockerfile = (bento / "env" / "docker" / "Dockerfile").read_text()
+    end = dockerfile[dockerfile.rindex("ENTRYPOINT") :].replace("/home/bentoml/bento", str(bento))
+    command = json.loads(re.search(r"^CMD (.+)$", end, re.M)[1])
+    variables = dict(
+        word.split("=") for word in re.search(r"^ENV ((?:.+\\\n)*.+)$", end, re.M)[1].split() if "=" in word
+    )
+    assert variables["LATENTSERVE_BUNDLES"] == "/bundle"
+    there = {"LATENTSERVE_BUNDLES": environment["LATENTSERVE_BUNDLES"], "LATENTSERVE_PORT": str(port)}
+    return command, variables | there | {"LATENTSERVE_HOST": "127.0.0.1"}
+
+
+@pytest.mark.parametrize("by", ["bentoml serve", "latentserve serve"])
+def test_serves(by: str, stranger: str, environment: dict[str, str], tmp_path: Path) -> None:
+    port = free_port()
     # As docs/architecture.md has it: in an empty folder, for BentoML imports from the one it works in.
     empty, hostile = tmp_path / "empty", tmp_path / "hostile"
     for folder in (empty, hostile):
@@ -68,6 +83,10 @@ def test_serves(stranger: str, environment: dict[str, str], tmp_path: Path) -> N
         (hostile / f"{module}.py").write_text("raise SystemExit('imported from the working directory')\n")
     command = [stranger, "-P", "-m", "bentoml", "serve", "latentserve:latest", "--working-dir", str(empty)]
     command += ["--host", "127.0.0.1", "--port", str(port)]
+    if by == "latentserve serve":
+        (python, *words), variables = in_container(environment, port)
+        assert python == "python"
+        command, environment = [stranger, *words], environment | variables
     log = tmp_path / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(

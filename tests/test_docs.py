@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import yaml
 from click.testing import CliRunner
 from scipy.special import ndtri
 
@@ -20,8 +22,9 @@ from latentserve.service.cli import cli, main
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
-from latentserve.service.settings import settings_table
-from tests.server import Server
+from latentserve.service.settings import Settings, settings_table
+from tests.certificates import self_signed
+from tests.server import Server, free_port
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
 
@@ -108,6 +111,49 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
         assert np.load(tmp_path / "showers.npy").shape == (100, 1, 8, 8)
         refused = server.samples(conditions=[{}, {"energy": 101}]).json()
         assert refused["field"] == "conditions[1].energy"
+
+
+DEPLOYMENT = (TOP / "docs" / "deployment.md").read_text()
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```bash\n(.*?)^```$", DEPLOYMENT, re.M | re.S))
+def test_the_commands_of_the_page_on_deployment(block: str, bundle: Path, tmp_path: Path):
+    """A server, and who asks it, in a folder of their own."""
+    self_signed(tmp_path)
+    port, metrics = str(free_port()), str(free_port())
+    for there, here in {"demo/bundle": str(bundle), "/run/": f"{tmp_path}/", "3000": port, "9090": metrics}.items():
+        block = block.replace(there, here)
+    serve, ask = block.replace("latentserve serve", f"{sys.executable} -P -m latentserve serve").splitlines()
+    if "--socket" not in serve:
+        serve += f" --port {port}"
+    environment = {**os.environ, "LATENTSERVE_HOME": str(tmp_path)}
+    with subprocess.Popen(["bash", "-c", serve], cwd=tmp_path, env=environment) as server:
+        try:
+            ready = [sys.executable, "-P", "-m", "latentserve.service.health"]
+            while subprocess.run(ready, env=environment, capture_output=True, check=False).returncode:
+                assert server.poll() is None
+            asked = subprocess.run(["bash", "-c", f"{ask} --fail"], cwd=tmp_path, capture_output=True, check=False)
+            assert asked.returncode == 0, asked.stderr
+            assert b"toy" in asked.stdout
+        finally:
+            server.terminate()
+
+
+def test_the_pod_outlives_what_it_answers():
+    """The manifest of the page is YAML, and its times fit the server's."""
+    deployment, service = yaml.safe_load_all(re.search(r"^```yaml\n(.*?)^```$", DEPLOYMENT, re.M | re.S)[1])
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    sleep = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    drain = Settings.model_fields["drain_seconds"].default
+    assert pod["terminationGracePeriodSeconds"] >= sleep + drain + 10
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    stated = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert ports["http"] == Settings.model_fields["port"].default
+    assert ports["metrics"] == Settings(**{name.removeprefix("LATENTSERVE_").lower(): value
+                                           for name, value in stated.items()}).metrics_port  # fmt: skip
+    assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {"http"}
+    assert service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_the_readme_holds_the_table_of_settings():

@@ -14,6 +14,8 @@ from pathlib import Path
 import click
 
 from latentserve.service import logs
+from latentserve.service.errors import one_line
+from latentserve.service.health import ADDRESS, FOLDER
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
@@ -51,11 +53,12 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     if settings.tls_certificate is not None:
         tls_context(settings.tls_certificate, settings.tls_key)
     listeners = _listeners(settings)
-    given = {f"LATENTSERVE_{name.upper()}": str(value) for name, value in options.items() if value is not None}
-    given["LATENTSERVE_BUNDLES"] = os.pathsep.join(map(str, paths))
+    # The workers work in another folder: what was stated as a relative path is absolute here.
+    given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
     devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
-    with tempfile.TemporaryDirectory(prefix="latentserve-") as own:
+    with _own_folder(settings) as own:
         state = Path(own)
+        (state / ADDRESS).write_text(_address(settings))
         for name in ("work", "metrics", "bentoml"):
             (state / name).mkdir()
 
@@ -77,6 +80,17 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
         )
         status = Supervisor(plan, listeners).run()
     sys.exit(status)
+
+
+def _own_folder(settings: Settings) -> tempfile.TemporaryDirectory[str]:
+    """A folder for what this server writes. Raises SettingsError where it cannot be made."""
+    try:
+        if settings.home is not None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=FOLDER, dir=settings.home)
+    except OSError as error:
+        where = f"LATENTSERVE_HOME={settings.home}" if settings.home else "temporary files (TMPDIR, LATENTSERVE_HOME)"
+        raise SettingsError(f"{where}: a server cannot make its own folder there: {one_line(error)}") from None
 
 
 def _worker_environment(state: Path) -> dict[str, str]:

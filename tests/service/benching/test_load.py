@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +13,7 @@ from latentserve.service.benching import load as load_module
 from latentserve.service.benching.load import arrivals, closed_loop, open_loop
 from latentserve.service.benching.requests import Address, ask, post
 from latentserve.service.client import Client, ServerError
+from tests.certificates import self_signed
 from tests.service.benching.known import ANSWER, Known
 
 REQUEST = post("/", b"{}", "application/json")
@@ -86,12 +85,7 @@ def test_a_server_that_never_answers_has_failed(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_over_tls(tmp_path: Path) -> None:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    about = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "1"]
-    subprocess.run([*make, *about, "-keyout", key, "-out", certificate], capture_output=True, check=True)
+    certificate, key = self_signed(tmp_path)
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     serving.load_cert_chain(certificate, key)
     with Known(ANSWER, seconds=0.01, tls=serving) as server:

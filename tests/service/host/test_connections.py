@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import ListeningError, bind_path, bind_port, tls_context
+from tests.certificates import self_signed
 from tests.service.host.hosting import Host, echo, read_all, statuses
 from tests.service.host.test_connection import GET, LAST, eventually, post
 
@@ -128,15 +128,7 @@ def test_a_drain_closes_who_says_nothing():
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    try:
-        subprocess.run([*make, *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl to make a certificate with")
-    return certificate, key
+    return self_signed(tmp_path_factory.mktemp("tls"))
 
 
 def test_tls_serves_the_same_and_closes_instead_of_handing_over(certificate: tuple[Path, Path]):
