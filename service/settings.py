@@ -83,7 +83,11 @@ class Settings(BaseSettings):
         32 << 10, ge=1024, description="Bytes of a request's line and headers at the most; more are answered 431."
     )
     max_headers: int = Field(100, ge=8, description="Headers of a request at the most; more are answered 431.")
-    max_connections: int = Field(10_000, ge=1, description="Connections at the most; more wait to be accepted.")
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        description="Connections at the most: an idle one is closed for a new one, else it is answered 503.",
+    )
     max_unsent_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Bytes of samples made for clients that have not taken them yet."
     )

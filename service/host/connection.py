@@ -365,17 +365,20 @@ class HttpConnection(asyncio.Protocol):
 
     def _linger(self, quiet: float) -> None:
         """Close, but let the client read its answer first: closing over bytes that it still sends would reset it."""
-        if self._eof:
-            self._transport.close()
-            return
-        now = self._loop.time()
         self._lingering = self._deaf = True
         self._buffer, self._at = b"", 0
+        now = self._loop.time()
         self._linger_until = now + LINGER_SECONDS
         self.read_by = now + quiet
-        if self._transport.can_write_eof() and not self._transport.is_closing():
-            self._transport.write_eof()
+        if self._eof or self._transport.is_closing():
+            self._transport.close()
+            return
         self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self.read_by = self._linger_until
+            self._transport.close()  # TLS has a farewell of its own, and reads until it is answered
 
     def _leave(self, why: ClientGone | None = None) -> None:
         """Tell whoever waits for the client."""

@@ -87,6 +87,10 @@ def _read(raw: bytes, most: int) -> Head:
         parser.feed_data(raw)
     except httptools.HttpParserUpgrade:
         pass  # an offer of another protocol may be ignored (RFC 9110, section 7.8); the parser would drop the body
+    except httptools.HttpParserInvalidMethodError:
+        if _BEGINNING.match(raw):
+            raise Refused(HTTPStatus.NOT_IMPLEMENTED, "not-implemented", "no such method is known") from None
+        raise malformed("this is no HTTP/1.1 request") from None
     except httptools.HttpParserError as error:
         raise malformed(f"this is no HTTP/1.1 request: {str(error) or type(error).__name__}") from None
     method, version = parser.get_method().decode(), parser.get_http_version()

@@ -149,6 +149,23 @@ def test_tls_serves_the_same_and_closes_instead_of_handing_over(certificate: tup
         assert host.failed == []
 
 
+def test_tls_says_farewell_where_the_end_is_the_end_of_the_answer(certificate: tuple[Path, Path]):
+    async def app(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": bytes(1 << 20)})
+
+    trusted = ssl.create_default_context(cafile=certificate[0])
+    for sent in (b"GET / HTTP/1.0\r\n\r\n", b"POST / HTTP/1.0\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000)):
+        with Host(app, tls=tls_context(*certificate)) as host, host.connect() as plain:
+            with trusted.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False) as line:
+                line.sendall(sent)
+                answer = read_all(line)
+            assert statuses(answer) == [413]
+            assert len(answer.partition(b"\r\n\r\n")[2]) == 1 + (1 << 20)
+            eventually(lambda host=host: host.connections.count == 0)
+
+
 def test_a_handshake_has_its_time(certificate: tuple[Path, Path]):
     with Host(tls=tls_context(*certificate), header_seconds=0.1) as host, host.connect() as line:
         with contextlib.suppress(ConnectionResetError):

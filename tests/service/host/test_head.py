@@ -127,7 +127,7 @@ HOSTILE = {
     "a target with a user": (400, head(b"GET http://a@b/ HTTP/1.1")),
     "a star": (400, head(b"GET * HTTP/1.1")),
     "a tunnel": (501, head(b"CONNECT a:80 HTTP/1.1")),
-    "an unknown method": (400, head(b"BREW / HTTP/1.1")),
+    "an unknown method": (501, head(b"BREW / HTTP/1.1")),
     "a method in lower case": (400, head(b"get / HTTP/1.1")),
     "an unknown expectation": (417, head(POST, b"Content-Length: 1", b"Expect: 200-ok")),
     "two expectations": (417, head(POST, b"Expect: 100-continue", b"Expect: 100-continue")),
