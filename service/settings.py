@@ -207,11 +207,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_address(self) -> Settings:
-        others = [name for name in ("host", "port") if name in self.model_fields_set]
-        stated = [f"{PREFIX}{name.upper()}={getattr(self, name)}" for name in others]
-        if self.socket is not None and stated:
+        # HOST is the metrics port's, too, and the image's default.
+        if self.socket is not None and "port" in self.model_fields_set:
             raise ValueError(
-                f"{PREFIX}SOCKET={self.socket}: contradicts {' and '.join(stated)}; a server has one address"
+                f"{PREFIX}SOCKET={self.socket}: contradicts {PREFIX}PORT={self.port}; a server has one address"
             )
         return self
 

@@ -82,7 +82,6 @@ def test_an_empty_variable_states_nothing(monkeypatch: pytest.MonkeyPatch):
     ("stated", "said"),
     [
         ({"socket": "/s", "port": "3000"}, "SOCKET=/s: contradicts LATENTSERVE_PORT=3000"),
-        ({"socket": "/s", "host": "::1"}, "SOCKET=/s: contradicts LATENTSERVE_HOST=::1"),
         ({"socket": "/no/such/folder/s"}, "SOCKET: there is no such folder"),
         ({"socket": f"/{'s' * 120}"}, "SOCKET: the path of a socket may have 107 bytes at the most"),
         ({"metrics_port": "3000"}, "METRICS_PORT: contradicts LATENTSERVE_PORT=3000"),

@@ -49,4 +49,5 @@ def test_ab(server: Server, question: Question, keep: bool, tmp_path: Path) -> N
         return int(found[1]) if found else 0
 
     assert (count("Complete requests"), count("Failed requests"), count("Non-2xx responses")) == (50, 0, 0)
+    assert count("Keep-Alive requests") == (50 if keep else 0)
     assert count("HTML transferred") == 50 * len(question.rows)
