@@ -54,14 +54,14 @@ _AIMS = (2.0, 100.0)
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=CORPUS, help="these entries only")
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, help="of an entry (default: 4; short: 1)")
+    parser.add_argument("--seconds", type=float, help="of an entry (default: 3; short: 1)")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout, measured before this one")
 
 
 def measure(given: argparse.Namespace, results: Results) -> None:
     """`records`: one for each entry, round and server."""
-    seconds = given.seconds or (1.0 if given.short else 4.0)
+    seconds = given.seconds or (1.0 if given.short else 3.0)
     records: list[Record] = []
     results |= {"seconds": seconds, "rounds": given.rounds, "workers": given.workers, "records": records}
     checkouts = {"before": given.against} if given.against else {}
@@ -97,7 +97,7 @@ def _measure_one(
         attack = hostile.submit(_attack, entry, group.port, seconds)
         beside = others.submit(watch, group.port, seconds).result()
         done = attack.result(_GRACE)
-    settled = _settle(group)
+        settled = _settle(group)
     without.append(others.submit(watch, group.port, seconds / 2).result())
     if not (after := _answers(group.port)):
         group.terminate()
