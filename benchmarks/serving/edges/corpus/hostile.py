@@ -18,7 +18,7 @@ from latentserve.service.benching.requests import RAW, SAMPLES, post
 Ends = Counter[str]  # how often it ended so: a status, "closed", "reset", "silence", "refused"
 
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
-_QUIET_SECONDS = 0.4  # after an answer: nothing more will come
+_QUIET_SECONDS = 0.1  # after an answer
 _AT_ONCE = 250  # connections are made, for no backlog to run over that nobody would fill
 
 
@@ -99,8 +99,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 async def exchange(target: Target, pieces: Pieces, seconds: float | None = None, *, whole: bool = False) -> str:
-    """Send over a connection of its own while listening; how it ended. `whole`: statuses of all answers, joined by +,
-    and `closed` behind them where the server closed."""
+    """Send over a connection of its own while listening; how it ended. `whole`: all statuses, joined by +."""
     seconds = target.seconds if seconds is None else seconds
     try:
         reader, writer = await connect(target.port)
@@ -108,7 +107,7 @@ async def exchange(target: Target, pieces: Pieces, seconds: float | None = None,
         return "refused"
     sending = asyncio.create_task(_send(writer, pieces))
     try:
-        return await (every_status(reader, seconds) if whole else status(reader, seconds))
+        return await (every_status(reader, writer, seconds) if whole else status(reader, seconds))
     finally:
         sending.cancel()
         with suppress(asyncio.CancelledError, OSError):
@@ -136,16 +135,21 @@ async def status(reader: asyncio.StreamReader, seconds: float) -> str:
         return "reset"
 
 
-async def every_status(reader: asyncio.StreamReader, seconds: float) -> str:
-    """Of all answers, until it is quiet or closed."""
-    came, ended, end = bytearray(), "", time.monotonic() + seconds
+async def every_status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, seconds: float) -> str:
+    """Of all answers, until the server closes: when it is quiet, this side says that it will ask no more."""
+    came, ended, end, open_ = bytearray(), "", time.monotonic() + seconds, True
     while True:
         patience = max(0.01, end - time.monotonic())
         try:
-            async with asyncio.timeout(min(_QUIET_SECONDS, patience) if came else patience):
+            async with asyncio.timeout(min(_QUIET_SECONDS, patience) if came and open_ else patience):
                 piece = await reader.read(1 << 16)
         except TimeoutError:
-            break
+            if not open_ or not came:
+                break
+            open_ = False
+            with suppress(OSError):
+                writer.write_eof()
+            continue
         except OSError:
             ended = "reset"
             break

@@ -1,0 +1,57 @@
+"""A server at its edges, over a socket: hostile and careless clients of the benchmark's corpus, each for a moment. They
+are answered as they should be, and leave the server as it was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.serving.edges.corpus import CORPUS, Target
+from tests.server import Server
+
+# Those that need no bundle of the benchmark's own, and no time.
+ENTRIES = (
+    "smuggled requests", "http2 preface", "random bytes", "tls hello", "upgrade offers", "other targets",
+    "other versions", "other methods", "odd paths", "odd headers", "long urls", "endless header", "endless headers",
+    "endless chunk heads", "heads at the limit", "pipelined", "bodies beyond the limit", "bodies where none belong",
+    "nested json", "compressed bodies", "half closed from the start", "kept and silent", "come and gone",
+    "metrics by the hundred",
+)  # fmt: skip
+WAITED = ("slow heads", "slow bodies", "never continued", "bodies cut short")  # for the limits of time, a second each
+
+
+@pytest.fixture(scope="module")
+def edge_server(bundle: Path) -> Iterator[Server]:
+    """A server whose limits of time are short."""
+    with Server(bundle, header_seconds=0.5, body_seconds=0.5, keep_alive_seconds=5) as running:
+        yield running
+
+
+@pytest.fixture
+def same_server(edge_server: Server) -> Iterator[Server]:
+    """It gives the same rows afterwards, from the same workers, and nothing is under way."""
+    asked = {"seed": 5, "n": 3, "deterministic": True}
+    pids, before = edge_server.worker_pids(), edge_server.samples(**asked).content
+    yield edge_server
+    assert edge_server.samples(**asked).content == before
+    assert edge_server.worker_pids() == pids
+    edge_server.wait_for(lambda: edge_server.metric("inflight_requests") == 0)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_hostile_clients_are_answered_as_they_should_be(name: str, same_server: Server) -> None:
+    entry = CORPUS[name]
+    entry.prepare()
+    ends = asyncio.run(entry.act(Target(same_server.port, 0.05)))
+    assert ends.keys() <= entry.ends | {"silence"}  # a moment is over before some of the answers
+
+
+@pytest.mark.parametrize("name", WAITED)
+def test_slow_clients_are_let_go(name: str, same_server: Server) -> None:
+    entry = CORPUS[name]
+    ends = asyncio.run(entry.act(Target(same_server.port, 3.0)))
+    assert ends
+    assert ends.keys() <= entry.ends
