@@ -43,7 +43,7 @@ TITLE = "Hostile clients"
 SHORT = True
 
 _BUNDLES = ("digits", "showers", "posters", "strips")
-_SETTINGS = {"header_seconds": 2, "body_seconds": 2, "answer_seconds": 2, "keep_alive_seconds": 3}
+_SETTINGS = {"header_seconds": 1, "body_seconds": 1, "answer_seconds": 1, "keep_alive_seconds": 2}
 _SETTLE_SECONDS = 15.0
 _GRACE = 60.0  # beyond its time, until a client is given up
 _MB = 1e6
