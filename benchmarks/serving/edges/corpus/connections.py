@@ -18,7 +18,7 @@ from benchmarks.serving.edges.corpus.hostile import (
     samples,
 )
 
-_LIVE = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"
+_LIVE = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def _files() -> None:
