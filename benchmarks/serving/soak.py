@@ -25,6 +25,7 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.figures import decimals
 from benchmarks.runner import Results, table
 from benchmarks.serving.edges.bundles import pack
 from benchmarks.serving.edges.clients import Clients, Kept
@@ -190,7 +191,7 @@ def report(results: dict[str, Any]) -> Iterator[str]:
             name,
             when,
             f"{one['per_second']:.0f}",
-            f"{one['per_second'] / found['kept']['before']['per_second']:.3g}",
+            decimals(one["per_second"] / max(1.0, found["kept"]["before"]["per_second"]), 2, 0.95),
             " + ".join(map(str, one["connections"])),
         )
         for name, found in servers.items()

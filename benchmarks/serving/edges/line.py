@@ -63,7 +63,7 @@ class Line(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the server has neither closed it nor sent what nobody asked for; as of now, not of the last event."""
-        if self._lost or self._transport.is_closing() or not self._parser.should_keep_alive():
+        if self._lost or self._transport.is_closing() or (self.asked and not self._parser.should_keep_alive()):
             return False
         with suppress(OSError), socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
             own.setblocking(False)

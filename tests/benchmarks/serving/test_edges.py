@@ -7,12 +7,13 @@ import asyncio
 import itertools
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from benchmarks.runner import main
-from benchmarks.serving.edges.clients import Clients
+from benchmarks.serving.edges.clients import Clients, Kept
 from benchmarks.serving.edges.corpus import CORPUS
 from benchmarks.serving.edges.corpus.hostile import Target, exchange, held, reset, unread
 from benchmarks.serving.edges.line import Answer, Line, LostError
@@ -42,8 +43,9 @@ def _says(*answers: bytes | None) -> Handler:
         for answer in answers:
             if answer is None:
                 break
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
+            with suppress(asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer)
         writer.close()
 
     return handle
@@ -53,6 +55,7 @@ class TestLine:
     def test_answers_come_whole_one_after_the_other(self) -> None:
         async def ask(port: int) -> list[Answer]:
             line = await Line.connect(port)
+            assert line.is_open
             found = [await line.ask(GET, 5) for _ in range(2)]
             assert line.asked == 2
             await asyncio.sleep(0.02)
@@ -110,6 +113,16 @@ class TestClients:
         assert counts["400"] == 1
         assert counts["right"] >= 1
         assert counts.keys() == {"400", "right"}
+
+
+def test_kept_connections_are_asked_again_and_made_again_where_they_are_closed() -> None:
+    async def ask(port: int) -> None:
+        clients = Kept(port, GET, 2)
+        while clients.answers <= 20:
+            await clients.rate(0.02)
+        await clients.stop()
+
+    _ask(_says(*[OK] * 10), ask)
 
 
 class TestHostile:
