@@ -29,7 +29,7 @@ _WHOLE = b"2\r\n{}\r\n0\r\n\r\n"
 _BAD = ("400", "501", "closed", "reset")
 _ELSEWHERE = ("200", "204", "400", "403", "404", "405", "421", "501", "closed")
 _OTHER_VERSIONS = ("200", "400", "417", "505", "closed", "reset")
-_OTHER_METHODS = ("200", "204", "307", "400", "404", "405", "501", "closed")
+_OTHER_METHODS = ("200", "204", "307", "400", "404", "405", "414", "501", "closed")
 
 _SMUGGLED = {
     "both": _POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n" + _WHOLE,
@@ -74,7 +74,7 @@ async def http2_preface(target: Target) -> Ends:
     return await again(target, 20, lambda: exchange(target, preface))
 
 
-@hostile("400", "431", "408", "closed", "reset")
+@hostile("400", "408", "414", "431", "closed", "reset")
 async def random_bytes(target: Target) -> Ends:
     """64 kB of them, by 20 clients."""
     return await again(target, 20, lambda: exchange(target, os.urandom(1 << 16)))
