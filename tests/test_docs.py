@@ -95,12 +95,13 @@ def test_the_page_on_http_names_every_field():
 def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
     page = (TOP / "docs" / "http.md").read_text()
     commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
-    assert len(commands) == 3
+    assert len(commands) == 5
     with Server(shower_bundle) as server:
         printed = []
         for command in commands:
             here = command.replace("http://127.0.0.1:3000", server.url)
             here = here.replace("latentserve sample", f"{sys.executable} -m latentserve sample")
+            here = here.replace("python -c", f"{sys.executable} -c")
             ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert ended.returncode == 0, ended.stderr
             printed.append(ended.stdout)
@@ -109,6 +110,10 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
         assert [row["energy"] for row in four] == [50.0] * 4
         assert three[1] == {"energy": 50.0, "angle": 0.1}
         assert np.load(tmp_path / "showers.npy").shape == (100, 1, 8, 8)
+        assert np.load(tmp_path / "rows.npy").shape == (4, 1, 8, 8)
+        sent = json.loads(printed[-1])
+        assert (sent["n"], sent["seed"], sent["labels"]) == (3, 7, [0, 1, 2])
+        assert [row["angle"] for row in sent["conditions"]] == [0.1, 0.2, 0.3]
         refused = server.samples(conditions=[{}, {"energy": 101}]).json()
         assert refused["field"] == "conditions[1].energy"
 

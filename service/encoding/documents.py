@@ -35,6 +35,7 @@ HEAD_BYTES = 2048  # of what stands before the values, the mark that they are sy
 _NUMBER_BYTES = 24  # of a number as text
 _LABEL_BYTES, _CONDITION_BYTES = 8, 4
 
+_WEBP_PART = 4  # of the pixels of any picture, a WebP one has a fourth: it is written whole, in much memory
 _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 
 
@@ -67,7 +68,7 @@ def make_document(
     """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
 
     JSON tells what was `asked` for (seed, offset and truncation where they say something), and each row's `conditions`
-    by these names. A picture of several samples has up to `max_pixels`.
+    by these names. A picture of several samples has up to `max_pixels`, a WebP one a fourth of them.
 
     Raises TooLargeError: a WAV file, or a picture, does not hold so many. InvalidError: no picture of the format holds
     one.
@@ -252,9 +253,10 @@ def _layout(media: str, n: int, spec: SampleSpec, max_pixels: float) -> images.L
         if n == 1:
             raise InvalidError("Accept", f"a sample has {width} x {height} pixels; {media} holds {side} either way")
         raise InvalidError("n", f"{n} images of {width} x {height} pixels: {media} holds {side} pixels either way")
-    if n > 1 and (pixels := sheet.height * sheet.width) > max_pixels:
+    most = max_pixels / _WEBP_PART if media == WEBP else max_pixels
+    if n > 1 and (pixels := sheet.height * sheet.width) > most:
         size = f"{sheet.width} x {sheet.height} pixels"
-        raise TooLargeError(f"n: {n} images make a picture of {size}, {pixels}; at most {max_pixels} are drawn")
+        raise TooLargeError(f"n: {n} images make a picture of {size}, {pixels}; at most {most:.0f} are drawn")
     return sheet
 
 
@@ -298,9 +300,10 @@ class Webp(Document):
         self._spec = spec
         self._provenance = provenance
         self._canvas = images.Canvas(n, channels, (height, width), sheet, sheet.rows)
-        self.in_one_go = n > 1
-        self.size = HEAD_BYTES + sheet.height * sheet.width * channels
-        self.held = self._canvas.band.nbytes if n > 1 else 0
+        pixels = sheet.height * sheet.width
+        self.in_one_go = pixels > images.SMALL_PIXELS
+        self.size = HEAD_BYTES + pixels * channels
+        self.held = pixels * images.WEBP_BYTES
 
     def rows(
         self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None

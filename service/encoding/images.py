@@ -19,6 +19,8 @@ Form = Literal["png", "webp"]
 
 _GAP = 2  # pixels between the images of a contact sheet
 WEBP_SIDE = 16_383  # pixels, the most that the format has
+WEBP_BYTES = 32  # of memory for each pixel, while a file is written
+SMALL_PIXELS = 1 << 16  # of a picture that WebP may take pains with: noise of more takes it minutes
 
 
 def to_uint8(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.uint8]:
@@ -119,5 +121,6 @@ def webp(pixels: NDArray[np.uint8], provenance: Provenance) -> bytes:
     """Pixels uint8 [H, W, C], C of 1, 3 or 4, as a file that says what made it."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", lossless=True, xmp=provenance.xmp().encode())
+    effort = {} if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS else {"method": 0, "quality": 0}
+    picture.save(buffer, "WEBP", lossless=True, xmp=provenance.xmp().encode(), **effort)
     return buffer.getvalue()

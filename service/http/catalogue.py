@@ -1,37 +1,68 @@
-"""What is served, and whether it changed: the pages of `/v1/models` and `/v1/drift`."""
+"""What is served, and whether it changed: the pages of `/v1/models` and `/v1/drift`.
+
+A manifest may name tens of thousands of labels: what does not change of a page is serialised once, and the page while
+its models are as they were; everybody who reads it reads the same bytes.
+"""
 
 from __future__ import annotations
+
+from functools import lru_cache
+
+import orjson
 
 from latentserve.service.models import Model, Models
 
 
-def list_models(models: Models) -> dict[str, object]:
+def list_models(models: Models) -> bytes:
     """`GET /v1/models`."""
-    return {"models": [_summary(model) for model in models]}
+    return _page(tuple((model, model.fault) for model in models))
 
 
-def describe_model(models: Models, name: str) -> dict[str, object]:
+def describe_model(models: Models, name: str) -> bytes:
     """`GET /v1/models/{model}`. Raises NotFoundError."""
     model = models.find(name, None)
-    return {**_summary(model), "manifest": model.bundle.manifest.model_dump(mode="json")}
+    return _description(model, model.fault)
 
 
-def describe_drift(models: Models) -> dict[str, object]:
+def describe_drift(models: Models) -> bytes:
     """`GET /v1/drift`."""
-    return {"models": [{"model": model.name, "version": model.version, **model.judge.verdict()} for model in models]}
+    verdicts = [{"model": model.name, "version": model.version, **model.judge.verdict()} for model in models]
+    return orjson.dumps({"models": verdicts})
 
 
-def _summary(model: Model) -> dict[str, object]:
-    manifest = model.bundle.manifest
-    conditions = manifest.conditions
-    return {
+@lru_cache(maxsize=4)
+def _page(models: tuple[tuple[Model, str | None], ...]) -> bytes:
+    return b'{"models":[%b]}' % b",".join(b"{%b}" % _summary(model, fault) for model, fault in models)
+
+
+@lru_cache(maxsize=16)
+def _description(model: Model, fault: str | None) -> bytes:
+    manifest = orjson.dumps(model.bundle.manifest.model_dump(mode="json"))
+    return b'{%b,"manifest":%b}' % (_summary(model, fault), manifest)
+
+
+def _summary(model: Model, fault: str | None) -> bytes:
+    """The inside of an object."""
+    state = {
         "name": model.name,
         "version": model.version,
-        "state": "ready" if model.fault is None else "not ready",
-        "fault": model.fault,
-        "license": manifest.license,
-        "latent": manifest.latent.model_dump(exclude_none=True),
-        "labels": manifest.labels,
-        "conditions": None if conditions is None else [one.model_dump(exclude_none=True) for one in conditions],
-        "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
+        "state": "ready" if fault is None else "not ready",
+        "fault": fault,
     }
+    return b"%b,%b" % (orjson.dumps(state)[1:-1], _constant(model))
+
+
+@lru_cache(maxsize=16)
+def _constant(model: Model) -> bytes:
+    """What does not change of it."""
+    manifest = model.bundle.manifest
+    conditions = manifest.conditions
+    return orjson.dumps(
+        {
+            "license": manifest.license,
+            "latent": manifest.latent.model_dump(exclude_none=True),
+            "labels": manifest.labels,
+            "conditions": None if conditions is None else [one.model_dump(exclude_none=True) for one in conditions],
+            "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
+        }
+    )[1:-1]

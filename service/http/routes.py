@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-import orjson
 from starlette.responses import Response
 
 from latentserve.service.errors import MethodNotAllowedError, NotFoundError
@@ -113,5 +112,5 @@ class _Unknown(Route):
 _UNKNOWN = _Unknown(_OURS, {})  # whatever the method
 
 
-def _as_json(content: object) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
+def _as_json(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

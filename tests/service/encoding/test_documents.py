@@ -127,15 +127,26 @@ def test_a_picture_that_no_file_of_the_format_holds(media: str, side: int) -> No
         assert caught.value.field == "Accept"
 
 
+def test_a_large_webp_picture_is_written_apart_and_with_little_pains() -> None:
+    """It holds what that takes of memory."""
+    samples = np.random.default_rng(0).integers(0, 256, (4, 1, 150, 150)).astype(np.uint8)
+    document = make_document(WEBP, 4, picture(150, 150), PROVENANCE)
+    assert document.in_one_go
+    assert document.held == 302 * 302 * 32
+    shown = np.asarray(Image.open(io.BytesIO(written(document, samples, [1]))))
+    assert np.array_equal(shown[..., 0], contact_sheet(samples)[0])
+    assert not make_document(WEBP, 1, picture(150, 150), PROVENANCE).in_one_go
+
+
 def test_a_sheet_that_no_webp_file_holds() -> None:
     with pytest.raises(InvalidError, match=r"n: 5 images of 8190 x 8190 pixels: .* 16383"):
         make_document(WEBP, 5, picture(8190, 8190), PROVENANCE)
 
 
-@pytest.mark.parametrize("media", [PNG, WEBP])
-def test_a_sheet_of_more_pixels_than_are_drawn(media: str) -> None:
+@pytest.mark.parametrize(("media", "part"), [(PNG, 1), (WEBP, 4)])
+def test_a_sheet_of_more_pixels_than_are_drawn(media: str, part: int) -> None:
     spec = picture(8, 8)
-    make_document(media, 4, spec, PROVENANCE, max_pixels=18 * 18)
+    make_document(media, 4, spec, PROVENANCE, max_pixels=part * 18 * 18)
     with pytest.raises(TooLargeError, match="n: 4 images make a picture of 18 x 18 pixels, 324; at most 323"):
-        make_document(media, 4, spec, PROVENANCE, max_pixels=18 * 18 - 1)
+        make_document(media, 4, spec, PROVENANCE, max_pixels=part * (18 * 18 - 1))
     make_document(media, 1, spec, PROVENANCE, max_pixels=1)  # a sample is as large as it is
