@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Metric
 
 from latentserve.service.watching import metrics as serving
 from latentserve.training.reporting import metrics as training
@@ -12,10 +12,10 @@ TRAINING_JOB = "training"
 GPU_JOB = "gpus"
 
 
-def series(metric: Counter | Gauge | Histogram) -> str:
+def series(metric: Counter | Gauge | Histogram | Metric) -> str:
     """What the series are called; of a histogram the stem, before _bucket, _count and _sum."""
-    (family,) = metric.describe()
-    return f"{family.name}_total" if isinstance(metric, Counter) else str(family.name)
+    family = metric if isinstance(metric, Metric) else next(iter(metric.describe()))
+    return f"{family.name}_total" if family.type == "counter" else str(family.name)
 
 
 REQUESTS = series(serving.REQUESTS)

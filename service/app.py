@@ -18,8 +18,10 @@ from latentserve.service.http.call import current
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.serving import Serving
 from latentserve.service.settings import load_settings
+from latentserve.service.state import share_state
 
 _SERVING = Serving(load_settings())
+share_state(_SERVING.settings.home)
 
 
 @bentoml.service(

@@ -12,11 +12,11 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.sampling.unsent import Unsent
 from latentserve.service.settings import Settings
+from latentserve.service.state import state_folder
 from latentserve.service.watching.control import CONTROL_ROWS, Control
 from latentserve.service.watching.disk import FILE_SECONDS, FilesOnDisk
 from latentserve.service.watching.evidence import signal_tolerance
 from latentserve.service.watching.judge import ROUND_SECONDS, Judge
-from latentserve.service.watching.ledger import state_folder
 from latentserve.service.watching.metrics import FILES, JUDGE, PADDING, PROBES, ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.periodic import PeriodicTasks

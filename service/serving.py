@@ -10,23 +10,25 @@ from collections.abc import Iterator
 from latentserve.service import logs
 from latentserve.service.bundle import read_bundles
 from latentserve.service.errors import NotReadyError
-from latentserve.service.host.group import Health
+from latentserve.service.host.group import Group, Health
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.models import Models
 from latentserve.service.settings import Settings
 from latentserve.service.upkeep import keep_up
 from latentserve.service.watching import metrics
-from latentserve.service.watching.ledger import state_folder
-from latentserve.service.watching.workers import count_start
 
 _SWITCH_SECONDS = 0.0005
 
 
 class Serving:
-    """The models of this process: `load`, `start`, and at the end `stop`, each once."""
+    """The models of this process: `load`, `start`, and at the end `stop`, each once.
+
+    `group` is of the workers that this process is one of.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.group = Group()
         self.handler = SamplesHandler(settings)
         self._loaded = self._stopping = False
         self._upkeep: asyncio.Task[None] | None = None
@@ -40,10 +42,7 @@ class Serving:
             return
         logs.configure(self.settings.log_format)
         metrics.precreate()
-        metrics.describe_worker(
-            replaces=count_start(state_folder()) > self.settings.workers,
-            watched_rows_per_second=self.settings.watched_rows_per_second,
-        )
+        metrics.describe_worker(self.settings.workers, self.settings.watched_rows_per_second)
         models = Models(read_bundles(self.settings.bundles), self.settings)
         models.start()
         self.handler.models = models
@@ -57,7 +56,7 @@ class Serving:
 
     def start(self) -> None:
         """Keep an eye on what is under way, on the running event loop."""
-        self._upkeep = asyncio.create_task(keep_up(self.handler))
+        self._upkeep = asyncio.create_task(keep_up(self.handler, self.group))
 
     def stop(self) -> None:
         """Finish what is queued."""

@@ -8,6 +8,7 @@ import time
 
 from latentserve.service import logs
 from latentserve.service.errors import one_line
+from latentserve.service.host.group import Group
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.watching import metrics
 
@@ -18,8 +19,8 @@ _CONTROL_SECONDS = 60.0
 class _Rounds:
     """What is done in each round, and what of it is under way."""
 
-    def __init__(self, handler: SamplesHandler) -> None:
-        self._handler = handler
+    def __init__(self, handler: SamplesHandler, group: Group) -> None:
+        self._handler, self._group = handler, group
         self._due = time.monotonic() + _CONTROL_SECONDS
         self._drawing: set[asyncio.Task[None]] = set()
         self._owing: dict[str, asyncio.Task[None]] = {}
@@ -28,7 +29,7 @@ class _Rounds:
         """Do one."""
         self._handler.waiting.look()
         self._draw_control()
-        update_metrics(self._handler)
+        update_metrics(self._handler, self._group)
         logs.tell_left_out()
 
     def _draw_control(self) -> None:
@@ -43,9 +44,9 @@ class _Rounds:
                 self._owing[model.name] = asyncio.create_task(model.draw_control(rows))
 
 
-async def keep_up(handler: SamplesHandler) -> None:
+async def keep_up(handler: SamplesHandler, group: Group) -> None:
     """Do so until cancelled; a round that fails is told, and the next one comes."""
-    rounds = _Rounds(handler)
+    rounds = _Rounds(handler, group)
     while True:
         try:
             rounds.turn()
@@ -54,9 +55,11 @@ async def keep_up(handler: SamplesHandler) -> None:
         await asyncio.sleep(_ROUND_SECONDS)
 
 
-def update_metrics(handler: SamplesHandler) -> None:
+def update_metrics(handler: SamplesHandler, group: Group) -> None:
     """Say how much is under way in this worker, and what was done."""
     metrics.INFLIGHT.set(handler.inflight)
+    metrics.CONNECTIONS.labels(worker=str(group.index)).set(group.connections)
     for model in handler.models:
         model.metrics.queue_rows.set(model.sampler.queued_rows)
+        model.metrics.verdict_age.set(model.judge.verdict_age())
         model.metrics.flush()

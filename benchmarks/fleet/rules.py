@@ -35,6 +35,7 @@ from deploy.names import JOB
 from deploy.windows import SCRAPE, Times
 from latentserve.service.benching.process import free_port, process_group
 from latentserve.service.watching import metrics
+from latentserve.service.watching.exposition import CONTENT_TYPE
 
 TITLE = "What the rules cost"
 
@@ -68,7 +69,7 @@ class Replicas:
             model.threshold.set(23.3)
             model.show_verdict("none", dict.fromkeys(_WATCHED.detectors, 1.0))
         metrics.precreate()
-        metrics.describe_worker(replaces=False, watched_rows_per_second=1000.0)
+        metrics.describe_worker(1, watched_rows_per_second=1000.0)
         # Only latentserve's own: a server over several processes shows no other series.
         lines = [line for line in generate_latest().decode().splitlines() if line.startswith("latentserve_")]
         self.series = len(lines)
@@ -102,7 +103,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
         def do_GET(self) -> None:
             body = replicas.exposition(int(self.path.strip("/")))
             self.send_response(200)
-            self.send_header("Content-Type", metrics.CONTENT_TYPE)
+            self.send_header("Content-Type", CONTENT_TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

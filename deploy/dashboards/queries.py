@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Metric as Family
 
 from deploy.names import JOB, series
 
@@ -20,7 +21,8 @@ FLEET = one_of("model", "version")  # of records, which are summed over replicas
 PROCESS = f'job="{JOB}", {one_of("instance")}'
 REPLICA = f'job="{JOB}", {one_of("model", "version", "instance")}'
 
-Metric = Counter | Gauge | Histogram | str  # a string names what is not the server's own: a record, another exporter's
+# A string names what is not the server's own: a record, another exporter's.
+Metric = Counter | Gauge | Histogram | Family | str
 
 _INTERVAL = "$__rate_interval"
 

@@ -152,6 +152,11 @@ def _monitor() -> list[Panel]:
             runbooks=["LatentserveMonitorBlind"],
         ),
         lines(
+            "Age of the verdict", "s", "Since it was judged last; of a server that never judged, since its start.",
+            (f"max by ({_MODEL}, instance) ({of(m.VERDICT_AGE, REPLICA)})", f"{_OF} {{{{instance}}}}"),
+            runbooks=["LatentserveMonitorBlind"],
+        ),
+        lines(
             "Batches not looked at", "short", "`dropped`: it was behind; `failed`: see the log. All were served.",
             (total("instance", increase(m.MONITOR_DROPPED, REPLICA)), "dropped {{instance}}"),
             (total("instance", increase(m.MONITOR_FAILURES, REPLICA)), "failed {{instance}}"),

@@ -192,6 +192,19 @@ def _replicas() -> list[Panel]:
             (total("instance", increase(m.WORKER_RESTARTS, PROCESS)), "{{instance}}"),
             runbooks=["LatentserveWorkerRestarting"],
         ),
+        lines(
+            "Connections", "short", "Of clients, by replica and worker: idle ones move where there are fewer.",
+            (total("instance, worker", of(m.CONNECTIONS, PROCESS)), "{{instance}} worker {{worker}}"),
+        ),
+        lines(
+            "Room for what is counted", "bytes", "Free on the disk that holds a server's counts and evidence. Without "
+            "any, samples are served all the same, and workers that start then are not seen.",
+            (f"min by (instance) ({of(m.FREE_BYTES, PROCESS)})", "{{instance}}"),
+        ),
+        rows(
+            "Builds", "short", "Version of the server and its Python, by replica.",
+            f"max by (instance, version, python) ({of(m.BUILD, PROCESS)})", value=None, width=8,
+        ),
         rows(
             "What runs", "short", "Version, provider, precision and device of every model on every replica.",
             f"max by ({_MODEL}, instance, provider, precision, device, runtime_version) ({of(m.RUNTIME, REPLICA)})",

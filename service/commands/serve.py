@@ -7,20 +7,19 @@ import os
 import resource
 import socket
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from latentserve.service import logs
-from latentserve.service.errors import one_line
-from latentserve.service.health import ADDRESS, FOLDER
+from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
 from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, is_loopback, load_settings
+from latentserve.service.state import StateFolder
 
 _APPLICATION = "latentserve.service.app:application"
 _OTHER_FILES = 256  # that a process holds open beside its connections
@@ -56,11 +55,10 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     # The workers work in another folder: what was stated as a relative path is absolute here.
     given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
     devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
-    with _own_folder(settings) as own:
-        state = Path(own)
-        (state / ADDRESS).write_text(_address(settings))
-        for name in ("work", "metrics", "bentoml"):
-            (state / name).mkdir()
+    with StateFolder(settings.home) as state:
+        (state.path / ADDRESS).write_text(_address(settings))
+        for name in ("work", "bentoml"):
+            (state.path / name).mkdir()
 
         def environment(index: int) -> dict[str, str]:
             return {**os.environ, **_worker_environment(state), **given, **worker_device(index, devices)}
@@ -71,33 +69,23 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             limits=_limits(settings),
             drain_seconds=settings.drain_seconds,
             hang_seconds=settings.hang_seconds,
-            folder=state / "work",
+            folder=state.path / "work",
             environment=environment,
             address=_address(settings),
             certificate=settings.tls_certificate,
             key=settings.tls_key,
             root_path=settings.root_path,
+            started=state.count_start,
         )
         status = Supervisor(plan, listeners).run()
     sys.exit(status)
 
 
-def _own_folder(settings: Settings) -> tempfile.TemporaryDirectory[str]:
-    """A folder for what this server writes. Raises SettingsError where it cannot be made."""
-    try:
-        if settings.home is not None:
-            settings.home.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=FOLDER, dir=settings.home)
-    except OSError as error:
-        where = f"LATENTSERVE_HOME={settings.home}" if settings.home else "temporary files (TMPDIR, LATENTSERVE_HOME)"
-        raise SettingsError(f"{where}: a server cannot make its own folder there: {one_line(error)}") from None
-
-
-def _worker_environment(state: Path) -> dict[str, str]:
-    """What a worker finds in its environment beside the settings; what it writes is in the folder `state`."""
+def _worker_environment(state: StateFolder) -> dict[str, str]:
+    """What a worker finds in its environment beside the settings; what it writes is in the server's own folder."""
     return {
-        "PROMETHEUS_MULTIPROC_DIR": str(state / "metrics"),
-        "BENTOML_HOME": str(state / "bentoml"),
+        **state.environment,
+        "BENTOML_HOME": str(state.path / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         # The matrices of the watch are small; threads of its own would only spin beside the engine's.
         "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),

@@ -51,6 +51,7 @@ class Application:
         self._group = group or Group()
         self._group.examine = serving.health
         self._group.refused = self._count_refused
+        serving.group = self._group
         self._routes = Routes(serving, self._group)
         settings = serving.settings
         self._settings = settings

@@ -1,4 +1,5 @@
-"""`Accept`: which of the media types that can be served the client likes best (RFC 9110, section 12.5.1)."""
+"""`Accept`: which of the media types that can be served the client likes best (RFC 9110, section 12.5.1); and whether
+it takes gzip."""
 
 from __future__ import annotations
 
@@ -22,6 +23,12 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     if best is None:
         raise NotAcceptableError(f"Accept: none of {accept[:200]!r} can be served; {', '.join(offers)} can")
     return best
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client has said that it takes gzip (RFC 9110, section 12.5.3)."""
+    codings = dict(_parse(part) for part in accept_encoding.split(",") if part.strip())
+    return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
 
 
 def _parse(part: str) -> tuple[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,9 +12,10 @@ from latentserve.service.host.group import Group
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
+from latentserve.service.http.negotiation import accepts_gzip
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
-from latentserve.service.watching import metrics
+from latentserve.service.watching.exposition import CONTENT_TYPE, Exposition
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -61,6 +61,7 @@ class Routes:
         self._serving = serving
         self._group = group
         self._handler = serving.handler
+        self._metrics = Exposition(serving.settings.workers)
         self._routes = {
             SAMPLES: Route(SAMPLES, {"POST": self._samples}),
             "/v1/models": Route("/v1/models", {"GET": self._list}),
@@ -92,10 +93,13 @@ class Routes:
     async def _describe(self, call: Call) -> Response:
         return _as_json(describe_model(self._handler.models, call.path.removeprefix(_MODELS)))
 
-    async def _exposition(self, _call: Call) -> Response:
-        update_metrics(self._handler)
-        content = await asyncio.get_running_loop().run_in_executor(None, metrics.exposition)
-        return Response(content, headers={"Content-Type": metrics.CONTENT_TYPE})
+    async def _exposition(self, call: Call) -> Response:
+        update_metrics(self._handler, self._group)
+        zipped = accepts_gzip(call.headers.get(b"accept-encoding", b"").decode("latin-1"))
+        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        if zipped:
+            headers["Content-Encoding"] = "gzip"
+        return Response(await self._metrics.text(zipped), headers=headers)
 
     async def _ready(self, _call: Call) -> Response:
         return readiness(self._serving, self._group)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ class Judge:
         self._spots = RecentCounts(RECORDED_ROWS)
         self._probes, self._files, self._on_disk = (Notes(folder, kind) for kind in ("probes", "files", "disk"))
         self._lock: int | None = None
+        self._judged, self._written = time.monotonic(), 0
 
     def hold(self) -> bool:
         """Judge if no other worker does; whether this one did. Where that fails, another worker may try."""
@@ -83,6 +85,7 @@ class Judge:
         return True
 
     def _judge(self) -> None:
+        self.ledger.fold()
         total = self.ledger.total()
         self._detectors.weigh(total)
         self._repeats.note(*_sent(total))
@@ -110,6 +113,15 @@ class Judge:
         if age > OLD_SECONDS:
             read["sentence"] += f" That was {age} seconds ago, and nothing was judged since: the log says why."
         return {**read, "age_seconds": age}
+
+    def verdict_age(self) -> float:
+        """Seconds since any worker judged; since this one started, where none did."""
+        with suppress(OSError, ValueError, KeyError):
+            file = self._folder / _VERDICT
+            if (written := file.stat().st_mtime_ns) != self._written:
+                self._judged = float(json.loads(file.read_text())["judged"])
+                self._written = written
+        return time.monotonic() - self._judged
 
     def log_evidence(self) -> dict[str, float]:
         """By detector, as far as this worker judges."""

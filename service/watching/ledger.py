@@ -1,17 +1,16 @@
 """The ledger: what a worker has counted, in a file that the others can read; all of them together are one process's.
 
 Counters add up; evidence does not. So each worker keeps its counts in a file of its own, and whoever judges adds the
-files up. The file of a worker that has ended stays, and what it saw with it.
+files up. What a worker saw stays when it has ended.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import secrets
-import tempfile
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.service.errors import one_line
+from latentserve.service.watching.worker_files import WorkerFiles
+from latentserve.service.watching.workers import own_name
+
+log = logging.getLogger(__name__)
+
 Counts = Mapping[str, NDArray[Any]]
 Layout = Mapping[str, tuple[int, ...]]
+Flat = NDArray[np.float64]
 
 _SUFFIX = ".counts"
-
-
-@cache
-def state_folder() -> Path:
-    """The folder that the workers of this server share; of a single process its own."""
-    shared = os.environ.get("PROMETHEUS_MULTIPROC_DIR")  # BentoML empties it when a server starts
-    folder = Path(shared) / "evidence" if shared else Path(tempfile.mkdtemp(prefix="latentserve-evidence-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 class Ledger:
@@ -40,16 +37,11 @@ class Ledger:
     def __init__(self, folder: Path, layout: Layout) -> None:
         """`layout`: the shape of each array. The folder is this model's and version's."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
         self._layout = layout
         self._length = sum(math.prod(shape) for shape in layout.values())
         mark = sha256(repr(sorted(layout.items())).encode()).hexdigest()[:8]  # another layout is another ledger
-        self._suffix = f"-{mark}{_SUFFIX}"
-        # A process's number alone may have been another worker's, whose counts would be lost.
-        path = folder / f"{os.getpid()}-{secrets.token_hex(4)}{self._suffix}"
-        with path.open("xb") as file:  # room for it now: on a full disk, writing to what is mapped ends the process
-            os.posix_fallocate(file.fileno(), 0, 8 * self._length)
-        self._own: NDArray[np.float64] = np.memmap(path, np.float64, "r+", shape=(self._length,))
+        self._files = WorkerFiles(folder, mark, _SUFFIX)
+        self._own: Flat = self._make(self._files.of(f"{own_name()}-{secrets.token_hex(4)}"))
 
     def add(self, counts: Counts) -> None:
         """Add to this worker's arrays."""
@@ -57,12 +49,28 @@ class Ledger:
 
     def total(self) -> Counts:
         """The sum over all workers that ever were."""
+        return dict(self._split(self._files.read(self._sum)))
+
+    def fold(self) -> None:
+        """Fold together what workers counted that have ended. Raises OSError: the disk is full."""
+        self._files.fold(lambda files, target: self._sum(files).tofile(target))
+
+    def _make(self, path: Path) -> Flat:
+        part = path.with_suffix(".part")
+        try:
+            with part.open("xb") as file:  # room for it now: writing to what is mapped and has none ends the process
+                os.posix_fallocate(file.fileno(), 0, 8 * self._length)
+            part.rename(path)
+        except OSError as error:
+            log.error("there is no room for what this worker sees (%s): no verdict knows of it", one_line(error))
+            return np.zeros(self._length)
+        return np.memmap(path, np.float64, "r+", shape=(self._length,))
+
+    def _sum(self, files: Sequence[Path]) -> Flat:
         total = np.zeros(self._length)
-        for file in self._folder.glob(f"*{self._suffix}"):
-            values = np.fromfile(file, np.float64)
-            if len(values) == self._length:
-                total += values
-        return dict(self._split(total))
+        for file in files:
+            total += np.fromfile(file, np.float64)
+        return total
 
     def _split(self, flat: NDArray[np.float64]) -> Iterator[tuple[str, NDArray[Any]]]:
         start = 0

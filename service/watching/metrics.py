@@ -1,25 +1,24 @@
 """Every Prometheus metric of the server, defined once. Imported by server processes only.
 
-prometheus_client decides at import whether it counts over several processes (PROMETHEUS_MULTIPROC_DIR, which BentoML
-sets for its workers), so nothing that runs before a worker may import this file.
+Whether they are counted over several processes is decided when this file is imported (`shared_values`), so nothing that
+runs before a worker may import it.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter as Tally
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import REGISTRY as IN_PROCESS
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from latentserve.service.sampling.request import ARMS
+from latentserve.service.watching import shared_values
 from latentserve.service.watching.features import COMPONENT_LIMIT
 from latentserve.service.watching.inputs import INPUTS
 from latentserve.service.watching.reference import BINS
@@ -29,7 +28,8 @@ _SECONDS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _MODEL = ("model", "version")
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of `exposition`
+
+shared_values.decide()
 
 
 class BatchHistogram(Histogram):
@@ -143,6 +143,11 @@ EVIDENCE = Gauge(
 THRESHOLD = Gauge(
     "latentserve_drift_log_threshold", "Evidence at which an alarm is raised.", _MODEL, multiprocess_mode="max"
 )
+VERDICT_AGE = Gauge(
+    "latentserve_drift_verdict_age_seconds",
+    "How long ago the verdict on drift was reached; how long the server has been up where none was.",
+    _MODEL, multiprocess_mode="livemax",
+)  # fmt: skip
 CAUSE = Gauge(
     "latentserve_drift_cause", "1 for the cause that the verdict names, 0 for the others.", (*_MODEL, "cause"),
     multiprocess_mode="livemax",
@@ -165,9 +170,17 @@ MONITOR_SECONDS = Counter("latentserve_monitor_seconds_total", "Time spent on mo
 
 
 WORKERS = Gauge("latentserve_workers", "Processes that serve.", multiprocess_mode="livesum")
-WORKER_RESTARTS = Counter(
-    "latentserve_worker_restarts_total", "Workers that started in the place of one that had ended."
+CONNECTIONS = Gauge(
+    "latentserve_worker_connections", "Connections of clients, by the place of the worker that has them.", ("worker",),
+    multiprocess_mode="livesum",
+)  # fmt: skip
+# Of the server as a whole, and made when they are asked for (`exposition`).
+WORKER_RESTARTS = CounterMetricFamily(
+    "latentserve_worker_restarts",
+    "Workers that were started in the place of one that had ended, whether they came up or not.",
 )
+BUILD = GaugeMetricFamily("latentserve_build_info", "What serves; always 1.")
+FREE_BYTES = GaugeMetricFamily("latentserve_state_free_bytes", "Free on the disk where counts and evidence are kept.")
 WATCHED_RATE = Gauge(
     "latentserve_watched_rows_per_second", "Rate up to which the promise on false alarms of drift holds.",
     multiprocess_mode="max",
@@ -175,6 +188,7 @@ WATCHED_RATE = Gauge(
 
 
 ROUTES = ("/v1/samples", "/sample")
+CODES = ("200", "413", "422", "429", "499", "500", "503", "504")  # that a request for a known model may end with
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
 SIGNS = ("positive", "negative")
@@ -233,7 +247,8 @@ class ModelMetrics:
         self._of = of
         self._request_seconds = {route: Observations(REQUEST_SECONDS.labels(**of, route=route)) for route in ROUTES}
         for route in ROUTES:
-            REQUESTS.labels(**of, route=route, code="200")
+            for code in CODES:
+                REQUESTS.labels(**of, route=route, code=code)
         self._requests: Tally[tuple[str, int]] = Tally()
         self.queue_seconds = Observations(QUEUE_SECONDS.labels(**of))
         self.inference_seconds = Observations(INFERENCE_SECONDS.labels(**of))
@@ -283,6 +298,7 @@ class ModelMetrics:
         self._evidence = {name: EVIDENCE.labels(**of, detector=name) for name in watched.detectors}
         self.threshold = THRESHOLD.labels(**of)
         self._judged = JUDGED.labels(**of)
+        self.verdict_age = VERDICT_AGE.labels(**of)
         self._failures = {task: WATCH_FAILURES.labels(**of, task=task) for task in TASKS}
         self._causes = {cause: CAUSE.labels(**of, cause=cause) for cause in CAUSES}
 
@@ -373,12 +389,10 @@ class ModelMetrics:
 
     def count_signals(self, bins: Mapping[str, NDArray[np.int64]], sums: Mapping[str, NDArray[np.float64]]) -> None:
         """Add bin counts int64 [arms, BINS] and sums float64 [arms, signs] by signal."""
-        for name, counts in bins.items():
-            for arm, row in enumerate(counts):
-                _add(self._bins[name][arm], row)
-        for name, amounts in sums.items():
-            for arm, amount in enumerate(amounts):
-                _add(self._sums[name][arm], amount)
+        for shown, found in ((self._bins, bins), (self._sums, sums)):
+            for name, counters in shown.items():
+                for arm, amounts in enumerate(found[name]):
+                    _add(counters[arm], amounts)
 
 
 def count_unrouted(route: str, code: int) -> None:
@@ -393,31 +407,12 @@ def precreate() -> None:
     INFLIGHT.set(0)
 
 
-def describe_worker(*, replaces: bool, watched_rows_per_second: float) -> None:
-    """Say that this worker is there, and whether it replaces one that ended."""
+def describe_worker(workers: int, watched_rows_per_second: float) -> None:
+    """Say that this worker is there, one of so many."""
     WORKERS.set(1)
     WATCHED_RATE.set(watched_rows_per_second)
-    if replaces:
-        WORKER_RESTARTS.inc()
-
-
-def exposition() -> bytes:
-    """The text of `/metrics`, summed over all worker processes."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
-        return generate_latest(IN_PROCESS)
-    _forget_dead_workers(Path(folder))
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
-
-
-def _forget_dead_workers(folder: Path) -> None:
-    """A killed worker leaves its live gauges behind, and would be counted for ever."""
-    for file in folder.glob("gauge_live*_*.db"):
-        pid = int(file.stem.rsplit("_", 1)[1])
-        if not Path(f"/proc/{pid}").exists():
-            file.unlink(missing_ok=True)  # another worker may be answering the same question
+    for place in range(workers):
+        CONNECTIONS.labels(worker=str(place)).set(0)
 
 
 def _add(counters: list[Counter], amounts: NDArray[np.generic]) -> None:

@@ -25,7 +25,14 @@ from latentserve.service.watching.inputs import INPUTS, Repeats, implausible, in
 from latentserve.service.watching.ledger import Ledger
 from latentserve.service.watching.metrics import SIGNS, MetricSeries, ModelMetrics
 from latentserve.service.watching.reference import BINS, Reference
-from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, batch_signals, signal_names, signal_outputs
+from latentserve.service.watching.signals import (
+    COLUMN,
+    CRITIC_SCORE,
+    LABEL_MARGIN,
+    batch_signals,
+    signal_names,
+    signal_outputs,
+)
 from latentserve.service.watching.spots import spot_of
 
 log = logging.getLogger(__name__)
@@ -41,7 +48,7 @@ _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
 # found all the same. As much of the engine's time it is.
 CONTROL_SHARE = 0.05
 _MOST_OWED = 4096  # control rows: a queue that was full for long is not made up for
-_MOST_SERIES = 1_280  # of `MetricSeries`, so that a model has 1,500 at the most, with those that every model has
+MOST_SERIES = 1_230  # of `MetricSeries`, so that a model has 1,500 at the most, with those that every model has
 _MOST_LABELS = 64  # that have three series each
 _MOST_LABELS_OF_A_TABLE = 8  # whose columns take the room
 
@@ -78,14 +85,29 @@ def metric_series(bundle: Bundle, reference: Reference) -> MetricSeries:
         classified=labels if LABEL_MARGIN in signals else (),
         detectors=detectors_of(manifest),
     )
+    series = fitting(series)
     if manifest.conditions is None:
         return series
     each = CONDITION_BINS + 1
-    if _MOST_SERIES - series.count < 2 * each:
+    if MOST_SERIES - series.count < 2 * each:
         series = replace(series, labels=(), classified=())
-    shown = manifest.conditions[: max(0, _MOST_SERIES - series.count) // each]
+    shown = manifest.conditions[: max(0, MOST_SERIES - series.count) // each]
     bins = zip([condition.name for condition in shown], condition_bins(shown), strict=True)
     return replace(series, conditions={name: len(one) for name, one in bins})
+
+
+def fitting(series: MetricSeries) -> MetricSeries:
+    """The same, or without labels where there is no room for them, or without the last of a table's columns either:
+    they are watched all the same."""
+    if series.count > MOST_SERIES:
+        series = replace(series, labels=(), classified=())
+    while series.count > MOST_SERIES and (columns := [name for name in series.signals if name.startswith(COLUMN)]):
+        series = replace(
+            series,
+            signals=[name for name in series.signals if name != columns[-1]],
+            binned=[name for name in series.binned if name != columns[-1]],
+        )
+    return series
 
 
 class Monitor:

@@ -20,6 +20,25 @@ def count_start(folder: Path) -> int:
         return starts.tell()
 
 
+def starts(folder: Path) -> int:
+    """How many starts were counted in this folder."""
+    try:
+        return (folder / _STARTS).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def own_name() -> str:
+    """A name for this process, which no other has or will have: its number alone may be another's soon."""
+    return f"{os.getpid()}-{_started(str(os.getpid()))}"
+
+
+def lives(name: str) -> bool:
+    """Whether the process of this name, however it goes on (`-...`), has not ended."""
+    pid, started = name.split("-")[:2]
+    return _started(pid) == started
+
+
 class Notes:
     """A line of each worker, in a folder that they share. What a worker said that has ended counts no more, also where
     another process has its number by now."""
@@ -27,7 +46,7 @@ class Notes:
     def __init__(self, folder: Path, kind: str) -> None:
         """`kind`: what the notes are about, in letters."""
         self._folder, self._kind = folder, kind
-        self._own = folder / f"{kind}-{os.getpid()}-{_started(str(os.getpid()))}"
+        self._own = folder / f"{kind}-{own_name()}"
 
     def write(self, text: str | None) -> None:
         """Say this from now on; None: nothing."""
@@ -40,9 +59,8 @@ class Notes:
         """What the workers that live say; what the others have left behind goes."""
         found = []
         for file in sorted(self._folder.glob(f"{self._kind}-*-*")):
-            _, pid, started = file.name.split("-")
             with suppress(FileNotFoundError):  # taken back a moment ago
-                if _started(pid) != started.partition(".")[0]:
+                if not lives(file.stem.removeprefix(f"{self._kind}-")):
                     file.unlink()
                 elif not file.suffix:
                     found.append(file.read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,19 +93,39 @@ def test_another_layout_is_another_ledger(tmp_path: Path) -> None:
     assert_equal(ledger.total(), counts(1))
 
 
-def test_what_is_cut_short_or_no_ledger_is_not_counted(tmp_path: Path) -> None:
+def test_what_is_no_ledger_is_not_counted(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, LAYOUT)
     ledger.add(counts(1))
     (file,) = tmp_path.iterdir()
-    content = file.read_bytes()
-    for number, length in enumerate((0, 1, 7, 8, len(content) - 8, len(content) - 1)):
-        (tmp_path / f"{number}{file.name}").write_bytes(content[:length])
-    (tmp_path / f"more{file.name}").write_bytes(content + bytes(8))
-    (tmp_path / "verdict.json").write_bytes(content)
+    for name in (f"more{file.name}", f"{file.stem}.part", "verdict.json"):
+        (tmp_path / name).write_bytes(b"")
     assert_equal(ledger.total(), counts(1))
 
 
 def test_the_file_names_its_process(tmp_path: Path) -> None:
     Ledger(tmp_path, LAYOUT)
     (file,) = tmp_path.iterdir()
-    assert file.name.startswith(f"{os.getpid()}-")
+    assert file.name.split("_")[1].startswith(f"{os.getpid()}-")
+
+
+def test_what_workers_counted_that_have_ended_is_in_one_file(tmp_path: Path) -> None:
+    for number in range(3):
+        subprocess.run([sys.executable, "-c", _WORKER, tmp_path, str(number), "killed"], check=False)
+    own = Ledger(tmp_path, LAYOUT)
+    own.add(counts(1))
+    before = own.total()
+    assert len(list(tmp_path.glob("*.counts"))) == 4
+    own.fold()
+    assert len(list(tmp_path.glob("*.counts"))) == 2
+    assert_equal(own.total(), before)
+    assert_equal(before, {name: values + 3 for name, values in counts(1).items()})
+
+
+def test_a_worker_for_whom_there_is_no_room_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    ledger = Ledger(tmp_path, LAYOUT)
+    ledger.add(counts(1))
+    assert not any(values.any() for values in ledger.total().values())

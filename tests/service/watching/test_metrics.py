@@ -12,7 +12,7 @@ from latentserve.service.watching.metrics import DRAWN, MetricSeries, ModelMetri
 from latentserve.service.watching.signals import CRITIC_SCORE, LABEL_MARGIN, MOST_COLUMNS
 
 MOST = 1500
-OF_NO_MODEL = 28  # what belongs to the server, with room for refusals by route and code
+OF_NO_MODEL = 60  # what belongs to the server, with room for refusals by route and code
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,18 @@ OF_NO_MODEL = 28  # what belongs to the server, with room for refusals by route 
 def test_the_largest_model_stays_within_the_bound(kind: str, signals: list[str], labels: int) -> None:
     names = [f"label {index}" for index in range(labels)]
     all_signals = [*signals, CRITIC_SCORE, LABEL_MARGIN]
-    watched = MetricSeries(
-        signals=all_signals,
-        binned=all_signals,
-        probes=max(16, labels),
-        components=32,
-        labels=names,
-        classified=names,
-        detectors=DETECTORS,
+    watched = monitor.fitting(
+        MetricSeries(
+            signals=all_signals,
+            binned=all_signals,
+            probes=max(16, labels),
+            components=32,
+            labels=names,
+            classified=names,
+            detectors=DETECTORS,
+        )
     )
+    assert len(watched.signals) >= len(all_signals) - 1
     metrics = ModelMetrics(f"largest {kind}", "v", watched)
     metrics.describe(
         provider="CUDAExecutionProvider", precision="fp16", device="GPU", runtime_version="1", queue_limit_rows=1
@@ -47,7 +50,22 @@ def test_the_largest_model_stays_within_the_bound(kind: str, signals: list[str],
     ]
     assert len(series) <= MOST - OF_NO_MODEL
     # What a monitor makes room for conditions by.
-    assert len(series) - watched.count <= MOST - OF_NO_MODEL - monitor._MOST_SERIES
+    assert len(series) - watched.count <= MOST - OF_NO_MODEL - monitor.MOST_SERIES
+
+
+def test_what_is_not_shown_is_counted_all_the_same() -> None:
+    """A table's last column, for whose series there is no room."""
+    metrics = ModelMetrics("without a column", "v", MetricSeries(signals=["column:a"], binned=["column:a"]))
+    bins, sums = ({name: np.ones((3, size)) for name in ("column:a", "column:b")} for size in (20, 2))
+    metrics.count_signals(bins, sums)
+    found = [
+        sample
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if "signal" in sample.labels and sample.labels["model"] == "without a column" and sample.value == 1
+    ]
+    assert len(found) == 3 * 20 + 3 * 2
+    assert {sample.labels["signal"] for sample in found} == {"column:a"}
 
 
 def test_conditions_are_counted_as_the_series_that_they_are() -> None:

@@ -22,8 +22,8 @@ from latentserve.service.watching.conditions import CONDITION_BINS, ConditionBin
 from latentserve.service.watching.detectors import layout
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.metrics import DRAWN, ModelMetrics
-from latentserve.service.watching.monitor import _MOST_SERIES as MOST
 from latentserve.service.watching.monitor import CONTROL_ROWS, CONTROL_SHARE, Monitor, metric_series
+from latentserve.service.watching.monitor import MOST_SERIES as MOST
 from latentserve.service.watching.reference import read_reference
 from tests.conftest import make_bundle
 
