@@ -106,9 +106,9 @@ def start_server() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def mnist_folder() -> Path:
-    """MNIST's IDX files; LATENTSERVE_TEST_DATA names the folder above them."""
+    """MNIST's IDX files; TEST_DATA_FOLDER names the folder above them."""
     beside = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("LATENTSERVE_TEST_DATA", beside)) / "mnist"
+    folder = Path(os.environ.get("TEST_DATA_FOLDER", beside)) / "mnist"
     if not (folder / "train-images-idx3-ubyte.gz").is_file():
-        pytest.skip(f"no MNIST in {folder}; set LATENTSERVE_TEST_DATA")
+        pytest.skip(f"no MNIST in {folder}; set TEST_DATA_FOLDER")
     return folder

@@ -43,7 +43,7 @@ def test_bentoml_tells_what_is_wrong_with_its_own_route(server: Server) -> None:
     assert answer.status_code == 400
     assert "validation error" in answer.json()["error"]
     assert answer.headers["X-Request-ID"]
-    assert requests(server, route="/sample", code="400") == before + 1
+    server.wait_for(lambda: requests(server, route="/sample", code="400") == before + 1)
 
 
 def test_a_folder_that_was_cleaned_away_is_told_at_once(

@@ -243,10 +243,10 @@ def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, s
         idle, kept = server.client(), server.client()
         server.ask(client=idle)
         server.ask(client=kept)
-        under_way = pool.submit(server.ask, "/sleep=1.5")
+        under_way = pool.submit(server.ask, "/sleep=6")
         time.sleep(0.3)
         server.process.send_signal(signal_number)
-        server.wait_for(lambda: server.ask()[0] == 503, 1)  # while it goes on listening
+        server.wait_for(lambda: server.ask()[0] == 503, 5)  # while it goes on listening
         status, facts, connection = server.ask(client=kept)
         assert (status, facts["ready"], connection) == (503, False, "close")
         assert under_way.result()[0] == 200

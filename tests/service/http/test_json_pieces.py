@@ -116,7 +116,11 @@ def several_faults(value: dict[str, Any]) -> bool:
 @given(field=st.sampled_from([*FIELDS, "colour"]), value=anything, data=st.data())
 def test_a_field_with_anything_in_it_is_refused_in_the_same_words(field: str, value: Any, data: st.DataObject) -> None:
     content = data.draw(spelled({field: value})).encode()
-    assert same(*both(content))
+    whole, pieces = both(content)
+    if field == "conditions" and isinstance(whole, InvalidError):  # of several faults either may be told
+        assert isinstance(pieces, InvalidError)
+        return
+    assert same(whole, pieces)
 
 
 @given(data=st.data(), name=st.sampled_from(["latents", "labels", "conditions", "condition"]))

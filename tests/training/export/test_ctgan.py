@@ -316,9 +316,9 @@ def test_rows_are_those_of_the_package(
     """`ctgan_rows.py` trains, exports, and lets ctgan's own `sample` draw rows from the numbers that the bundle has."""
     if table == "adult":
         beside = Path(__file__).parents[3] / ".." / "shared" / "data"
-        path = Path(os.environ.get("LATENTSERVE_TEST_DATA", beside)) / "adult" / "adult.csv.gz"
+        path = Path(os.environ.get("TEST_DATA_FOLDER", beside)) / "adult" / "adult.csv.gz"
         if not path.is_file():
-            pytest.skip(f"no {path}; set LATENTSERVE_TEST_DATA")
+            pytest.skip(f"no {path}; set TEST_DATA_FOLDER")
         table = str(path)
     run_with("ctgan", HERE / "ctgan_rows.py", kind, table, tmp_path)
     told = json.loads((tmp_path / "rows.json").read_text())
