@@ -396,14 +396,14 @@ def test_serve_refuses_what_cannot_work(run: Callable[..., Ended], bundle: Path,
             ([bundle, bundle], ("toy",)),
             ([bundle, "--port", 70_000], ("PORT", "70000")),
             ([bundle, "--port", 0], ("PORT",)),
-            ([bundle, "--port", port], ("--port", str(port))),
+            ([bundle, "--port", port], ("in use", str(port))),
             ([bundle, "--workers", 0], ("WORKERS",)),
             ([bundle, "--host", "0.0.0.0"], ("LATENTSERVE_ALLOW_OPEN",)),  # noqa: S104
             ([bundle, "--host", "nowhere"], ("nowhere",)),
         ]
         for arguments, words in cases:
             assert_refused(run("serve", *arguments), *words)
-        assert_refused(process("serve", bundle, "--port", port), "--port", str(port))
+        assert_refused(process("serve", bundle, "--port", port), "in use", str(port))
     refused = process("serve", bundle, LATENTSERVE_MAX_BATCH="many")
     assert_refused(refused, "LATENTSERVE_MAX_BATCH", "many")
 
