@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,10 @@ from latentserve.service.bundle import Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.packing.assemble import assemble_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
+
+# A shell tells what it runs in the background to pass ^C by, and that is inherited: servers under test are sent it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LABELS = [f"digit {index}" for index in range(10)]
 

@@ -54,9 +54,10 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.
     given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
+    address = _address(settings)
     devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
     with StateFolder(settings.home) as state:
-        (state.path / ADDRESS).write_text(_address(settings))
+        (state.path / ADDRESS).write_text(address)
         for name in ("work", "bentoml"):
             (state.path / name).mkdir()
 
@@ -71,7 +72,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             hang_seconds=settings.hang_seconds,
             folder=state.path / "work",
             environment=environment,
-            address=_address(settings),
+            address=address,
             certificate=settings.tls_certificate,
             key=settings.tls_key,
             root_path=settings.root_path,

@@ -30,7 +30,6 @@ class Group:
         index: this worker's place, from 0; who comes in its place has the same.
         size: how many workers there should be.
         others: how many others take requests.
-        restarts: how many workers were started in the place of one that ended, whether they came up or not.
         draining: the server is being stopped: what comes new is answered 503.
         connections: how many clients this worker is connected with.
         refused: told of each request that the host answers itself: the status, and the kind of the client's fault.
@@ -40,7 +39,6 @@ class Group:
     index: int = 0
     size: int = 1
     others: int = 0
-    restarts: int = 0
     draining: bool = False
     connections: int = 0
     refused: Callable[[int, str], None] = lambda status, kind: None

@@ -66,7 +66,6 @@ class State(Message):
     """To a worker: how the group is. See `Group`."""
 
     others: int
-    restarts: int
     draining: bool
 
 

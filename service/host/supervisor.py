@@ -106,7 +106,6 @@ class Supervisor:
         self._places = [_Place(index) for index in range(plan.workers)]
         self._acceptor = Acceptor(listeners, self._place)
         self._parked: deque[socket.socket] = deque()  # connections given up by a worker while no other is ready
-        self._restarts = 0
         self._listening = False
         self._ready_at = 0.0  # when a worker was ready, the last time
         self._stop_signals: list[signal.Signals] = []
@@ -211,8 +210,6 @@ class Supervisor:
             key=None if plan.key is None else str(plan.key),
             root_path=plan.root_path,
         )
-        if place.starts:
-            self._restarts += 1
         place.starts += 1
         plan.started()
         place.up_since = place.state = None
@@ -317,7 +314,7 @@ class Supervisor:
         for place in self._places:
             worker = place.worker
             if worker is not None and worker.report is not None:
-                state = State(ready - worker.ready, self._restarts, bool(self._stop_signals))
+                state = State(ready - worker.ready, bool(self._stop_signals))
                 if state != place.state and worker.send(state):
                     place.state = state
 

@@ -156,8 +156,8 @@ class Worker:
                 self._give(self._connections.give_away(most))
             case Close(most):
                 self._connections.close_idle(most)
-            case State(others, restarts, draining):
-                self._group.others, self._group.restarts = others, restarts
+            case State(others, draining):
+                self._group.others = others
                 if draining and not self._group.draining:
                     self._group.draining = True
                     self._connections.drain()

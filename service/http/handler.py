@@ -44,8 +44,8 @@ class SamplesHandler:
         self._settings = settings
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)
-        # Encoding a picture takes longer than everything else on the event loop together.
         self._readers = Turns(1, "reader")  # more would keep the interpreter from the event loop
+        # Encoding a picture takes longer than everything else on the event loop together.
         self._encoders = Turns(settings.encoder_threads, "encoder")
         self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
 

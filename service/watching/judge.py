@@ -85,7 +85,6 @@ class Judge:
         return True
 
     def _judge(self) -> None:
-        self.ledger.fold()
         total = self.ledger.total()
         self._detectors.weigh(total)
         self._repeats.note(*_sent(total))
@@ -95,6 +94,7 @@ class Judge:
         write_whole(self._folder / _STATE, json.dumps([part.to_json() for part in saved]))
         verdict = {**asdict(diagnose(self._symptoms(total))), "judged": time.monotonic()}  # of the machine, for all
         write_whole(self._folder / _VERDICT, json.dumps(verdict))
+        self.ledger.fold()  # what could be judged: counts that are damaged stay what can be taken away
 
     def verdict(self) -> dict[str, Any]:
         """What was written down last, by whichever worker: cause, sentence, evidence, and `age_seconds`, None where

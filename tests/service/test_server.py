@@ -435,11 +435,11 @@ def test_values_that_are_not_finite_are_counted_and_served(tight_server: Server)
 def test_sigterm_answers_what_is_under_way_and_ends_with_0(
     start_server: Callable[..., Server], slow_bundle: Path
 ) -> None:
-    server = start_server(slow_bundle, max_batch=1, threads=1)
+    server = start_server(slow_bundle, max_batch=1, threads=1, deadline_seconds=60)
     answers: list[httpx.Response] = []
 
-    def ask() -> None:
-        answers.append(httpx.post(f"{server.url}/v1/samples", json={"n": 60}, headers={"Accept": NPY}, timeout=60))
+    def ask() -> None:  # for longer than metrics may be old
+        answers.append(httpx.post(f"{server.url}/v1/samples", json={"n": 240}, headers={"Accept": NPY}, timeout=60))
 
     clients = [threading.Thread(target=ask) for _ in range(3)]
     for client in clients:
@@ -448,7 +448,7 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_0(
     server.process.send_signal(signal.SIGTERM)
     for client in clients:
         client.join()
-    assert [len(array(answer)) for answer in answers] == [60] * 3
+    assert [len(array(answer)) for answer in answers] == [240] * 3
     assert server.process.wait(30) == 0
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{server.url}/livez")

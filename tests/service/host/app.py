@@ -44,7 +44,6 @@ def make(group: Group) -> ASGIApp:
             "index": group.index,
             "workers": group.workers,
             "ready": group.ready,
-            "restarts": group.restarts,
             "connections": group.connections,
             "folder": str(Path.cwd()),
             "path": sys.path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -12,10 +13,12 @@ from latentserve.service import logs
 from latentserve.service.host import supervisor
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.supervisor import Plan, Supervisor, WorkersError
+from latentserve.service.watching.workers import count_start
 
 
 def main() -> int:
     """Serve; the exit status."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that run under nohup were told to pass it by
     port, folder, given = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     limits = Limits(**given.pop("limits", {}))
     supervisor._GIVE_UP_SECONDS = given.pop("give_up_seconds", supervisor._GIVE_UP_SECONDS)
@@ -31,6 +34,7 @@ def main() -> int:
             folder=folder,
             environment=lambda index: {**os.environ, "INDEX": str(index)},
             address=f"http://127.0.0.1:{port}",
+            started=lambda: count_start(Path(os.environ["FAULTS"])),
             **plan,
         ),
         [listener],
