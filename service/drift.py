@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import tempfile
 import time
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle
+from latentserve.service.cores import whole_cores
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.real import KEPT, Real, read_real
 from latentserve.service.sampling.engine import Engine
@@ -52,7 +52,7 @@ def judge_bundle(
     manifest = bundle.manifest
     reference = read_reference(bundle)
     today = None if real is None else _read(real, bundle, reference)
-    engine = Engine(bundle, settings.device, len(os.sched_getaffinity(0)), _BATCH, tensorrt=settings.tensorrt)
+    engine = Engine(bundle, settings.device, whole_cores(), _BATCH, tensorrt=settings.tensorrt)
     engine.warm_up()
     fault = probe_fault(float(engine.probe().max()), bundle.golden.tolerance)
     fault = fault or critic_fault(float(engine.probe_critic().max()))

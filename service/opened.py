@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentserve.service.bundle import Bundle, Manifest, read_bundle
+from latentserve.service.cores import whole_cores
 from latentserve.service.errors import TooLargeError
 from latentserve.service.sampling.engine import FIXED_BATCH, Engine
 from latentserve.service.sampling.fields import SampleFields, rows_request
@@ -41,7 +42,7 @@ class OpenedBundle:
 
     def __init__(self, bundle: Bundle) -> None:
         self.manifest: Manifest = bundle.manifest
-        self._engine = Engine(bundle, threads=len(os.sched_getaffinity(0)), max_batch=FIXED_BATCH)
+        self._engine = Engine(bundle, threads=whole_cores(), max_batch=FIXED_BATCH)
         row = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
         self._slice_rows = min(_SLICE_ROWS, _SLICE_BYTES // row)
 

@@ -18,6 +18,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from latentserve.service.cores import whole_cores
 from latentserve.service.environment import PREFIX, is_link
 from latentserve.service.errors import LatentserveError
 
@@ -217,12 +218,12 @@ class Settings(BaseSettings):
     @property
     def encoder_threads(self) -> int:
         """Threads that write answers: the worker's share of the cores."""
-        return max(1, int(_cores()) // self.workers)
+        return max(1, whole_cores() // self.workers)
 
     @property
     def engine_threads(self) -> int:
         """Threads of one engine call: as stated, else the worker's share of the cores less one for its event loop."""
-        return self.threads or max(1, int(_cores()) // self.workers - 1)
+        return self.threads or max(1, whole_cores() // self.workers - 1)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -233,16 +234,6 @@ class Settings(BaseSettings):
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine only."""
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _cores() -> float:
-    """The cores this process may use: its affinity, and the quota of its control group (version 2)."""
-    allowed = float(len(os.sched_getaffinity(0)))
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return min(allowed, int(quota) / int(period))
-    except (OSError, ValueError):  # no such group, or "max": no quota
-        return allowed
 
 
 def _origin(text: str) -> str:

@@ -21,6 +21,7 @@ from latentserve.service.benching.table import record, table
 from latentserve.service.benching.target import Target, own_server
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client, ServerError
+from latentserve.service.cores import cores
 from latentserve.service.errors import InvalidError, LatentserveError
 from latentserve.service.settings import load_settings
 
@@ -120,7 +121,7 @@ def _figures(report: _Report, seconds: float) -> dict[str, object]:
         "model": report.name,
         "version": report.version,
         "seconds": seconds,
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "engine": report.engine,
         "measurements": [record(measurement) for measurement in report.measurements],
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from latentserve.service.bundle import (
 )
 from latentserve.service.bundle.files import CARD, CRITIC, GENERATOR, GOLDEN, PREVIEW, REFERENCE
 from latentserve.service.bundle.manifest import first_fault
+from latentserve.service.cores import whole_cores
 from latentserve.service.encoding import images
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import BundleError, one_line
@@ -224,7 +224,7 @@ def _look(engine: Engine, manifest: Manifest, golden: Golden) -> tuple[bytes | N
 
 def _engines(draft: Bundle) -> list[Engine]:
     """What this machine can run the generator on: the CPU, and CUDA where it works."""
-    engines = [Engine(draft, "cpu", threads=len(os.sched_getaffinity(0)))]
+    engines = [Engine(draft, "cpu", threads=whole_cores())]
     if CUDA in require_runtime().get_available_providers():
         engines += [engine for engine in [Engine(draft, "auto")] if engine.provider == CUDA]
     return engines

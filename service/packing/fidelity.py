@@ -9,7 +9,6 @@ the original from other latents, beside the original against the same.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, Inputs
+from latentserve.service.cores import whole_cores
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 
@@ -160,7 +160,7 @@ class _Judge:
 
     def __init__(self, bundle: Bundle) -> None:
         self._manifest = bundle.manifest
-        self._engine = Engine(bundle, "cpu", threads=len(os.sched_getaffinity(0)))
+        self._engine = Engine(bundle, "cpu", threads=whole_cores())
         critic = bundle.manifest.onnx.critic
         self._weights = None
         self.space = "the critic's features"

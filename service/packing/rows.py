@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Bundle, Inputs
+from latentserve.service.cores import whole_cores
 from latentserve.service.packing.progress import Progress
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.latents import DRAWN_BYTES
@@ -61,9 +61,8 @@ class Drawer:
     """Draws rows of a bundle's generator on all cores (or the GPU), and looks at them."""
 
     def __init__(self, bundle: Bundle) -> None:
-        cores = len(os.sched_getaffinity(0))
         self._manifest = bundle.manifest
-        self._engine = Engine(bundle, "auto", threads=cores, max_batch=_BATCH)
+        self._engine = Engine(bundle, "auto", threads=whole_cores(), max_batch=_BATCH)
         size = 4 * math.prod(bundle.manifest.sample.shape) + DRAWN_BYTES * bundle.manifest.latent.dim
         self.batch = min(self._engine.max_batch, max(1, _BATCH_BYTES // size))
         self.space = self._settle(bundle)
