@@ -15,6 +15,7 @@ from latentserve.service.host.group import Group
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.call import current
+from latentserve.service.http.samples import negotiated
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.serving import Serving
 from latentserve.service.settings import load_settings
@@ -22,6 +23,7 @@ from latentserve.service.state import share_state
 
 _SERVING = Serving(load_settings())
 share_state(_SERVING.settings.home)
+_AS_JSON = negotiated(JSON, _SERVING.settings)
 
 
 @bentoml.service(
@@ -58,7 +60,7 @@ class Latentserve:
             return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _SERVING.handler.respond(current.get(), body, JSON)  # type: ignore[return-value]
+        return await _SERVING.handler.respond(current.get(), body, _AS_JSON)  # type: ignore[return-value]
 
 
 Latentserve.add_asgi_middleware(Application, serving=_SERVING)  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ import click
 from latentserve.service.client import Client
 from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, LatentserveError, one_line
 from latentserve.service.opened import open_bundle
 from latentserve.service.sampling.fields import label_from_text
@@ -114,7 +115,7 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     document = make_document(media, request.n, manifest.sample, provenance)
     file.write(document.opening())
     for samples in bundle.slices(request):
-        file.writelines(document.rows(samples))
+        file.writelines(document.rows(Rows(samples)))
     file.writelines(document.closing())
 
 

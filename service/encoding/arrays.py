@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import images, tables
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import SampleArray
 
 Dtype = Literal["float32", "uint8"]
-SampleArray = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit images already
 Values = TypeVar("Values", bound=NDArray[Any])
 
 _PART_NUMBERS = 1 << 14  # that are written at a time

@@ -11,8 +11,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.encoding.arrays import SampleArray
-from latentserve.service.encoding.documents import ARROW, HEAD_BYTES, Conditions, Document, Labels, table_row_bytes
+from latentserve.service.encoding.documents import ARROW, HEAD_BYTES, Document, table_row_bytes
+from latentserve.service.encoding.rows import Rows
 from latentserve.service.encoding.tables import typed
 
 
@@ -29,11 +29,10 @@ class Arrow(Document):
         self._buffer = io.BytesIO()
         self._writer = pa.ipc.new_stream(self._buffer, self._schema)
 
-    def rows(
-        self, samples: SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[bytes]:
+    def rows(self, part: Rows) -> Iterator[bytes]:
         """The bytes of the next batch, float32 [n, columns]; before the first, the schema's."""
-        values = [typed(cast("NDArray[np.float32]", samples[:, at]), column) for at, column in enumerate(self._columns)]
+        samples = cast("NDArray[np.float32]", part.samples)
+        values = [typed(samples[:, at], column) for at, column in enumerate(self._columns)]
         arrays = [pa.array(array, type=kind) for array, kind in zip(values, self._schema.types, strict=True)]
         self._writer.write_batch(pa.record_batch(arrays, schema=self._schema))
         yield self._taken()

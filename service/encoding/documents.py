@@ -19,6 +19,7 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays, audio, images, tables
 from latentserve.service.encoding.png import LARGEST_SIDE
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Conditions, Labels, Rows
 from latentserve.service.errors import InvalidError, TooLargeError
 
 JSON, PNG, WEBP = "application/json", "image/png", "image/webp"
@@ -26,8 +27,6 @@ NPY, RAW = "application/x-npy", "application/octet-stream"
 CSV, ARROW = "text/csv", "application/vnd.apache.arrow.stream"
 WAV = "audio/wav"
 
-Labels = NDArray[np.int64]
-Conditions = NDArray[np.float32]
 Headers = Sequence[tuple[bytes, bytes]]
 Piece = bytes | memoryview
 
@@ -107,10 +106,8 @@ class Document:
         """What comes before the rows."""
         return b""
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
-        """The next rows: [n, *shape], int64 [n] or None, float32 [n, k] or None. It is to be iterated to its end."""
+    def rows(self, part: Rows) -> Iterator[Piece]:
+        """The next rows. It is to be iterated to its end."""
         raise NotImplementedError
 
     def closing(self) -> Iterator[Piece]:
@@ -132,11 +129,9 @@ class Values(Document):
         """The `.npy` header."""
         return self._opening
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """The values."""
-        return arrays.raw(samples, self._spec, self._dtype)
+        return arrays.raw(part.samples, self._spec, self._dtype)
 
 
 @lru_cache(maxsize=64)
@@ -183,18 +178,16 @@ class Json(Document):
             fields["columns"] = [column.name for column in self._spec.columns]
         return orjson.dumps(fields)[:-1] + b',"samples":['
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """The inside of the array."""
-        if labels is not None:
-            self._labels.append(labels)
-        if conditions is not None:
-            self._conditions.append(conditions)
-        first, self._row = self._row, self._row + len(samples)
+        if part.labels is not None:
+            self._labels.append(part.labels)
+        if part.conditions is not None:
+            self._conditions.append(part.conditions)
+        first, self._row = self._row, self._row + len(part.samples)
         if first:
             yield b","
-        yield from arrays.json_values(samples, self._spec, self._provenance.at(first))
+        yield from arrays.json_values(part.samples, self._spec, self._provenance.at(first))
 
     def closing(self) -> Iterator[Piece]:
         """The end of the array, the labels, and the conditions as one object a row."""
@@ -236,12 +229,10 @@ class Csv(Document):
         """The names."""
         return tables.csv_lines([[column.name for column in self._spec.columns or []]])
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """The lines."""
-        for part in arrays.in_parts(cast("NDArray[np.float32]", samples)):
-            yield tables.csv_lines(tables.rows(part, self._spec))
+        for some in arrays.in_parts(cast("NDArray[np.float32]", part.samples)):
+            yield tables.csv_lines(tables.rows(some, self._spec))
 
 
 def _layout(media: str, n: int, spec: SampleSpec, max_pixels: float) -> images.Layout:
@@ -277,12 +268,10 @@ class Png(Document):
         """The chunks before the pixels."""
         return self._writer.opening
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """The rows of pixels that are whole."""
-        for part in arrays.in_parts(samples):
-            for band in self._canvas.put(images.pixels(part, self._spec)):
+        for some in arrays.in_parts(part.samples):
+            for band in self._canvas.put(images.pixels(some, self._spec)):
                 yield from self._writer.rows(band)
 
     def closing(self) -> Iterator[Piece]:
@@ -305,12 +294,10 @@ class Webp(Document):
         self.size = HEAD_BYTES + pixels * channels
         self.held = pixels * images.WEBP_BYTES
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """Nothing yet."""
-        for part in arrays.in_parts(samples):
-            for _ in self._canvas.put(images.pixels(part, self._spec)):
+        for some in arrays.in_parts(part.samples):
+            for _ in self._canvas.put(images.pixels(some, self._spec)):
                 pass
             yield b""
 
@@ -335,9 +322,7 @@ class Wav(Document):
         """The chunks before the values."""
         return self._opening
 
-    def rows(
-        self, samples: arrays.SampleArray, labels: Labels | None = None, conditions: Conditions | None = None
-    ) -> Iterator[Piece]:
+    def rows(self, part: Rows) -> Iterator[Piece]:
         """The values."""
-        for part in arrays.in_parts(cast("NDArray[np.float32]", samples)):
-            yield audio.pcm(part, self._spec)
+        for some in arrays.in_parts(cast("NDArray[np.float32]", part.samples)):
+            yield audio.pcm(some, self._spec)

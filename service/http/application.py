@@ -97,9 +97,9 @@ class Application:
 
     def _respond(self, call: Call) -> Awaitable[Response]:
         """The answer to a call, on its way. Raises LatentserveError."""
-        route = self._routes.find(call.path)
+        route = self._routes.find(call)
         if route is not None:
-            call.route = route.template
+            call.route, call.samples, call.members = route.template, route.samples, route.members
         if self._group.draining and (route is None or not route.while_draining):
             raise NotReadyError("the server is draining", _DRAIN_RETRY_SECONDS)
         if not self._settings.allow_open and (route is None or not route.for_strangers):
@@ -113,7 +113,7 @@ class Application:
 
     async def _mounted(self, call: Call) -> Response:
         if call.path == "/sample":
-            call.route = call.path
+            call.route, call.samples = call.path, True
         body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
         return MountedResponse(self._app, call, body, self._root)
 
@@ -124,7 +124,7 @@ class Application:
             call.model.metrics.count_request(call.route, status, seconds)
         else:
             metrics.count_unrouted(call.route, status)
-        if (reason := _REASONS.get(status)) is not None and call.route in metrics.ROUTES:
+        if call.samples and (reason := _REASONS.get(status)) is not None:
             metrics.REJECTED.labels(reason=reason).inc()
         if status >= _CLIENT_ERROR or self._settings.access_log:
             self._log(call, status, seconds)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from itertools import count
 
 from starlette.types import Receive, Scope
 
+from latentserve.service.errors import LatentserveError
 from latentserve.service.models import Model
+
+Members = Callable[[LatentserveError], Mapping[str, object]]
 
 _ID = re.compile(rb"[\w.~:/+=@-]{1,128}", re.ASCII)
 # `version-trace_id-parent_id-flags` (W3C Trace Context, section 3.2); later versions may have more behind it.
@@ -30,6 +33,9 @@ class Call:
         id: the client's `X-Request-ID`, or a new one.
         traceparent: the client's, or None.
         route: the template that it is counted under.
+        parameters: what its path has in the places of the template.
+        samples: it asks for samples.
+        members: what its protocol wants of an error, or None.
         model: that it was for, where that is known.
         began: when it arrived, as `time.perf_counter` has it.
         error: why it was not answered as asked, or None.
@@ -40,11 +46,14 @@ class Call:
         "error",
         "headers",
         "id",
+        "members",
         "method",
         "model",
+        "parameters",
         "path",
         "receive",
         "route",
+        "samples",
         "scope",
         "traceparent",
     )
@@ -63,6 +72,9 @@ class Call:
         trace = self.headers.get(b"traceparent")
         self.traceparent = trace if trace is not None and is_traceparent(trace) else None
         self.route = "other"
+        self.parameters: Mapping[str, str] = {}
+        self.samples = False
+        self.members: Members | None = None
         self.model: Model | None = None
         self.error: Exception | None = None
 

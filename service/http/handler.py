@@ -1,4 +1,4 @@
-"""A request for samples: find the model, ask its sampler, write the answer in the media type asked for, count it."""
+"""A request for samples, of whatever protocol: find the model, ask its sampler, write the document asked for."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from itertools import chain
+from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from latentserve.service.encoding.documents import Document, Piece, dtype_of, make_document, media_types
-from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import DeadlineError, InvalidError
+from latentserve.service.encoding.documents import Document, Piece
+from latentserve.service.encoding.rows import Rows
+from latentserve.service.errors import DeadlineError
 from latentserve.service.http.body import SamplesBody, read_fields
 from latentserve.service.http.call import Call
-from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.problems import failure
 from latentserve.service.http.responses import StreamedResponse, WholeResponse
 from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
-from latentserve.service.sampling.fields import rows_request_steps
 from latentserve.service.sampling.jobs import Job
 from latentserve.service.sampling.pieces import Steps, at_once
 from latentserve.service.sampling.request import RowsRequest
@@ -31,6 +30,17 @@ from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 Body = Callable[[Share], Awaitable[SamplesBody]]  # reads it; while it arrives, its bytes are held
+
+
+class Asked(NamedTuple):
+    """The rows that fields ask a model for, and the document that they are to fill."""
+
+    request: RowsRequest
+    document: Document
+
+
+# What a protocol makes of fields, in steps. Raises NotAcceptableError, InvalidError, TooLargeError.
+Understand = Callable[[Model, SamplesBody], Steps[Asked]]
 
 
 class SamplesHandler:
@@ -53,7 +63,7 @@ class SamplesHandler:
         """The fields of a call's body, as `body` of `respond`."""
         return await read_fields(call, self._settings, share, self._readers)
 
-    async def respond(self, call: Call, body: Body, accept: str | None) -> Response:
+    async def respond(self, call: Call, body: Body, understand: Understand) -> Response:
         """Answer a call for samples, whatever becomes of it; the call is told its model.
 
         The rows of a client that goes while it waits leave the queue.
@@ -73,7 +83,7 @@ class SamplesHandler:
             fields = await body(share)
             model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
-            steps = _understand(model, fields, accept, self._settings)
+            steps = understand(model, fields)
             request, document = at_once(steps) if not fields.long else await self._readers.result(steps)
             del fields, steps  # and the body with them
             share.give()
@@ -158,7 +168,7 @@ class SamplesHandler:
                 yield piece
             if rest is not None:
                 async for later in rest:
-                    pieces = document.rows(later.samples, later.labels, later.conditions)
+                    pieces = document.rows(_rows(later))
                     del later
                     async for piece in written(pieces):
                         yield piece
@@ -173,38 +183,9 @@ class SamplesHandler:
         return self._large_pictures if document.in_one_go else self._encoders
 
 
-def _understand(
-    model: Model, fields: SamplesBody, accept: str | None, settings: Settings
-) -> Steps[tuple[RowsRequest, Document]]:
-    """The rows asked for, and the document that they are to fill, in steps.
-
-    Raises NotAcceptableError, InvalidError, TooLargeError.
-    """
-    manifest = model.bundle.manifest
-    spec = manifest.sample
-    media = negotiate(accept, media_types(spec))
-    dtype = dtype_of(media, spec, fields.dtype)
-    request = yield from rows_request_steps(
-        fields,
-        manifest,
-        settings.max_n,
-        deterministic=fields.deterministic,
-        output="sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample",
-    )
-    if fields.dtype == "uint8" and spec.value_range is None:
-        raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
-    asked: dict[str, object] = {}
-    if request.seeded(manifest.latent):
-        asked = {"seed": request.seed, "offset": request.offset}
-    if request.latents is None:
-        asked["truncation"] = request.truncation
-    # Where only the noise is drawn, the seed does not say what was made.
-    provenance = Provenance(
-        model.name, model.version, request.seed if request.latents is None else None, request.offset
-    )
-    names = list(manifest.condition_places)
-    return request, make_document(media, request.n, spec, provenance, dtype, asked, names, settings.max_pixels)
-
-
 def _begun(document: Document, part: Samples) -> Iterator[Piece]:
-    return chain((document.opening(),), document.rows(part.samples, part.labels, part.conditions))
+    return chain((document.opening(),), document.rows(_rows(part)))
+
+
+def _rows(part: Samples) -> Rows:
+    return Rows(part.samples, part.labels, part.conditions)

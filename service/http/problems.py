@@ -19,19 +19,21 @@ from latentserve.service.errors import (
     UnsupportedEncodingError,
 )
 from latentserve.service.host.limits import RequestError
-from latentserve.service.http.call import Call
+from latentserve.service.http.call import Call, Members
 
 CLIENT_GONE = 499  # nobody reads it; it is counted
 
 
-def problem(error: LatentserveError) -> Response:
-    """The answer to a request that failed."""
+def problem(error: LatentserveError, members: Members | None = None) -> Response:
+    """The answer to a request that failed, with the `members` that its protocol wants more."""
     body: dict[str, object] = {
         "type": error.type,
         "title": error.title,
         "status": error.status,
         "detail": str(error),
     }
+    if members is not None:
+        body |= members(error)
     headers = {}
     if isinstance(error, InvalidError):
         body["field"] = error.field
@@ -57,7 +59,7 @@ def failure(call: Call, error: Exception, headers: Sequence[tuple[bytes, bytes]]
         told = BodyTimeoutError(str(error)) if error.status == BodyTimeoutError.status else BadRequestError(str(error))
     else:
         told = unforeseen(call)
-    answer = problem(told)
+    answer = problem(told, call.members)
     answer.raw_headers += headers
     return answer
 

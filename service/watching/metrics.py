@@ -187,7 +187,7 @@ WATCHED_RATE = Gauge(
 )  # fmt: skip
 
 
-ROUTES = ("/v1/samples", "/sample")
+ROUTES = ("/v1/samples", "/sample")  # whose series are there from the start; of others with their first answer
 CODES = ("200", "413", "422", "429", "499", "500", "503", "504")  # that a request for a known model may end with
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
@@ -255,7 +255,6 @@ class ModelMetrics:
         self.encode_seconds = Observations(ENCODE_SECONDS.labels(**of))
         self.batch_rows = Observations(BATCH_ROWS.labels(**of))
         self._observations = [
-            *self._request_seconds.values(),
             self.queue_seconds,
             self.inference_seconds,
             self.encode_seconds,
@@ -322,14 +321,17 @@ class ModelMetrics:
     def count_request(self, route: str, code: int, seconds: float) -> None:
         """Count one answer; like `flush`, on the event loop."""
         self._requests[route, code] += 1
-        self._request_seconds[route].observe(seconds)
+        seen = self._request_seconds.get(route)
+        if seen is None:
+            seen = self._request_seconds[route] = Observations(REQUEST_SECONDS.labels(**self._of, route=route))
+        seen.observe(seconds)
 
     def flush(self) -> None:
         """Bring what was counted to where it can be seen."""
         for (route, code), count in self._requests.items():
             REQUESTS.labels(**self._of, route=route, code=str(code)).inc(count)
         self._requests.clear()
-        for observations in self._observations:
+        for observations in (*self._request_seconds.values(), *self._observations):
             observations.flush()
 
     def count_probes(self, probes: Sequence[int], matches: Sequence[bool]) -> None:

@@ -20,6 +20,7 @@ from latentserve.service.encoding import arrays
 from latentserve.service.encoding.documents import Json
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
 
 IMAGE = SampleSpec(kind="image", shape=[1, 2, 3], value_range=(-1, 1), channels="L")
 ARRAY = SampleSpec(kind="array", shape=[2, 3])
@@ -89,7 +90,7 @@ def test_json_with_labels_of_many_slices() -> None:
     document = Json(10**6, ARRAY, MADE_BY)
     document.opening()
     for start in range(0, 10**6, 40):
-        list(document.rows(np.zeros((0, 2, 3), np.float32), np.arange(start, start + 40)))
+        list(document.rows(Rows(np.zeros((0, 2, 3), np.float32), np.arange(start, start + 40))))
     assert json.loads(b'{"samples":[' + b"".join(document.closing()))["labels"] == list(range(10**6))
 
 

@@ -18,6 +18,7 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.audio import most_samples, to_int16, wav_header
 from latentserve.service.encoding.documents import JSON, NPY, RAW, WAV, Wav, media_types
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
 
 MADE_BY = Provenance("toy", "0123456789ab", 7, 3)
 
@@ -28,7 +29,7 @@ def audio(*shape: int, rate: int = 8000, value_range: tuple[float, float] | None
 
 def written(samples: NDArray[np.float32], spec: SampleSpec, slices: int = 1) -> bytes:
     document = Wav(len(samples), spec, MADE_BY)
-    parts = [b"".join(document.rows(part, None)) for part in np.array_split(samples, slices)]
+    parts = [b"".join(document.rows(Rows(part))) for part in np.array_split(samples, slices)]
     content = b"".join([document.opening(), *parts, *document.closing()])
     assert dict(document.headers)[b"content-length"] == b"%d" % len(content)
     return content

@@ -16,6 +16,7 @@ from latentserve.service.bundle import Column, SampleSpec
 from latentserve.service.encoding.documents import CSV, JSON, NPY, PNG, WEBP, Document, make_document
 from latentserve.service.encoding.images import contact_sheet, layout
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, TooLargeError
 
 PROVENANCE = Provenance("digits", "1", 0, 0)
@@ -39,7 +40,7 @@ def written(document: Document, samples: np.ndarray[Any, Any], cuts: list[int]) 
     edges = sorted({0, *cuts, len(samples)})
     content = [document.opening()]
     for start, stop in pairwise(edges):
-        content += document.rows(samples[start:stop], labels[start:stop], conditions[start:stop])
+        content += document.rows(Rows(samples[start:stop], labels[start:stop], conditions[start:stop]))
     return b"".join([*content, *document.closing()])
 
 

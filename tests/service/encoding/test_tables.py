@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as arrays
 from latentserve.service.bundle import Column, SampleSpec
 from latentserve.service.encoding.documents import ARROW, CSV, JSON, Csv, Json, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
 from latentserve.service.encoding.tables import typed
 
 SPEC = SampleSpec(
@@ -42,7 +43,7 @@ MADE_BY = Provenance("toy", "0123456789ab", 7, 0)
 
 def written(document: Any, slices: int = 2) -> bytes:
     """A document of the samples, in slices."""
-    parts = [b"".join(document.rows(part, None)) for part in np.array_split(SAMPLES, slices)]
+    parts = [b"".join(document.rows(Rows(part))) for part in np.array_split(SAMPLES, slices)]
     return b"".join([document.opening(), *parts, *document.closing()])
 
 
