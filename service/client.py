@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from latentserve.service.addresses import is_loopback, unix_socket
 from latentserve.service.errors import LatentserveError, one_line
-from latentserve.service.settings import is_loopback
 
 _JUDGED = ("model", "version", "cause", "sentence", "evidence")
 
@@ -21,10 +21,13 @@ class ServerError(LatentserveError):
 
 
 class Client:
-    """A running server at `url`, such as http://127.0.0.1:3000."""
+    """A running server at `url`, such as http://127.0.0.1:3000, or http+unix:/run/latentserve.sock."""
 
     def __init__(self, url: str, timeout: float = 60.0) -> None:
         self._url = url.rstrip("/")
+        unix = unix_socket(url)
+        self._base = f"{unix[0]}://localhost" if unix else self._url
+        self._socket = unix and unix[1]
         self._timeout = timeout
 
     def samples(self, media: str, file: BinaryIO, **fields: object) -> str | None:
@@ -35,7 +38,7 @@ class Client:
         body = {name: value for name, value in fields.items() if value is not None}
         with (
             self._connected() as client,
-            client.stream("POST", f"{self._url}/v1/samples", json=body, headers={"Accept": media}) as answer,
+            client.stream("POST", f"{self._base}/v1/samples", json=body, headers={"Accept": media}) as answer,
         ):
             if answer.status_code != 200:
                 answer.read()
@@ -56,7 +59,7 @@ class Client:
     def _list(self, path: str, needed: tuple[str, ...]) -> list[dict[str, Any]]:
         """The models of a page, each with what is needed of it."""
         with self._connected() as client:
-            answer = client.get(f"{self._url}{path}")
+            answer = client.get(f"{self._base}{path}")
         with suppress(ValueError, KeyError, TypeError):
             if answer.status_code == 200:
                 return [{**{name: model[name] for name in needed}, **model} for model in answer.json()["models"]]
@@ -66,13 +69,14 @@ class Client:
     @contextmanager
     def _connected(self) -> Iterator[httpx.Client]:
         try:
-            parts = urlsplit(self._url)
+            parts = urlsplit(self._base)
             # No proxy of the environment stands between this machine and itself.
             outside = not is_loopback(parts.hostname or "")
             verify = ssl.create_default_context() if parts.scheme == "https" else True
-            with httpx.Client(timeout=self._timeout, trust_env=outside, verify=verify) as client:
+            unix = httpx.HTTPTransport(verify=verify, uds=self._socket) if self._socket else None
+            with httpx.Client(timeout=self._timeout, trust_env=outside, verify=verify, transport=unix) as client:
                 yield client
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # a SOCKS proxy needs a package
             raise ServerError(f"{self._url}: {one_line(error)}") from None
 
 

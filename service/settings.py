@@ -231,11 +231,6 @@ class Settings(BaseSettings):
         return {f"{PREFIX}{name.upper()}": _text(name, getattr(self, name)) for name in self.model_fields_set}
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine only."""
-    return host in ("localhost", "::1") or host.startswith("127.")
-
-
 def _origin(text: str) -> str:
     """An origin as browsers write it (RFC 6454, section 6.2). Raises ValueError."""
     if text in ("*", "null"):

@@ -45,7 +45,11 @@ class Server:
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30)
+        # `socket=PATH`: it is asked over that socket, and `url` is of no use.
+        path = settings.get("socket")
+        self.http = httpx.Client(
+            base_url=self.url, timeout=30, transport=httpx.HTTPTransport(uds=str(path)) if path else None
+        )
         self._home = tempfile.TemporaryDirectory(prefix="latentserve-test-")
         self.home = Path(self._home.name)
         self.log = self.home / "server.log"
@@ -61,7 +65,7 @@ class Server:
             command = ["-P", "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--working-dir", self._home.name]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command, "--port", str(self.port)],
+                [sys.executable, *command, *([] if path else ["--port", str(self.port)])],
                 cwd=cwd,
                 env=environment,
                 stdout=log,

@@ -214,8 +214,14 @@ class _Tally:
 
 async def _connect(address: Address, answered: Callable[[_Connection, int], object]) -> _Connection:
     loop = asyncio.get_running_loop()
-    made = loop.create_connection(lambda: _Connection(answered), address.host, address.port, ssl=address.tls)
-    return (await made)[1]
+
+    def make() -> _Connection:
+        return _Connection(answered)
+
+    if address.path is not None:
+        name = address.host if address.tls else None
+        return (await loop.create_unix_connection(make, address.path, ssl=address.tls, server_hostname=name))[1]
+    return (await loop.create_connection(make, address.host, address.port, ssl=address.tls))[1]
 
 
 class _Connection(asyncio.Protocol):

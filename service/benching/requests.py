@@ -16,11 +16,17 @@ SAMPLES, RAW = "/v1/samples", "application/octet-stream"
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens. `tls`: how its certificate is checked; None: it speaks plain HTTP."""
+    """Where a server listens.
+
+    Attributes:
+        tls: how its certificate is checked; None: it speaks plain HTTP.
+        path: of a Unix socket, instead of the port; `host` is the name in its certificate then.
+    """
 
     port: int
     host: str = "127.0.0.1"
     tls: ssl.SSLContext | None = None
+    path: str | None = None
 
 
 def get(path: str, accept: str, host: str = "127.0.0.1") -> bytes:
@@ -58,10 +64,19 @@ def ask(address: Address, request: bytes, seconds: float) -> tuple[int, bytes]:
     Raises OSError, where nothing came for so many seconds too, and http.client.HTTPException.
     """
     with (
-        socket.create_connection((address.host, address.port), seconds) as plain,
+        _connect(address, seconds) as plain,
         address.tls.wrap_socket(plain, server_hostname=address.host) if address.tls else plain as line,
     ):
         line.sendall(request)
         with http.client.HTTPResponse(line) as answer:
             answer.begin()
             return answer.status, answer.read()
+
+
+def _connect(address: Address, seconds: float) -> socket.socket:
+    if address.path is None:
+        return socket.create_connection((address.host, address.port), seconds)
+    line = socket.socket(socket.AF_UNIX)
+    line.settimeout(seconds)
+    line.connect(address.path)
+    return line

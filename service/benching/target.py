@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from latentserve.service.addresses import unix_socket
 from latentserve.service.benching.process import free_port, last_line, process_group
 from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, seeded
 from latentserve.service.client import Client, ServerError
@@ -32,6 +33,8 @@ class Target:
     @cached_property
     def address(self) -> Address:
         """Where it listens. Raises ServerError: the URL is none, or holds what is not understood."""
+        if (unix := unix_socket(self.url)) is not None:
+            return Address(0, "localhost", ssl.create_default_context() if unix[0] == "https" else None, unix[1])
         try:
             parts = urlsplit(self.url)
             host, port = parts.hostname, parts.port
@@ -47,6 +50,8 @@ class Target:
 
     def requests(self, rows: int) -> Requests:
         """Requests for `rows` samples, float32, each of another seed."""
+        if unix_socket(self.url) is not None:
+            return seeded(rows, RAW, host="localhost", model=self.model)
         parts = urlsplit(self.url)
         return seeded(rows, RAW, parts.path.rstrip("/") + SAMPLES, parts.netloc, model=self.model)
 

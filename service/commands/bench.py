@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from latentserve.service.addresses import is_url
 from latentserve.service.benching.bare_engine import BareEngine
 from latentserve.service.benching.measure import CASES, Measurement, measure
 from latentserve.service.benching.table import record, table
@@ -64,7 +65,7 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
     if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
         raise LatentserveError(f"{file}: cannot be written")
     with _progress() as say:
-        if source.startswith(("http://", "https://")):
+        if is_url(source):
             report = _of_server(source, model, seconds, say)
         elif model is None:
             report = _of_bundle(Path(source), seconds, say)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from latentserve.service.addresses import is_url
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
 from latentserve.service.drift import ROWS, SECONDS, judge_bundle
@@ -56,7 +57,7 @@ def drift(source: str, real: Path | None, rows: int | None, seconds: float | Non
     \b
     Example: latentserve drift demo/bundle
     """
-    if not source.startswith(("http://", "https://")):
+    if not is_url(source):
         path = Path(source)
         limit = seconds or (SECONDS if rows is None else math.inf)
         models = [judge_bundle(read_bundle(path), load_settings(bundles=(path,)), real, rows or ROWS, limit)]

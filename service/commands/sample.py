@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from latentserve.service.addresses import is_url
 from latentserve.service.client import Client
 from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
@@ -65,7 +66,7 @@ def sample(
     if media is None:
         raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}")
     seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
-    draw = _of_server if source.startswith(("http://", "https://")) else _of_bundle
+    draw = _of_server if is_url(source) else _of_bundle
     asked = {"n": n, "seed": seed, "condition": _condition(conditions), "truncation": truncation}
     with _new_file(out) as file:
         draw(source, file, media, label, asked)

@@ -13,12 +13,13 @@ from pathlib import Path
 import click
 
 from latentserve.service import logs
+from latentserve.service.addresses import is_loopback
 from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
 from latentserve.service.sampling.devices import visible_devices
-from latentserve.service.settings import Settings, SettingsError, is_loopback, load_settings
+from latentserve.service.settings import Settings, SettingsError, load_settings
 from latentserve.service.state import StateFolder
 
 _APPLICATION = "latentserve.service.app:application"

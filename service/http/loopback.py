@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
+from latentserve.service.addresses import is_loopback
 from latentserve.service.errors import ClosedError
-from latentserve.service.settings import is_loopback
 
 
 def require_loopback(scope: Scope) -> None:

@@ -226,7 +226,31 @@ def test_a_proxy_does_not_stand_between_this_machine_and_itself(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    assert run("sample", tight_one.url, "--out", tmp_path / "x.npy").status == 0
+    for host in ("127.0.0.1", "LOCALHOST", "127.1"):
+        assert run("sample", f"http://{host}:{tight_one.port}", "--out", tmp_path / "x.npy").status == 0
+
+
+def test_a_proxy_that_cannot_be_used_is_one_line(
+    run: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for proxy in ("socks5://127.0.0.1:9", "http://[", "nonsense"):
+        monkeypatch.setenv("ALL_PROXY", proxy)
+        assert_refused(run("sample", "http://192.0.2.1:9", "--out", tmp_path / "x.npy"), "192.0.2.1")
+
+
+def test_a_server_on_a_socket_of_the_file_system_is_asked_too(
+    run: Callable[..., Ended], plain_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    path = tmp_path / "socket"
+    with Server(plain_bundle, socket=path) as server:
+        url = f"http+unix:{path}"
+        assert f"url={url}" in server.log.read_text()
+        assert run("sample", url, "-n", 4, "--seed", 3, "--out", tmp_path / "x.npy").status == 0
+        assert np.array_equal(np.load(tmp_path / "x.npy"), expected(plain_bundle, 4, 3))
+        assert run("drift", url, "--json").status in (0, 3)
+        assert run("bench", url, "--seconds", 0.1).status == 0
+    assert_refused(run("sample", url, "--out", tmp_path / "x.npy"), url)
 
 
 def test_sample_of_a_server(run: Callable[..., Ended], server: Server, tmp_path: Path) -> None:
