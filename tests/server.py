@@ -43,6 +43,7 @@ class Server:
         bentoml: bool = False,
         **settings: object,
     ) -> None:
+        self.settings = settings
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # `socket=PATH`: it is asked over that socket, and `url` is of no use.

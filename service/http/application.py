@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latentserve.service import logs
-from latentserve.service.errors import BodyTimeoutError, LatentserveError, NotReadyError, one_line
+from latentserve.service.errors import BodyTimeoutError, LatentserveError, NotFoundError, NotReadyError, one_line
 from latentserve.service.host.group import Group
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
@@ -98,6 +98,8 @@ class Application:
     def _respond(self, call: Call) -> Awaitable[Response]:
         """The answer to a call, on its way. Raises LatentserveError."""
         route = self._routes.find(call)
+        if self._is_metrics_port(call.scope) and (route is None or not route.of_operators):
+            raise NotFoundError(f"{call.shown}: no such route on the port of the metrics")
         if route is not None:
             call.route, call.samples, call.members = route.template, route.samples, route.members
         if self._group.draining and (route is None or not route.while_draining):
@@ -107,6 +109,11 @@ class Application:
         if self._cors is not None and call.method == "OPTIONS" and b"access-control-request-method" in call.headers:
             return self._preflight(self._cors, call)
         return self._mounted(call) if route is None else route.answer(call)
+
+    def _is_metrics_port(self, scope: Scope) -> bool:
+        """Whether a request came on the port that only answers who runs the server."""
+        port = self._settings.metrics_port
+        return port != 0 and self._hosted and (scope.get("server") or ("", None))[1] == port
 
     async def _preflight(self, cors: CORSMiddleware, call: Call) -> Response:
         return cors.preflight_response(Headers(scope=call.scope))

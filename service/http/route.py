@@ -24,6 +24,7 @@ class Route:
         samples: it is asked for samples.
         members: what its protocol wants of an error, beside the members of a problem.
         while_draining: it is answered while the server drains, too.
+        of_operators: it is answered on the metrics port, too, where nothing else is.
         for_strangers: it is answered to other machines, whether they are allowed or not.
     """
 
@@ -32,6 +33,7 @@ class Route:
     samples: bool = False
     members: Members | None = None
     while_draining: bool = False
+    of_operators: bool = False
     for_strangers: bool = False
 
     def answer(self, call: Call) -> Awaitable[Response]:

@@ -31,9 +31,9 @@ class Routes:
             Route("/v1/models", {"GET": self._list}),
             Route("/v1/models/{model}", {"GET": self._describe}),
             Route("/v1/drift", {"GET": self._drift}),
-            Route("/metrics", {"GET": self._exposition}, while_draining=True),
-            Route("/readyz", {"GET": self._ready}, while_draining=True, for_strangers=True),
-            Route("/livez", {"GET": self._live}, while_draining=True, for_strangers=True),
+            Route("/metrics", {"GET": self._exposition}, while_draining=True, of_operators=True),
+            Route("/readyz", {"GET": self._ready}, while_draining=True, of_operators=True, for_strangers=True),
+            Route("/livez", {"GET": self._live}, while_draining=True, of_operators=True, for_strangers=True),
             Route("*", {}),
         )
         self._plain = {route.template: route for route in routes if "{" not in route.template}

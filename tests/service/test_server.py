@@ -30,7 +30,7 @@ from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
 from latentserve.service.watching.verdict import CAUSES
-from tests.server import Server
+from tests.server import Server, free_port
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"
 SYNTHETIC = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -298,8 +298,16 @@ def test_clients_that_vanish_leave_nothing_behind(server: Server) -> None:
 @pytest.fixture(scope="module")
 def pair(bundle: Path) -> Iterator[Server]:
     """Two workers behind one port."""
-    with Server(bundle, workers=2) as running:
+    with Server(bundle, workers=2, metrics_port=free_port()) as running:
         yield running
+
+
+def test_the_metrics_have_a_port_of_their_own(pair: Server) -> None:
+    for path, status in (("/metrics", 200), ("/livez", 200), ("/readyz", 200), ("/v1/models", 404), ("/", 404)):
+        answer = httpx.get(f"http://127.0.0.1:{pair.settings['metrics_port']}{path}")
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"].startswith("text/plain" if status == 200 else "application/problem+json")
+    assert pair.http.get("/v1/models").status_code == pair.http.get("/metrics").status_code == 200
 
 
 def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:

@@ -262,6 +262,23 @@ def test_while_draining_what_comes_new_is_sent_away() -> None:
     assert "draining" in ready.json()["detail"]
 
 
+def test_the_port_of_the_metrics_answers_nothing_else() -> None:
+    app = application(metrics_port=3001)
+    here, there = "http://127.0.0.1:3001", "http://127.0.0.1:3000"
+    for path in ("/livez", "/metrics"):
+        assert ask(app, "GET", f"{here}{path}").status_code == ask(app, "GET", f"{there}{path}").status_code == 200
+    assert ask(app, "GET", f"{here}/readyz").status_code == 503
+    for path in ("/v1/models", "/v1/samples", "/sample", "/", "/v1/nope"):
+        before = counted("other", 404)
+        answer = ask(app, "GET", f"{here}{path}")
+        assert (answer.status_code, answer.headers["Content-Type"]) == (404, "application/problem+json")
+        assert counted("other", 404) == before + 1
+    assert ask(app, "GET", f"{there}/v1/models").status_code == 200
+    # A server of BentoML's listens on one port, whatever this setting is.
+    alone = Application(nothing_else, Serving(Settings(metrics_port=3001)))
+    assert ask(alone, "GET", f"{here}/v1/models").status_code == 200
+
+
 def test_readiness_is_the_groups() -> None:
     alone, with_others = Group(), Group(others=1)
     app, other = application(group=alone), application(group=with_others)
