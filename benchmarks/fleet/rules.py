@@ -35,7 +35,7 @@ from deploy.names import JOB
 from deploy.windows import SCRAPE, Times
 from latentserve.service.benching.process import free_port, process_group
 from latentserve.service.watching import metrics
-from latentserve.service.watching.exposition import CONTENT_TYPE
+from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT
 
 TITLE = "What the rules cost"
 
@@ -103,7 +103,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
         def do_GET(self) -> None:
             body = replicas.exposition(int(self.path.strip("/")))
             self.send_response(200)
-            self.send_header("Content-Type", CONTENT_TYPE)
+            self.send_header("Content-Type", CONTENT_TYPES[TEXT])
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

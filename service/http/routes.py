@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.responses import Response
 
+from latentserve.service.errors import NotAcceptableError
 from latentserve.service.host.group import Group
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
-from latentserve.service.http.negotiation import accepts_gzip
+from latentserve.service.http.negotiation import accepts_gzip, negotiate
 from latentserve.service.http.route import Route
 from latentserve.service.http.samples import samples_route
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
-from latentserve.service.watching.exposition import CONTENT_TYPE, Exposition
+from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
 
 _UNKNOWN = {"/v1/": Route("other", {})}  # who answers what no route is there for, by the beginning of the path
 
@@ -64,10 +67,13 @@ class Routes:
     async def _exposition(self, call: Call) -> Response:
         update_metrics(self._handler, self._group)
         zipped = accepts_gzip(call.headers.get(b"accept-encoding", b"").decode("latin-1"))
-        headers = {"Content-Type": CONTENT_TYPE, "Vary": "Accept-Encoding"}
+        media = TEXT
+        with suppress(NotAcceptableError):  # then text is better than nothing
+            media = negotiate(call.headers.get(b"accept", b"").decode("latin-1"), list(CONTENT_TYPES))
+        headers = {"Content-Type": CONTENT_TYPES[media], "Vary": "Accept, Accept-Encoding"}
         if zipped:
             headers["Content-Encoding"] = "gzip"
-        return Response(await self._metrics.text(zipped), headers=headers)
+        return Response(await self._metrics.text(media, zipped), headers=headers)
 
     async def _ready(self, _call: Call) -> Response:
         return readiness(self._serving, self._group)

@@ -11,14 +11,16 @@ import os
 import platform
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from latentserve import __version__
@@ -28,13 +30,18 @@ from latentserve.service.watching.processes import process_metrics
 from latentserve.service.watching.shared_values import SharedValues
 from latentserve.service.watching.workers import starts
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
+CONTENT_TYPES = {TEXT: "text/plain; version=0.0.4; charset=utf-8", OPENMETRICS: openmetrics.CONTENT_TYPE_LATEST}
 
 _NEW_SECONDS = 1.0
 _PATIENCE_SECONDS = 3.0  # with another worker that is at it
 _LOOK_SECONDS = 0.01
 _COMPRESSION = 1  # metrics compress well at any level
 _MADE = struct.Struct("d")  # on the monotonic clock, which all processes of a machine share
+_GENERATE: Mapping[str, Callable[[CollectorRegistry], bytes]] = {
+    TEXT: generate_latest,
+    OPENMETRICS: openmetrics.generate_latest,
+}
 
 
 @dataclass(frozen=True)
@@ -56,40 +63,56 @@ class _Text:
 
 
 class Exposition:
-    """The text, of a server with so many workers."""
+    """The text, of a server with so many workers, in each of the media types that scrapers take."""
 
     def __init__(self, workers: int) -> None:
-        self._registry = CollectorRegistry()
+        registry = CollectorRegistry()
         folder = shared_folder()
         values = SharedValues(folder / "metrics") if folder else None
-        self._registry.register(values or REGISTRY)
-        self._registry.register(_Whole(workers, values))
-        self._folder = state_folder()
-        self._last = _Text(-_NEW_SECONDS, b"")
+        registry.register(values or REGISTRY)
+        registry.register(_Whole(workers, values))
+        self._forms = {
+            media: _Form(state_folder() / f"exposition-{media.rpartition('/')[2]}", partial(generate, registry))
+            for media, generate in _GENERATE.items()
+        }
         # Of its own: it waits for other workers, and nothing is to wait for it.
         self._thread = ThreadPoolExecutor(1, "metrics")
 
-    async def text(self, compressed: bool = False) -> bytes:
+    async def text(self, media: str = TEXT, compressed: bool = False) -> bytes:
         """What there is to say, a second old at the most; `compressed`: by gzip."""
-        if not self._last.new:
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._renew)
-        last = self._last
+        form = self._forms[media]
+        if not form.last.new:
+            await asyncio.get_running_loop().run_in_executor(self._thread, form.renew)
+        last = form.last
         if compressed:
             return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: last.compressed)
         return last.content
 
-    def _renew(self) -> None:
+
+class _Form:
+    """The text in one media type, which the workers make for one another.
+
+    Attributes:
+        last: what was made or read last.
+    """
+
+    def __init__(self, file: Path, generate: Callable[[], bytes]) -> None:
+        self._file = file
+        self._generate = generate
+        self.last = _Text(-_NEW_SECONDS, b"")
+
+    def renew(self) -> None:
         """Have a text that is new: another worker's, or one of our own, which the others have then too.
 
         All give the one that was made last, so that no counter goes back for a client that is answered by one worker
         and by another then.
         """
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while not self._last.new and not self._read():
+        while not self.last.new and not self._read():
             with self._alone() as alone:
                 late = time.monotonic() > deadline  # whoever is at it does not come to an end
                 if (alone and not self._read()) or late:
-                    self._last = _Text(time.monotonic(), generate_latest(self._registry))
+                    self.last = _Text(time.monotonic(), self._generate())
                     if alone:
                         self._write()
                     return
@@ -98,26 +121,25 @@ class Exposition:
     def _read(self) -> bool:
         """Take what another worker made, if it is new."""
         with suppress(OSError, struct.error):
-            read = (self._folder / "exposition").read_bytes()
+            read = self._file.read_bytes()
             found = _Text(_MADE.unpack_from(read)[0], read[_MADE.size :])
             if found.new:
-                self._last = found
+                self.last = found
                 return True
         return False
 
     def _write(self) -> None:
         """Let the others have it. On a full disk they make their own."""
-        file = self._folder / "exposition"
         with suppress(OSError):
-            part = file.with_suffix(".part")
-            part.write_bytes(_MADE.pack(self._last.made) + self._last.content)
-            part.rename(file)
+            part = self._file.with_suffix(".part")
+            part.write_bytes(_MADE.pack(self.last.made) + self.last.content)
+            part.rename(self._file)
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
         """Whether no other worker is at it."""
         try:
-            handle = os.open(self._folder / "exposition.lock", os.O_RDWR | os.O_CREAT, 0o600)
+            handle = os.open(self._file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         except OSError:
             yield True
             return

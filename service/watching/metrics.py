@@ -189,6 +189,14 @@ WATCHED_RATE = Gauge(
 
 ROUTES = ("/v1/samples", "/sample")  # whose series are there from the start; of others with their first answer
 CODES = ("200", "413", "422", "429", "499", "500", "503", "504")  # that a request for a known model may end with
+# That a request for no known model may end with; what others end with is there from the first time on.
+UNROUTED = {
+    "/v1/samples": (
+        "400", "404", "405", "406", "408", "413", "415", "422", "429", "499", "500", "503",
+    ),
+    "/sample": ("400", "404", "405", "408", "413", "415", "499", "500", "503", "504"),
+    "other": ("400", "404", "405", "408", "413", "414", "415", "431", "499", "500", "503", "504"),
+}  # fmt: skip
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
 SIGNS = ("positive", "negative")
@@ -406,6 +414,9 @@ def precreate() -> None:
     """Make the series that belong to no model visible at 0."""
     for reason in REASONS:
         REJECTED.labels(reason=reason)
+    for route, codes in UNROUTED.items():
+        for code in codes:
+            REQUESTS.labels(model="", version="", route=route, code=code)
     INFLIGHT.set(0)
 
 

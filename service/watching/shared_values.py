@@ -198,4 +198,6 @@ def _families(kind: str, found: Values) -> Iterable[Metric]:
             below += count
             families[metric].add_sample(f"{metric}_bucket", {**dict(others), "le": floatToGoString(upper)}, below)  # type: ignore[no-untyped-call]
         families[metric].add_sample(f"{metric}_count", dict(others), below)
+    for family in families.values() if kind == "histogram" else ():  # OpenMetrics has what is of one series together
+        family.samples.sort(key=lambda sample: [pair for pair in sample.labels.items() if pair[0] != "le"])
     return families.values()

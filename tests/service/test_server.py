@@ -23,12 +23,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from latentserve.service.bundle import Inputs
 from latentserve.service.encoding import images
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
+from latentserve.service.watching.metrics import UNROUTED
 from latentserve.service.watching.verdict import CAUSES
 from tests.server import Server, free_port
 
@@ -317,7 +319,7 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
         ("latentserve_samples_total", "arm"): {"server", "client", "control"},
         ("latentserve_monitored_samples_total", "arm"): {"server", "client", "control"},
         ("latentserve_rejected_total", "reason"): {"queue_full", "too_large", "invalid", "not_ready", "deadline"},
-        ("latentserve_requests_total", "route"): {"/v1/samples", "/sample"},
+        ("latentserve_requests_total", "route"): {"/v1/samples", "/sample", "other"},
         ("latentserve_probe_runs_total", "outcome"): {"match", "mismatch"},
         ("latentserve_output_signal_bin_total", "bin"): {f"{index:02}" for index in range(20)},
         ("latentserve_output_signal_bin_total", "signal"): {"mean", "std", "saturated_share", "critic_score"},
@@ -330,6 +332,9 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     }
     for (name, label), values in at_zero.items():
         assert {dict(labels)[label] for has, labels in series if has == name} >= values
+    for route, codes in UNROUTED.items():
+        for code in codes:
+            pair.metric("requests_total", model="", version="", route=route, code=code)
     names = {name for name, _ in series}
     for name in ("output_nonfinite_total", "monitor_failures_total", "monitor_dropped_batches_total"):
         assert f"latentserve_{name}" in names
@@ -353,6 +358,24 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     pair.wait_for(lambda: pair.metric("probe_runs_total", outcome="match") == probes)
     assert pair.metric("workers") == 2
     assert pair.metric("queue_limit_rows", model="toy") == 2 * Settings().max_queue_rows
+
+
+def test_openmetrics_for_who_asks_for_it(pair: Server) -> None:
+    """As Prometheus does. Every other client gets text, whatever it likes."""
+    prometheus = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.2"
+    answer = pair.http.get("/metrics", headers={"Accept": prometheus})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("\n# EOF\n")
+    found = {
+        (sample.name, frozenset(sample.labels.items()))
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name.startswith("latentserve_")
+    }
+    assert found == set(pair.metrics())
+    for accept in ("*/*", "text/plain", "text/html, image/png", "application/openmetrics-text;q=0, */*"):
+        answer = pair.http.get("/metrics", headers={"Accept": accept})
+        assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 def test_counts_sum_over_the_workers(pair: Server) -> None:
