@@ -1,13 +1,14 @@
-"""The body of `POST /v1/samples`: bytes -> fields.
+"""Bodies: bytes -> fields.
 
 JSON holds all of them. A body of arrays holds those that there are one of a row, and the query holds the others.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
@@ -18,13 +19,15 @@ from latentserve.service.http.coding import decode, is_gzip
 from latentserve.service.http.json_pieces import read_members
 from latentserve.service.http.query import parameters, query_fields
 from latentserve.service.http.turns import Turns
-from latentserve.service.sampling.fields import SHOWN, NameField, SampleFields, TypedLabel, first_error
+from latentserve.service.sampling.fields import SHOWN, NameField, SampleFields, StrictFields, TypedLabel, first_error
 from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 JSON, NPY = "application/json", "application/x-npy"
 NPZ = ("application/x-npz", "application/zip")
+
+Kind = TypeVar("Kind", bound=StrictFields)
 
 _LONG_BYTES = 1 << 14  # of JSON that is not read at once: a parser takes up to two milliseconds for fewer
 
@@ -36,9 +39,6 @@ class SamplesBody(SampleFields):
     version: NameField | None = None
     deterministic: bool = False
     dtype: Literal["float32", "uint8"] = "float32"
-
-
-_BODY = TypeAdapter(SamplesBody)
 
 
 async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes:
@@ -77,17 +77,14 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
 
     Raises what `read_body` does, UnsupportedMediaError, MalformedError, MalformedArraysError, InvalidError.
     """
-    media = _media(call)
-    limit = settings.max_body_bytes if media == JSON else settings.max_latents_bytes
-    query = call.scope.get("query_string", b"")
+    media = _media(call, (JSON, NPY, *NPZ))
     if media == JSON:
-        for name, _ in parameters(query):
-            raise InvalidError(name[:SHOWN], "is in the query; beside a JSON body every field is in the body")
-        content = await read_body(call, limit, share)
+        content = await read_json(call, settings.max_body_bytes, share)
         if len(content) > _LONG_BYTES:
             return await readers.result(parse_long_body(content))
         return parse_body(content)
-    fields = parse_query(query)
+    limit = settings.max_latents_bytes
+    fields = parse_query(call.scope.get("query_string", b""))
     content = await read_body(call, limit, share)
     if media == NPY:
         return fields.model_copy(update={"latents": read_npy(content)})
@@ -95,18 +92,26 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
     return fields.model_copy(update=await readers.result(read_npz(content, limit)))
 
 
-def _media(call: Call) -> str:
+async def read_json(call: Call, limit: int, share: Share) -> bytes:
+    """A body that is JSON, and holds every field. Raises what `read_body` does, UnsupportedMediaError, InvalidError."""
+    _media(call, (JSON,))
+    for name, _ in parameters(call.scope.get("query_string", b"")):
+        raise InvalidError(name[:SHOWN], "is in the query; beside a JSON body every field is in the body")
+    return await read_body(call, limit, share)
+
+
+def _media(call: Call, taken: Sequence[str]) -> str:
     """The media type of the body. Raises UnsupportedMediaError."""
     stated = call.headers.get(b"content-type")
     if stated is None:
         return JSON
     shown = stated.decode("latin-1")
     media = shown.split(";")[0].strip().lower()
-    if media not in (JSON, NPY, *NPZ):
+    if media not in taken:
         if call.headers.get(b"content-length") == b"0":
             return JSON
-        taken = ", ".join((JSON, NPY, *NPZ))
-        raise UnsupportedMediaError(f"Content-Type: {shown[:SHOWN]!r} is not taken; {taken} are")
+        are = f"{', '.join(taken)} {'is' if len(taken) == 1 else 'are'}"
+        raise UnsupportedMediaError(f"Content-Type: {shown[:SHOWN]!r} is not taken; {are}")
     return media
 
 
@@ -129,8 +134,13 @@ def parse_long_body(content: bytes) -> Steps[SamplesBody]:
 
 def parse_body(content: bytes) -> SamplesBody:
     """The fields of a JSON body; an empty one asks for the defaults. Raises MalformedError, InvalidError."""
+    return parse_as(content, SamplesBody)
+
+
+def parse_as(content: bytes, kind: type[Kind]) -> Kind:
+    """The fields of a JSON body of another kind."""
     try:
-        return _BODY.validate_json(content or b"{}").known()
+        return kind.model_validate_json(content or b"{}").known()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -29,7 +29,24 @@ from latentserve.service.sampling.sampler import Samples, Slice
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
-Body = Callable[[Share], Awaitable[SamplesBody]]  # reads it; while it arrives, its bytes are held
+
+class Fields(Protocol):
+    """What a body says, of whatever protocol: of which model, and whether it takes long to be understood."""
+
+    @property
+    def model(self) -> str | None:
+        """None: the only one."""
+
+    @property
+    def version(self) -> str | None:
+        """None: the one that is served."""
+
+    @property
+    def long(self) -> bool:
+        """Whether it is understood in turns."""
+
+
+FieldsOf = TypeVar("FieldsOf", bound=Fields)
 
 
 class Asked(NamedTuple):
@@ -39,8 +56,10 @@ class Asked(NamedTuple):
     document: Document
 
 
+# Reads a body; while it arrives, its bytes are held.
+Body = Callable[[Share], Awaitable[FieldsOf]]
 # What a protocol makes of fields, in steps. Raises NotAcceptableError, InvalidError, TooLargeError.
-Understand = Callable[[Model, SamplesBody], Steps[Asked]]
+Understand = Callable[[Model, FieldsOf], Steps[Asked]]
 
 
 class SamplesHandler:
@@ -63,7 +82,7 @@ class SamplesHandler:
         """The fields of a call's body, as `body` of `respond`."""
         return await read_fields(call, self._settings, share, self._readers)
 
-    async def respond(self, call: Call, body: Body, understand: Understand) -> Response:
+    async def respond(self, call: Call, body: Body[FieldsOf], understand: Understand[FieldsOf]) -> Response:
         """Answer a call for samples, whatever becomes of it; the call is told its model.
 
         The rows of a client that goes while it waits leave the queue.

@@ -30,7 +30,7 @@ def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
     return Route(SAMPLES, {"POST": post}, samples=True)
 
 
-def negotiated(accept: str | None, settings: Settings) -> Understand:
+def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody]:
     """An answer in the media type that the client likes best."""
 
     def understand(model: Model, fields: SamplesBody) -> Steps[Asked]:

@@ -43,17 +43,35 @@ class TypedLabel(str):
     __slots__ = ()
 
 
-class SampleFields(BaseModel):
+class StrictFields(BaseModel):
+    """Fields of which nothing is coerced, and nothing ignored."""
+
+    # Unknown fields are refused by `known`, one at a time: a body can hold a million of them, and so can the lists
+    # hold wrong values. An error for each would cost more than a minute.
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    @classmethod
+    def of(cls, **fields: object) -> Self:
+        """From Python's values. Raises InvalidError."""
+        try:
+            return cls.model_validate(fields).known()
+        except ValidationError as error:
+            raise first_error(error) from None
+
+    def known(self) -> Self:
+        """Itself. Raises InvalidError: it holds an unknown field."""
+        for field in self.model_extra or ():
+            raise InvalidError(field[:SHOWN], "unknown field")
+        return self
+
+
+class SampleFields(StrictFields):
     """What makes a row. None: not given.
 
     A protocol may put what it has checked itself in the place of a list: one that is not in memory whole (`InPieces`;
     of an object for `condition`, the pieces are its parts), or an array: float [n, dim] of latents, integers or names
     [n] of labels, float [n, k] of conditions in the manifest's order.
     """
-
-    # Unknown fields are refused by `known`, one at a time: a body can hold a million of them, and so can the lists
-    # hold wrong values. An error for each would cost more than a minute.
-    model_config = ConfigDict(extra="allow", strict=True)
 
     n: Annotated[int, Field(ge=1)] | None = None
     seed: SeedField | None = None
@@ -65,14 +83,6 @@ class SampleFields(BaseModel):
     conditions: Annotated[list[ConditionField], Field(fail_fast=True)] | None = None
     truncation: TruncationField | None = None
 
-    @classmethod
-    def of(cls, **fields: object) -> Self:
-        """From Python's values. Raises InvalidError."""
-        try:
-            return cls.model_validate(fields).known()
-        except ValidationError as error:
-            raise first_error(error) from None
-
     @property
     def long(self) -> bool:
         """Whether there is a list that was not read whole."""
@@ -80,12 +90,6 @@ class SampleFields(BaseModel):
         return any(rows is not None and not isinstance(rows, list) for rows in lists) or not (
             self.condition is None or isinstance(self.condition, dict)
         )
-
-    def known(self) -> Self:
-        """Itself. Raises InvalidError: it holds an unknown field."""
-        for field in self.model_extra or ():
-            raise InvalidError(field[:SHOWN], "unknown field")
-        return self
 
 
 def first_error(error: ValidationError) -> InvalidError:
