@@ -78,12 +78,12 @@ def _json_pictures(samples: SampleArray, spec: SampleSpec, provenance: Provenanc
     for part in in_parts(samples):
         for picture in images.pixels(part, spec):
             yield b',"' if row else b'"'
-            yield from _base64(images.png(picture, provenance.at(row)))
+            yield from base64_of(images.png(picture, provenance.at(row)))
             yield b'"'
             row += 1
 
 
-def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def base64_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Pieces as one text: three bytes are four characters, wherever they were cut."""
     left = b""
     for piece in pieces:

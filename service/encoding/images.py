@@ -20,6 +20,8 @@ Form = Literal["png", "webp"]
 _GAP = 2  # pixels between the images of a contact sheet
 WEBP_SIDE = 16_383  # pixels, the most that the format has
 WEBP_BYTES = 32  # of memory for each pixel, while a file is written
+JPEG_SIDE = 65_500  # pixels, the most that the library writes
+JPEG_QUALITY = 95  # the most that is worth its bytes
 SMALL_PIXELS = 1 << 16  # of a picture that WebP may take pains with: noise of more takes it minutes
 
 
@@ -117,10 +119,23 @@ def png(image: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
     yield writer.closing()
 
 
-def webp(pixels: NDArray[np.uint8], provenance: Provenance) -> bytes:
-    """Pixels uint8 [H, W, C], C of 1, 3 or 4, as a file that says what made it."""
+def webp(pixels: NDArray[np.uint8], provenance: Provenance, quality: int | None = None) -> bytes:
+    """Pixels uint8 [H, W, C], C of 1, 3 or 4, as a file that says what made it: without loss, or of this quality, 0 to
+    100."""
+    effort = {} if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS else {"method": 0}
+    if quality is not None:
+        return _written(pixels, "WEBP", provenance, quality=quality, **effort)
+    return _written(pixels, "WEBP", provenance, lossless=True, **effort, **({"quality": 0} if effort else {}))
+
+
+def jpeg(pixels: NDArray[np.uint8], provenance: Provenance, quality: int = JPEG_QUALITY) -> bytes:
+    """Pixels uint8 [H, W, C], C of 1 or 3, as a file of this quality, 0 to 100, that says what made it."""
+    return _written(pixels, "JPEG", provenance, quality=min(quality, JPEG_QUALITY), subsampling=0)
+
+
+def _written(pixels: NDArray[np.uint8], form: str, provenance: Provenance, **options: int) -> bytes:
+    """By Pillow."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
-    effort = {} if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS else {"method": 0, "quality": 0}
-    picture.save(buffer, "WEBP", lossless=True, xmp=provenance.xmp().encode(), **effort)
+    picture.save(buffer, form, xmp=provenance.xmp().encode(), **options)
     return buffer.getvalue()

@@ -11,6 +11,10 @@ from functools import lru_cache
 import orjson
 
 from latentserve.service.models import Model, Models
+from latentserve.service.sampling.prompt import Vocabulary
+
+_OWNER = "latentserve"  # a manifest names none
+_PROMPTED = ("image", "audio")  # kinds of samples that are asked for by a prompt, too
 
 
 def list_models(models: Models) -> bytes:
@@ -32,13 +36,21 @@ def describe_drift(models: Models) -> bytes:
 
 @lru_cache(maxsize=4)
 def _page(models: tuple[tuple[Model, str | None], ...]) -> bytes:
-    return b'{"models":[%b]}' % b",".join(b"{%b}" % _summary(model, fault) for model, fault in models)
+    """`models`; and, for OpenAI's clients, the same in short."""
+    summaries = b",".join(b"{%b}" % _summary(model, fault) for model, fault in models)
+    return b'{"models":[%b],"object":"list","data":%b}' % (summaries, orjson.dumps([_entry(one) for one, _ in models]))
 
 
 @lru_cache(maxsize=16)
 def _description(model: Model, fault: str | None) -> bytes:
     manifest = orjson.dumps(model.bundle.manifest.model_dump(mode="json"))
-    return b'{%b,"manifest":%b}' % (_summary(model, fault), manifest)
+    return b'{%b,%b,"manifest":%b}' % (orjson.dumps(_entry(model))[1:-1], _summary(model, fault), manifest)
+
+
+def _entry(model: Model) -> dict[str, object]:
+    """What OpenAI's clients read of it."""
+    created = int(model.bundle.manifest.created.timestamp())
+    return {"id": model.name, "object": "model", "created": created, "owned_by": _OWNER}
 
 
 def _summary(model: Model, fault: str | None) -> bytes:
@@ -63,6 +75,7 @@ def _constant(model: Model) -> bytes:
             "latent": manifest.latent.model_dump(exclude_none=True),
             "labels": manifest.labels,
             "conditions": None if conditions is None else [one.model_dump(exclude_none=True) for one in conditions],
+            "prompt": Vocabulary(manifest).example if manifest.sample.kind in _PROMPTED else None,
             "sample": manifest.sample.model_dump(mode="json", exclude_none=True),
         }
     )[1:-1]

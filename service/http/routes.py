@@ -12,13 +12,17 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
 from latentserve.service.http.negotiation import accepts_gzip, negotiate
+from latentserve.service.http.openai.errors import openai_error
+from latentserve.service.http.openai.images import images_route
 from latentserve.service.http.route import Route
 from latentserve.service.http.samples import samples_route
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
 
-_UNKNOWN = {"/v1/": Route("other", {})}  # who answers what no route is there for, by the beginning of the path
+_UNKNOWN = {
+    "/v1/": Route("other", {}, members=openai_error)
+}  # who answers what no route is there for, by the beginning of the path
 
 
 class Routes:
@@ -31,8 +35,9 @@ class Routes:
         self._metrics = Exposition(serving.settings.workers)
         routes = (
             samples_route(serving.handler, serving.settings),
-            Route("/v1/models", {"GET": self._list}),
-            Route("/v1/models/{model}", {"GET": self._describe}),
+            images_route(serving.handler, serving.settings),
+            Route("/v1/models", {"GET": self._list}, members=openai_error),
+            Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error),
             Route("/v1/drift", {"GET": self._drift}),
             Route("/metrics", {"GET": self._exposition}, while_draining=True, of_operators=True),
             Route("/readyz", {"GET": self._ready}, while_draining=True, of_operators=True, for_strangers=True),

@@ -34,7 +34,11 @@ def test_a_page_is_the_same_bytes_until_a_state_changes(bundle: Path, plain_bund
     assert [model["name"] for model in told] == ["toy", "plain"]
     assert told[0]["labels"] == bundles[0].manifest.labels
     assert told[1]["conditions"] is None
-    assert orjson.loads(described) == {**told[0], "manifest": bundles[0].manifest.model_dump(mode="json")}
+    created = int(bundles[0].manifest.created.timestamp())
+    entry = {"id": "toy", "object": "model", "created": created, "owned_by": "latentserve"}
+    assert orjson.loads(page)["data"][0] == entry
+    manifest = bundles[0].manifest.model_dump(mode="json")
+    assert orjson.loads(described) == {**entry, **told[0], "manifest": manifest}
     models[0].fault = "golden samples differ"
     changed = orjson.loads(list_models(models))["models"][0]
     assert (changed["state"], changed["fault"]) == ("not ready", "golden samples differ")

@@ -1,0 +1,111 @@
+"""Pictures as OpenAI's clients read them: a JSON object with a list `data`, and what is known of each row in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from latentserve.service.bundle import Manifest
+from latentserve.service.encoding import arrays, images
+from latentserve.service.encoding.documents import HEAD_BYTES, JSON, Document, Piece
+from latentserve.service.encoding.png import LARGEST_SIDE as PNG_SIDE
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows
+from latentserve.service.sampling.prompt import Vocabulary
+
+Form = Literal["png", "webp", "jpeg"]
+
+LARGEST_SIDE: dict[Form, int] = {"png": PNG_SIDE, "webp": images.WEBP_SIDE, "jpeg": images.JPEG_SIDE}
+
+_PIXEL_BYTES = {"png": 0, "webp": images.WEBP_BYTES, "jpeg": 8}  # of memory, while a picture is written
+
+
+class Pictures(Document):
+    """Each with its seed and row, its label and conditions, and the prompt that asks for these (`revised_prompt`).
+
+    `quality`, 0 to 100, is that of JPEG and WebP; None: the best, which of WebP is without loss.
+    """
+
+    headers = ((b"content-type", JSON.encode()),)
+
+    def __init__(
+        self,
+        n: int,
+        manifest: Manifest,
+        provenance: Provenance,
+        vocabulary: Vocabulary,
+        form: Form,
+        quality: int | None,
+    ) -> None:
+        _, height, width = manifest.sample.shape
+        pixels = height * width
+        self._manifest = manifest
+        self._provenance = provenance
+        self._vocabulary = vocabulary
+        self._form = form
+        self._quality = quality
+        self._row = 0
+        self.in_one_go = form != "png" and pixels > images.SMALL_PIXELS
+        self.size = HEAD_BYTES + n * ((math.prod(manifest.sample.shape) + HEAD_BYTES) * 4 // 3 + HEAD_BYTES)
+        self.held = pixels * _PIXEL_BYTES[form]
+
+    def opening(self) -> bytes:
+        """What is the same of all, and the start of the list."""
+        _, height, width = self._manifest.sample.shape
+        fields = {
+            "created": int(self._manifest.created.timestamp()),
+            "output_format": self._form,
+            "size": f"{width}x{height}",
+            "model": self._provenance.model,
+            "version": self._provenance.version,
+            "synthetic": True,
+        }
+        return orjson.dumps(fields)[:-1] + b',"data":['
+
+    def rows(self, part: Rows) -> Iterator[Piece]:
+        """The inside of the list."""
+        facts = self._facts(part)
+        first, self._row = self._row, self._row + len(part.samples)
+        row = 0
+        for some in arrays.in_parts(part.samples):
+            for picture in images.pixels(some, self._manifest.sample):
+                yield b',{"b64_json":"' if first + row else b'{"b64_json":"'
+                yield from arrays.base64_of(self._written(picture, self._provenance.at(first + row)))
+                yield b'",' + orjson.dumps(facts[row], option=orjson.OPT_SERIALIZE_NUMPY)[1:]
+                row += 1
+
+    def closing(self) -> Iterator[Piece]:
+        """The end."""
+        yield b"]}"
+
+    def _facts(self, part: Rows) -> list[dict[str, Any]]:
+        """What is known of each row."""
+        manifest, provenance = self._manifest, self._provenance
+        names = list(manifest.condition_places)
+        told = []
+        for row in range(len(part.samples)):
+            label = None if part.labels is None else int(part.labels[row])
+            condition = {} if part.conditions is None else dict(zip(names, part.conditions[row], strict=True))
+            facts: dict[str, Any] = {"seed": provenance.seed, "row": provenance.offset + self._row + row}
+            if label is not None:
+                facts["label"] = (manifest.labels or [])[label]
+            if condition:
+                facts["condition"] = condition
+            if prompt := self._vocabulary.say(label, condition):
+                facts["revised_prompt"] = prompt
+            told.append(facts)
+        return told
+
+    def _written(self, picture: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
+        """An image uint8 [C, H, W] as a file."""
+        if self._form == "png":
+            return images.png(picture, provenance)
+        pixels = np.ascontiguousarray(np.moveaxis(picture, 0, -1))
+        if self._form == "webp":
+            return iter([images.webp(pixels, provenance, self._quality)])
+        return iter([images.jpeg(pixels, provenance, images.JPEG_QUALITY if self._quality is None else self._quality)])
