@@ -134,7 +134,7 @@ class UnsupportedEncodingError(LatentserveError):
     title = "The body's content encoding is not supported"
 
     def __init__(self, message: str, accepted: str) -> None:
-        super().__init__(f"{message}; {accepted} is")
+        super().__init__(f"{message}; {accepted} are")
         self.accepted = accepted
 
 

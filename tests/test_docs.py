@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from latentserve.service.bundle import Condition, Latent, LatentPart
 from latentserve.service.cli import cli, main
 from latentserve.service.http.body import SamplesBody
+from latentserve.service.http.inference.request import INPUTS
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import Settings, settings_table
@@ -116,6 +117,21 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
         assert [row["angle"] for row in sent["conditions"]] == [0.1, 0.2, 0.3]
         refused = server.samples(conditions=[{}, {"energy": 101}]).json()
         assert refused["field"] == "conditions[1].energy"
+
+
+def test_the_program_of_the_page_on_the_inference_protocol(server: Server, tmp_path: Path):
+    """With another model, of the same tensors; and the page names every input."""
+    page = (TOP / "docs" / "inference-protocol.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    here = program.replace("127.0.0.1:3000", server.url.removeprefix("http://")).replace('"digits"', '"toy"')
+    here = here.replace('"5"', '"digit 5"')
+    shown = '\nassert images.shape == (2, 1, 8, 8)\nassert told["labels"] == "3,3,3,3", told\n'
+    ended = subprocess.run(
+        [sys.executable, "-c", here + shown], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    table = page.partition("| input |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \| (\w+)", table, re.M) == [(name, kind.datatype) for name, kind in INPUTS.items()]
 
 
 DEPLOYMENT = (TOP / "docs" / "deployment.md").read_text()

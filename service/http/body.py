@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from latentserve.service.errors import InvalidError, MalformedError, TooLargeError, UnsupportedMediaError
 from latentserve.service.http.arrays import read_npy, read_npz
 from latentserve.service.http.call import Call
-from latentserve.service.http.coding import decode, is_gzip
+from latentserve.service.http.coding import coding_of, decode
 from latentserve.service.http.json_pieces import read_members
 from latentserve.service.http.query import parameters, query_fields
 from latentserve.service.http.turns import Turns
@@ -47,7 +47,7 @@ async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes
     Raises ClientDisconnect, QueueFullError, UnsupportedEncodingError, BadRequestError, and TooLargeError before the
     rest of it is read.
     """
-    coded = is_gzip(call.headers)
+    coding = coding_of(call.headers)
     stated = call.headers.get(b"content-length", b"0")
     if stated.isdigit() and int(stated) > limit:
         raise TooLargeError(f"the body has {int(stated)} bytes; at most {limit} are taken")
@@ -64,9 +64,9 @@ async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes
         more = message.get("more_body", False)
         if len(content) > limit:
             raise TooLargeError(f"the body has more than the {limit} bytes that are taken")
-    if not coded:
+    if coding is None:
         return bytes(content)
-    decoded = await decode(bytes(content), limit)
+    decoded = await decode(bytes(content), limit, coding)
     if share is not None:
         share.take(len(decoded))
     return decoded

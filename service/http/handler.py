@@ -65,7 +65,8 @@ Understand = Callable[[Model, FieldsOf], Steps[Asked]]
 class SamplesHandler:
     """Answers requests for samples, from every protocol.
 
-    `models` is set once they are loaded; `inflight` requests are under way, and of those `waiting` wait for the engine.
+    `models` is set once they are loaded; `inflight` requests are under way, and of those `waiting` wait for the engine;
+    long bodies are read by `readers`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,14 +74,14 @@ class SamplesHandler:
         self._settings = settings
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)
-        self._readers = Turns(1, "reader")  # more would keep the interpreter from the event loop
+        self.readers = Turns(1, "reader")  # more would keep the interpreter from the event loop
         # Encoding a picture takes longer than everything else on the event loop together.
         self._encoders = Turns(settings.encoder_threads, "encoder")
         self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
 
     async def read(self, call: Call, share: Share) -> SamplesBody:
         """The fields of a call's body, as `body` of `respond`."""
-        return await read_fields(call, self._settings, share, self._readers)
+        return await read_fields(call, self._settings, share, self.readers)
 
     async def respond(self, call: Call, body: Body[FieldsOf], understand: Understand[FieldsOf]) -> Response:
         """Answer a call for samples, whatever becomes of it; the call is told its model.
@@ -103,7 +104,7 @@ class SamplesHandler:
             model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
             steps = understand(model, fields)
-            request, document = at_once(steps) if not fields.long else await self._readers.result(steps)
+            request, document = at_once(steps) if not fields.long else await self.readers.result(steps)
             del fields, steps  # and the body with them
             share.give()
             headers = [*model.headers, *document.headers]

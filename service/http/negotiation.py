@@ -1,11 +1,14 @@
-"""`Accept`: which of the media types that can be served the client likes best (RFC 9110, section 12.5.1); and whether
-it takes gzip."""
+"""`Accept`: which of the media types that can be served the client likes best (RFC 9110, section 12.5.1); and which
+codings it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from latentserve.service.errors import NotAcceptableError
+
+Offer = TypeVar("Offer", bound=str)
 
 
 def negotiate(accept: str | None, offers: Sequence[str]) -> str:
@@ -27,8 +30,15 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether a client has said that it takes gzip (RFC 9110, section 12.5.3)."""
-    codings = dict(_parse(part) for part in accept_encoding.split(",") if part.strip())
-    return codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0))) > 0
+    return "gzip" in taken_codings(accept_encoding, ("gzip",))
+
+
+def taken_codings(accept_encoding: str, offers: Sequence[Offer]) -> list[Offer]:
+    """Those of `offers` that a client has said that it takes, best first."""
+    codings = dict(_parse(part.replace("x-gzip", "gzip")) for part in accept_encoding.split(",") if part.strip())
+    rest = codings.get("*", 0.0)
+    taken = [offer for offer in offers if codings.get(offer, rest) > 0]
+    return sorted(taken, key=lambda offer: -codings.get(offer, rest))
 
 
 def _parse(part: str) -> tuple[str, float]:

@@ -11,6 +11,7 @@ from latentserve.service.host.group import Group
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
+from latentserve.service.http.inference import routes as inference
 from latentserve.service.http.negotiation import accepts_gzip, negotiate
 from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.images import images_route
@@ -20,13 +21,12 @@ from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
 
-_UNKNOWN = {
-    "/v1/": Route("other", {}, members=openai_error)
-}  # who answers what no route is there for, by the beginning of the path
+# Who answers what no route is there for, by the beginning of the path.
+_UNKNOWN = {"/v1/": Route("other", {}, members=openai_error), "/v2/": inference.UNKNOWN}
 
 
 class Routes:
-    """What `/v1/...`, `/metrics`, `/livez` and `/readyz` answer; everything else is BentoML's."""
+    """What `/v1/...`, `/v2/...`, `/metrics`, `/livez` and `/readyz` answer; everything else is BentoML's."""
 
     def __init__(self, serving: Serving, group: Group) -> None:
         self._serving = serving
@@ -36,6 +36,7 @@ class Routes:
         routes = (
             samples_route(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
+            *inference.inference_routes(serving, group, self._metrics),
             Route("/v1/models", {"GET": self._list}, members=openai_error),
             Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error),
             Route("/v1/drift", {"GET": self._drift}),

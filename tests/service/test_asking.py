@@ -18,10 +18,12 @@ import bentoml
 import httpx
 import numpy as np
 import pytest
+import tritonclient.http as triton
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from tritonclient.utils import InferenceServerException
 
 from latentserve import OpenedBundle, draw_latents, open_bundle
 from latentserve.service.benching.bare_engine import BareEngine
@@ -35,6 +37,7 @@ from latentserve.service.sampling.latents import draw_conditions, draw_labels
 from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, make_shower
 from tests.server import Server
 from tests.service.test_bad_input import assert_problem
+from tests.tensors import tensor
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"
 CSV, ARROW, WAV = "text/csv", "application/vnd.apache.arrow.stream", "audio/wav"
@@ -494,4 +497,37 @@ def test_a_body_in_gzip(server: Server) -> None:
     assert_problem(answer, 413, "too-large")
     answer = server.http.post("/v1/samples", content=content, headers={**headers, "Content-Encoding": "br"})
     assert answer.status_code == 415
-    assert answer.headers["Accept-Encoding"] == "gzip"
+    assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+
+
+def test_tritons_client(server: Server, shower: OpenedBundle) -> None:
+    """Each thing that a row can be made from, as tensors and as parameters."""
+    z = draw_latents(SHOWER_LATENT, 3, 0, 3)
+    energies = np.array([[1, 0.1], [50, 0.25], [99.5, -0.5]], np.float32)
+    rows = [{"energy": float(energy), "angle": float(angle)} for energy, angle in energies]
+    with triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        inputs = client.get_model_metadata("shower")["inputs"]
+        assert inputs[2] == {"name": "condition", "datatype": "FP32", "shape": [-1, 2]}
+        labels = np.array([0, 1, 2])
+        given = [tensor("condition", energies), tensor("z", z, binary=False), tensor("label", labels)]
+        result = client.infer("shower", given, parameters={"deterministic": True})
+        assert np.array_equal(result.as_numpy("sample"), shower.sample(latents=z, labels=labels, conditions=rows))
+        parameters = result.get_response()["parameters"]
+        assert parameters["labels"] == "0,1,2"
+        assert parameters["conditions.energy"] == "1.0,50.0,99.5"
+        assert np.array_equal(np.array(parameters["conditions.angle"].split(","), np.float32), energies[:, 1])
+
+        width = SHOWER_LATENT.width
+        asked = {"seed": 5, "deterministic": True, "condition.energy": 50, "label": "pion"}
+        result = client.infer("shower", [tensor("z", z[:, :width])], parameters=asked)
+        expected = shower.sample(latents=z[:, :width], seed=5, condition={"energy": 50}, label="pion")
+        assert np.array_equal(result.as_numpy("sample"), expected)
+        assert result.get_response()["parameters"]["seed"] == 5
+
+        asked = {"seed": 5, "n": 2, "condition": {"energy": 50}, "deterministic": True}
+        result = client.infer("shower", [], parameters=asked)
+        assert np.array_equal(result.as_numpy("sample"), shower.sample(n=2, seed=5, condition={"energy": 50}))
+        with pytest.raises(InferenceServerException, match=r"condition\[1\].energy: is 101.0"):
+            client.infer("shower", [tensor("condition", np.array([[1, 0], [101, 0]], np.float32))])
+        with pytest.raises(InferenceServerException, match="condition: has 3 columns; the model has 2"):
+            client.infer("shower", [tensor("condition", np.zeros((1, 3), np.float32))])

@@ -1,4 +1,4 @@
-"""Bodies that come as gzip."""
+"""Bodies that come as gzip or deflate."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentserve.service.errors import BadRequestError, TooLargeError, UnsupportedEncodingError
-from latentserve.service.http.coding import decode, inflate, is_gzip
+from latentserve.service.http.coding import DEFLATE, GZIP, Coding, coding_of, decode, inflate
 
 LIMIT = 1 << 20
 
 
-def decoded(content: bytes, limit: int = LIMIT) -> bytes:
-    return asyncio.run(decode(content, limit))
+def decoded(content: bytes, limit: int = LIMIT, coding: Coding = GZIP) -> bytes:
+    return asyncio.run(decode(content, limit, coding))
 
 
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=4), st.sampled_from([1, 40_000]))
@@ -34,22 +34,34 @@ def test_members_are_joined(members: list[bytes], times: int) -> None:
 
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_a_part_is_not_taken_for_the_whole(body: bytes, data: st.DataObject) -> None:
-    content = gzip.compress(body)
-    cut = data.draw(st.integers(0, len(content) - 1))
-    with pytest.raises(BadRequestError):
-        decoded(content[:cut])
+    for coding, content in ((GZIP, gzip.compress(body)), (DEFLATE, zlib.compress(body))):
+        cut = data.draw(st.integers(0, len(content) - 1))
+        with pytest.raises(BadRequestError):
+            decoded(content[:cut], coding=coding)
 
 
 @given(st.binary(max_size=100))
 def test_anything_is_decoded_or_refused(content: bytes) -> None:
-    for body in (content, gzip.compress(content) + content):
-        with suppress(BadRequestError):
-            decoded(body)
+    for body in (content, gzip.compress(content) + content, zlib.compress(content) + content):
+        for coding in (GZIP, DEFLATE):
+            with suppress(BadRequestError):
+                decoded(body, coding=coding)
 
 
 def test_a_bomb_takes_no_memory() -> None:
-    with pytest.raises(TooLargeError, match="decoded"):
-        decoded(gzip.compress(bytes(64 << 20)))
+    for coding, bomb in ((GZIP, gzip.compress(bytes(64 << 20))), (DEFLATE, zlib.compress(bytes(64 << 20)))):
+        with pytest.raises(TooLargeError, match="decoded"):
+            decoded(bomb, coding=coding)
+
+
+@given(st.binary(max_size=50), st.sampled_from([1, 40_000]))
+def test_deflate_is_decoded(body: bytes, times: int) -> None:
+    assert decoded(zlib.compress(body * times), max(1, len(body) * times), DEFLATE) == body * times
+
+
+def test_nothing_follows_deflate() -> None:
+    with pytest.raises(BadRequestError, match="2 bytes follow the end of the deflate"):
+        decoded(zlib.compress(b"{}") + b"{}", coding=DEFLATE)
 
 
 def test_a_broken_body_is_told() -> None:
@@ -60,18 +72,26 @@ def test_a_broken_body_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stated", "gzipped"),
-    [(None, False), (b"", False), (b"identity", False), (b"Identity ", False), (b"gzip", True), (b"X-GZIP", True)],
+    ("stated", "coding"),
+    [
+        (None, None),
+        (b"", None),
+        (b"identity", None),
+        (b"Identity ", None),
+        (b"gzip", GZIP),
+        (b"X-GZIP", GZIP),
+        (b" Deflate", DEFLATE),
+    ],
 )
-def test_what_is_taken(stated: bytes | None, gzipped: bool) -> None:
-    assert is_gzip({} if stated is None else {b"content-encoding": stated}) is gzipped
+def test_what_is_taken(stated: bytes | None, coding: Coding | None) -> None:
+    assert coding_of({} if stated is None else {b"content-encoding": stated}) is coding
 
 
-@pytest.mark.parametrize("stated", [b"deflate", b"br", b"zstd", b"gzip, gzip", b"\xff" * 300])
+@pytest.mark.parametrize("stated", [b"br", b"zstd", b"gzip, gzip", b"\xff" * 300])
 def test_what_is_not_taken(stated: bytes) -> None:
-    with pytest.raises(UnsupportedEncodingError, match="gzip is") as raised:
-        is_gzip({b"content-encoding": stated})
-    assert raised.value.accepted == "gzip"
+    with pytest.raises(UnsupportedEncodingError, match="gzip, deflate are") as raised:
+        coding_of({b"content-encoding": stated})
+    assert raised.value.accepted == "gzip, deflate"
 
 
 def test_the_other_form_of_zlib_is_not_gzip() -> None:
