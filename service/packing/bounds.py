@@ -27,8 +27,7 @@ _FIXED: dict[str, Interval] = {
 # What gives some of the values, or means of them, of its first input.
 _PASSING = {
     "Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Gather", "Expand", "Tile",
-    "DepthToSpace", "SpaceToDepth", "MaxPool", "AveragePool", "Dropout", "QuantizeLinear", "DequantizeLinear", "Round",
-    "Floor", "Ceil",
+    "DepthToSpace", "SpaceToDepth", "MaxPool", "AveragePool", "Dropout", "Round", "Floor", "Ceil",
 }  # fmt: skip
 _ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "Add": lambda one, other: one + other,
@@ -74,6 +73,8 @@ class _Tail:
             return first or _CASTS.get(target)
         if operator == "Clip":
             return self._clip(node, known)
+        if operator in ("QuantizeLinear", "DequantizeLinear"):
+            return self._codes(node, known)
         if operator in _ARITHMETIC and known[0] is not None and known[1] is not None:
             return _combined(operator, known[0], known[1])
         if first is None:
@@ -101,6 +102,28 @@ class _Tail:
             low = known[0][0] if low is None else max(low, known[0][0])
             high = known[0][1] if high is None else min(high, known[0][1])
         return None if low is None or high is None else (low, high)
+
+    def _codes(self, node: onnx.NodeProto, known: list[Interval | None]) -> Interval | None:
+        """Of numbers as integers, x / scale + zero point as far as their type goes; and back."""
+        zero = self._constants.array(node.input[2]) if len(node.input) > 2 else np.zeros(1, np.uint8)
+        first, scale = known[:2]
+        if (
+            first is None
+            or scale is None
+            or scale[0] <= 0
+            or zero is None
+            or not zero.size
+            or zero.dtype.kind not in "iu"
+        ):
+            return None
+        of_zero = float(zero.min()), float(zero.max())
+        if node.op_type == "DequantizeLinear":
+            shifted = _combined("Sub", first, of_zero)
+            return None if shifted is None else _combined("Mul", shifted, scale)
+        scaled = _combined("Div", first, scale)
+        codes = None if scaled is None else _combined("Add", scaled, of_zero)
+        ends = np.iinfo(zero.dtype)
+        return None if codes is None else (max(float(ends.min), round(codes[0])), min(float(ends.max), round(codes[1])))
 
     def _constant(self, name: str) -> Interval | None:
         """Of numbers that the graph holds."""

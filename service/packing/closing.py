@@ -93,6 +93,8 @@ def choose_output(
     `source`, and what to say.
     """
     outputs = {value.name: value for value in model.graph.output}
+    if not outputs:
+        raise BundleError(f"{source}: has no outputs; export it with the sample as one")
     names = ", ".join(outputs)
     if told is not None and told not in outputs:
         raise BundleError(f"{source}: --output {told}: the graph's outputs are {names}")
@@ -110,6 +112,11 @@ def choose_output(
             raise BundleError(f"{source}: which output is the sample? Say --output, one of {names}")
         found = outputs[pictures[0][1]]
         remarks.append(f"of the outputs {names} the largest picture is taken, {found.name}; --output says otherwise")
+    kind = (found.type.WhichOneof("value") or "tensor_type").removesuffix("_type")
+    if kind != "tensor":
+        raise BundleError(
+            f"{source}: the output {found.name} is a {kind}; a tensor is needed: export the one within it"
+        )
     if found.type.tensor_type.elem_type not in _NUMBERS:
         raise BundleError(f"{source}: the output {found.name} must hold numbers")
     return found, remarks

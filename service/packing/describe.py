@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -73,6 +74,16 @@ def describe_output(
     """
     dtype = dtype or str(rows.dtype)
     kind, form, remarks = find_layout(rows.shape[1:], source, hints.kind, hints.layout, hints.shape)
+    if len(rows) > 1 and (rows == rows[:1]).all():
+        remarks = [*remarks, "all samples are the same, whatever is drawn: the latent makes no difference"]
+    if kind != "table" and hints.columns is not None:
+        raise BundleError(
+            f"{source}: columns are of a table, and samples are of kind {kind}; --kind table says otherwise"
+        )
+    if kind != "audio" and hints.sample_rate is not None:
+        raise BundleError(
+            f"{source}: a sample rate is of audio, and samples are of kind {kind}; --kind audio says otherwise"
+        )
     if kind == "audio" and dtype[0] in "iu":
         form, said = _full_scale(rows, form, dtype)
         remarks = [*remarks, said]
@@ -105,6 +116,9 @@ def _columns(shape: list[int], source: str, columns: Sequence[str | Column] | No
     columns = columns or [f"column_{index}" for index in range(shape[0])]
     if len(columns) != shape[0]:
         raise BundleError(f"{source}: {len(columns)} columns are named; samples have {shape[0]}")
+    names = Counter(column if isinstance(column, str) else column.name for column in columns)
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        raise BundleError(f"{source}: two columns are called {twice}")
     return columns
 
 

@@ -60,6 +60,8 @@ def probe_rows(
         if not isinstance(made, np.ndarray) or made.ndim < 1 or len(made) != rows:
             given = list(getattr(made, "shape", []))
             raise BundleError(f"{source}: gives samples of shape {given} for {rows} latents; one a latent is needed")
+        if not made.size:
+            raise BundleError(f"{source}: gives samples of shape {list(made.shape[1:])}, which hold no numbers")
         if made.dtype.kind not in "fiub":
             raise BundleError(f"{source}: gives samples of type {made.dtype}; numbers are needed")
         if not np.isfinite(made).all():

@@ -51,15 +51,18 @@ class _Lines(logging.Handler):
 
 @contextmanager
 def showing() -> Iterator[None]:
-    """For commands: the log of what is made within is shown."""
-    lines, level = _Lines(), log.level
+    """For commands: the log of what is made within is shown, once: libraries that are used on the way (the runtime's
+    quantiser) give the root of all logs a handler of its own."""
+    lines, level, propagate = _Lines(), log.level, log.propagate
     log.addHandler(lines)
     log.setLevel(logging.INFO)
+    log.propagate = False
     try:
         yield
     finally:
         log.removeHandler(lines)
         log.setLevel(level)
+        log.propagate = propagate
 
 
 def stage(said: str) -> None:

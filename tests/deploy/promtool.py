@@ -51,6 +51,13 @@ def change(found: Series, metric: str, to: Values, **labels: str) -> Series:
     return {**found, **changed}
 
 
+def firing(*matchers: str, by: Sequence[str] = ()) -> str:
+    """PromQL for the alerts that fire, of those whose labels match; `by`: their number for each value of these."""
+    matching = ", ".join(['alertstate="firing"', *matchers])
+    found = f"ALERTS{{{matching}}}"
+    return f"count by ({', '.join(by)}) ({found})" if by else found
+
+
 def growing(start: float, a_minute: float, minutes: float) -> str:
     """A counter in promtool's notation, up to but not at the end."""
     return f"{start!r}+{a_minute / PER_MINUTE!r}x{round(minutes * PER_MINUTE) - 1}"

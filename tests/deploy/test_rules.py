@@ -19,7 +19,7 @@ from latentserve.service.watching.reference import BINS
 from tests import windows
 from tests.deploy.cases import CASES, Case, shift
 from tests.deploy.fleet_series import A, B, replica
-from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, growing, key, passes
+from tests.deploy.promtool import Check, Counter, Key, Series, Values, change, firing, growing, key, passes
 from tests.fleet import tool
 
 TOP = Path(__file__).parents[2]
@@ -27,7 +27,6 @@ ALERTS = [rule for groups in rule_groups(Times()).values() for group in groups f
           if isinstance(rule, Alert)]  # fmt: skip
 LEVELS = sorted({rule.name.split(":")[0] for groups in rule_groups(Times()).values() for group in groups
                  for rule in group.rules if not isinstance(rule, Alert)})  # fmt: skip
-FIRING = 'ALERTS{alertstate="firing"}'
 MINUTES, RESTART = 16, 8
 
 
@@ -75,11 +74,10 @@ def test_an_alert_fires_and_does_not(case: Case, tmp_path: Path):
                 own = {"instance": f"{name}-b:3000", "model": name, "run": name}
                 labels = {label: own[label] for label in case.by} | dict(case.more)
                 expected.append(({**labels, "severity": case.severity}, 1.0))
-    by = ", ".join([*case.by, *dict(case.more), "severity"])
-    this = f'alertname="{case.alert}", severity="{case.severity}", alertstate="firing"'
+    this = f'alertname="{case.alert}"', f'severity="{case.severity}"'
     checks = [
-        Check(MINUTES, f"count by ({by}) (ALERTS{{{this}}})", expected),
-        Check(MINUTES, f'ALERTS{{{this}, model=~"calm.*"}} or ALERTS{{{this}, instance=~"calm.*"}}'),
+        Check(MINUTES, firing(*this, by=[*case.by, *dict(case.more), "severity"]), expected),
+        Check(MINUTES, " or ".join(firing(*this, f'{label}=~"calm.*"') for label in ("model", "instance"))),
     ]
     passes(tmp_path, content, MINUTES, checks, [*case.files, "alerts"])
 
@@ -96,7 +94,7 @@ def test_a_healthy_fleet_raises_no_alarm(traffic: float, tmp_path: Path):
         **replica("d:3000", version="v2", traffic=traffic),
         **replica("e:3000", model='di"gits \\ Ziffern 数字 {{', traffic=traffic),
     }
-    checks = [Check(minute, FIRING) for minute in (3, 9, 10, MINUTES)]
+    checks = [Check(minute, firing()) for minute in (3, 9, 10, MINUTES)]
     checks += [check for minute in (1, 9, MINUTES) for check in _finite(minute)]
     passes(tmp_path, content, MINUTES, checks)
 
@@ -104,7 +102,7 @@ def test_a_healthy_fleet_raises_no_alarm(traffic: float, tmp_path: Path):
 def test_versions_beside_each_other_are_not_mixed(tmp_path: Path):
     odd = 'di"gits \\ 数字'
     fleet = {**replica(A, odd), **replica(B, odd), **replica("c:3000", odd, "v2", moved=1.0, shares=shift(0.9))}
-    drifts = 'count by (alertname, model, version) (ALERTS{alertname=~".*Drift"})'
+    drifts = firing('alertname=~".*Drift"', by=("alertname", "model", "version"))
     expected = [({"alertname": f"Latentserve{what}Drift", "model": odd, "version": "v2"}, n)
                 for what, n in (("Output", 3.0), ("Feature", 3.0))]  # fmt: skip
     passes(tmp_path, fleet, 12, [Check(12, drifts, expected), *_finite(12)])
@@ -114,7 +112,7 @@ def test_a_replica_that_two_jobs_scrape_counts_once(tmp_path: Path):
     once = replica(A)
     again = {(metric, tuple({**dict(of), "job": "pods"}.items())): to for (metric, of), to in once.items()}
     rows = 'model_arm_signal:latentserve_output_signal_bin:increase5m{arm="server", signal="mean"}'
-    checks = [Check(12, f"count(abs({rows} - 10000) < 1)", [({}, 1.0)]), Check(12, FIRING)]
+    checks = [Check(12, f"count(abs({rows} - 10000) < 1)", [({}, 1.0)]), Check(12, firing())]
     passes(tmp_path, {**once, **again}, 12, checks)
 
 
@@ -181,7 +179,7 @@ def test_evidence_over_replicas_is_that_of_one_process_which_saw_all(tmp_path: P
         if minute in (2, 5, 9):
             found = 'model:latentserve_drift_evidence:log{of="generated"}'
             checks.append(_near(found, one.log_value - 0.05, 0.05, minute))  # never more
-            checks.append(Check(minute, FIRING.replace("{", '{alertname="LatentserveDriftEvidence", ')))
+            checks.append(Check(minute, firing('alertname="LatentserveDriftEvidence"')))
     assert one.log_value > 5
     passes(tmp_path, fleet, minutes, checks)
 
@@ -197,7 +195,7 @@ def test_evidence_falls_as_soon_as_the_drift_is_over(tmp_path: Path):
         if isinstance(of, Counter) and isinstance(then, Counter) and of != then:
             end = of.start + of.a_minute * until
             content[one] = f"{growing(of.start, of.a_minute, until)} {growing(end, then.a_minute, minutes - until)}"
-    alert = 'count by (of) (ALERTS{alertname="LatentserveDriftEvidence"})'
+    alert = firing('alertname="LatentserveDriftEvidence"', by=("of",))
     checks = [
         Check(until, alert, [({"of": "asked"}, 1.0), ({"of": "generated"}, 1.0)]),
         Check(until + 8, alert),
@@ -207,10 +205,10 @@ def test_evidence_falls_as_soon_as_the_drift_is_over(tmp_path: Path):
 
 def test_a_fleet_that_is_not_there_is_told(tmp_path: Path):
     expected = [({"alertname": "LatentserveReplicaNotReady"}, 1.0)]
-    passes(tmp_path, {}, 8, [Check(4, FIRING), Check(8, f"count by (alertname) ({FIRING})", expected)], ["alerts"])
+    passes(tmp_path, {}, 8, [Check(4, firing()), Check(8, firing(by=("alertname",)), expected)], ["alerts"])
 
 
-BURNS = 'count by (model, severity) (ALERTS{alertname="LatentserveErrorBudgetBurn", alertstate="firing"})'
+BURNS = firing('alertname="LatentserveErrorBudgetBurn"', by=("model", "severity"))
 
 
 def _requests(code: str, model: str = "digits") -> Key:
@@ -257,7 +255,7 @@ def test_a_slow_client_wakes_nobody(model: str, tmp_path: Path):
         _requests("499", model): often,
         _requests("500", "digits"): "0x400",
     }
-    passes(tmp_path, content, 62, [Check(minute, FIRING) for minute in (30, 62)], ["serving"])
+    passes(tmp_path, content, 62, [Check(minute, firing()) for minute in (30, 62)], ["serving"])
 
 
 def _replica_of(case: str, which: str, **how: object) -> Series:

@@ -208,7 +208,7 @@ class _Guess:
     def _labels(self) -> None:
         if any(isinstance(role, LabelRole) for role in self.roles.values()):
             return
-        candidates = [one for one in self.unclear if one.has_rows and one.dtype.kind in "fiu"]
+        candidates = [one for one in self.unclear if one.has_rows]
         named = [one for one in candidates if one.words & _LABEL]
         integers = [one for one in candidates if one.dtype.kind in "iu" and _is_one_number(one)]
         integers = [one for one in integers if not one.words & _TOLD_ONLY]
@@ -249,7 +249,8 @@ def _question(unclear: Sequence[Given]) -> str:
             "label:one-hot, condition:LO..HI, constant:VALUE or unused"
         )
     one = unclear[0]
-    if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one)):
+    of_a_row = one.axes is None or any(isinstance(axis, str) for axis in one.axes[:1])
+    if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one) and not of_a_row):
         likely = f"it is one for all rows, so it needs a value: --input {one.name}=constant:VALUE"
     elif one.dtype.kind in "iub":
         likely = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -11,12 +12,16 @@ import onnx
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Inputs
+from latentserve.service.bundle.graph import opset
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.foreign.signature import Signature
 from latentserve.service.packing.storing import mapped
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
 from latentserve.service.sampling.sessions import load, unheard
+
+_FIRST_OPSET = 7  # that the runtime has all operators of
+_LAST_OPSET = onnx.defs.onnx_opset_version()
 
 
 class Original:
@@ -120,8 +125,19 @@ def _session(model: onnx.ModelProto, source: str) -> Any:
     try:
         return load(runtime, model.SerializeToString(), mapped(model), unheard(runtime))
     except Exception as error:
-        advice = "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in str(error) else ""
-        raise BundleError(f"{source}: the runtime cannot load it ({one_line(error)}){advice}") from None
+        raise BundleError(f"{source}: the runtime cannot load it ({_words(error)}){_advice(model, error)}") from None
+
+
+def _words(error: Exception) -> str:
+    """What the runtime says, without the place in its sources."""
+    return re.sub(r"/onnxruntime_src/\S+ .*?\) (?=[A-Z])", "", one_line(error))
+
+
+def _advice(model: onnx.ModelProto, error: Exception) -> str:
+    version, said = opset(model), str(error)
+    if not _FIRST_OPSET <= version <= _LAST_OPSET or "IR version" in said:
+        return f"; its operator set is {version}: export it with one from 13 to 22"
+    return "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in said else ""
 
 
 def _filled(block: Inputs, size: int) -> Inputs:

@@ -15,17 +15,25 @@ def keep_output(model: onnx.ModelProto, output: str) -> None:
     """Let an output be the only one, and nodes and weights that it does not need be gone. In place."""
     graph = model.graph
     kept = [value for value in graph.output if value.name == output]
-    needed = {output}
-    nodes = []
-    for node in reversed(graph.node):
-        if needed.isdisjoint(node.output):
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    needed: set[str] = set()
+    places: set[int] = set()
+    found = [output]
+    while found:
+        name = found.pop()
+        if name in needed:
             continue
+        needed.add(name)
+        place = makers.get(name)
+        if place is not None and place not in places:
+            places.add(place)
+            found.extend(read_names(graph.node[place]))
+    nodes = [graph.node[place] for place in sorted(places)]
+    for node in nodes:
         if node.op_type == "Dropout" and len(node.output) > 1 and node.output[1] not in needed:
             del node.output[1:]  # the mask
-        needed.update(read_names(node))
-        nodes.append(node)
     weights = [weight for weight in graph.initializer if weight.name in needed]
-    for field, values in ((graph.node, nodes[::-1]), (graph.initializer, weights), (graph.output, kept)):
+    for field, values in ((graph.node, nodes), (graph.initializer, weights), (graph.output, kept)):
         copies = list(values)
         del field[:]
         field.extend(copies)

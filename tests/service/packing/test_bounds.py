@@ -15,6 +15,7 @@ from latentserve.service.packing.bounds import output_bounds
 
 Steps = Sequence[tuple[str, Mapping[str, Any]] | str]
 
+CODES = {"scale": number(1 / 127), "zero": np.array(128, np.uint8)}
 KNOWN: dict[str, tuple[Steps, tuple[float, float]]] = {
     "tanh": (["Tanh"], (-1, 1)),
     "sigmoid": (["Sigmoid"], (0, 1)),
@@ -26,6 +27,8 @@ KNOWN: dict[str, tuple[Steps, tuple[float, float]]] = {
     "a tanh that is clipped": (["Tanh", ("Clip", {"min": number(0)})], (0, 1)),
     "a tanh that is rectified": (["Tanh", "Relu"], (0, 1)),
     "channels": (["Sigmoid", ("Sub", {"b": np.full(12, 0.5, "f4")}), ("Mul", {"b": number(2)})], (-1, 1)),
+    "integer codes": (["Tanh", ("QuantizeLinear", CODES)], (1, 255)),
+    "integer codes and back": (["Tanh", ("QuantizeLinear", CODES), ("DequantizeLinear", CODES)], (-1, 1)),
 }
 
 

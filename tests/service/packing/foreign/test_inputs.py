@@ -31,6 +31,8 @@ KNOWN: dict[str, tuple[Declared, dict[str, str]]] = {
     "a float by its name": ({"z": Z, "class_id": (FLOAT, ["n"])}, {"class_id": "label:index"}),
     "one-hot": ({"gen_input": Z, "Y": (FLOAT, ["n", 10])}, {"gen_input": "latent", "Y": "label:one-hot"}),
     "one-hot of a condition": ({"z": Z, "class_condition": (FLOAT, ["n", 10])}, {"class_condition": "label:one-hot"}),
+    "one-hot of flags": ({"z": Z, "labels": (BOOL, ["n", 10])}, {"labels": "label:one-hot"}),
+    "one of two": ({"z": Z, "label": (BOOL, ["n"])}, {"label": "label:index"}),
     "one-hot of integers": ({"z": Z, "labels": (INT32, ["n", 10])}, {"labels": "label:one-hot"}),
     "names of TensorFlow": (
         {"serving_default_noise:0": Z, "classLabel:0": (FLOAT, ["n", 10])},
@@ -80,6 +82,7 @@ ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "one integer for all rows": ({"z": Z, "index": (INT64, [1])}, {}, "what is the input index"),
     "a step": ({"z": Z, "timestep": (INT64, ["n"])}, {}, "timestep=constant:VALUE"),
     "a flag": ({"z": Z, "flip": (BOOL, [])}, {}, "--input flip=constant:VALUE"),
+    "a flag of a row": ({"z": Z, "flip": (BOOL, ["n", 1])}, {}, "--input flip=label, flip=constant:VALUE"),
     "two integers": ({"z": Z, "a": (INT64, ["n"]), "b": (INT64, ["n"])}, {}, "a (int64 [batch])? Say --input a=label"),
     "a latent of any width": ({"z": (FLOAT, ["n", "d"])}, {}, "--input z=latent:16"),
     "a latent of any size": ({"z": (FLOAT, ["n", 4, "h", "w"])}, {}, "--input z=latent:4x16x16"),

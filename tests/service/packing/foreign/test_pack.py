@@ -47,6 +47,12 @@ def one_hot(label: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     return np.eye(count, dtype=np.float32)[label]
 
 
+def labelled(kind: int, count: int) -> onnx.ModelProto:
+    """Classes as indices of a type."""
+    nodes = [("Cast", "y", "index", {"to": INT64}), ("Gather", "E index", "e", {}), ("Mul", "z e", "m", {})]
+    return dense(nodes, {"z": (FLOAT, ["n", 16]), "y": (kind, ["n"])}, {"E": rand(count, 16)})
+
+
 VAE = dense([("Flatten", "z", "m", {})], {"z": (FLOAT, ["n", 4, 2, 2])})
 SEQUENCE = dense([("Reshape", "z rows", "m", {})], {"z": (FLOAT, ["n", 8, 2])}, {"rows": np.array([0, -1])})
 KERAS = dense([("Reshape", "dense_input:0 rows", "m", {})], {"dense_input:0": (FLOAT, ["n", 1, 1, 16])},
@@ -57,11 +63,6 @@ CGAN = dense(
     {"z": (FLOAT, ["n", 16]), "label": (INT32, ["n", 1])},
     {"E": rand(7, 16), "rows": np.array([-1, 16])},
 )  # fmt: skip
-FLOAT_LABEL = dense(
-    [("Cast", "y", "index", {"to": INT64}), ("Gather", "E index", "e", {}), ("Mul", "z e", "m", {})],
-    {"z": (FLOAT, ["n", 16]), "y": (FLOAT, ["n"])},
-    {"E": rand(7, 16)},
-)
 BIGGAN = dense(
     [("MatMul", "y E", "e", {}), ("Mul", "z truncation", "t0", {}), ("Add", "t0 e", "m", {})],
     {"z": (FLOAT, ["n", 16]), "y": (FLOAT, ["n", 5]), "truncation": (FLOAT, [])},
@@ -88,7 +89,7 @@ FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Fe
     "sequences": (SEQUENCE, {}, lambda rows: {"z": rows.z.reshape(-1, 8, 2)}),
     "Keras": (KERAS, {}, lambda rows: {"dense_input:0": rows.z.reshape(-1, 1, 1, 16)}),
     "cGAN": (CGAN, {}, lambda rows: {"z": rows.z, "label": rows.label.astype(np.int32)[:, None]}),
-    "labels in floats": (FLOAT_LABEL, {}, lambda rows: {"z": rows.z, "y": rows.label.astype(np.float32)}),
+    "labels in floats": (labelled(FLOAT, 7), {}, lambda rows: {"z": rows.z, "y": rows.label.astype(np.float32)}),
     "BigGAN": (
         BIGGAN,
         {"inputs": {"truncation": "constant:0.5"}, "labels": list("abcde")},
@@ -133,6 +134,45 @@ def test_served_rows_are_the_file_s(
     for value in graph.graph.input:
         assert any(line.startswith(f"input {value.name} ") for line in lines)
     assert lines[-1].startswith("otherwise: --input NAME=KIND")
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("INT8", 7), ("UINT8", 7), ("INT16", 300), ("UINT64", 7), ("FLOAT16", 7), ("DOUBLE", 7), ("BOOL", 2)],
+)
+def test_labels_of_any_type_are_counted(tmp_path: Path, kind: str, count: int, recwarn: pytest.WarningsRecorder):
+    graph = labelled(getattr(TensorProto, kind), count)
+    bundle, _ = pack(tmp_path, graph)
+    assert len(bundle.manifest.labels or ()) == count
+    assert not len(recwarn)
+
+
+def test_a_latent_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    graph = dense([("Mul", "z nothing", "n", {}), ("Add", "n one", "m", {})], {"z": (FLOAT, ["n", 16])},
+                  {"nothing": np.float32(0), "one": np.arange(16, dtype=np.float32)})  # fmt: skip
+    pack(tmp_path, graph)
+    assert "all samples are the same, whatever is drawn" in caplog.text
+
+
+def test_a_sequence_is_no_sample(tmp_path: Path):
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])})
+    graph.graph.node.append(helper.make_node("SequenceConstruct", ["x"], ["rows"]))
+    rows = helper.make_tensor_sequence_value_info("rows", FLOAT, None)
+    graph.graph.output[0].CopyFrom(rows)
+    assert "the output rows is a sequence; a tensor is needed" in refused(tmp_path, graph)
+    del graph.graph.output[:]
+    assert "has no outputs" in refused(tmp_path, graph)
+
+
+def test_nodes_in_any_order(tmp_path: Path):
+    """Which ONNX does not allow, and the runtime takes."""
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])})
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(graph.graph.node)]
+    del graph.graph.node[:]
+    graph.graph.node.extend(nodes)
+    bundle, _ = pack(tmp_path, graph)
+    z = rand(5, 16)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), run(graph, {"z": z}), rtol=0, atol=1e-6)
 
 
 def test_numbers_that_numpy_does_not_know(tmp_path: Path):
@@ -257,6 +297,20 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
     "a sample of 10^12 numbers": (
         model([("Expand", "z huge", "x", {})], {"z": (FLOAT, ["n", 1])}, {"x": (FLOAT, None)},
               {"huge": np.array([10**6, 10**6])}), {}, "1,000,000,000,000 numbers"),
+    "labels that their type cannot tell apart": (
+        labelled(TensorProto.INT8, 200), {"labels": [str(index) for index in range(200)]}, "names 200 labels"),
+    "a sample of no numbers": (
+        model([("Slice", "z none none one", "x", {})], {"z": (FLOAT, ["n", 1])}, {"x": (FLOAT, ["n", 0])},
+              {"none": [0], "one": [1]}), {}, "shape [0], which hold no numbers"),
+    "columns of a picture": (VAE, {"columns": ["a", "b"]}, "columns are of a table, and samples are of kind image"),
+    "a rate of a picture": (VAE, {"sample_rate": 8000}, "a sample rate is of audio, and samples are of kind image"),
+    "a column that is named twice": (
+        model([("Identity", "z", "x", {})], {"z": (FLOAT, ["n", 3])}, {"x": (FLOAT, ["n", 3])}),
+        {"kind": "table", "columns": ["a", "b", "a"]}, "two columns are called a"),
+    "operators that came before the runtime": (
+        dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, opset=5), {}, "its operator set is 5"),
+    "operators of the future": (
+        dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, opset=99), {}, "its operator set is 99"),
     "a latent of 2^25 numbers": (
         model([("ReduceMax", "z", "x", {"axes": [1]})], {"z": (FLOAT, ["n", 1 << 25])}, {"x": (FLOAT, ["n", 1])}), {},
         "less than or equal to 16777216"),
