@@ -10,7 +10,7 @@ from typing import Any
 
 import bentoml
 
-from latentserve.service.encoding.documents import JSON
+from latentserve.service.encoding.document import JSON
 from latentserve.service.host.group import Group
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -64,6 +65,7 @@ class Model:
             ),
         )
         self._control = Control(manifest, reference)
+        self.label_texts = [json.dumps(label).encode() for label in manifest.labels or ()]  # for headers: ASCII
         self.headers = [
             (b"latentserve-model", self.name.encode()),
             (b"latentserve-version", self.version.encode()),

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_the_page_on_http_names_every_field():
 def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
     page = (TOP / "docs" / "http.md").read_text()
     commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
-    assert len(commands) == 5
+    assert len(commands) == 6
     with Server(shower_bundle) as server:
         printed = []
         for command in commands:
@@ -106,14 +107,17 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
             ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert ended.returncode == 0, ended.stderr
             printed.append(ended.stdout)
-        four, three = (json.loads(answer)["conditions"] for answer in printed[:2])
+        four, three = (json.loads(answer)["conditions"] for answer in printed[1:3])
         assert four[0] == three[0]
         assert [row["energy"] for row in four] == [50.0] * 4
         assert three[1] == {"energy": 50.0, "angle": 0.1}
+        with zipfile.ZipFile(tmp_path / "photons.zip") as archive:
+            lines = archive.read("metadata.jsonl").splitlines()
+            assert [json.loads(line)["label"] for line in lines] == ["photon"] * 20
         assert np.load(tmp_path / "showers.npy").shape == (100, 1, 8, 8)
         assert np.load(tmp_path / "rows.npy").shape == (4, 1, 8, 8)
         sent = json.loads(printed[-1])
-        assert (sent["n"], sent["seed"], sent["labels"]) == (3, 7, [0, 1, 2])
+        assert (sent["n"], sent["seed"], sent["labels"]) == (3, 7, ["electron", "photon", "pion"])
         assert [row["angle"] for row in sent["conditions"]] == [0.1, 0.2, 0.3]
         refused = server.samples(conditions=[{}, {"energy": 101}]).json()
         assert refused["field"] == "conditions[1].energy"

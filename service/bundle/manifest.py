@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from datetime import datetime
 from functools import cached_property
@@ -328,6 +329,16 @@ class Manifest(_Part):
     def label_places(self) -> dict[str, int]:
         """The index of each label's name."""
         return {name: index for index, name in enumerate(self.labels or ())}
+
+    @cached_property
+    def label_bytes(self) -> int:
+        """Of the longest label's name as a JSON string of ASCII."""
+        return max((len(json.dumps(name)) for name in self.labels or ()), default=0)
+
+    @cached_property
+    def condition_names(self) -> list[str]:
+        """In order."""
+        return [condition.name for condition in self.conditions or ()]
 
     @cached_property
     def condition_places(self) -> dict[str, int]:

@@ -15,7 +15,8 @@ import click
 
 from latentserve.service.addresses import is_url
 from latentserve.service.client import Client
-from latentserve.service.encoding.documents import CSV, NPY, PNG, WAV, WEBP, make_document, media_types
+from latentserve.service.encoding.document import CSV, NPY, PNG, WAV, WEBP
+from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, LatentserveError, one_line

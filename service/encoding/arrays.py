@@ -1,4 +1,5 @@
-"""Samples as numbers: an `.npy` file, and the values of a JSON document; in pieces that take a millisecond or two."""
+"""Samples as numbers: an `.npy` file or nothing but the values; and the values of a JSON document, in pieces that take
+a millisecond or two."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import base64
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, TypeVar, cast
+from functools import lru_cache
+from typing import Any, Literal, cast
 
 import numpy as np
 import orjson
@@ -14,13 +16,11 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import images, tables
-from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.encoding.rows import SampleArray
+from latentserve.service.encoding.document import NPY, RAW, Document, Headers, Piece
+from latentserve.service.encoding.provenance import Provenance, named
+from latentserve.service.encoding.rows import PART_NUMBERS, Rows, SampleArray, in_parts
 
 Dtype = Literal["float32", "uint8"]
-Values = TypeVar("Values", bound=NDArray[Any])
-
-_PART_NUMBERS = 1 << 14  # that are written at a time
 
 
 def npy_header(shape: tuple[int, ...], dtype: Dtype) -> bytes:
@@ -42,27 +42,20 @@ def raw(samples: SampleArray, spec: SampleSpec, dtype: Dtype) -> Iterator[memory
             yield _bytes_of(images.pixels(part, spec))
 
 
-def in_parts(samples: Values) -> Iterator[Values]:
-    """Samples [n, ...], as many at a time as hold few numbers, at least one."""
-    rows = max(1, _PART_NUMBERS // max(1, math.prod(samples.shape[1:])))
-    for start in range(0, len(samples), rows):
-        yield cast("Values", samples[start : start + rows])
-
-
 def _bytes_of(values: NDArray[Any]) -> memoryview:
     """Without a copy where they stand in C order."""
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
-def json_values(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> Iterator[bytes]:
+def json_values(part: Rows, spec: SampleSpec, provenance: Provenance, first: int = 0) -> Iterator[bytes]:
     """Samples [n, *shape] as a JSON array without its brackets: images as base64 of a PNG file, tables as rows of their
-    columns' values, everything else as nested numbers."""
+    columns' values, everything else as nested numbers. The answer's row `first` is the part's first."""
     if spec.kind == "image":
-        return _json_pictures(samples, spec, provenance)
+        return _json_pictures(part, spec, provenance, first)
     if spec.kind == "table":
-        parts = (tables.rows(part, spec) for part in in_parts(cast("NDArray[np.float32]", samples)))
+        parts = (tables.rows(some, spec) for some in in_parts(cast("NDArray[np.float32]", part.samples)))
         return listed(orjson.dumps(list(rows))[1:-1] for rows in parts)
-    return json_numbers(samples)
+    return json_numbers(part.samples)
 
 
 def listed(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -73,14 +66,21 @@ def listed(pieces: Iterable[bytes]) -> Iterator[bytes]:
         comma = b","
 
 
-def _json_pictures(samples: SampleArray, spec: SampleSpec, provenance: Provenance) -> Iterator[bytes]:
+def _json_pictures(part: Rows, spec: SampleSpec, provenance: Provenance, first: int) -> Iterator[bytes]:
     row = 0
-    for part in in_parts(samples):
-        for picture in images.pixels(part, spec):
-            yield b',"' if row else b'"'
-            yield from base64_of(images.png(picture, provenance.at(row)))
-            yield b'"'
+    for some in in_parts(part.samples):
+        for picture in images.pixels(some, spec):
+            if row:
+                yield b","
+            yield from json_picture(picture, provenance.of(part, row, first))
             row += 1
+
+
+def json_picture(picture: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
+    """An image uint8 [C, H, W] as a JSON string: base64 of a PNG file."""
+    yield b'"'
+    yield from base64_of(images.png(picture, provenance))
+    yield b'"'
 
 
 def base64_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -97,7 +97,7 @@ def base64_of(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def json_numbers(values: NDArray[Any]) -> Iterator[bytes]:
     """An array [n, ...] as a JSON array without its brackets, of a float32 the shortest decimal that is read back as it
     (0.1, where its double would be 0.10000000149011612); null of what is not finite."""
-    if values.size == 0 or values[0].size <= _PART_NUMBERS:
+    if values.size == 0 or values[0].size <= PART_NUMBERS:
         return listed(
             orjson.dumps(np.ascontiguousarray(part), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
             for part in in_parts(values)
@@ -115,5 +115,35 @@ def _nested(values: NDArray[Any]) -> Iterator[bytes]:
 
 def json_objects(values: NDArray[np.float32], names: Sequence[str]) -> Iterator[bytes]:
     """Rows of float32 [n, k] as a JSON array without its brackets of objects, their k numbers by name."""
-    rows = (orjson.loads(b"[%b]" % b"".join(json_numbers(part))) for part in in_parts(values))
-    return listed(orjson.dumps([dict(zip(names, row, strict=True)) for row in part])[1:-1] for part in rows)
+    return listed(orjson.dumps(named(part, names))[1:-1] for part in in_parts(values))
+
+
+class Values(Document):
+    """Numbers in C order, little-endian: an `.npy` file, or nothing but the values with headers that describe them."""
+
+    cheap = True
+
+    def __init__(self, media: str, n: int, spec: SampleSpec, dtype: Dtype) -> None:
+        self._spec = spec
+        self._dtype: Dtype = dtype
+        self._opening, self.headers, self.size = _describe(media, (n, *spec.shape), dtype)
+
+    def opening(self) -> bytes:
+        """The `.npy` header."""
+        return self._opening
+
+    def rows(self, part: Rows) -> Iterator[Piece]:
+        """The values."""
+        return raw(part.samples, self._spec, self._dtype)
+
+
+@lru_cache(maxsize=64)
+def _describe(media: str, shape: tuple[int, ...], dtype: Dtype) -> tuple[bytes, Headers, int]:
+    """What precedes the values of an array, its headers, and the bytes of all."""
+    opening = npy_header(shape, dtype) if media == NPY else b""
+    length = len(opening) + math.prod(shape) * np.dtype(dtype).itemsize
+    headers = [(b"content-type", media.encode()), (b"content-length", b"%d" % length)]
+    if media == RAW:
+        headers.append((b"latentserve-shape", ",".join(map(str, shape)).encode()))
+        headers.append((b"latentserve-dtype", dtype.encode()))
+    return opening, tuple(headers), length

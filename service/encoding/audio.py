@@ -7,12 +7,17 @@ Chunks: `fmt ` and `data` of "Multimedia Programming Interface and Data Specific
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.document import WAV, Document, Piece
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows, in_parts
+from latentserve.service.errors import TooLargeError
 
 _BYTES = 2  # of a value
 _FULL_SCALE = 1 << (8 * _BYTES - 1)
@@ -80,3 +85,25 @@ def _info(provenance: Provenance) -> list[bytes]:
 def _chunk(name: bytes, content: bytes) -> bytes:
     """A chunk, padded to an even number of bytes."""
     return struct.pack("<4sI", name, len(content)) + content + b"\0" * (len(content) % 2)
+
+
+class Wav(Document):
+    """A WAV file with the samples end to end, each as long as the next."""
+
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance) -> None:
+        if n > (most := most_samples(spec)):
+            raise TooLargeError(f"n: {n} samples were asked for; a WAV file holds {most} of them")
+        self._spec = spec
+        self._opening = wav_header(n, spec, provenance)
+        length = len(self._opening) + data_bytes(n, spec)
+        self.headers = ((b"content-type", WAV.encode()), (b"content-length", b"%d" % length))
+        self.size = length
+
+    def opening(self) -> bytes:
+        """The chunks before the values."""
+        return self._opening
+
+    def rows(self, part: Rows) -> Iterator[Piece]:
+        """The values."""
+        for some in in_parts(cast("NDArray[np.float32]", part.samples)):
+            yield pcm(some, self._spec)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,16 @@ SampleArray = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit i
 Labels = NDArray[np.int64]
 Conditions = NDArray[np.float32]
 Numbers = NDArray[np.int64]
+Values = TypeVar("Values", bound=NDArray[Any])
+
+PART_NUMBERS = 1 << 14  # that are written at a time
+
+
+def in_parts(samples: Values) -> Iterator[Values]:
+    """Samples [n, ...], as many at a time as hold few numbers, at least one."""
+    rows = max(1, PART_NUMBERS // max(1, math.prod(samples.shape[1:])))
+    for start in range(0, len(samples), rows):
+        yield cast("Values", samples[start : start + rows])
 
 
 class Rows(NamedTuple):
@@ -24,3 +36,12 @@ class Rows(NamedTuple):
     labels: Labels | None = None
     conditions: Conditions | None = None
     numbers: Numbers | None = None
+
+    def in_parts(self) -> Iterator[Rows]:
+        """As many at a time as hold few numbers."""
+        start = 0
+        for samples in in_parts(self.samples):
+            stop = start + len(samples)
+            told: list[Any] = [None if values is None else values[start:stop] for values in self[1:]]
+            yield Rows(samples, *told)
+            start = stop

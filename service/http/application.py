@@ -29,10 +29,8 @@ from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.watching import metrics
 
-_EXPOSED = (
-    *("Latentserve-Model", "Latentserve-Version", "Latentserve-Seed", "Latentserve-Shape", "Latentserve-Dtype"),
-    "Inference-Header-Content-Length",
-)
+_OWN = ("Model", "Version", "Seed", "Offset", "Rows", "Labels", "Conditions", "Shape", "Dtype")
+_EXPOSED = (*(f"Latentserve-{name}" for name in _OWN), "Inference-Header-Content-Length")
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500

@@ -1,6 +1,7 @@
 """Bodies: bytes -> fields.
 
-JSON holds all of them. A body of arrays holds those that there are one of a row, and the query holds the others.
+JSON holds all of them; the query may hold `format`. A body of arrays holds those that there are one of a row, and the
+query holds the others.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
+from latentserve.service.encoding.documents import Format
 from latentserve.service.errors import InvalidError, MalformedError, TooLargeError, UnsupportedMediaError
 from latentserve.service.http.arrays import read_npy, read_npz
 from latentserve.service.http.call import Call
@@ -39,6 +41,8 @@ class SamplesBody(SampleFields):
     version: NameField | None = None
     deterministic: bool = False
     dtype: Literal["float32", "uint8"] = "float32"
+    format: Format | None = None
+    address: bool = False
 
 
 async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes:
@@ -79,17 +83,22 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
     """
     media = _media(call, (JSON, NPY, *NPZ))
     if media == JSON:
-        content = await read_json(call, settings.max_body_bytes, share)
-        if len(content) > _LONG_BYTES:
-            return await readers.result(parse_long_body(content))
-        return parse_body(content)
+        query = call.scope.get("query_string", b"")
+        name = _format(query) if query else None
+        content = await read_body(call, settings.max_body_bytes, share)
+        fields = parse_body(content) if len(content) <= _LONG_BYTES else await readers.result(parse_long_body(content))
+        if name is None:
+            return fields
+        if fields.format is not None:
+            raise InvalidError("format", "is in the query and in the body")
+        return fields.model_copy(update={"format": name})
     limit = settings.max_latents_bytes
-    fields = parse_query(call.scope.get("query_string", b""))
+    of_query = parse_query(call.scope.get("query_string", b""))
     content = await read_body(call, limit, share)
     if media == NPY:
-        return fields.model_copy(update={"latents": read_npy(content)})
+        return of_query.model_copy(update={"latents": read_npy(content)})
     share.take(limit)  # as much as it may be inflated to
-    return fields.model_copy(update=await readers.result(read_npz(content, limit)))
+    return of_query.model_copy(update=await readers.result(read_npz(content, limit)))
 
 
 async def read_json(call: Call, limit: int, share: Share) -> bytes:
@@ -113,6 +122,16 @@ def _media(call: Call, taken: Sequence[str]) -> str:
         are = f"{', '.join(taken)} {'is' if len(taken) == 1 else 'are'}"
         raise UnsupportedMediaError(f"Content-Type: {shown[:SHOWN]!r} is not taken; {are}")
     return media
+
+
+def _format(query: bytes) -> Format | None:
+    """What may be in the query beside a JSON body: how it is to be answered. Raises InvalidError."""
+    for name, _ in parameters(query):
+        if name != "format":
+            raise InvalidError(
+                name[:SHOWN], "is in the query; beside a JSON body every field but format is in the body"
+            )
+    return parse_query(query).format
 
 
 def parse_query(query: bytes) -> SamplesBody:

@@ -12,13 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from latentserve.service.encoding.documents import Document, Piece
+from latentserve.service.encoding.document import Document, Piece
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import DeadlineError
 from latentserve.service.http.body import SamplesBody, read_fields
 from latentserve.service.http.call import Call
 from latentserve.service.http.problems import failure
 from latentserve.service.http.responses import StreamedResponse, WholeResponse
+from latentserve.service.http.row_headers import row_headers
 from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
@@ -110,6 +111,7 @@ class SamplesHandler:
             headers = [*model.headers, *document.headers]
             if request.seeded(model.bundle.manifest.latent):
                 headers.append((b"latentserve-seed", b"%d" % request.seed))
+                headers.append((b"latentserve-offset", b"%d" % request.offset))
             whole = document.size <= PIECE_BYTES
             share.take(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
@@ -121,6 +123,8 @@ class SamplesHandler:
                 job = model.sampler.submit(request)
                 held = request.n
                 part = await self._collect(model, job, call.receive)
+                if not document.has_room:
+                    headers += row_headers(_rows(part), model.label_texts, model.bundle.manifest.condition_names)
                 if whole:
                     content = await self._encode(model, document, part)
                     return WholeResponse(headers, content, release)

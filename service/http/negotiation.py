@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from latentserve.service.encoding.documents import FORMATS, Format
 from latentserve.service.errors import NotAcceptableError
 
 Offer = TypeVar("Offer", bound=str)
@@ -26,6 +27,16 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     if best is None:
         raise NotAcceptableError(f"Accept: none of {accept[:200]!r} can be served; {', '.join(offers)} can")
     return best
+
+
+def chosen(named: Format | None, accept: str | None, offers: Sequence[str]) -> str:
+    """The media type of a format that was named, else the best of `offers`. Raises NotAcceptableError."""
+    if named is None:
+        return negotiate(accept, offers)
+    if (media := FORMATS[named]) in offers:
+        return media
+    names = ", ".join(name for name, one in FORMATS.items() if one in offers)
+    raise NotAcceptableError(f"format: {named} cannot be served of this model's samples; {names} can")
 
 
 def accepts_gzip(accept_encoding: str) -> bool:

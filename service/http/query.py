@@ -41,7 +41,7 @@ def query_fields(query: bytes) -> Mapping[str, Any]:
             value = int(text) if _INTEGER.fullmatch(text) else text
         elif name == "truncation" or name.startswith(_CONDITION):
             value = float(text) if _NUMBER.fullmatch(text) else text
-        elif name == "deterministic":
+        elif name in ("deterministic", "address"):
             value = _BOOLEANS.get(text, text)
         elif name == "label":
             value = TypedLabel(text)

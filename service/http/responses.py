@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from latentserve.service.encoding.documents import Piece
+from latentserve.service.encoding.document import Piece
 from latentserve.service.http.turns import PIECE_BYTES
 
 Headers = list[tuple[bytes, bytes]]

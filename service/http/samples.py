@@ -10,11 +10,12 @@ from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler, Understand
-from latentserve.service.http.negotiation import negotiate
+from latentserve.service.http.negotiation import chosen
 from latentserve.service.http.route import Route
 from latentserve.service.models import Model
 from latentserve.service.sampling.fields import rows_request_steps
 from latentserve.service.sampling.pieces import Steps
+from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
 
 SAMPLES = "/v1/samples"
@@ -31,12 +32,12 @@ def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
 
 
 def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody]:
-    """An answer in the media type that the client likes best."""
+    """An answer in the format that is asked for, else in the media type that the client likes best."""
 
     def understand(model: Model, fields: SamplesBody) -> Steps[Asked]:
         manifest = model.bundle.manifest
         spec = manifest.sample
-        media = negotiate(accept, media_types(spec))
+        media = chosen(fields.format, accept, media_types(spec))
         dtype = dtype_of(media, spec, fields.dtype)
         request = yield from rows_request_steps(
             fields,
@@ -47,17 +48,36 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
         )
         if fields.dtype == "uint8" and spec.value_range is None:
             raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
-        asked: dict[str, object] = {}
-        if request.seeded(manifest.latent):
-            asked = {"seed": request.seed, "offset": request.offset}
-        if request.latents is None:
-            asked["truncation"] = request.truncation
-        # Where only the noise is drawn, the seed does not say what was made.
-        provenance = Provenance(
-            model.name, model.version, request.seed if request.latents is None else None, request.offset
+        document = make_document(
+            media,
+            request.n,
+            spec,
+            provenance_of(model, request),
+            dtype,
+            address=fields.address,
+            max_pixels=settings.max_pixels,
         )
-        names = list(manifest.condition_places)
-        document = make_document(media, request.n, spec, provenance, dtype, asked, names, settings.max_pixels)
         return Asked(request, document)
 
     return understand
+
+
+def provenance_of(model: Model, request: RowsRequest) -> Provenance:
+    """What makes the rows of a request."""
+    manifest = model.bundle.manifest
+    seed, noise_seed, truncation = None, None, None
+    if request.latents is None:
+        seed, truncation = request.seed, request.truncation
+    elif request.seeded(manifest.latent):
+        noise_seed = request.seed
+    return Provenance(
+        model.name,
+        model.version,
+        seed,
+        request.offset,
+        truncation,
+        noise_seed,
+        manifest.labels or (),
+        manifest.condition_names,
+        manifest.label_bytes,
+    )

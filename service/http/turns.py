@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from latentserve.service.encoding.documents import Piece
+from latentserve.service.encoding.document import Piece
 from latentserve.service.sampling.pieces import Result, Steps
 
 PIECE_BYTES = 1 << 18  # that are handed to the server at a time

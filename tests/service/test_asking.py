@@ -211,7 +211,7 @@ def test_json_tells_what_each_row_was_made_for(server: Server, shower: OpenedBun
     fields: dict[str, Any] = {"seed": 4, "labels": [0, 1, 2], "conditions": [{"energy": 0.1}, {}, {"angle": -0.7}]}
     answer = server.samples(**IMAGES, **fields).json()
     drawn = draw_conditions(SHOWER_LATENT, SHOWER_CONDITIONS, 4, 0, 3)
-    assert answer["labels"] == [0, 1, 2]
+    assert answer["labels"] == ["electron", "photon", "pion"]
     assert answer["conditions"][0] == {"energy": 0.1, "angle": float(str(drawn[0, 1]))}
     assert np.array_equal(np.float32(list(answer["conditions"][1].values())), drawn[1])
     assert answer["conditions"][2] == {"energy": float(str(drawn[2, 0])), "angle": -0.7}

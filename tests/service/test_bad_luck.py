@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 
-from latentserve.service.encoding.documents import RAW
+from latentserve.service.encoding.document import RAW
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from tests.conftest import make_bundle

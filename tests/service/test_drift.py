@@ -25,7 +25,7 @@ from benchmarks.drift.faults import CASES, Case, Traffic, without_seed
 from latentserve.service.bundle import content_version, read_bundle, write_bundle
 from latentserve.service.bundle.files import CRITIC, GENERATOR, GOLDEN, REFERENCE
 from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
-from latentserve.service.encoding.documents import RAW
+from latentserve.service.encoding.document import RAW
 from latentserve.service.watching.verdict import CAUSES, LEAST_ROWS
 from tests.conftest import make_bundle
 from tests.generators import dense_critic, dense_generator

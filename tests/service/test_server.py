@@ -32,6 +32,7 @@ from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
 from latentserve.service.watching.metrics import UNROUTED
 from latentserve.service.watching.verdict import CAUSES
+from tests.conftest import LABELS
 from tests.server import Server, free_port
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"
@@ -108,7 +109,7 @@ def test_json_holds_pictures(server: Server, engine: Engine) -> None:
     request = RowsRequest(n=3, seed=5, offset=10, truncation=0.7)
     inputs = request.inputs(engine.bundle.manifest, 0, 3)
     assert inputs.label is not None
-    assert body["labels"] == inputs.label.tolist()
+    assert body["labels"] == [LABELS[label] for label in inputs.label.tolist()]
     expected = images.to_uint8(engine.generate(inputs), (-1, 1))
     for row, sample in enumerate(body["samples"]):
         content = base64.b64decode(sample)
@@ -179,7 +180,7 @@ def test_labels_by_index_and_by_name(server: Server, engine: Engine) -> None:
     assert rows(n=4, label=7) == rows(n=4, label="digit 7") == rows(labels=[7, "digit 7", 7, "digit 7"])
     mixed = array(server.samples(accept=NPY, model="toy", seed=3, labels=[2, "digit 9"]))
     assert np.array_equal(mixed, made_here(engine, 2, 3, labels=np.array([2, 9])))
-    assert server.samples(model="toy", n=2, label="digit 7").json()["labels"] == [7, 7]
+    assert server.samples(model="toy", n=2, label="digit 7").json()["labels"] == ["digit 7"] * 2
 
 
 def test_latents_of_the_client(server: Server, engine: Engine) -> None:

@@ -19,11 +19,11 @@ from PIL import Image
 from benchmarks.serving.edges.line import Answer
 from latentserve.service.benching.requests import SAMPLES, post
 from latentserve.service.bundle import Bundle, read_bundle
-from latentserve.service.encoding.documents import ARROW, CSV, JSON, NPY, PNG, RAW, WEBP, media_types
+from latentserve.service.encoding.document import ARROW, CSV, JSON, NDJSON, NPY, PNG, RAW, WEBP
+from latentserve.service.encoding.documents import media_types
 from latentserve.service.encoding.images import contact_sheet, to_uint8
 from latentserve.service.opened import open_bundle
 
-_NDJSON = "application/x-ndjson"
 _SEEDS = 24  # of each form: their rows are made beforehand
 _STREAM_SEEDS = 2
 
@@ -68,7 +68,7 @@ FORMS = (
     Form("showers", JSON, 10, 6, labelled=True),
     Form("showers", CSV, 20, 6),
     Form("showers", ARROW, 20, 6, deterministic=True),
-    Form("showers", _NDJSON, 20, 4),
+    Form("showers", NDJSON, 20, 4),
     Form("showers", RAW, 1, 6, labelled=True),
     Form("showers", CSV, 3000, 1),
     Form("showers", JSON, 3000, 1),
@@ -176,12 +176,7 @@ def _csv(answer: Answer, _kind: str) -> Rows:
 
 
 def _ndjson(answer: Answer, _kind: str) -> Rows:
-    lines = [json.loads(line) for line in answer.body.splitlines()]
-    return np.array([list(one.values())[: _columns(one)] if isinstance(one, dict) else one for one in lines], float)
-
-
-def _columns(one: dict[str, object]) -> int:
-    return sum(name.startswith("cell ") for name in one)
+    return np.array([list(json.loads(line)["sample"].values()) for line in answer.body.splitlines()], float)
 
 
 def _arrow(answer: Answer, _kind: str) -> Rows:
@@ -191,5 +186,5 @@ def _arrow(answer: Answer, _kind: str) -> Rows:
 
 
 _READ: dict[str, Callable[[Answer, str], Rows]] = {
-    RAW: _raw, NPY: _npy, JSON: _json, PNG: _picture, WEBP: _picture, CSV: _csv, _NDJSON: _ndjson, ARROW: _arrow,
+    RAW: _raw, NPY: _npy, JSON: _json, PNG: _picture, WEBP: _picture, CSV: _csv, NDJSON: _ndjson, ARROW: _arrow,
 }  # fmt: skip

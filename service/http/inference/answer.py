@@ -10,7 +10,7 @@ import orjson
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.encoding import arrays
-from latentserve.service.encoding.documents import HEAD_BYTES, Document, Piece
+from latentserve.service.encoding.document import HEAD_BYTES, Document, Piece
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.http.inference.request import SAMPLE
 from latentserve.service.sampling.request import RowsRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from latentserve.service.encoding.compressed import CODINGS, Coding, Compressed
-from latentserve.service.encoding.documents import Document
+from latentserve.service.encoding.document import Document
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.encoding import arrays, images
-from latentserve.service.encoding.documents import HEAD_BYTES, JSON, Document, Piece
+from latentserve.service.encoding.document import HEAD_BYTES, JSON, Document, Piece
 from latentserve.service.encoding.png import LARGEST_SIDE as PNG_SIDE
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.encoding.rows import Rows
+from latentserve.service.encoding.rows import Rows, in_parts
 from latentserve.service.sampling.prompt import Vocabulary
 
 Form = Literal["png", "webp", "jpeg"]
@@ -72,7 +72,7 @@ class Pictures(Document):
         facts = self._facts(part)
         first, self._row = self._row, self._row + len(part.samples)
         row = 0
-        for some in arrays.in_parts(part.samples):
+        for some in in_parts(part.samples):
             for picture in images.pixels(some, self._manifest.sample):
                 yield b',{"b64_json":"' if first + row else b'{"b64_json":"'
                 yield from arrays.base64_of(self._written(picture, self._provenance.at(first + row)))

@@ -17,8 +17,8 @@ from PIL import Image
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays
-from latentserve.service.encoding.documents import Json
 from latentserve.service.encoding.images import to_uint8
+from latentserve.service.encoding.json_documents import Json
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 
@@ -66,7 +66,7 @@ def test_raw_values_are_little_endian_in_c_order() -> None:
 def test_json_of_numbers_comes_back_exactly() -> None:
     samples = np.random.default_rng(0).normal(size=(4, 2, 3)).astype(np.float32)
     assert np.array_equal(
-        np.array(json.loads(listed(arrays.json_values(samples, ARRAY, MADE_BY))), np.float32), samples
+        np.array(json.loads(listed(arrays.json_values(Rows(samples), ARRAY, MADE_BY))), np.float32), samples
     )
 
 
@@ -87,16 +87,17 @@ def test_json_of_numbers_is_as_short_as_it_can_be() -> None:
 
 def test_json_with_labels_of_many_slices() -> None:
     """A million labels, a few at a time: each is taken once."""
-    document = Json(10**6, ARRAY, MADE_BY)
+    names = [f"digit {label}" for label in range(10)]
+    document = Json(10**6, ARRAY, MADE_BY._replace(labels=names))
     document.opening()
     for start in range(0, 10**6, 40):
-        list(document.rows(Rows(np.zeros((0, 2, 3), np.float32), np.arange(start, start + 40))))
-    assert json.loads(b'{"samples":[' + b"".join(document.closing()))["labels"] == list(range(10**6))
+        list(document.rows(Rows(np.zeros((0, 2, 3), np.float32), np.arange(start, start + 40) % 10)))
+    assert json.loads(b'{"samples":[' + b"".join(document.closing()))["labels"] == names * 10**5
 
 
 def test_json_of_pictures_names_each_row() -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (4, 1, 2, 3)).astype(np.float32)
-    for row, value in enumerate(json.loads(listed(arrays.json_values(samples, IMAGE, MADE_BY)))):
+    for row, value in enumerate(json.loads(listed(arrays.json_values(Rows(samples), IMAGE, MADE_BY)))):
         image = Image.open(io.BytesIO(base64.b64decode(value, validate=True)))
         assert np.array_equal(np.asarray(image), to_uint8(samples[row, 0], (-1, 1)))
         assert image.text["Row"] == str(3 + row)  # type: ignore[attr-defined]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.encoding.audio import most_samples, to_int16, wav_header
-from latentserve.service.encoding.documents import JSON, NPY, RAW, WAV, Wav, media_types
+from latentserve.service.encoding.audio import Wav, most_samples, to_int16, wav_header
+from latentserve.service.encoding.document import JSON, WAV
+from latentserve.service.encoding.documents import media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 
@@ -89,7 +90,7 @@ def test_it_says_that_it_is_synthetic_and_what_made_it() -> None:
 
 
 def test_what_can_be_wav_is_offered_as_it() -> None:
-    assert media_types(audio(2, 100)) == (JSON, WAV, NPY, RAW)
+    assert media_types(audio(2, 100))[:2] == (JSON, WAV)
     assert WAV in media_types(audio(100))
     for spec in (audio(1, 2, 3), audio(1 << 15, 10), audio(2, 10, rate=1 << 30), SampleSpec(kind="array", shape=[9])):
         assert WAV not in media_types(spec)

@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentserve.service.bundle import Column, SampleSpec
-from latentserve.service.encoding.documents import CSV, JSON, NPY, PNG, WEBP, Document, make_document
+from latentserve.service.encoding.document import CSV, JSON, NDJSON, NPY, PARQUET, PNG, WEBP, ZIP, Document
+from latentserve.service.encoding.documents import make_document
 from latentserve.service.encoding.images import contact_sheet, layout
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, TooLargeError
 
 PROVENANCE = Provenance("digits", "1", 0, 0)
+MADE_BY = Provenance("digits", "1", 7, 5, 0.5, None, ["one", "zwei 2"], ["energy", "angle"], 10)
 SPECS = {
     "image": SampleSpec(kind="image", shape=[3, 3, 5], channels="RGB", value_range=(-1, 1)),
     "array": SampleSpec(kind="array", shape=[130, 150], value_range=(-1, 1)),  # more than one piece
+    "audio": SampleSpec(kind="audio", shape=[2, 50], sample_rate=8000),
     "table": SampleSpec(
         kind="table", shape=[2], columns=[Column(name="a"), Column(name="b", type="string", categories=["x", "y"])]
     ),
@@ -35,7 +38,7 @@ def picture(height: int, width: int) -> SampleSpec:
 
 def written(document: Document, samples: np.ndarray[Any, Any], cuts: list[int]) -> bytes:
     """All of a document, of slices that end at these rows."""
-    labels = np.arange(len(samples))
+    labels = np.arange(len(samples)) % 2
     conditions = np.linspace(0, 1, 2 * len(samples), dtype=np.float32).reshape(-1, 2)
     edges = sorted({0, *cuts, len(samples)})
     content = [document.opening()]
@@ -47,22 +50,24 @@ def written(document: Document, samples: np.ndarray[Any, Any], cuts: list[int]) 
 @pytest.mark.parametrize(
     ("media", "kind"),
     [
-        (JSON, "image"),
-        (JSON, "array"),
-        (JSON, "table"),
+        *((media, kind) for media in (JSON, NDJSON, NPY, ZIP) for kind in SPECS),
         (CSV, "table"),
-        (NPY, "array"),
         (PNG, "image"),
         (WEBP, "image"),
+        (ZIP, "audio"),
+        (PARQUET, "table"),
+        (PARQUET, "image"),
     ],
 )
 @given(n=st.integers(1, 12), cuts=st.lists(st.integers(1, 11)))
 def test_slices_of_rows_are_the_whole(media: str, kind: str, n: int, cuts: list[int]) -> None:
+    if media == PARQUET:
+        pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
     spec = SPECS[kind]
     samples = np.random.default_rng(0).uniform(-1, 1, (n, *spec.shape)).astype(np.float32)
 
     def document() -> Document:
-        return make_document(media, n, spec, PROVENANCE, asked={"seed": 0}, conditions=["energy", "angle"])
+        return make_document(media, n, spec, MADE_BY, address=True)
 
     whole = written(document(), samples, [])
     assert written(document(), samples, [cut for cut in cuts if cut < n]) == whole

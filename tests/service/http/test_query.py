@@ -13,6 +13,7 @@ from tests.service.http.test_body import CONDITIONAL, PHYSICS
 def test_every_field() -> None:
     fields = parse_query(
         b"n=3&seed=7&offset=2&truncation=0.7&model=m%20x&version=v&dtype=uint8&deterministic=true&label=one"
+        b"&format=npy&address=true"
         b"&condition.energy=0.5&condition.angle=-4e1"
     )
     told = fields.model_dump(exclude_none=True)
@@ -25,10 +26,16 @@ def test_every_field() -> None:
         "version": "v",
         "dtype": "uint8",
         "deterministic": True,
+        "format": "npy",
+        "address": True,
         "label": "one",
         "condition": {"energy": 0.5, "angle": -40.0},
     }
-    assert parse_query(b"").model_dump(exclude_none=True) == {"deterministic": False, "dtype": "float32"}
+    assert parse_query(b"").model_dump(exclude_none=True) == {
+        "deterministic": False,
+        "dtype": "float32",
+        "address": False,
+    }
 
 
 @pytest.mark.parametrize(("text", "label"), [("one", 1), ("7", 2), ("0", 0), ("zero", 0)])

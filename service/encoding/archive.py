@@ -1,0 +1,144 @@
+"""Samples as a ZIP archive: pictures as PNG files and sounds as WAV files, a table as CSV, arrays as one `.npy` file.
+
+`about.json` tells what is the same of all rows, `metadata.jsonl` what is known of each, with its `file_name` where it
+has a file of its own: what the readers of image and audio folders of the `datasets` package look for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import IO, Any, cast
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding import arrays, audio, images
+from latentserve.service.encoding.document import HEAD_BYTES, NPY, ZIP, Document, Piece
+from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.rows import Rows, in_parts
+from latentserve.service.encoding.sink import Sink
+from latentserve.service.encoding.tables import Csv
+from latentserve.service.errors import TooLargeError
+
+_MOST_MEMBERS = (1 << 16) - 1  # without an extension of the format that not every reader has
+_OWN_MEMBERS = 2
+_MEMBER_BYTES = 640  # of memory, for what the list at the end says of it
+_LISTED_BYTES = 256  # of the archive, for its name and what precedes it
+_STORED, _FAST = 0, 1  # levels of compression: pictures are compressed already, random numbers cannot be
+_METADATA_ROWS = 1024  # that are written at a time
+_NOTHING = np.zeros(0, np.float32)
+
+
+class Zip(Document):
+    """An archive, written member after member."""
+
+    headers = ((b"content-type", ZIP.encode()),)
+    has_room = True
+
+    def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, dtype: arrays.Dtype) -> None:
+        self._n = n
+        self._spec = spec
+        self._provenance = provenance
+        self._row = 0
+        self._told: list[tuple[Rows, int]] = []  # without the samples, and the number of each one's first
+        self._sink = Sink()
+        self._zip = _Archive(self._sink, "w")
+        self._suffix = ".png" if spec.kind == "image" else ".wav" if audio.is_wav(spec) else None
+        self._inner: Document | None = None  # of the one file that holds all rows
+        self._member: IO[bytes] | None = None  # which is being written
+        members = n if self._suffix is not None else 1
+        if members > _MOST_MEMBERS - _OWN_MEMBERS:
+            most = _MOST_MEMBERS - _OWN_MEMBERS
+            raise TooLargeError(f"n: {n} files were asked for; a ZIP archive holds {most} of them")
+        if self._suffix is None:
+            self._inner = Csv(n, spec) if spec.kind == "table" else arrays.Values(NPY, n, spec, dtype)
+        size = n * (_file_bytes(spec)) if self._inner is None else self._inner.size
+        self.size = HEAD_BYTES + size + n * provenance.facts_bytes + _LISTED_BYTES * (members + _OWN_MEMBERS)
+        self.held = members * _MEMBER_BYTES + n * (16 + 4 * len(provenance.conditions))
+
+    def opening(self) -> bytes:
+        """What is said of all rows; the beginning of the one file, where they have one."""
+        with self._zip.open(_member("about.json", _FAST), "w") as member:
+            member.write(orjson.dumps(self._provenance.head(self._n), option=orjson.OPT_APPEND_NEWLINE))
+        if self._inner is not None:
+            table = self._spec.kind == "table"
+            info = _member("samples.csv" if table else "samples.npy", _FAST if table else _STORED)
+            info.file_size = self._inner.size  # as it is known: there are two forms of what precedes a member
+            self._member = self._zip.open(info, "w")
+            self._member.write(self._inner.opening())
+        return self._sink.taken()
+
+    def rows(self, part: Rows) -> Iterator[Piece]:
+        """The files of the rows, or the rows of the file."""
+        first, self._row = self._row, self._row + len(part.samples)
+        self._told.append((part._replace(samples=_NOTHING, numbers=self._provenance.numbers(part, first)), first))
+        if self._member is None:
+            yield from self._files(part, first)
+            return
+        for some in in_parts(part.samples):
+            for piece in cast("Document", self._inner).rows(Rows(some)):
+                self._member.write(piece)
+                yield self._sink.taken()
+
+    def _files(self, part: Rows, first: int) -> Iterator[bytes]:
+        row = 0
+        for some in in_parts(part.samples):
+            values = some if self._spec.kind == "audio" else images.pixels(some, self._spec)
+            for value in values:
+                provenance = self._provenance.of(part, row, first)
+                with self._zip.open(_member(self._name(provenance.offset), _STORED), "w") as member:
+                    for piece in self._file(value, provenance):
+                        member.write(piece)
+                        yield self._sink.taken()
+                yield self._sink.taken()
+                row += 1
+
+    def _file(self, value: NDArray[Any], provenance: Provenance) -> Iterator[bytes]:
+        """Of one row."""
+        if self._spec.kind == "image":
+            return images.png(value, provenance)
+        return iter((audio.wav_header(1, self._spec, provenance), audio.pcm(value[None], self._spec)))
+
+    def closing(self) -> Iterator[Piece]:
+        """What is known of each row, and the list of members."""
+        if self._member is not None:
+            self._member.close()
+        with self._zip.open(_member("metadata.jsonl", _FAST), "w") as member:
+            for part, first in self._told:
+                lines = self._provenance.facts(part, first)
+                if self._suffix is not None:
+                    lines = [{"file_name": self._name(line["row"]), **line} for line in lines]
+                for line in lines:
+                    member.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                yield self._sink.taken()
+        self._zip.close()
+        yield self._sink.taken()
+
+    def _name(self, row: int) -> str:
+        return f"{row:06}{self._suffix}"
+
+
+class _Archive(ZipFile):
+    """One that is given up is not ended."""
+
+    def __del__(self) -> None:
+        pass
+
+
+def _member(name: str, level: int) -> ZipInfo:
+    """What is to be said of one. Readers that do not look at the end first want all of them deflated."""
+    info = ZipInfo(name)
+    info.compress_type = ZIP_DEFLATED
+    info._compresslevel = level  # type: ignore[attr-defined]
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _file_bytes(spec: SampleSpec) -> int:
+    """Of one row's file, at the most."""
+    width = math.prod(spec.shape)
+    return HEAD_BYTES + (audio.data_bytes(1, spec) if spec.kind == "audio" else width + spec.shape[1])

@@ -1,0 +1,34 @@
+"""Headers that tell what is known of each row, where the format has no room for it: of a few rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from latentserve.service.encoding.provenance import named
+from latentserve.service.encoding.rows import Rows
+
+_MOST_ROWS = 256
+_MOST_BYTES = 1024  # of each: a proxy takes some kilobytes of headers
+
+
+def row_headers(part: Rows, labels: Sequence[bytes], conditions: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Of all rows of an answer: their numbers where they do not follow one another, their labels, their conditions;
+    each as a list of JSON in ASCII, in the order of the rows, and left out where it is long.
+
+    `labels` are JSON strings, by index; `conditions` names, by column.
+    """
+    told: list[tuple[bytes, bytes]] = []
+    if len(part.samples) > _MOST_ROWS:
+        return told
+    if part.numbers is not None:
+        told.append((b"latentserve-rows", _listed([b"%d" % number for number in part.numbers.tolist()])))
+    if part.labels is not None:
+        told.append((b"latentserve-labels", _listed([labels[label] for label in part.labels.tolist()])))
+    if part.conditions is not None:
+        told.append((b"latentserve-conditions", json.dumps(named(part.conditions, conditions)).encode()))
+    return [(name, value) for name, value in told if len(value) <= _MOST_BYTES]
+
+
+def _listed(values: Sequence[bytes]) -> bytes:
+    return b"[%b]" % b", ".join(values)
