@@ -8,6 +8,7 @@ import resource
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from latentserve.service.state import StateFolder
 
 _APPLICATION = "latentserve.service.app:application"
 _OTHER_FILES = 256  # that a process holds open beside its connections
+_LEAST_CONNECTIONS = 32
 
 
 @click.command()
@@ -52,6 +54,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     logs.configure(settings.log_format)
     if settings.tls_certificate is not None:
         tls_context(settings.tls_certificate, settings.tls_key)
+    limits = _limits(settings)
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.
     given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
@@ -68,7 +71,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
         plan = Plan(
             application=_APPLICATION,
             workers=settings.workers,
-            limits=_limits(settings),
+            limits=limits,
             drain_seconds=settings.drain_seconds,
             hang_seconds=settings.hang_seconds,
             folder=state.path / "work",
@@ -135,13 +138,18 @@ def _address(settings: Settings) -> str:
 
 
 def _limits(settings: Settings) -> Limits:
-    """The limits of each connection, and how many there may be: no more than a process may hold files open."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """The limits of each connection, and how many there may be: no more than a process may hold files open.
+
+    Raises SettingsError: those are too few.
+    """
     connections = settings.max_connections
-    if most != resource.RLIM_INFINITY and connections > most - _OTHER_FILES:
-        connections = max(1, most - _OTHER_FILES)
-        logs.event("fewer-connections", connections=connections, max_connections=settings.max_connections, files=most)
+    files = _allow_files(connections + _OTHER_FILES)
+    if files < connections + _OTHER_FILES:
+        connections = files - _OTHER_FILES
+        if connections < _LEAST_CONNECTIONS:
+            least = _OTHER_FILES + min(_LEAST_CONNECTIONS, settings.max_connections)
+            raise SettingsError(f"a process may open {files} files (`ulimit -n`); a server needs {least}")
+        logs.event("fewer-connections", connections=connections, max_connections=settings.max_connections, files=files)
     return Limits(
         header_bytes=settings.max_header_bytes,
         headers=settings.max_headers,
@@ -151,3 +159,14 @@ def _limits(settings: Settings) -> Limits:
         answer_seconds=settings.answer_seconds,
         connections=connections,
     )
+
+
+def _allow_files(wanted: int) -> int:
+    """Let this process, and those that it starts, hold so many files open, or as many as may be: the number."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reachable = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    if 0 <= allowed < reachable:  # below 0: without limit
+        with suppress(OSError, ValueError):  # the system's own limit has become a lower one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, most))
+            allowed = reachable
+    return min(allowed, wanted) if allowed >= 0 else wanted

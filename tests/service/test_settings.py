@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from click.testing import CliRunner
 from latentserve.service.cli import cli
 from latentserve.service.environment import PREFIX, could_be_setting
 from latentserve.service.settings import Settings, SettingsError, load_settings
+from tests.server import free_port
 
 # A Service named `latentserve`, another named `latentserve-canary`, with ports that have names; one over UDP and SCTP.
 KUBERNETES = {
@@ -129,3 +132,30 @@ def test_the_same_settings_are_stated_to_workers(monkeypatch: pytest.MonkeyPatch
     for name, value in settings.environment.items():
         monkeypatch.setenv(name, value)
     assert load_settings() == settings
+
+
+def test_too_few_open_files_are_one_line(bundle: Path):
+    """And a few more are enough for as many connections."""
+    serve = f"{sys.executable} -m latentserve serve {bundle} --port {free_port()}"
+    ended = subprocess.run(["bash", "-c", f"ulimit -n 64; {serve}"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr.splitlines()) == (
+        1,
+        ["latentserve: a process may open 64 files (`ulimit -n`); a server needs 288"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "connections"),
+    [(1024, 4096, 10_000, 3840), (64, 300, 10, 10)],
+)
+def test_connections_are_bounded_by_open_files(soft: int, hard: int, wanted: int, connections: int):
+    """The soft limit is raised, by no more than what is of use."""
+    lines = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
+from latentserve.service.commands.serve import _limits
+from latentserve.service.settings import load_settings
+print(_limits(load_settings(max_connections={wanted})).connections, *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+    ended = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [str(connections), str(max(soft, min(hard, wanted + 256))), str(hard)]
