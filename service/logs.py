@@ -5,7 +5,7 @@
 
 What is logged with a message goes the same way: `log.info("ready on %s", url, extra={"event": "ready", "pid": pid})`.
 In text the message stands for the fields; in JSON both are there. A traceback follows its line, indented; in JSON it is
-a field.
+a field. Whoever writes a line does not wait until somebody reads it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,13 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
+from latentserve.service.line_writer import LineWriter
+
 LINES_A_MINUTE = 10  # of a kind that somebody else could make many of; the others are counted
+FAILURES_A_MINUTE = 100  # of a kind that somebody should look into
 
 _MINUTE = 60.0
+_LAST_SECONDS = 1.0  # for what was written last, when a process ends
 _KINDS = 1000  # that are told apart; the messages of other libraries may differ without end
 _OWN = "latentserve"
 _BARE = re.compile(r"[!#-<>-\[\]-~]+")  # printable ASCII, but for the space and " = \
@@ -36,41 +40,45 @@ _log = logging.getLogger(f"{_OWN}.event")
 class Bounded:
     """Lines of many kinds: of each so many a minute are written, and how many more there were is told after it."""
 
-    def __init__(self, lines_a_minute: int = LINES_A_MINUTE, clock: Callable[[], float] = time.monotonic) -> None:
-        self._lines = lines_a_minute
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._seen: dict[str, tuple[float, int]] = {}  # since when, and how many
+        self._seen: dict[str, tuple[float, int, int]] = {}  # since when, how many, and how many were written
 
-    def allows(self, kind: str) -> bool:
+    def allows(self, kind: str, a_minute: int = LINES_A_MINUTE) -> bool:
         """Whether one more of this kind may be written."""
         if len(self._seen) >= _KINDS and kind not in self._seen:
             kind = ""
-        since, count = self._seen.get(kind) or (self._clock(), 0)
-        self._seen[kind] = since, count + 1
-        return count < self._lines
+        since, count, written = self._seen.get(kind) or (self._clock(), 0, 0)
+        allowed = written < a_minute
+        self._seen[kind] = since, count + 1, written + allowed
+        return allowed
 
     def left_out(self) -> Mapping[str, int]:
         """How many of each kind were not written, where its minute is over; it begins anew."""
         if not self._seen:
             return {}
         now = self._clock()
-        over = {kind: count for kind, (since, count) in self._seen.items() if now - since >= _MINUTE}
-        for kind in over:
-            del self._seen[kind]
-        return {kind: count - self._lines for kind, count in over.items() if count > self._lines}
+        over = [kind for kind, (since, _, _) in self._seen.items() if now - since >= _MINUTE]
+        counts = [(kind, *self._seen.pop(kind)[1:]) for kind in over]
+        return {kind: count - written for kind, count, written in counts if count > written}
 
 
 _bounded = Bounded()
 
 
 def event(
-    name: str, level: int = logging.INFO, error: BaseException | None = None, kind: str | None = None, **fields: object
+    name: str,
+    level: int = logging.INFO,
+    error: BaseException | None = None,
+    kind: str | None = None,
+    a_minute: int = LINES_A_MINUTE,
+    **fields: object,
 ) -> None:
     """Write one event, its fields but for those that are None, and of an `error` the traceback.
 
-    Events that state a `kind` are written at a bounded rate.
+    Of events that state a `kind` so many are written `a_minute`.
     """
-    if kind is None or _bounded.allows(kind):
+    if kind is None or _bounded.allows(kind, a_minute):
         _log.log(level, "", exc_info=error, extra={"event": name, "fields": fields})
 
 
@@ -98,17 +106,48 @@ def configure(log_format: Literal["text", "json"]) -> None:
     logging.captureWarnings(True)
 
 
+def flush() -> None:
+    """Return when what was logged is written, or nobody seems to read it."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
 class _StandardError(logging.Handler):
-    """Writes to what standard error is now; a line is one write, so that lines of several processes do not mix."""
+    """Writes to what standard error is now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writer: LineWriter | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Have a line written."""
         try:
-            sys.stderr.write(f"{self.format(record)}\n")
-            sys.stderr.flush()
-        except OSError:  # nobody reads it any more, or the disk is full: serving goes on
-            pass
+            line = f"{self.format(record)}\n"
+            if sys.stderr is None or sys.stderr.closed:
+                return
+            try:
+                descriptor = sys.stderr.fileno()
+            except OSError:  # it is in memory
+                sys.stderr.write(line)
+            else:
+                self._of(descriptor).write(line.encode(errors="backslashreplace"))
         except Exception:
             self.handleError(record)
+
+    def flush(self) -> None:
+        """Return when all is written, or nobody seems to read it."""
+        if self._writer is not None and self._writer.alive:
+            self._writer.flush(_LAST_SECONDS)
+
+    def _of(self, descriptor: int) -> LineWriter:
+        writer = self._writer
+        if writer is None or writer.descriptor != descriptor or not writer.alive:
+            writer = self._writer = LineWriter(descriptor, _tell_unwritten)
+        return writer
+
+
+def _tell_unwritten(lines: int) -> None:
+    event("left-out", kind_of="nobody reads the log", more=lines)
 
 
 def _at_a_bounded_rate(record: logging.LogRecord) -> bool:

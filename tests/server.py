@@ -32,7 +32,8 @@ def free_port() -> int:
 class Server:
     """`latentserve serve BUNDLE ...`; settings are keyword arguments (`workers=2`, `max_n=10`).
 
-    `bentoml`: by `bentoml serve`, where nobody watches the workers.
+    `bentoml`: by `bentoml serve`, where nobody watches the workers. `output`: a descriptor that it writes to, and
+    no file.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Server:
         wait_ready: bool = True,
         cwd: Path | None = None,
         bentoml: bool = False,
+        output: int | None = None,
         **settings: object,
     ) -> None:
         self.settings = settings
@@ -69,7 +71,7 @@ class Server:
                 [sys.executable, *command, *([] if path else ["--port", str(self.port)])],
                 cwd=cwd,
                 env=environment,
-                stdout=log,
+                stdout=log if output is None else output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )

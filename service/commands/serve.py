@@ -82,7 +82,10 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             root_path=settings.root_path,
             started=state.count_start,
         )
-        status = Supervisor(plan, listeners).run()
+        try:
+            status = Supervisor(plan, listeners).run()
+        finally:
+            logs.flush()  # what is said last is the last line
     sys.exit(status)
 
 

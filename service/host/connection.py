@@ -196,7 +196,8 @@ class HttpConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.end()
-        self.owner.refused(refused)
+        client = self._about["client"]
+        self.owner.refused(refused, client and client[0])
         self._transport.write(refused.answer(self.owner.date))
         self._linger(LINGER_QUIET_SECONDS)
 
@@ -222,7 +223,8 @@ class HttpConnection(asyncio.Protocol):
         elif self._exchange is None:
             self.read_by = _NEVER
             if self._buffer:
-                self.refuse(Refused(408, "header-timeout", "the header of a request took too long"))
+                late = Refused(408, "header-timeout", "the header of a request took too long")
+                self.refuse(late.of(self._buffer))
             elif self.owner.tls is not None or not self._asked():
                 self._transport.close()
         elif self._eof:
@@ -273,7 +275,7 @@ class HttpConnection(asyncio.Protocol):
             end += 4
             head = read_head(buffer[at:end], limits.headers)
         except Refused as refused:
-            self.refuse(refused)
+            self.refuse(refused.of(buffer[at : end if end > 0 else len(buffer)]))
             return
         if end == len(buffer):
             self._buffer, self._at = b"", 0

@@ -39,7 +39,7 @@ class Connections:
         state: dict[str, Any] | None = None,
         changed: Callable[[], None] = lambda: None,
         given: Callable[[socket.socket], None] | None = None,
-        refused: Callable[[Refused], None] = lambda refused: None,
+        refused: Callable[[Refused, str | None], None] = lambda refused, client: None,
         failed: Callable[[Exception], None] = lambda error: log.error("the application failed", exc_info=error),
     ) -> None:
         """Serve `app` within `limits`.
@@ -50,7 +50,7 @@ class Connections:
             state: the lifespan's, of which each request has a shallow copy.
             changed: called when there are more or fewer connections.
             given: takes connections that `give_away` could not give at once.
-            refused: told of each request that the host answered itself.
+            refused: told of each request that the host answered itself, and the client's address, where it has one.
             failed: told of what the application raised.
         """
         self.app, self.limits, self.tls = app, limits, tls

@@ -11,6 +11,7 @@ from starlette.types import Message, Scope
 from latentserve.service.host.head import Head
 from latentserve.service.host.limits import PIECE_BYTES, ClientGone, RequestError
 from latentserve.service.host.refusal import Refused
+from latentserve.service.request_ids import request_id
 
 if TYPE_CHECKING:
     from latentserve.service.host.connection import HttpConnection
@@ -97,7 +98,7 @@ class Exchange:
             pass  # it is told already
         except RequestError as error:
             if not self._over and not self._begun:
-                connection.refuse(Refused(error.status, error.kind, str(error)))
+                self._refuse(Refused(error.status, error.kind, str(error)))
         except Exception as error:
             connection.owner.failed(error)
         finally:
@@ -107,7 +108,11 @@ class Exchange:
                     connection.abort()  # the client must not take half of an answer for a whole one
                 else:
                     status = HTTPStatus.INTERNAL_SERVER_ERROR
-                    connection.refuse(Refused(status, "internal", "the server failed to answer"))
+                    self._refuse(Refused(status, "internal", "the server failed to answer"))
+
+    def _refuse(self, refused: Refused) -> None:
+        refused.id = request_id(dict(self._head.headers).get(b"x-request-id"))
+        self._connection.refuse(refused)
 
     async def receive(self) -> Message:
         """The next part of the body, then the news that the client has gone or was answered. Raises RequestError."""

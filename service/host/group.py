@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from latentserve.service.host.refusal import Refused
+
 
 @dataclass(frozen=True)
 class Health:
@@ -32,7 +34,8 @@ class Group:
         others: how many others take requests.
         draining: the server is being stopped: what comes new is answered 503.
         connections: how many clients this worker is connected with.
-        refused: told of each request that the host answers itself: the status, and the kind of the client's fault.
+        refused: told of each request that this worker's host answers itself, and who asked.
+        turned_away: told how many more clients the supervisor has turned away, no worker having heard of them.
         examine: says how this worker is; called four times a second, on the event loop.
     """
 
@@ -41,7 +44,8 @@ class Group:
     others: int = 0
     draining: bool = False
     connections: int = 0
-    refused: Callable[[int, str], None] = lambda status, kind: None
+    refused: Callable[[Refused, str | None], None] = lambda refused, client: None
+    turned_away: Callable[[int], None] = lambda clients: None
     examine: Callable[[], Health] = Health
 
     @property

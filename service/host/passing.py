@@ -70,6 +70,13 @@ class State(Message):
 
 
 @dataclass(frozen=True)
+class TurnedAway(Message):
+    """To a worker: the supervisor has turned so many more clients away, for somebody to count."""
+
+    clients: int
+
+
+@dataclass(frozen=True)
 class Leave(Message):
     """To a worker: finish what is under way within so many seconds, give back or close what is idle, and end."""
 

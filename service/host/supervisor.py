@@ -22,7 +22,7 @@ from latentserve.service.errors import LatentserveError, one_line
 from latentserve.service.host.acceptor import Acceptor
 from latentserve.service.host.balance import fewest, surplus
 from latentserve.service.host.limits import Limits
-from latentserve.service.host.passing import Close, Give, Leave, State, Work
+from latentserve.service.host.passing import Close, Give, Leave, State, TurnedAway, Work
 from latentserve.service.host.process import WorkerProcess
 from latentserve.service.host.refusing import refuse
 
@@ -112,6 +112,7 @@ class Supervisor:
         self._signalled = -_SAME_SIGNAL_SECONDS
         self._woken = asyncio.Event()
         self._failure: WorkersError | None = None
+        self._turned_away = 0  # clients of whom no worker was told yet
 
     def run(self) -> int:
         """Serve until SIGTERM, SIGINT or SIGHUP; the exit status. Raises WorkersError: no worker can run."""
@@ -198,6 +199,7 @@ class Supervisor:
         if self._ready():
             self._ready_at = now
         self._tell()
+        logs.tell_left_out()
 
     def _start(self, place: _Place) -> None:
         plan = self._plan
@@ -309,7 +311,10 @@ class Supervisor:
             self._failure = WorkersError(f"no worker can run any more: {cause}")
 
     def _tell(self) -> None:
-        """Tell every worker how the group is, where that has changed."""
+        """Tell every worker how the group is, where that has changed, and one of them who was turned away."""
+        started = [worker for worker in self._workers() if worker.report is not None]
+        if self._turned_away and any(worker.send(TurnedAway(self._turned_away)) for worker in started):
+            self._turned_away = 0
         ready = len(self._ready())
         for place in self._places:
             worker = place.worker
@@ -333,7 +338,19 @@ class Supervisor:
             if worker.take(connection):
                 return
             del ready[worker]
-        refuse(connection, self._plan.certificate is not None)
+        self._turn_away(connection)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        refused = refuse(connection, self._plan.certificate is not None)
+        self._turned_away += 1
+        _warn(
+            "refused",
+            kind=f"refused {refused.kind}",
+            status=refused.status,
+            reason=refused.kind,
+            request_id=refused.id.decode(),
+            detail=str(refused),
+        )
 
     def _make_room(self) -> bool:
         """Have a connection closed that is idle; whether there is one."""

@@ -40,6 +40,7 @@ from latentserve.service.host.passing import (
     Report,
     State,
     Take,
+    TurnedAway,
     Work,
 )
 
@@ -63,7 +64,7 @@ class Worker:
             root_path=work.root_path,
             tls=_tls(work),
             state=state,
-            refused=lambda refused: group.refused(refused.status, refused.kind),
+            refused=lambda refused, client: group.refused(refused, client),
             changed=self._count,
             given=lambda sock: self._give([sock]),
         )
@@ -162,6 +163,8 @@ class Worker:
                     self._group.draining = True
                     self._connections.drain()
                     self._report()
+            case TurnedAway(clients):
+                self._group.turned_away(clients)
             case Leave() as leave:
                 if not self._leave.done():
                     self._leave.set_result(leave)

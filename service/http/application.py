@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from latentserve.service import logs
 from latentserve.service.errors import BodyTimeoutError, LatentserveError, NotFoundError, NotReadyError, one_line
 from latentserve.service.host.group import Group
+from latentserve.service.host.refusal import KINDS, NOT_READY, Refused
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.forwarded import TrustedProxies
@@ -52,6 +53,9 @@ class Application:
         self._group = group or Group()
         self._group.examine = serving.health
         self._group.refused = self._count_refused
+        self._group.turned_away = partial(metrics.count_refused, NOT_READY, NotReadyError.status)
+        for kind in KINDS if self._hosted else ():
+            metrics.REFUSED.labels(kind=kind)
         serving.group = self._group
         self._routes = Routes(serving, self._group)
         settings = serving.settings
@@ -137,10 +141,19 @@ class Application:
         if status >= _CLIENT_ERROR or self._settings.access_log:
             self._log(call, status, seconds)
 
-    def _count_refused(self, status: int, kind: str) -> None:
+    def _count_refused(self, refused: Refused, client: str | None) -> None:
         """Count what the host has answered itself: no call came of it."""
-        metrics.count_unrouted("other", status)
-        logs.event("refused", logging.WARNING, kind=f"refused {kind}", status=status, reason=kind)
+        metrics.count_refused(refused.kind, refused.status)
+        logs.event(
+            "refused",
+            logging.WARNING,
+            kind=f"refused {refused.kind}",
+            status=refused.status,
+            reason=refused.kind,
+            client=client,
+            request_id=refused.id.decode(),
+            detail=str(refused),
+        )
 
     def _log(self, call: Call, status: int, seconds: float) -> None:
         error = call.error
@@ -157,7 +170,9 @@ class Application:
         }
         if status >= _SERVER_ERROR:
             foreseen = isinstance(error, LatentserveError)
-            logs.event("failed", logging.ERROR, None if foreseen else error, **told)
+            kind = f"failed {status} {type(error).__name__}"
+            trace = None if foreseen else error
+            logs.event("failed", logging.ERROR, trace, kind, logs.FAILURES_A_MINUTE, **told)
         elif self._settings.access_log:
             logs.event("answered", **told)
         else:

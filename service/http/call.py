@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from itertools import count
 
 from starlette.types import Receive, Scope
 
 from latentserve.service.errors import LatentserveError
 from latentserve.service.models import Model
+from latentserve.service.request_ids import request_id
 
 Members = Callable[[LatentserveError], Mapping[str, object]]
 
-_ID = re.compile(rb"[\w.~:/+=@-]{1,128}", re.ASCII)
 # `version-trace_id-parent_id-flags` (W3C Trace Context, section 3.2); later versions may have more behind it.
 _TRACE = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
-_PROCESS = secrets.token_hex(6).encode()
-_numbers = count(1)
 
 
 class Call:
@@ -67,8 +63,7 @@ class Call:
         raw = scope["headers"]
         headers = dict(raw)
         self.headers = headers if len(headers) == len(raw) else join(raw)
-        given = self.headers.get(b"x-request-id")
-        self.id: bytes = given if given is not None and _ID.fullmatch(given) else b"%b-%x" % (_PROCESS, next(_numbers))
+        self.id = request_id(self.headers.get(b"x-request-id"))
         trace = self.headers.get(b"traceparent")
         self.traceparent = trace if trace is not None and is_traceparent(trace) else None
         self.route = "other"

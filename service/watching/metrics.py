@@ -69,6 +69,11 @@ QUEUE_LIMIT = Gauge(
 INFLIGHT = Gauge("latentserve_inflight_requests", "Sampling requests being answered.", multiprocess_mode="livesum")
 SAMPLES = Counter("latentserve_samples_total", "Samples made, by who chose the latent.", (*_MODEL, "arm"))
 REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
+REFUSED = Counter(
+    "latentserve_refused_total",
+    "Requests that the HTTP host answered itself, before they had a route, by kind.",
+    ("kind",),
+)
 RUNTIME = Gauge(
     "latentserve_runtime_info", "What runs the model; always 1.",
     (*_MODEL, "provider", "precision", "device", "runtime_version"), multiprocess_mode="max",
@@ -408,6 +413,12 @@ class ModelMetrics:
 def count_unrouted(route: str, code: int) -> None:
     """Count an answer that belongs to no model."""
     REQUESTS.labels(model="", version="", route=route, code=str(code)).inc()
+
+
+def count_refused(kind: str, code: int, count: int = 1) -> None:
+    """Count requests that the HTTP host answered itself."""
+    REFUSED.labels(kind=kind).inc(count)
+    REQUESTS.labels(model="", version="", route="other", code=str(code)).inc(count)
 
 
 def precreate() -> None:

@@ -4,12 +4,15 @@ are answered as they should be, and leave the server as it was."""
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.serving.edges.corpus import CORPUS, Target
+from latentserve.service.host.refusal import KINDS
 from tests.server import Server
 
 # Those that need no bundle of the benchmark's own, and no time.
@@ -47,6 +50,33 @@ def test_hostile_clients_are_answered_as_they_should_be(name: str, same_server: 
     entry.prepare()
     ends = asyncio.run(entry.act(Target(same_server.port, 0.05)))
     assert ends.keys() <= entry.ends | {"silence"}  # a moment is over before some of the answers
+
+
+def test_what_the_host_refuses_is_counted_and_logged(same_server: Server) -> None:
+    server = same_server
+    for kind in KINDS:
+        assert server.metric("refused_total", kind=kind) >= 0
+    before = server.metric("refused_total", kind="header-too-large"), server.metric("requests_total", code="431")
+    headers = {"X-Long": "a" * 40_000, "X-Request-ID": "mine"}
+    assert [server.http.get("/livez", headers=headers).headers["X-Request-ID"] for _ in range(3)] == ["mine"] * 3
+    server.wait_for(lambda: server.metric("refused_total", kind="header-too-large") == before[0] + 3)
+    assert server.metric("requests_total", code="431", route="other") == before[1] + 3
+    assert (
+        "refused status=431 reason=header-too-large client=127.0.0.1 request_id=mine detail=" in server.log.read_text()
+    )
+
+
+def test_a_log_that_nobody_reads_holds_nobody_up(bundle: Path) -> None:
+    """All processes of a server write to one pipe."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        with Server(bundle, output=write, access_log=True) as server:
+            assert {server.http.get("/livez").status_code for _ in range(200)} == {200}
+            assert server.stop() == 0
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 @pytest.mark.parametrize("name", WAITED)

@@ -25,6 +25,8 @@ def make(group: Group) -> ASGIApp:
         return Health()
 
     group.examine = examine
+    turned_away: list[int] = []
+    group.turned_away = turned_away.append
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -45,6 +47,7 @@ def make(group: Group) -> ASGIApp:
             "workers": group.workers,
             "ready": group.ready,
             "connections": group.connections,
+            "turned_away": sum(turned_away),
             "folder": str(Path.cwd()),
             "path": sys.path,
         }

@@ -63,7 +63,7 @@ class Host:
             self._limits,
             tls=self._tls,
             given=self.given.append,
-            refused=lambda refused: self.refused.append(refused.kind),
+            refused=lambda refused, _: self.refused.append(refused.kind),
             failed=self.failed.append,
         )
         accepting = self.loop.create_task(self._accept())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -305,6 +306,21 @@ def test_random_bytes_get_no_more_than_a_refusal(host: Host, raw: bytes):
     answers = statuses(host.ask(raw, half_close=True))
     assert len(answers) <= 1
     assert 200 not in answers
+
+
+def test_a_refusal_has_the_id_that_was_stated_or_a_new_one(host: Host):
+    found = [
+        re.findall(rb"\r\nx-request-id: (.*)\r\n", host.ask(b"GET / HTTP/1.1\r\nHost: x\r\n" + fields))
+        for fields in (
+            b"X-Request-ID:  mine-1 \r\nTransfer-Encoding: gzip\r\n\r\n",
+            b"X-request-id: mine-2\r\nX: " + b"a" * 40_000,
+            b"X-Request-ID: <script>\r\nTransfer-Encoding: gzip\r\n\r\n",
+            b"X: y\nX-Request-ID: mine\r\n\r\n",
+        )
+    ]
+    assert found[:2] == [[b"mine-1"], [b"mine-2"]]
+    assert [len(ids) for ids in found] == [1, 1, 1, 1]
+    assert len({found[2][0], found[3][0], b"<script>", b"mine"}) == 4
 
 
 def test_headers_are_bounded_before_they_end(host: Host):
