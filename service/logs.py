@@ -151,8 +151,11 @@ def _tell_unwritten(lines: int) -> None:
 
 
 def _at_a_bounded_rate(record: logging.LogRecord) -> bool:
-    """Whether a line of another library is to be written: who knows what makes it write them."""
-    return record.name.split(".")[0] == _OWN or _bounded.allows(f"{record.name}: {record.msg}")
+    """Whether a line is to be written that is no event: who knows what makes other libraries write them?"""
+    own = record.name.split(".")[0] == _OWN
+    if own and (record.name == _log.name or record.levelno < logging.WARNING):
+        return True
+    return _bounded.allows(f"{record.name}: {record.msg}", FAILURES_A_MINUTE if own else LINES_A_MINUTE)
 
 
 class _Text(logging.Formatter):

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from latentserve.service.bundle import Bundle
-from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError
+from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError, NotReadyError
+from latentserve.service.sampling.cuda import lost_device
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.sampling.unsent import Unsent
@@ -101,7 +102,7 @@ class Model:
     @property
     def fault(self) -> str | None:
         """Why it is not ready, or None."""
-        return self.readiness.fault
+        return lost_device() or self.readiness.fault
 
     @property
     def alive(self) -> bool:
@@ -110,7 +111,8 @@ class Model:
 
     def require_ready(self) -> None:
         """Raise NotReadyError unless the model may serve."""
-        self.readiness.require()
+        if (fault := self.fault) is not None:
+            raise NotReadyError(f"model {self.name} {self.version}: {fault}")
 
     async def draw_control(self, rows: int = CONTROL_ROWS) -> None:
         """Draw control samples, so that there is something to judge whatever clients ask, or do not."""

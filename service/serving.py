@@ -13,6 +13,7 @@ from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Group, Health
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.models import Models
+from latentserve.service.sampling.cuda import lost_device
 from latentserve.service.settings import Settings
 from latentserve.service.upkeep import keep_up
 from latentserve.service.watching import metrics
@@ -83,6 +84,8 @@ class Serving:
         """Why this process should be replaced, a line for each thing that will not come back by itself."""
         if self._upkeep is None or self._stopping:
             return
+        if (lost := lost_device()) is not None:
+            yield lost
         if self._upkeep.done():
             yield "the rounds of deadlines and metrics have ended"
         for model in self.handler.models:

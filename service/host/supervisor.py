@@ -37,7 +37,7 @@ _GIVE_UP_STARTS = 3
 _FAULTY_SECONDS = 5.0  # what a faulty worker has under way is seldom worth waiting for
 _ANSWER_SECONDS = 1.0  # for those who came last to read that the server stops
 _SAME_SIGNAL_SECONDS = 0.1  # `timeout` and shells send one to a process, and to its group at the same time
-_END_SECONDS = 5.0  # for a worker to end when it has nothing left to do
+_END_SECONDS = 0.8  # for a worker to end when its time is over: what it still has then, nobody waits for
 
 
 _warn = partial(logs.event, level=logging.WARNING)

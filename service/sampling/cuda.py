@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,14 +35,41 @@ _DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8
 
 _TRIED_PROBES = 4  # each in all rows of a batch, beside the others in its padding
 
+# Errors after which nothing that a process does on the device succeeds any more, until it is another process: those of
+# which CUDA's documentation says so (cudaError, in the Runtime API), and of devices and services that are gone.
+_LASTING = frozenset((201, 214, 220, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721, 805, 807, 809, 999))
+_FAILURE = re.compile(r"CUDA (?:failure|error):? ?(\d+)(?:: ([^;\n]*))?")  # as ONNX Runtime words it
+
 # One thread for whatever runs on the device: the runtime keeps captured graphs by thread, and while one is captured no
 # other thread may allocate there.
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="cuda")
 
 
+_lost: list[str] = []  # why the device is lost to this process, once it is
+
+
 def on_device(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function on the thread that uses the device, and wait for it."""
-    return _THREAD.submit(function, *args, **kwargs).result()
+    try:
+        return _THREAD.submit(function, *args, **kwargs).result()
+    except Exception as error:
+        if not _lost and (cause := lasting_failure(str(error))) is not None:
+            _lost.append(cause)
+            log.error("%s: this process can use it no more", cause)
+        raise
+
+
+def lost_device() -> str | None:
+    """Why nothing will run on the device any more in this process, or None."""
+    return _lost[0] if _lost else None
+
+
+def lasting_failure(said: str) -> str | None:
+    """What ONNX Runtime says of an error, where it is one that stays for as long as the process does."""
+    for found in _FAILURE.finditer(said):
+        if int(found[1]) in _LASTING:
+            return f"the GPU failed with CUDA error {found[1]}" + (f" ({found[2].strip()})" if found[2] else "")
+    return None
 
 
 def bucket_sizes(max_batch: int) -> list[int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.errors import BundleError, NotReadyError
+from latentserve.service.errors import BundleError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.verdict import critic_fault, probe_fault
@@ -57,11 +57,6 @@ class Readiness:
         """Take no more requests; for good."""
         self.fault = _DRAINING
         self._metrics.ready.set(0)
-
-    def require(self) -> None:
-        """Raise NotReadyError unless the model may serve."""
-        if self.fault is not None:
-            raise NotReadyError(f"model {self._name}: {self.fault}")
 
     def probe(self) -> float:
         """Replay the golden probes, also in the batch sizes at which they did not match in padding: how far they are

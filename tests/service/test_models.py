@@ -25,11 +25,13 @@ from latentserve.service.bundle import read_bundle, write_bundle
 from latentserve.service.bundle.files import CRITIC, GENERATOR, GOLDEN, MANIFEST, REFERENCE
 from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
 from latentserve.service.errors import NotReadyError
+from latentserve.service.host.group import Health
 from latentserve.service.models import CONTROL_ROWS, Model
-from latentserve.service.sampling import padding
+from latentserve.service.sampling import cuda, padding
 from latentserve.service.sampling.cuda import CudaRunner
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.serving import Serving
 from latentserve.service.settings import Settings
 from latentserve.service.watching.disk import FilesOnDisk
 from latentserve.service.watching.evidence import DOUBT
@@ -429,3 +431,28 @@ def test_control_samples_are_drawn_for_nobody(serve: Serve, bundle: Path, plain_
         assert metric(model, "samples_total", arm="server") == metric(model, "samples_total", arm="client") == 0
         if model.bundle.manifest.labels is not None:
             assert metric(model, "labels_total", label=model.bundle.manifest.labels[0]) == 0
+
+
+def test_on_a_lost_device_it_serves_no_more_and_its_process_is_to_be_replaced(
+    serve: Serve, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once; a replay of the probes would come within a minute."""
+
+    async def health(serving: Serving) -> Health:
+        serving.start()
+        try:
+            return serving.health()
+        finally:
+            serving._upkeep.cancel()  # type: ignore[union-attr]
+
+    serving = Serving(Settings())
+    model = serve(bundle)
+    serving.handler.models = [model]  # type: ignore[assignment]
+    serving._loaded = True
+    model.require_ready()
+    assert asyncio.run(health(serving)) == Health()
+    cause = "the GPU failed with CUDA error 700 (an illegal memory access was encountered)"
+    monkeypatch.setattr(cuda, "_lost", [cause])
+    with pytest.raises(NotReadyError, match="CUDA error 700"):
+        model.require_ready()
+    assert asyncio.run(health(serving)) == Health(ready=False, fault=cause)

@@ -68,4 +68,6 @@ async def _live(faults: Path, receive: Receive, send: Send) -> None:
         return
     await send({"type": "lifespan.startup.complete"})
     await receive()
+    if (faults / "stuck").exists():
+        time.sleep(600)  # noqa: ASYNC251 - a call of an engine that does not come back
     await send({"type": "lifespan.shutdown.complete"})

@@ -290,6 +290,18 @@ def test_without_time_to_drain_it_ends_at_once(tmp_path: Path) -> None:
             under_way.result()
 
 
+def test_a_worker_that_cannot_end_is_ended(tmp_path: Path) -> None:
+    """Soon after its time is over."""
+    with Supervised(tmp_path, drain_seconds=1) as server, ThreadPoolExecutor(1) as pool:
+        (server.faults / "stuck").touch()
+        under_way = pool.submit(server.ask, "/sleep=60")
+        time.sleep(0.3)
+        server.process.terminate()
+        assert server.process.wait(4) == 0
+        with pytest.raises((OSError, http.client.HTTPException)):
+            under_way.result()
+
+
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with Supervised(tmp_path, drain_seconds=60) as server, ThreadPoolExecutor(1) as pool:
         under_way = pool.submit(server.ask, "/sleep=60")

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.errors import BundleError
+from latentserve.service.sampling import cuda
 from latentserve.service.sampling.cuda import bucket_sizes
 from latentserve.service.sampling.served_graph import Output
 from tests.generators import dense_generator
@@ -143,3 +144,44 @@ def test_memory_that_cannot_be_had() -> None:
     )
     with pytest.raises(BundleError, match="not even one row"):
         open_runner(model, SampleSpec(kind="array", shape=shape), 2)
+
+
+ONNX_RUNTIME_SAYS = (
+    "Non-zero status code returned while running Gemm node. Name:'/net/0/Gemm' Status Message: CUDA failure {code}: "
+    "{words} ; GPU=0 ; hostname=one ; file=/onnxruntime_src/onnxruntime/core/providers/cuda/cuda_execution_provider.cc "
+    "; line=446 ; expr=cudaStreamSynchronize(static_cast<cudaStream_t>(stream_)); "
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "lasts"),
+    [
+        (700, "an illegal memory access was encountered", True),
+        (719, "unspecified launch failure", True),
+        (999, "unknown error", True),
+        (2, "out of memory", False),
+        (1, "invalid argument", False),
+        (7000, "of another release", False),
+    ],
+)
+def test_errors_after_which_a_process_has_no_device(code: int, words: str, lasts: bool) -> None:
+    found = cuda.lasting_failure(ONNX_RUNTIME_SAYS.format(code=code, words=words))
+    assert found == (f"the GPU failed with CUDA error {code} ({words})" if lasts else None)
+
+
+def test_other_errors_have_no_code() -> None:
+    for said in ("", "CUBLAS failure 13: CUBLAS_STATUS_EXECUTION_FAILED ; GPU=0", "700", "[INVALID_ARGUMENT] 719"):
+        assert cuda.lasting_failure(said) is None
+
+
+def test_a_device_is_lost_with_the_first_such_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever is run there."""
+    monkeypatch.setattr(cuda, "_lost", [])
+
+    def fail(code: int) -> None:
+        raise RuntimeError(ONNX_RUNTIME_SAYS.format(code=code, words="words"))
+
+    for code, lost in ((2, None), (719, "719"), (700, "719")):
+        with pytest.raises(RuntimeError, match="Gemm"):
+            cuda.on_device(fail, code)
+        assert cuda.lost_device() == (lost and f"the GPU failed with CUDA error {lost} (words)")
