@@ -144,6 +144,9 @@ def test_accept_chooses(server: Server) -> None:
         "text/html, application/x-npy;q=0.5, image/webp;q=0.9": WEBP,
     }.items():
         assert server.samples(accept=accept, model="toy").headers["Content-Type"] == media
+    lines = [("Accept", "text/html, image/png;q=0.1"), ("Accept", "image/webp;q=0.9")]  # are one list
+    answer = server.http.post("/v1/samples", json={"model": "toy"}, headers=lines)
+    assert answer.headers["Content-Type"] == WEBP
 
 
 # Which samples.

@@ -166,6 +166,26 @@ def test_tls_says_farewell_where_the_end_is_the_end_of_the_answer(certificate: t
             eventually(lambda host=host: host.connections.count == 0)
 
 
+def test_a_farewell_of_tls_is_the_clients_end(certificate: tuple[Path, Path]):
+    """It closes both directions: nothing is made for who has said it."""
+    told = threading.Event()
+
+    async def app(_scope: dict[str, Any], receive: Any, _send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        assert (await receive())["type"] == "http.disconnect"
+        told.set()
+
+    trusted = ssl.create_default_context(cafile=certificate[0])
+    with Host(app, tls=tls_context(*certificate)) as host, host.connect() as plain:
+        line = trusted.wrap_socket(plain, server_hostname="localhost", suppress_ragged_eofs=False)
+        line.sendall(GET)
+        with line.unwrap() as ended:  # returns when it was answered
+            assert ended.recv(1) == b""
+        assert told.wait(10)
+        eventually(lambda: host.connections.count == 0)
+        assert (host.failed, host.refused) == ([], [])
+
+
 def test_a_handshake_has_its_time(certificate: tuple[Path, Path]):
     with Host(tls=tls_context(*certificate), header_seconds=0.1) as host, host.connect() as line:
         with contextlib.suppress(ConnectionResetError):
