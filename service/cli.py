@@ -53,8 +53,10 @@ def cli() -> None:
 
 def main() -> None:
     """Run a command; a user's mistake is one line on standard error and a non-zero exit."""
+    _have_standard_streams()
     # The first process of a container ignores SIGTERM until it says otherwise; servers and training say it later.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # who was told to ignore it never hears how a child ended
     try:
         cli.main(prog_name="latentserve", standalone_mode=True)
     except LatentserveError as error:
@@ -62,3 +64,15 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _have_standard_streams() -> None:
+    """Open those that are closed, as some supervisors start a command: else a socket has their number, and whoever
+    writes to standard error writes to a client."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))

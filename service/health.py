@@ -26,13 +26,17 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 def main() -> None:
     """Ask the servers that have a folder where one that is started here would have it, until one says yes."""
-    home = Path(os.environ.get("LATENTSERVE_HOME") or tempfile.gettempdir()).expanduser()
+    try:
+        home = Path(os.environ.get("LATENTSERVE_HOME") or tempfile.gettempdir()).expanduser()
+    except (OSError, RuntimeError) as error:  # there is no such folder, or no home
+        sys.exit(one_line(error))
     cause = f"no server has its folder in {home}"
     for file in home.glob(f"{FOLDER}*/{ADDRESS}"):
-        address = file.read_text()
+        address = str(file)
         try:
+            address = file.read_text()
             status = ask(address)
-        except (OSError, HTTPException) as error:  # it may have been killed, and its folder left
+        except (OSError, ValueError, HTTPException) as error:  # it may have been killed, and its folder left
             cause = f"{address}: {one_line(error)}"
             continue
         if status == HTTPStatus.OK:

@@ -45,7 +45,7 @@ class Settings(BaseSettings):
 
     bundles: Annotated[tuple[Path, ...], NoDecode] = Field((), description="Bundle folders to serve, `:` between them.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(3000, ge=1, le=65_535, description="Port to listen on.")
+    port: int = Field(3000, ge=0, le=65_535, description="Port to listen on; 0: a free one, which the log tells.")
     socket: Path | None = Field(None, description="Unix socket to listen on, instead of an address and a port.")
     metrics_port: int = Field(
         0, ge=0, le=65_535, description="Port of its own for `/metrics`, `/livez` and `/readyz`; 0: none."

@@ -58,7 +58,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.
     given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
-    address = _address(settings)
+    address = _address(settings, listeners[0])
     devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
     with StateFolder(settings.home) as state:
         (state.path / ADDRESS).write_text(address)
@@ -131,13 +131,13 @@ def _host(settings: Settings) -> str:
     return host
 
 
-def _address(settings: Settings) -> str:
+def _address(settings: Settings, listener: socket.socket) -> str:
     """Where clients find the server, for people to read."""
     scheme = "https" if settings.tls_certificate is not None else "http"
     if settings.socket is not None:
         return f"{scheme}+unix:{settings.socket}"
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{settings.port}{settings.root_path}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}{settings.root_path}"
 
 
 def _limits(settings: Settings) -> Limits:

@@ -341,6 +341,9 @@ class Supervisor:
         self._turn_away(connection)
 
     def _turn_away(self, connection: socket.socket) -> None:
+        client = None
+        with suppress(OSError):  # it may have gone
+            client = connection.getpeername()
         refused = refuse(connection, self._plan.certificate is not None)
         self._turned_away += 1
         _warn(
@@ -348,6 +351,7 @@ class Supervisor:
             kind=f"refused {refused.kind}",
             status=refused.status,
             reason=refused.kind,
+            client=client[0] if client else None,
             request_id=refused.id.decode(),
             detail=str(refused),
         )

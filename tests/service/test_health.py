@@ -31,6 +31,14 @@ def test_nobody_is_there(tmp_path: Path) -> None:
     assert ended.stderr.splitlines() == [f"no server has its folder in {tmp_path}"]
 
 
+def test_what_a_server_left_half_written_is_passed_over(tmp_path: Path) -> None:
+    for number, content in enumerate((b"", b"http://[", b"http://127.0.0.1:99999", b"\xff", b"http+unix:/nowhere")):
+        (tmp_path / f"latentserve-{number}").mkdir()
+        (tmp_path / f"latentserve-{number}" / "address").write_bytes(content)
+    ended = check(tmp_path)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+
+
 def test_a_server_is_asked_where_it_is(bundle: Path, tmp_path: Path, start_server: Callable[..., Server]) -> None:
     """On a port that is in no setting; until it is killed."""
     server = start_server(bundle, home=tmp_path)

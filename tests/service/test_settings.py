@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from latentserve.service.cli import cli
+from latentserve.service.commands import serve
 from latentserve.service.environment import PREFIX, could_be_setting
 from latentserve.service.settings import Settings, SettingsError, load_settings
 from tests.server import free_port
@@ -136,8 +137,8 @@ def test_the_same_settings_are_stated_to_workers(monkeypatch: pytest.MonkeyPatch
 
 def test_too_few_open_files_are_one_line(bundle: Path):
     """And a few more are enough for as many connections."""
-    serve = f"{sys.executable} -m latentserve serve {bundle} --port {free_port()}"
-    ended = subprocess.run(["bash", "-c", f"ulimit -n 64; {serve}"], capture_output=True, text=True, check=False)
+    command = f"{sys.executable} -m latentserve serve {bundle} --port {free_port()}"
+    ended = subprocess.run(["bash", "-c", f"ulimit -n 64; {command}"], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr.splitlines()) == (
         1,
         ["latentserve: a process may open 64 files (`ulimit -n`); a server needs 288"],
@@ -159,3 +160,14 @@ print(_limits(load_settings(max_connections={wanted})).connections, *resource.ge
 """
     ended = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == [str(connections), str(max(soft, min(hard, wanted + 256))), str(hard)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_free_port_is_told(host: str):
+    settings = load_settings(host=host, port=0, root_path="/below")
+    [listener] = serve._listeners(settings)
+    with listener:
+        port = listener.getsockname()[1]
+        assert port
+        shown = f"[{host}]" if ":" in host else host
+        assert serve._address(settings, listener) == f"http://{shown}:{port}/below"

@@ -278,6 +278,24 @@ def test_sample_of_a_server_with_one_model(
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
+def test_what_is_closed_at_the_start_is_open(tmp_path: Path) -> None:
+    """Whatever is opened later has another number, here and in the processes that are started."""
+    script = f"""
+import os, pathlib, subprocess, sys
+from latentserve.service.cli import _have_standard_streams
+_have_standard_streams()
+print("to nobody")
+print("to nobody", file=sys.stderr)
+subprocess.run(["sh", "-c", "readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 > {tmp_path}/found"], check=True)
+with open(os.devnull) as another:
+    assert another.fileno() > 2
+"""
+    command = ["bash", "-c", 'exec "$@" <&- >&- 2>&-', "bash", sys.executable, "-c", script]
+    assert subprocess.run(command, check=False).returncode == 0
+    # The middle one is the file that the shell was told to write to.
+    assert (tmp_path / "found").read_text().split() == ["/dev/null", f"{tmp_path}/found", "/dev/null"]
+
+
 @pytest.fixture(scope="module")
 def tight_one(plain_bundle: Path) -> Iterator[Server]:
     with Server(plain_bundle, max_n=2000) as running:

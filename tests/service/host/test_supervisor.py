@@ -330,7 +330,7 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         time.sleep(0.7)
         status, problem, connection = server.ask()
         assert (status, problem["type"], connection) == (503, "urn:problem-type:latentserve:not-ready", "close")
-        assert server.text().count(" refused status=503 reason=not-ready request_id=") == 1
+        assert server.text().count(" refused status=503 reason=not-ready client=127.0.0.1 request_id=") == 1
         for _ in range(20):
             assert server.ask()[0] == 503
         assert server.text().count(" refused ") == 10
