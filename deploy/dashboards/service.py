@@ -85,8 +85,10 @@ def _traffic() -> list[Panel]:
         ),
         lines(
             "Refused", "reqps", "Sampling requests refused, by reason. `queue_full` means more replicas, or larger "
-            "batches; `deadline` that the first rows came too late.",
-            (total("reason", rate(m.REJECTED, PROCESS)), "{{reason}}"), runbooks=["LatentserveQueueSaturated"],
+            "batches; `deadline` that the first rows came too late. And what the HTTP host did not hand on, by kind: "
+            "what was no request, or was too large or too slow to become one.",
+            (total("reason", rate(m.REJECTED, PROCESS)), "{{reason}}"),
+            (total("kind", rate(m.REFUSED, PROCESS)), "{{kind}}"), runbooks=["LatentserveQueueSaturated"],
         ),
         lines(
             "Samples made", "short", "Samples per second by who chose the latent: the server, the client, or the "

@@ -437,7 +437,7 @@ def test_serve_refuses_what_cannot_work(run: Callable[..., Ended], bundle: Path,
             ([tampered], ("golden.npz",)),
             ([bundle, bundle], ("toy",)),
             ([bundle, "--port", 70_000], ("PORT", "70000")),
-            ([bundle, "--port", 0], ("PORT",)),
+            ([bundle, "--port", -1], ("PORT",)),
             ([bundle, "--port", port], ("in use", str(port))),
             ([bundle, "--workers", 0], ("WORKERS",)),
             ([bundle, "--host", "0.0.0.0"], ("LATENTSERVE_ALLOW_OPEN",)),  # noqa: S104
