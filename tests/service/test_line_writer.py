@@ -25,18 +25,31 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def read_lines(descriptor: int, until: threading.Event) -> list[bytes]:
-    """All that comes until then."""
-    os.set_blocking(descriptor, False)
-    found = b""
-    while True:
-        over = until.is_set()
-        try:
-            found += os.read(descriptor, 1 << 16)
-        except BlockingIOError:
-            if over:
-                return found.splitlines(keepends=True)
-            time.sleep(0.001)
+class Reader(threading.Thread):
+    """Reads lines until it is ended."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._over = threading.Event()
+        self._found = b""
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            over = self._over.is_set()
+            try:
+                self._found += os.read(self._descriptor, 1 << 16)
+            except BlockingIOError:
+                if over:
+                    return
+                time.sleep(0.001)
+
+    def end(self) -> list[bytes]:
+        self._over.set()
+        self.join()
+        return self._found.splitlines(keepends=True)
 
 
 @pytest.mark.parametrize("blocking", [True, False])
@@ -54,8 +67,10 @@ def test_who_writes_does_not_wait_and_what_was_lost_is_told(pipe: tuple[int, int
     for line in LINES:
         writer.write(line)
     writer.flush(0.01)  # it is full
-    found = read_lines(read, done)
+    reader = Reader(read)
+    assert done.wait(10)
     writer.flush(10)
+    found = reader.end()
     assert found == LINES[: len(found)]
     assert len(found) >= 100
     assert sum(told) == len(LINES) - len(found)
@@ -63,18 +78,13 @@ def test_who_writes_does_not_wait_and_what_was_lost_is_told(pipe: tuple[int, int
 
 def test_all_is_written_where_somebody_reads(pipe: tuple[int, int]) -> None:
     read, write = pipe
-    done = threading.Event()
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.extend(read_lines(read, done)))
-    reader.start()
+    reader = Reader(read)
     writer = LineWriter(write, lambda _: None)
     long = b"y" * 100_000 + b"\n"
     for line in (*LINES, long):
         writer.write(line)
     writer.flush(10)
-    done.set()
-    reader.join()
-    assert found == [*LINES, long]
+    assert reader.end() == [*LINES, long]
 
 
 def test_one_line_that_is_too_long_is_written(pipe: tuple[int, int]) -> None:
