@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Literal
 
-from latentserve.service.encoding.documents import Document, Piece
+from latentserve.service.encoding.document import Document, Piece
 from latentserve.service.encoding.rows import Rows
 
 Coding = Literal["gzip", "deflate"]

@@ -31,6 +31,8 @@ class Answer(Document):
     up.
     """
 
+    has_room = True
+
     def __init__(self, request: RowsRequest, manifest: Manifest, request_id: str | None, *, binary: bool) -> None:
         self._names = [f"conditions.{name}" for name in manifest.condition_places]
         self._n, self._spec = request.n, manifest.sample

@@ -33,6 +33,8 @@ class Pictures(Document):
 
     headers = ((b"content-type", JSON.encode()),)
 
+    has_room = True
+
     def __init__(
         self,
         n: int,
