@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from latentserve.service.bundle import Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.packing.assemble import assemble_bundle
@@ -19,7 +20,15 @@ from tests.server import Server
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Machines are of all speeds, so no example of a property test has a deadline.
+settings.register_profile("short", deadline=None, max_examples=25)
+settings.register_profile("full", deadline=None, max_examples=60)
+
 LABELS = [f"digit {index}" for index in range(10)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("short" if "not full" in config.option.markexpr else "full")
 
 
 def make_bundle(out: Path, name: str = "toy", **options: object) -> Path:

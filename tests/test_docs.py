@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -144,7 +145,8 @@ DEPLOYMENT = (TOP / "docs" / "deployment.md").read_text()
 @pytest.mark.parametrize("block", re.findall(r"^```bash\n(.*?)^```$", DEPLOYMENT, re.M | re.S))
 def test_the_commands_of_the_page_on_deployment(block: str, bundle: Path, tmp_path: Path):
     """A server, and who asks it, in a folder of their own."""
-    self_signed(tmp_path)
+    if "certificate" in block:
+        self_signed(tmp_path)
     port, metrics = str(free_port()), str(free_port())
     for there, here in {"demo/bundle": str(bundle), "/run/": f"{tmp_path}/", "3000": port, "9090": metrics}.items():
         block = block.replace(there, here)
@@ -152,11 +154,15 @@ def test_the_commands_of_the_page_on_deployment(block: str, bundle: Path, tmp_pa
     if "--socket" not in serve:
         serve += f" --port {port}"
     environment = {**os.environ, "LATENTSERVE_HOME": str(tmp_path)}
-    with subprocess.Popen(["bash", "-c", serve], cwd=tmp_path, env=environment) as server:
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(["bash", "-c", serve], cwd=tmp_path, env=environment, stdout=output, stderr=output)
+    with server:
         try:
-            ready = [sys.executable, "-P", "-m", "latentserve.service.health"]
-            while subprocess.run(ready, env=environment, capture_output=True, check=False).returncode:
-                assert server.poll() is None
+            while "listening" not in log.read_text():
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.05)
+            subprocess.run([sys.executable, "-P", "-m", "latentserve.service.health"], env=environment, check=True)
             asked = subprocess.run(["bash", "-c", f"{ask} --fail"], cwd=tmp_path, capture_output=True, check=False)
             assert asked.returncode == 0, asked.stderr
             assert b"toy" in asked.stdout

@@ -1,4 +1,4 @@
-"""Fixtures of the service's tests, and the settings of its property tests."""
+"""Fixtures of the service's tests."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.sampling.engine import Engine
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server
-
-# Machines are of all speeds, so no example has a deadline.
-settings.register_profile("latentserve", deadline=None, max_examples=60)
-settings.load_profile("latentserve")
 
 
 @pytest.fixture(scope="session")
@@ -37,11 +32,11 @@ def plain_engine(plain_bundle: Path) -> Engine:
 
 @pytest.fixture(scope="session")
 def slow_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator that needs milliseconds a row when it runs them one by one."""
+    """A generator that needs milliseconds a call."""
     return make_bundle(
         tmp_path_factory.mktemp("bundles") / "slow",
         name="slow",
-        generator=dense_generator(hidden=256, depth=1500).SerializeToString(),
+        generator=dense_generator(rounds=20_000).SerializeToString(),
         reference_samples=64,
     )
 

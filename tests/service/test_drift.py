@@ -351,6 +351,7 @@ def poisoned(path: Path) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_a_row_that_is_not_finite_is_of_its_time(start_server: Callable[..., Server], tmp_path: Path) -> None:
     """One is none, a client's asking for it again too; three are a cause, and it clears."""
     server = start_server(poisoned(tmp_path / "b"))
@@ -382,6 +383,7 @@ def test_a_row_that_is_not_finite_is_of_its_time(start_server: Callable[..., Ser
     assert found()["rows_not_finite"] == 3
 
 
+@pytest.mark.full
 def test_a_judge_that_fails_is_heard_of_and_tries_again(start_server: Callable[..., Server], bundle: Path) -> None:
     """Damaged counts of a worker that has ended, and then none."""
     server = start_server(bundle, workers=2)
@@ -443,8 +445,8 @@ def test_a_changed_critic_is_never_ready_and_named(faulty: Server) -> None:
     assert faulty.metric("model_ready", model=OTHER_CRITIC) == 0
 
 
-@pytest.mark.parametrize("command", [["check"], ["serve"]], ids=lambda command: command[0])
-def test_a_reference_of_another_release_is_refused_in_one_line(folder: Folder, command: list[str]) -> None:
+@pytest.mark.parametrize("command", ["check", pytest.param("serve", marks=pytest.mark.full)])
+def test_a_reference_of_another_release_is_refused_in_one_line(folder: Folder, command: str) -> None:
     path = folder.take("later")
     read = read_bundle(path)
     files = {file: (path / file).read_bytes() for file in read.manifest.sha256}
@@ -452,7 +454,7 @@ def test_a_reference_of_another_release_is_refused_in_one_line(folder: Folder, c
     files[REFERENCE] = pack_arrays({**arrays, "format": arrays["format"] + 1})
     write_bundle(path, read.manifest, files)
     done = subprocess.run(
-        [sys.executable, "-m", "latentserve", *command, path], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "latentserve", command, path], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode != 0
     (line,) = done.stderr.strip().splitlines()

@@ -32,17 +32,17 @@ def edge_server(bundle: Path) -> Iterator[Server]:
     """A server whose limits of time are short."""
     with Server(bundle, header_seconds=0.5, body_seconds=0.5, keep_alive_seconds=5) as running:
         yield running
+        running.wait_for(lambda: running.metric("inflight_requests") == 0)  # told once a second
 
 
 @pytest.fixture
 def same_server(edge_server: Server) -> Iterator[Server]:
-    """It gives the same rows afterwards, from the same workers, and nothing is under way."""
+    """It gives the same rows afterwards, from the same workers; when all is over nothing is under way."""
     asked = {"seed": 5, "n": 3, "deterministic": True}
     pids, before = edge_server.worker_pids(), edge_server.samples(**asked).content
     yield edge_server
     assert edge_server.samples(**asked).content == before
     assert edge_server.worker_pids() == pids
-    edge_server.wait_for(lambda: edge_server.metric("inflight_requests") == 0)
 
 
 @pytest.mark.parametrize("name", ENTRIES)

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from prometheus_client import REGISTRY
 
 from benchmarks.drift.faults import flip_bit
 from latentserve.service import models
@@ -38,6 +37,7 @@ from latentserve.service.watching.evidence import DOUBT
 from latentserve.service.watching.monitor import metric_series
 from latentserve.service.watching.reference import read_reference
 from latentserve.service.watching.signals import LABEL_MARGIN
+from tests import counted
 from tests.conftest import make_bundle
 from tests.generators import changed_critics, dense_generator
 from tests.service.sampling.runners import corrupt, open_runner
@@ -82,7 +82,7 @@ def faulty(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def metric(model: Model, name: str, **labels: str) -> float:
     """Of this process."""
-    value = REGISTRY.get_sample_value(f"latentserve_{name}", {"model": model.name, "version": model.version, **labels})
+    value = counted.value(name, model=model.name, version=model.version, **labels)
     assert value is not None, name
     return value
 
@@ -96,7 +96,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def shown(model: Model, name: str) -> bool:
     """Whether there is such a series at all."""
-    return REGISTRY.get_sample_value(f"latentserve_{name}", {"model": model.name, "version": model.version}) is not None
+    return counted.value(name, model=model.name, version=model.version) is not None
 
 
 def cause(model: Model) -> str:

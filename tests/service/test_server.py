@@ -8,11 +8,10 @@ import json
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from latentserve.service.bundle import Inputs
+from latentserve.service.bundle import Inputs, read_bundle
 from latentserve.service.encoding import images
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -33,7 +32,7 @@ from latentserve.service.settings import Settings
 from latentserve.service.watching.metrics import UNROUTED
 from latentserve.service.watching.verdict import CAUSES
 from tests.conftest import LABELS
-from tests.server import Server, free_port
+from tests.server import START_SECONDS, Server, free_port
 
 NPY, RAW, PNG, WEBP = "application/x-npy", "application/octet-stream", "image/png", "image/webp"
 SYNTHETIC = b"http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -303,8 +302,10 @@ def test_clients_that_vanish_leave_nothing_behind(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def pair(bundle: Path) -> Iterator[Server]:
-    """Two workers behind one port."""
+    """Two workers behind one port, each of which has replayed its probes."""
+    probes = 2 * len(read_bundle(bundle).golden.z)
     with Server(bundle, workers=2, metrics_port=free_port()) as running:
+        running.wait_for(lambda: running.metric("probe_runs_total", outcome="match") >= probes, START_SECONDS)
         yield running
 
 
@@ -357,9 +358,10 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     assert pair.metric("reference_tolerance") > 0
     assert pair.metric("watched_rows_per_second") == Settings().watched_rows_per_second
     assert pair.metric("worker_restarts_total") == 0
-    # Each of the two workers replayed its probes; probes and warm-up count as no samples.
-    probes = 2 * len(engine.bundle.golden.z)
-    pair.wait_for(lambda: pair.metric("probe_runs_total", outcome="match") == probes)
+    # Each of the two workers replays its probes, at the start and once a minute.
+    probes = pair.metric("probe_runs_total", outcome="match")
+    assert probes >= 2 * len(engine.bundle.golden.z)
+    assert probes % len(engine.bundle.golden.z) == 0
     assert pair.metric("workers") == 2
     assert pair.metric("queue_limit_rows", model="toy") == 2 * Settings().max_queue_rows
 
@@ -438,7 +440,8 @@ def test_a_killed_worker_is_replaced(pair: Server, engine: Engine) -> None:
         """`ready` is the worst of the workers, and a worker that has not loaded yet has not said."""
         try:
             matches = pair.metric("probe_runs_total", outcome="match")
-            return matches >= 3 * probes and pair.http.get("/readyz").status_code == 200
+            ready = pair.http.get("/readyz").status_code == 200
+            return ready and pair.metric("workers") == 2 and matches >= 3 * probes
         except httpx.TransportError:
             return False
 
@@ -467,23 +470,14 @@ def test_values_that_are_not_finite_are_counted_and_served(tight_server: Server)
 # The end.
 
 
-def test_sigterm_answers_what_is_under_way_and_ends_with_0(
-    start_server: Callable[..., Server], slow_bundle: Path
-) -> None:
-    server = start_server(slow_bundle, max_batch=1, threads=1, deadline_seconds=60)
-    answers: list[httpx.Response] = []
-
-    def ask() -> None:  # for longer than metrics may be old
-        answers.append(httpx.post(f"{server.url}/v1/samples", json={"n": 240}, headers={"Accept": NPY}, timeout=60))
-
-    clients = [threading.Thread(target=ask) for _ in range(3)]
-    for client in clients:
-        client.start()
-    server.wait_for(lambda: server.metric("inflight_requests") == 3)
-    server.process.send_signal(signal.SIGTERM)
-    for client in clients:
-        client.join()
-    assert [len(array(answer)) for answer in answers] == [240] * 3
+def test_sigterm_answers_what_is_under_way_and_ends_with_0(start_server: Callable[..., Server], bundle: Path) -> None:
+    """Three answers of 15 MB, of which no more than the first bytes were taken."""
+    server, n = start_server(bundle), 60_000
+    with ExitStack() as stack:
+        asked = {"json": {"n": n, "seed": 1}, "headers": {"Accept": RAW}}
+        answers = [stack.enter_context(server.http.stream("POST", "/v1/samples", **asked)) for _ in range(3)]
+        server.process.send_signal(signal.SIGTERM)
+        assert [len(answer.read()) for answer in answers] == [n * 4 * 64] * 3
     assert server.process.wait(30) == 0
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{server.url}/livez")

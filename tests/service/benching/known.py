@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 import socketserver
 import ssl
@@ -16,7 +17,9 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 class Known(socketserver.ThreadingTCPServer):
-    """Gives `answers` in turn on each connection, each after `seconds`; nothing before `stall` seconds are over."""
+    """Gives `answers` in turn on each connection, each after `seconds`; none before
+    `stall` seconds after the first request.
+    """
 
     daemon_threads = True
     request_queue_size = 256
@@ -27,7 +30,8 @@ class Known(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = answers
         self.seconds = seconds
-        self.open_at = time.monotonic() + stall
+        self.stall = stall
+        self.asked = math.inf
         self._tls = tls
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
@@ -61,5 +65,7 @@ class _Handler(socketserver.StreamRequestHandler):
                 if line.lower().startswith(b"content-length:"):
                     length = int(line.split(b":")[1])
             self.rfile.read(length)
-            time.sleep(max(self.server.seconds, self.server.open_at - time.monotonic()))
+            now = time.monotonic()
+            self.server.asked = min(self.server.asked, now)
+            time.sleep(max(self.server.seconds, self.server.asked + self.server.stall - now))
             self.wfile.write(answer)

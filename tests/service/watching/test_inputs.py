@@ -29,7 +29,8 @@ PRIORS = ("normal", "uniform")
 
 
 def drawn(latent: Latent, rows: int = ROWS, truncation: float = 1.0) -> NDArray[np.float32]:
-    return draw_latents(latent, 7, 0, rows, truncation)
+    """So many, or as many as make two million numbers."""
+    return draw_latents(latent, 7, 0, min(rows, 2_000_000 // latent.dim), truncation)
 
 
 def p_values(z: NDArray[np.float32], latent: Latent) -> dict[str, float]:

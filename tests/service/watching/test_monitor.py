@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from prometheus_client import REGISTRY
 
 from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.sampling.engine import Engine
@@ -26,6 +25,7 @@ from latentserve.service.watching.metrics import ModelMetrics
 from latentserve.service.watching.monitor import Monitor, metric_series
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import sample_signals, signal_names
+from tests import counted
 
 _NUMBERS = itertools.count()
 
@@ -46,15 +46,9 @@ class Watched:
         self.monitor = Monitor(self.engine, reference, self.metrics, self.ledger)
 
     def value(self, metric: str, **labels: str) -> float:
-        found = [
-            sample.value
-            for family in REGISTRY.collect()
-            for sample in family.samples
-            if sample.name == f"latentserve_{metric}"
-            and {"model": self.name, **labels}.items() <= sample.labels.items()
-        ]
+        found = counted.samples(metric, model=self.name, **labels)
         assert found, (metric, labels)
-        return sum(found)
+        return sum(sample.value for sample in found)
 
     def run(self, batches: list[BatchDone]) -> None:
         for batch in batches:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from prometheus_client import REGISTRY
 
 from benchmarks.drift.conditions import CONDITIONS, KINDS
 from benchmarks.generators import calorimeter
@@ -26,6 +25,7 @@ from latentserve.service.watching.monitor import CONTROL_ROWS, CONTROL_SHARE, Mo
 from latentserve.service.watching.monitor import MOST_SERIES as MOST
 from latentserve.service.watching.reference import read_reference
 from tests.conftest import make_bundle
+from tests.counted import samples
 
 LATENT = Latent(
     dim=64,
@@ -81,13 +81,7 @@ class Watched:
         return self.ledger.total()
 
     def value(self, metric: str, **labels: str) -> float:
-        return sum(
-            sample.value
-            for family in REGISTRY.collect()
-            for sample in family.samples
-            if sample.name == f"latentserve_{metric}"
-            and {"model": self.name, **labels}.items() <= sample.labels.items()
-        )
+        return sum(sample.value for sample in samples(metric, model=self.name, **labels))
 
 
 @pytest.fixture
