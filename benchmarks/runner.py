@@ -38,6 +38,7 @@ BENCHMARKS = {
     "gpu": "serving.gpu",
     "soak": "serving.soak",
     "hostile": "serving.hostile",
+    "order": "serving.order",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import socket
 from contextlib import suppress
+from functools import lru_cache
 
 _URL = re.compile(r"https?(://|\+unix:)", re.IGNORECASE)
 _UNIX = re.compile(r"(https?)\+unix:(?://)?(/.+)", re.IGNORECASE)
@@ -23,6 +24,7 @@ def unix_socket(url: str) -> tuple[str, str] | None:
     return (found[1].lower(), found[2]) if found else None
 
 
+@lru_cache(maxsize=64)  # every request asks for the address of this side
 def is_loopback(host: str) -> bool:
     """Whether an address, or a name, is of this machine only, in any of the forms that they have: without brackets."""
     name = host.lower().removesuffix(".")

@@ -202,4 +202,4 @@ class Connections:
         return sock
 
     def _set_date(self) -> None:
-        self.date = b"date: %b\r\n" % formatdate(usegmt=True).encode()
+        self.date = b"date: %b" % formatdate(usegmt=True).encode()

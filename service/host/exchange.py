@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _JOINED_BYTES = 64 << 10  # a head and so much of a body are one buffer; more is not copied
 _OURS = frozenset((b"connection", b"content-length", b"date", b"transfer-encoding"))
 _BODILESS = (204, 304)
-_STATUS_LINES = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_STATUS_LINES = {int(status): b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
 class Exchange:
@@ -200,35 +200,35 @@ class Exchange:
         length: bytes | None = None
         close = not (head.keep_alive and self._body_whole) or self._connection.owner.last_answer()
         date = self._connection.owner.date
-        lines: list[bytes] = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
+        lines: list[bytes] = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
         for name, value in start.get("headers", ()):
             lower = name.lower()
             if lower not in _OURS:
-                lines.append(name + b": " + value + b"\r\n")
+                lines.append(b": ".join((name, value)))
             elif lower == b"content-length":
                 length = value
             elif lower == b"date":
-                date = b"date: %b\r\n" % value
+                date = b"date: " + value
             elif lower == b"connection" and b"close" in value.lower():
                 close = True
         bodiless = status in _BODILESS
         if length is None and size is not None and not bodiless:
             length = b"%d" % size
         if length is not None and status != 204:
-            lines.append(b"content-length: " + length + b"\r\n")
+            lines.append(b"content-length: " + length)
         elif not bodiless:
             if head.old:
                 close = True
             else:
                 self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
+                lines.append(b"transfer-encoding: chunked")
         lines.append(date)
         if close:
-            lines.append(b"connection: close\r\n")
+            lines.append(b"connection: close")
         elif head.old:
-            lines.append(b"connection: keep-alive\r\n")
+            lines.append(b"connection: keep-alive")
         lines.append(b"\r\n")
-        joined = b"".join(lines)
+        joined = b"\r\n".join(lines)
         if joined.count(b"\n") != len(lines) or joined.count(b"\r") != len(lines):
             raise ValueError("a header field of the answer holds a line break")
         if bodiless or head.bodiless:

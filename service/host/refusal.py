@@ -57,7 +57,7 @@ class Refused(Exception):  # noqa: N818 - an answer, not a failure
         body = orjson.dumps(problem)
         retry = b"retry-after: 1\r\n" if self.status == HTTPStatus.SERVICE_UNAVAILABLE else b""
         return (
-            b"HTTP/1.1 %d %b\r\n%bcontent-type: application/problem+json\r\ncontent-length: %d\r\n"
+            b"HTTP/1.1 %d %b\r\n%b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\n"
             b"x-request-id: %b\r\n%bconnection: close\r\n\r\n%b"
         ) % (self.status, phrase.encode(), date, len(body), self.id, retry, body)
 

@@ -33,7 +33,7 @@ async def _answer(connection: socket.socket, refused: Refused) -> None:
     with connection:
         try:
             async with asyncio.timeout(_LINGER_SECONDS):
-                await loop.sock_sendall(connection, refused.answer(b"date: %b\r\n" % formatdate(usegmt=True).encode()))
+                await loop.sock_sendall(connection, refused.answer(b"date: %b" % formatdate(usegmt=True).encode()))
                 connection.shutdown(socket.SHUT_WR)
                 while await loop.sock_recv(connection, 1 << 16):
                     pass

@@ -27,6 +27,7 @@ from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 JSON, NPY = "application/json", "application/x-npy"
+_JSON = JSON.encode()
 NPZ = ("application/x-npz", "application/zip")
 
 Kind = TypeVar("Kind", bound=StrictFields)
@@ -104,7 +105,8 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
 async def read_json(call: Call, limit: int, share: Share) -> bytes:
     """A body that is JSON, and holds every field. Raises what `read_body` does, UnsupportedMediaError, InvalidError."""
     _media(call, (JSON,))
-    for name, _ in parameters(call.scope.get("query_string", b"")):
+    query = call.scope.get("query_string", b"")
+    for name, _ in parameters(query) if query else ():
         raise InvalidError(name[:SHOWN], "is in the query; beside a JSON body every field is in the body")
     return await read_body(call, limit, share)
 
@@ -112,7 +114,7 @@ async def read_json(call: Call, limit: int, share: Share) -> bytes:
 def _media(call: Call, taken: Sequence[str]) -> str:
     """The media type of the body. Raises UnsupportedMediaError."""
     stated = call.headers.get(b"content-type")
-    if stated is None:
+    if stated is None or stated == _JSON:
         return JSON
     shown = stated.decode("latin-1")
     media = shown.split(";")[0].strip().lower()
@@ -159,7 +161,7 @@ def parse_body(content: bytes) -> SamplesBody:
 def parse_as(content: bytes, kind: type[Kind]) -> Kind:
     """The fields of a JSON body of another kind."""
     try:
-        return kind.model_validate_json(content or b"{}").known()
+        return kind.__pydantic_validator__.validate_json(content or b"{}").known()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":

@@ -80,9 +80,9 @@ class SamplesHandler:
         self._encoders = Turns(settings.encoder_threads, "encoder")
         self._large_pictures = Turns(1, "picture")  # that cannot be written in pieces: one at a time, beside the others
 
-    async def read(self, call: Call, share: Share) -> SamplesBody:
+    def read(self, call: Call, share: Share) -> Awaitable[SamplesBody]:
         """The fields of a call's body, as `body` of `respond`."""
-        return await read_fields(call, self._settings, share, self.readers)
+        return read_fields(call, self._settings, share, self.readers)
 
     async def respond(self, call: Call, body: Body[FieldsOf], understand: Understand[FieldsOf]) -> Response:
         """Answer a call for samples, whatever becomes of it; the call is told its model.
@@ -107,13 +107,12 @@ class SamplesHandler:
             steps = understand(model, fields)
             request, document = at_once(steps) if not fields.long else await self.readers.result(steps)
             del fields, steps  # and the body with them
-            share.give()
             headers = [*model.headers, *document.headers]
             if request.seeded(model.bundle.manifest.latent):
                 headers.append((b"latentserve-seed", b"%d" % request.seed))
                 headers.append((b"latentserve-offset", b"%d" % request.offset))
             whole = document.size <= PIECE_BYTES
-            share.take(request.held + document.held + (document.size if whole else PIECE_BYTES))
+            share.change(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
                 rows = model.sampler.stream(request)
                 first = await self._first(rows)  # what is refused is refused before the first byte
@@ -145,17 +144,16 @@ class SamplesHandler:
 
     async def _collect(self, model: Model, job: Job[Slice], receive: Receive) -> Samples:
         """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
-        future = job.payload.future
-        self.waiting.add(future, receive)
+        self.waiting.add(job, receive)
         try:
             part = await model.sampler.collect(job)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if future.cancelled() and task is not None and not task.cancelling():
+            if job.payload.future.cancelled() and task is not None and not task.cancelling():
                 raise ClientDisconnect from None
             raise
         finally:
-            self.waiting.remove(future)
+            self.waiting.remove(job)
         model.metrics.queue_seconds.observe(part.queue_seconds)
         return part
 

@@ -21,7 +21,10 @@ class WholeResponse(Response):
     """
 
     def __init__(self, headers: Headers, content: bytes, sent: Callable[[], None]) -> None:
-        if not any(name == b"content-length" for name, _ in headers):
+        for name, _ in headers:
+            if name == b"content-length":
+                break
+        else:
             headers.append((b"content-length", b"%d" % len(content)))
         self.status_code = 200
         self.body = content

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from starlette.responses import Response
 
 from latentserve.service.encoding.documents import dtype_of, make_document, media_types
@@ -24,9 +26,9 @@ SAMPLES = "/v1/samples"
 def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
 
-    async def post(call: Call) -> Response:
+    def post(call: Call) -> Awaitable[Response]:
         accept = call.headers.get(b"accept", b"").decode("latin-1")
-        return await handler.respond(call, lambda share: handler.read(call, share), negotiated(accept, settings))
+        return handler.respond(call, lambda share: handler.read(call, share), negotiated(accept, settings))
 
     return Route(SAMPLES, {"POST": post}, samples=True)
 

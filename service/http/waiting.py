@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Receive
 
 from latentserve.service.errors import DeadlineError
-
-
-@dataclass(slots=True)
-class _Wait:
-    receive: Receive | None
-    began: float = field(default_factory=time.perf_counter)
-    seen: bool = False
-    listener: asyncio.Task[None] | None = None
+from latentserve.service.sampling.jobs import Job
+from latentserve.service.sampling.sampler import Slice
 
 
 class Waiting:
@@ -28,29 +21,33 @@ class Waiting:
 
     def __init__(self, deadline_seconds: float) -> None:
         self._deadline_seconds = deadline_seconds
-        self._waits: dict[asyncio.Future[Any], _Wait] = {}
+        self._receives: dict[Job[Slice], Receive] = {}
+        self._seen: set[Job[Slice]] = set()  # in the last look
+        self._listeners: dict[Job[Slice], asyncio.Task[None]] = {}
 
-    def add(self, future: asyncio.Future[Any], receive: Receive | None) -> None:
-        """From now on: a client that goes cancels `future`, a wait beyond the deadline gives it a DeadlineError."""
-        self._waits[future] = _Wait(receive)
+    def add(self, job: Job[Slice], receive: Receive) -> None:
+        """From now on: a client that goes cancels the job's future, a wait beyond the deadline since the job was queued
+        gives it a DeadlineError."""
+        self._receives[job] = receive
 
-    def remove(self, future: asyncio.Future[Any]) -> None:
+    def remove(self, job: Job[Slice]) -> None:
         """The wait is over."""
-        wait = self._waits.pop(future)
-        if wait.listener is not None:
-            wait.listener.cancel()
+        del self._receives[job]
+        if self._listeners and (listener := self._listeners.pop(job, None)) is not None:
+            listener.cancel()
 
     def look(self) -> None:
         """Look at everybody who waits."""
         now = time.perf_counter()
-        for future, wait in self._waits.items():
+        for job, receive in self._receives.items():
+            future = job.payload.future
             if future.done():
                 continue
-            if now - wait.began > self._deadline_seconds:
+            if now - job.enqueued > self._deadline_seconds:
                 future.set_exception(DeadlineError(f"no row was made within {self._deadline_seconds:g} s"))
-            elif wait.seen and wait.listener is None and wait.receive is not None:
-                wait.listener = asyncio.create_task(_cancel_on_disconnect(future, wait.receive))
-            wait.seen = True
+            elif job in self._seen and job not in self._listeners:
+                self._listeners[job] = asyncio.create_task(_cancel_on_disconnect(future, receive))
+        self._seen = set(self._receives)
 
 
 async def _cancel_on_disconnect(future: asyncio.Future[Any], receive: Receive) -> None:

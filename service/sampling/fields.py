@@ -60,7 +60,7 @@ class StrictFields(BaseModel):
 
     def known(self) -> Self:
         """Itself. Raises InvalidError: it holds an unknown field."""
-        for field in self.model_extra or ():
+        for field in self.__pydantic_extra__ or ():
             raise InvalidError(field[:SHOWN], "unknown field")
         return self
 
@@ -86,10 +86,11 @@ class SampleFields(StrictFields):
     @property
     def long(self) -> bool:
         """Whether there is a list that was not read whole."""
-        lists = self.latents, self.labels, self.conditions
-        return any(rows is not None and not isinstance(rows, list) for rows in lists) or not (
-            self.condition is None or isinstance(self.condition, dict)
-        )
+        lists: tuple[object, ...] = (self.latents, self.labels, self.conditions)
+        for rows in lists:
+            if rows is not None and not isinstance(rows, list):
+                return True
+        return not (self.condition is None or isinstance(self.condition, dict))
 
 
 def first_error(error: ValidationError) -> InvalidError:
@@ -118,8 +119,11 @@ def rows_request_steps(
     """The same, in steps."""
     latents = None if fields.latents is None else (yield from _latents(fields, manifest.latent))
     n = _count(fields, max_n)
-    labels = yield from _labels(fields, manifest, n)
-    conditions = yield from _conditions(fields, manifest, n)
+    labels = conditions = None
+    if fields.label is not None or fields.labels is not None:
+        labels = yield from _labels(fields, manifest, n)
+    if fields.condition is not None or fields.conditions is not None:
+        conditions = yield from _conditions(fields, manifest, n)
     offset = fields.offset or 0
     if offset + n > SEED_LIMIT:
         raise InvalidError("offset", f"offset + n is {offset + n}; at most 2^53 rows can be addressed")
@@ -247,12 +251,10 @@ def _narrow(wide: NDArray[np.floating[Any]]) -> tuple[NDArray[np.float32], tuple
     )
 
 
-def _labels(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.int64] | None]:
+def _labels(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.int64]]:
     """Labels by index or by name: 7 is an index, "7" a name."""
     if fields.label is not None and fields.labels is not None:
         raise InvalidError("label", "excludes labels")
-    if fields.label is None and fields.labels is None:
-        return None
     if manifest.labels is None:
         raise InvalidError("labels" if fields.label is None else "label", f"the model {manifest.name} takes no labels")
     if fields.label is not None:
@@ -288,12 +290,10 @@ def _rows_of(rows: list[Any] | InPieces | NDArray[Any]) -> Iterator[tuple[int, l
     return pieces_of(rows)
 
 
-def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.float32] | None]:
+def _conditions(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[np.float32]]:
     """Conditions by name, float32 [n, k]; NaN where no value was given."""
     if fields.condition is not None and fields.conditions is not None:
         raise InvalidError("condition", "excludes conditions")
-    if fields.condition is None and fields.conditions is None:
-        return None
     for_all = fields.conditions is None
     if manifest.conditions is None:
         raise InvalidError("condition" if for_all else "conditions", f"the model {manifest.name} takes no conditions")

@@ -59,25 +59,26 @@ class Job(Generic[Payload]):
         if start == 0:
             self.started = now
         self.taken = stop
-        return Piece(self, start, stop)
+        return Piece(self, start, stop - start)
 
 
 @dataclass(slots=True)
 class Piece(Generic[Payload]):
-    """Rows `start` to `stop - 1` of a job, in one batch."""
+    """Rows `start` to `stop - 1` of a job, in one batch: `rows` of them."""
 
     job: Job[Payload]
     start: int
-    stop: int
+    rows: int
 
     @property
-    def rows(self) -> int:
-        """How many they are."""
-        return self.stop - self.start
+    def stop(self) -> int:
+        """The row after the last."""
+        return self.start + self.rows
 
 
 class JobQueue(Generic[Payload]):
-    """Jobs that wait, with `rows` left in all. They come, leave and are given up, each in logarithmic time."""
+    """Jobs that wait, with `rows` left in all: 0 means that there is no job. `alone` of them are not to be batched with
+    others. They come, leave and are given up, each in logarithmic time."""
 
     def __init__(self) -> None:
         self._by_age: OrderedDict[Job[Payload], None] = OrderedDict()
@@ -85,26 +86,18 @@ class JobQueue(Generic[Payload]):
         self._by_rows: list[tuple[int, int, Job[Payload]]] = []
         self._unsorted: list[Job[Payload]] = []  # that are not in the heap yet; most leave before they need to be
         self.rows = 0
-        self._alone = 0
+        self.alone = 0
         self._count = 0
         self._owed = 0.0  # rows, to whoever has waited longest
         self._next: Job[Payload] | None = None
-
-    def __len__(self) -> int:
-        return len(self._by_age)
-
-    @property
-    def has_alone(self) -> bool:
-        """Whether one of the jobs is not to be batched with others."""
-        return self._alone > 0
 
     def add(self, job: Job[Payload]) -> None:
         """The job waits."""
         self._count += 1
         job.number = self._count
         self._by_age[job] = None
-        self.rows += job.left
-        self._alone += job.alone
+        self.rows += job.rows - job.taken
+        self.alone += job.alone
         self._unsorted.append(job)
         if len(self._by_rows) + len(self._unsorted) > 2 * len(self._by_age) + _STALE:
             self._by_rows, self._unsorted = [], list(self._by_age)
@@ -117,7 +110,7 @@ class JobQueue(Generic[Payload]):
 
     def take(self, room: int, now: float, batch: list[Piece[Payload]]) -> None:
         """Move up to `room` rows into a batch. A job that is to be alone, and is not, has the next batch."""
-        if self.rows <= room and not self._alone:
+        if self.rows <= room and not self.alone:
             batch += [job.take(room, now) for job in self._by_age]
             self._by_age.clear()
             self._by_rows, self._unsorted = [], []
@@ -157,7 +150,7 @@ class JobQueue(Generic[Payload]):
 
     def _leave(self, job: Job[Payload]) -> None:
         del self._by_age[job]
-        self._alone -= job.alone
+        self.alone -= job.alone
 
     def _oldest(self) -> Job[Payload]:
         return next(iter(self._by_age))

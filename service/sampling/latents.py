@@ -70,7 +70,7 @@ def _drawn(parts: Sequence[LatentPart], spans: Sequence[Span], stream: int) -> N
     width = sum(part.width for part in parts)
     u = _uniforms(width, spans, stream)[:, :width]
     truncation: NDArray[np.float64] | None = None
-    if any(span.truncation < 1 for span in spans):
+    if min([span.truncation for span in spans]) < 1:
         truncation = np.repeat([span.truncation for span in spans], [span.n for span in spans])[:, None]
     if len(parts) == 1:
         return _column(parts[0], u, truncation)

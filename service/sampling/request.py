@@ -47,8 +47,11 @@ class RowsRequest(NamedTuple):
     @property
     def held(self) -> int:
         """Bytes of what the client sent for each row; what it said for all of them is held once."""
-        sent = (self.latents, self.labels, self.conditions)
-        return sum(array.nbytes for array in sent if array is not None and array.strides[0])
+        held = 0
+        for array in (self.latents, self.labels, self.conditions):
+            if array is not None and array.strides[0]:
+                held += array.nbytes
+        return held
 
     def inputs(self, manifest: Manifest, start: int, rows: int) -> Inputs:
         """What the request's rows `start` to `start + rows - 1` are made from."""
@@ -104,8 +107,9 @@ def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32
 def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:
     """Those that clients sent, and the others drawn together."""
     latent = manifest.latent
-    if all(request.latents is None for request, _, _ in parts):
-        return draw_latents_of(latent, [_span(*part) for part in parts])
+    spans = [_span(*part) for part in parts if part[0].latents is None]
+    if len(spans) == len(parts):
+        return draw_latents_of(latent, spans)
     z = []
     for request, start, rows in parts:
         if request.latents is None:

@@ -29,6 +29,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
+_FIRST_SECONDS = 0.02  # that the first slice of a large request may take: of many that come at once, all are soon begun
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time, where nothing else keeps the engine fed
 # Batches predicted to take no longer run on the event loop: changing threads twice takes a millisecond when both slept,
 # a tenth of one when they did not. While several requests are under way, the loop has others to read.
@@ -170,7 +171,12 @@ class Sampler:
         except Exception as error:
             raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
         waited = job.started - job.enqueued
-        return Samples(_join(payload.samples), _join_any(payload.labels), _join_any(payload.conditions), waited)
+        return Samples(
+            _join(payload.samples),
+            _join(payload.labels) if payload.labels else None,
+            _join(payload.conditions) if payload.conditions else None,
+            waited,
+        )
 
     def release(self, rows: int) -> None:
         """Say that this many rows were sent, or given up."""
@@ -180,7 +186,8 @@ class Sampler:
 
     async def stream(self, request: RowsRequest) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
-        keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun.
+        keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun,
+        with fewer rows.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
         Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
@@ -221,9 +228,10 @@ class Sampler:
 
     def _next_rows(self, request: RowsRequest, start: int) -> int:
         """Rows of a slice that begins at the request's row `start`: of rows that have places in a batch, whole ones."""
-        if self._has_places(request):
-            return self.engine.whole_batches(request.offset + start, self.slice_rows)
-        return self.slice_rows
+        rows = self.slice_rows
+        if start == 0 and request.n > rows:
+            rows = min(rows, max(1, int(_FIRST_SECONDS * self._scheduler.rate)))
+        return self.engine.whole_batches(request.offset + start, rows) if self._has_places(request) else rows
 
     def _has_places(self, request: RowsRequest) -> bool:
         return request.deterministic and not self.engine.batch_invariant
@@ -239,7 +247,7 @@ class Sampler:
             self._crowded = job.enqueued
         # What is short may run on the event loop, once everybody who has arrived is queued. What is not starts at once.
         seconds = self._short_seconds(job.enqueued)
-        short = rows <= self._few_rows and self.queued_rows + rows <= seconds * self._scheduler.rate
+        short = rows <= self._few_rows and self._scheduler.queued_rows + rows <= seconds * self._scheduler.rate
         try:
             self._scheduler.submit(job, wake=not short)
         except Full as full:
@@ -282,6 +290,9 @@ class Sampler:
             if runs and runs[-1][0] is payload.drawn and runs[-1][2] == start:
                 start = runs.pop()[1]
             runs.append((payload.drawn, start, payload.place + piece.stop))
+        drawn, start, stop = runs[0]
+        if len(runs) == 1 and start == 0 and stop == len(drawn.z):
+            return drawn
         return Inputs.join([drawn.take(slice(start, stop)) for drawn, start, stop in runs])
 
     def _short_seconds(self, now: float) -> float:

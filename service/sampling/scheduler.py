@@ -111,7 +111,7 @@ class Scheduler(Generic[Payload]):
         with self._lock:
             if self._stopping:
                 raise RuntimeError("the scheduler has stopped")
-            if (excess := self.queued_rows + job.rows - self._max_rows) > 0:
+            if (excess := self._interactive.rows + self._bulk.rows + job.rows - self._max_rows) > 0:
                 raise Full(excess / self._rate if self._rate else 1.0)
             self._queue(job).add(job)
             if not job.bulk:
@@ -123,17 +123,17 @@ class Scheduler(Generic[Payload]):
         """Run all that is queued, here and now, if nothing runs and it will probably take no longer than this; else
         wake the thread."""
         with self._lock:
-            if self._running or not (self._interactive or self._bulk):
+            rows = self._interactive.rows + self._bulk.rows
+            if self._running or not rows:
                 return
-            rows, alone = self.queued_rows, self._interactive.has_alone or self._bulk.has_alone
-            if alone or rows > seconds * self._rate or rows >= self._max_batch:
+            if self._interactive.alone or self._bulk.alone or rows > seconds * self._rate or rows >= self._max_batch:
                 self._waiting.notify()
                 return
             pieces = self._assemble()
             self._running = True
         self._run_batch(pieces)
         with self._lock:
-            if self._interactive or self._bulk or self._stopping:  # meanwhile, by another thread
+            if self._interactive.rows or self._bulk.rows or self._stopping:  # meanwhile, by another thread
                 self._waiting.notify()
 
     def cancel(self, job: Job[Payload]) -> None:
@@ -152,7 +152,7 @@ class Scheduler(Generic[Payload]):
     def _loop(self) -> None:
         while True:
             with self._lock:
-                while self._running or not (self._interactive or self._bulk):
+                while self._running or not self.queued_rows:
                     if self._stopping and not self._running:
                         return
                     self._waiting.wait()
@@ -179,7 +179,7 @@ class Scheduler(Generic[Payload]):
             self._bulk.take(self._bulk_room(0, now), now, pieces)
         if not pieces:
             self._interactive.take(self._max_batch - self._reserve(), now, pieces)
-            if self._bulk:
+            if self._bulk.rows:
                 jobs = len(pieces)
                 if not (pieces and pieces[0].job.alone):
                     self._bulk.take(self._bulk_room(sum(piece.rows for piece in pieces), now), now, pieces)
@@ -188,7 +188,7 @@ class Scheduler(Generic[Payload]):
 
     def _reserve(self) -> int:
         """Rows of a batch that interactive rows leave to waiting bulk rows, so that those do not starve."""
-        return min(self._max_batch // 2, max(1, self._max_batch // _BULK_RESERVE)) if self._bulk else 0
+        return min(self._max_batch // 2, max(1, self._max_batch // _BULK_RESERVE)) if self._bulk.rows else 0
 
     def _bulk_room(self, rows: int, now: float) -> int:
         """Bulk rows for a batch that holds `rows` already."""
@@ -242,7 +242,7 @@ def _halves(pieces: Sequence[Piece[Payload]], rows: int) -> tuple[list[Piece[Pay
         count = min(piece.rows, rows)
         rows -= count
         if count:
-            left.append(Piece(piece.job, piece.start, piece.start + count))
+            left.append(Piece(piece.job, piece.start, count))
         if count < piece.rows:
-            right.append(Piece(piece.job, piece.start + count, piece.stop))
+            right.append(Piece(piece.job, piece.start + count, piece.rows - count))
     return left, right

@@ -52,7 +52,15 @@ class Share:
         self._unsent.take(size, self.held)
         self.held += size
 
+    def change(self, size: int) -> None:
+        """Hold so many bytes, instead of those that were held. Raises QueueFullError, and then holds none."""
+        unsent = self._unsent
+        unsent.used -= self.held
+        self.held = 0
+        unsent.take(size)
+        self.held = size
+
     def give(self) -> None:
         """Hold none any more."""
-        self._unsent.give(self.held)
+        self._unsent.used -= self.held
         self.held = 0

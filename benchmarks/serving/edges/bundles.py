@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.generators import CONVOLUTIONAL_28, DIM, calorimeter, enlarged
+from benchmarks.generators import CONVOLUTIONAL_28, DIM, TINY, calorimeter, enlarged
 from latentserve.service.bundle import Column, Condition, Latent, SampleSpec
 from latentserve.service.packing.assemble import assemble_bundle
 
@@ -23,7 +23,7 @@ _REFERENCE_SAMPLES = 500  # nobody judges them
 
 def pack(folder: Path, *names: str) -> list[Path]:
     """Bundles FOLDER/NAME: `digits` 28x28, whose rows cost; `showers`, a table with labels and conditions; `posters`,
-    3x256x256; `strips`, wider than WebP can be."""
+    3x256x256; `strips`, wider than WebP can be; `tiny` 3x16x16, whose rows cost little."""
     for name in names:
         _PACKED[name](folder / name)
     return [folder / name for name in names]
@@ -41,6 +41,10 @@ def _picture(shape: tuple[int, int, int], generator: bytes) -> dict[str, object]
 
 def _digits(out: Path) -> None:
     assemble_bundle(out, name="digits", **_picture((1, 28, 28), CONVOLUTIONAL_28.build().SerializeToString()))
+
+
+def _tiny(out: Path) -> None:
+    assemble_bundle(out, name="tiny", **_picture((3, 16, 16), TINY.build().SerializeToString()))
 
 
 def _posters(out: Path) -> None:
@@ -68,5 +72,5 @@ def _showers(out: Path) -> None:
 
 
 _PACKED: dict[str, Callable[[Path], None]] = {
-    "digits": _digits, "showers": _showers, "posters": _posters, "strips": _strips,
+    "digits": _digits, "showers": _showers, "posters": _posters, "strips": _strips, "tiny": _tiny,
 }  # fmt: skip

@@ -40,7 +40,7 @@ class Line:
                 self.done[piece.job] = self.left
 
     def run(self) -> None:
-        while self.queue:
+        while self.queue.rows:
             self.step()
 
     def pieces(self, job: Job[int]) -> list[Piece[int]]:
@@ -66,7 +66,7 @@ def test_every_row_leaves_once_in_order_and_nobody_waits_beyond_the_bound(
             jobs.append(job)
             if len(jobs) in gone:
                 line.queue.remove(jobs[len(jobs) // 2])
-        if line.queue:
+        if line.queue.rows:
             line.step()
     line.run()
     for index, job in enumerate(jobs):
@@ -108,7 +108,7 @@ def test_equal_jobs_end_in_the_order_they_came_in(room: int, equal: list[list[in
     for index, together in enumerate(equal):
         jobs += line.add(*together)
         line.add(*others[index : index + 1])
-        if line.queue:
+        if line.queue.rows:
             line.step()
     line.run()
     for size in (7, 40):
@@ -156,5 +156,5 @@ def test_what_is_given_up_is_forgotten() -> None:
         queue.add(job)
         queue.remove(job)
         queue.remove(job)
-    assert not queue
+    assert not queue.rows
     assert len(queue._by_rows) + len(queue._unsorted) < 200
