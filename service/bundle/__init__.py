@@ -16,6 +16,7 @@ from latentserve.service.bundle.manifest import (
     SampleSpec,
     Tensor,
 )
+from latentserve.service.bundle.values import category_places, plain, shortest, typed
 from latentserve.service.bundle.version import content_version
 
 __all__ = [
@@ -33,8 +34,12 @@ __all__ = [
     "OnnxSpec",
     "SampleSpec",
     "Tensor",
+    "category_places",
     "content_version",
+    "plain",
     "read_bundle",
     "read_bundles",
+    "shortest",
+    "typed",
     "write_bundle",
 ]

@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import SampleSpec
+from latentserve.service.bundle import SampleSpec, typed
 from latentserve.service.encoding import images
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.document import ARROW, HEAD_BYTES, NUMBER_BYTES, PARQUET, Document, Piece
 from latentserve.service.encoding.provenance import Provenance, named
 from latentserve.service.encoding.rows import Rows, in_parts
 from latentserve.service.encoding.sink import Sink
-from latentserve.service.encoding.tables import Address, row_bytes, typed
+from latentserve.service.encoding.tables import Address, row_bytes
 
 _KEY, _ROWS_KEY = b"latentserve", b"latentserve.rows"
 _TOLD_ROWS = 1 << 16  # of a file, that its metadata tells of: readers keep it in memory

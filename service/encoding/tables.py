@@ -8,50 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.bundle import SampleSpec, plain, typed
 from latentserve.service.encoding.document import HEAD_BYTES, NUMBER_BYTES, Document, Piece
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 
 
-def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
-    """The numbers of one column, float32 [n], as its values [n]: of the column's own type, or objects with None among
-    them where values are missing. A number that is not finite is missing; a place outside the categories is the
-    nearest of them."""
-    absent = ~np.isfinite(values)
-    if column.missing is not None:
-        absent |= values == np.float32(column.missing)
-    known = np.where(absent, np.float32(0), values)
-    if column.categories is not None:
-        places = np.rint(known).clip(0, len(column.categories) - 1).astype(np.int64)
-        # As many as there are rows, however many categories there are.
-        chosen = np.array([column.categories[place] for place in places.tolist()], dtype=object)
-        chosen[absent] = None
-        return chosen
-    dtype = np.dtype(column.type or "float32")
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        exact = np.rint(known.astype(np.float64))
-        # The largest int64 is no double; the one below it is.
-        whole = exact.clip(limits.min, np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max)
-        result: NDArray[Any] = whole.astype(dtype)
-    elif column.decimals is not None:
-        result = np.round(known.astype(np.float64), column.decimals).astype(dtype)
-    else:
-        result = known if dtype == np.float32 else _shortest(known).astype(dtype)
-    if absent.any():
-        result = np.array(_plain(result), dtype=object)
-        result[absent] = None
-    return result
-
-
 def rows(samples: NDArray[np.float32], spec: SampleSpec) -> Iterable[tuple[Any, ...]]:
     """Rows of Python values, missing ones None, from samples float32 [n, columns]."""
     columns = spec.columns or []
-    return zip(*(_plain(typed(samples[:, at], column)) for at, column in enumerate(columns)), strict=True)
+    return zip(*(plain(typed(samples[:, at], column)) for at, column in enumerate(columns)), strict=True)
 
 
 def csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
@@ -124,16 +92,7 @@ class Csv(Document):
         for some in part.in_parts():
             lines = rows(cast("NDArray[np.float32]", some.samples), self._spec)
             if self._address is not None:
-                told = [_plain(np.asarray(column)) for column in self._address.columns(some, self._row)]
+                told = [plain(np.asarray(column)) for column in self._address.columns(some, self._row)]
                 lines = ((*line, *address) for line, address in zip(lines, zip(*told, strict=True), strict=True))
             self._row += len(some.samples)
             yield csv_lines(lines)
-
-
-def _plain(values: NDArray[Any]) -> list[Any]:
-    return (_shortest(values) if values.dtype == np.float32 else values).tolist()
-
-
-def _shortest(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The doubles of the shortest decimals that are these float32: 0.1, not 0.10000000149011612."""
-    return np.array(orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)), float)

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.bundle import Column, SampleSpec, typed
 from latentserve.service.encoding.document import ARROW, CSV, JSON
 from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.json_documents import Json
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
-from latentserve.service.encoding.tables import Csv, typed
+from latentserve.service.encoding.tables import Csv
 
 SPEC = SampleSpec(
     kind="table",

@@ -1,0 +1,56 @@
+"""What the numbers of a table's columns stand for: values of the columns' own types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from latentserve.service.bundle.manifest import Column
+
+
+def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
+    """The numbers of one column, float32 [n], as its values [n]: of the column's own type, or objects with None among
+    them where values are missing. A number that is not finite is missing; a place outside the categories is the
+    nearest of them."""
+    absent = ~np.isfinite(values)
+    if column.missing is not None:
+        absent |= values == np.float32(column.missing)
+    known = np.where(absent, np.float32(0), values)
+    if column.categories is not None:
+        # As many as there are rows, however many categories there are.
+        chosen = np.array([column.categories[place] for place in category_places(known, column).tolist()], dtype=object)
+        chosen[absent] = None
+        return chosen
+    dtype = np.dtype(column.type or "float32")
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        exact = np.rint(known.astype(np.float64))
+        # The largest int64 is no double; the one below it is.
+        whole = exact.clip(limits.min, np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max)
+        result: NDArray[Any] = whole.astype(dtype)
+    elif column.decimals is not None:
+        result = np.round(known.astype(np.float64), column.decimals).astype(dtype)
+    else:
+        result = known if dtype == np.float32 else shortest(known).astype(dtype)
+    if absent.any():
+        result = np.array(plain(result), dtype=object)
+        result[absent] = None
+    return result
+
+
+def category_places(values: NDArray[np.float32], column: Column) -> NDArray[np.int64]:
+    """The places int64 [n] in the categories of a column that has some, of finite numbers [n]."""
+    return np.rint(values).clip(0, len(column.categories or ()) - 1).astype(np.int64)
+
+
+def plain(values: NDArray[Any]) -> list[Any]:
+    """Values as JSON has them."""
+    return (shortest(values) if values.dtype == np.float32 else values).tolist()
+
+
+def shortest(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The doubles of the shortest decimals that are these float32: 0.1, not 0.10000000149011612."""
+    return np.array(orjson.loads(orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY)), float)
