@@ -35,6 +35,7 @@ BENCHMARKS = {
     "serving": "serving.comparison",
     "monitoring": "serving.monitoring",
     "noise": "serving.noise",
+    "where": "serving.where",
     "gpu": "serving.gpu",
     "soak": "serving.soak",
     "hostile": "serving.hostile",

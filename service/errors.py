@@ -150,6 +150,19 @@ class InvalidError(LatentserveError):
         self.field, self.reason = field, reason
 
 
+class BudgetError(LatentserveError):
+    """Of the rows that were to be looked at, `looked_at` all in all, fewer than are wanted were what was asked for:
+    `passed`."""
+
+    status = 422
+    slug = "budget-ended"
+    title = "Too few rows are such"
+
+    def __init__(self, message: str, looked_at: int, passed: int) -> None:
+        super().__init__(message)
+        self.looked_at, self.passed = looked_at, passed
+
+
 class QueueFullError(LatentserveError):
     """The queue holds as many rows as it may; `retry_after` is in seconds, from the measured service rate."""
 

@@ -6,17 +6,21 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from latentserve.service.bundle import Bundle, Manifest, read_bundle
 from latentserve.service.cores import whole_cores
-from latentserve.service.errors import TooLargeError
+from latentserve.service.errors import InvalidError, TooLargeError
+from latentserve.service.sampling.choosing.choice import Choice, search_request
+from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.engine import FIXED_BATCH, Engine
 from latentserve.service.sampling.fields import SampleFields, rows_request
 from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.samples import Samples
 
 # Drawn and held at a time, beside what is returned: whole batches of the engine, so many of them as
 _SLICE_ROWS = 16 * FIXED_BATCH  # have so many rows together at the most,
@@ -31,6 +35,28 @@ def open_bundle(path: str | os.PathLike[str]) -> OpenedBundle:
     Raises BundleError (missing, damaged, not what it says) and RuntimeMissingError (no ONNX Runtime).
     """
     return OpenedBundle(read_bundle(Path(path)))
+
+
+class Chosen(NamedTuple):
+    """Rows of a search.
+
+    Attributes:
+        samples: float32 [n, *sample.shape].
+        numbers: int64 [n]: which row of the seed each is. `sample(seed=seed, offset=number)` gives it again.
+        labels: int64 [n], None of a model that takes none.
+        scores: the critic's, float32 [n], None where they were not needed.
+        seed: of the rows.
+        looked_at: rows.
+        next_offset: from which on a search goes on after this one.
+    """
+
+    samples: NDArray[np.float32]
+    numbers: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    scores: NDArray[np.float32] | None
+    seed: int
+    looked_at: int
+    next_offset: int
 
 
 class OpenedBundle:
@@ -57,6 +83,11 @@ class OpenedBundle:
         latents: ArrayLike | None = None,
         condition: Mapping[str, float] | None = None,
         conditions: Sequence[Mapping[str, float]] | None = None,
+        where: Mapping[str, Mapping[str, object]] | None = None,
+        balance: str | None = None,
+        select: Mapping[str, int] | None = None,
+        budget: int | None = None,
+        allow_fewer: bool | None = None,
     ) -> NDArray[np.float32]:
         """Draw samples, float32 [n, *sample.shape].
 
@@ -75,18 +106,38 @@ class OpenedBundle:
                 generator's latent ends with, which is drawn from seed and offset.
             condition: of all rows: numbers by name. What is left out is drawn from its prior.
             conditions: of each row.
+            where: what the rows are to be like: {column: {"min", "max", "in", "missing"}}, of a table's columns by
+                their values, of `$label` and of `$score`. The first n rows that are such.
+            balance: a column with categories, or `$label`: as many rows of each.
+            select: {"of": k}: of k rows each the one with the critic's best score.
+            budget: rows that are looked at for these, at the most. Default: 200 n, or as many as are needed.
+            allow_fewer: take fewer where the budget ends.
 
         Raises InvalidError, one line that names the field: nothing is coerced but numpy's scalars and arrays, which
-        stand for the Python values they hold. Raises TooLargeError: so many rows do not fit into memory.
+        stand for the Python values they hold. Raises TooLargeError: so many rows do not fit into memory. Raises
+        BudgetError: too few rows are such.
         """
         rows = {"n": n, "seed": seed, "offset": offset, "truncation": truncation, "latents": latents}
         asked = {"label": label, "labels": labels, "condition": condition, "conditions": conditions}
-        return self.rows(self.request(**rows, **asked))
+        chosen = {"where": where, "balance": balance, "select": select, "budget": budget, "allow_fewer": allow_fewer}
+        request, choice = self.asked(**rows, **asked, **chosen)
+        return self.rows(request) if choice is None else self._found(request, choice).samples
+
+    def search(self, n: int = 1, **fields: object) -> Chosen:
+        """The rows that `sample` gives for the same fields, `where`, `balance` or `select` among them, and which they
+        are. Raises what `sample` does."""
+        request, choice = self.asked(n=n, **fields)
+        if choice is None:
+            raise InvalidError("where", "is needed, or balance, or select")
+        return self._found(request, choice)
 
     def request(self, **fields: object) -> RowsRequest:
-        """A request for rows by the fields of `sample`. Raises InvalidError."""
-        plain = {name: _plain(value) for name, value in fields.items()}
-        return rows_request(SampleFields.of(**plain), self.manifest, SEED_LIMIT)
+        """A request for rows by the fields of `sample` that do not choose among them. Raises InvalidError."""
+        return rows_request(_fields(fields), self.manifest, SEED_LIMIT)
+
+    def asked(self, **fields: object) -> tuple[RowsRequest, Choice | None]:
+        """Rows to be made by the fields of `sample`, and which of them are wanted; None: all. Raises InvalidError."""
+        return search_request(_fields(fields), self.manifest, SEED_LIMIT)
 
     def rows(self, request: RowsRequest) -> NDArray[np.float32]:
         """All rows of a request, float32 [n, *sample.shape]. Raises TooLargeError: they do not fit into memory."""
@@ -108,6 +159,33 @@ class OpenedBundle:
             rows = min(request.n - start, self._engine.whole_batches(row, self._slice_rows))
             yield self._engine.run_fixed(request.inputs(self.manifest, start, rows), ("sample",), row)[0]
             start += rows
+
+    def chosen(self, request: RowsRequest, search: Search) -> Iterator[Samples]:
+        """Rows of a search as they are found, some at a time or none. Raises BudgetError."""
+        start = 0
+        while start < request.n and not search.done:
+            row = request.offset + start
+            count = self._engine.whole_batches(row, min(self._slice_rows, search.expected))
+            inputs = request.inputs(self.manifest, start, min(request.n - start, count))
+            (samples,) = self._engine.run_fixed(inputs, ("sample",), row)
+            rows = search.candidates(Samples(samples, inputs.label, inputs.condition))
+            if search.scored and rows.numbers is not None:
+                rows.scores = self._engine.score_fixed(rows.samples, rows.critic_inputs, rows.numbers)
+            yield search.choose(rows)
+            start += len(samples)
+        search.end()
+
+    def _found(self, request: RowsRequest, choice: Choice) -> Chosen:
+        search = Search(choice, self.manifest, request.offset)
+        rows = Samples.join(list(self.chosen(request, search)))
+        assert rows.numbers is not None  # noqa: S101, rows of a search have them
+        return Chosen(
+            rows.samples, rows.numbers, rows.labels, rows.scores, request.seed, search.looked_at, search.next_offset
+        )
+
+
+def _fields(given: Mapping[str, object]) -> SampleFields:
+    return SampleFields.of(**{name: _plain(value) for name, value in given.items() if value is not None})
 
 
 def _plain(value: object) -> object:

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(64, ge=1, le=4096, description="Rows of one engine call at the most.")
     max_queue_rows: int = Field(65_536, ge=256, description="Rows that may wait in a worker; more are answered 429.")
     max_n: int = Field(1_000_000, ge=1, description="Rows of one request at the most; more are answered 413.")
+    max_budget: int = Field(
+        100_000_000, ge=1, description="Rows looked at for one request at the most, where rows are chosen."
+    )
     max_pixels: int = Field(
         16 << 20, ge=1, description="Pixels of one picture made of several samples at the most; more are answered 413."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -10,7 +11,9 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,7 +22,7 @@ import yaml
 from click.testing import CliRunner
 from scipy.special import ndtri
 
-from latentserve.service.bundle import Condition, Latent, LatentPart
+from latentserve.service.bundle import Column, Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.cli import cli, main
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.inference.request import INPUTS
@@ -27,6 +30,8 @@ from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import Settings, settings_table
 from tests.certificates import self_signed
+from tests.conftest import make_bundle
+from tests.generators import model
 from tests.server import Server, free_port
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
@@ -137,6 +142,54 @@ def test_the_program_of_the_page_on_the_inference_protocol(server: Server, tmp_p
     assert ended.returncode == 0, ended.stderr
     table = page.partition("| input |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \| (\w+)", table, re.M) == [(name, kind.datatype) for name, kind in INPUTS.items()]
+
+
+def test_the_examples_of_the_page_on_conditions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In their order: requests, commands, and Python, of a table that has such columns."""
+    columns = [
+        Column(name="age", type="int64"),
+        Column(name="job", type="string", categories=["nurse", "clerk", "farmer"]),
+    ]
+    value = onnx.helper.make_tensor_value_info
+    weights = {"scale": np.float32([10, 1]), "shift": np.float32([35, 1])}
+    generator = model(
+        [onnx.helper.make_node("Mul", ["z", "scale"], ["h"]), onnx.helper.make_node("Add", ["h", "shift"], ["sample"])],
+        "generator",
+        [value("z", FLOAT, ["batch", 2])],
+        [value("sample", FLOAT, ["batch", 2])],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    make_bundle(
+        tmp_path / "demo" / "bundle",
+        "people",
+        generator=generator.SerializeToString(),
+        critic=None,
+        latent=Latent(dim=2),
+        labels=None,
+        sample=SampleSpec(kind="table", shape=[2], columns=columns),
+        reference_samples=64,
+    )
+    page = (TOP / "docs" / "where.md").read_text()
+    request, command = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    with Server(tmp_path / "demo" / "bundle") as server:
+        asked = request.replace("http://127.0.0.1:3000", server.url)
+        found = json.loads(subprocess.run(["bash", "-c", asked], capture_output=True, check=True).stdout)
+    assert len(found["samples"]) == 5
+    assert all(30 <= age <= 40 and job in ("clerk", "nurse") for age, job in found["samples"])
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    rows = list(csv.DictReader(Path("rows.csv").read_text().splitlines()))
+    assert len(rows) == 100
+    assert all(int(row["age"]) >= 30 for row in rows)
+    assert sorted(Counter(row["job"] for row in rows).values()) == [33, 33, 34]
+    known: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
+        exec(block, known)  # noqa: S102
+    assert np.array_equal(known["rows"], known["found"].samples)
+    assert np.array_equal(known["first"][0], known["rows"][0])
+    whole = known["people"].sample(150, seed=7, where={"age": {"min": 30, "max": 40}})
+    assert np.array_equal(np.concatenate(known["pages"]), whole)
 
 
 DEPLOYMENT = (TOP / "docs" / "deployment.md").read_text()

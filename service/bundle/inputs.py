@@ -23,10 +23,14 @@ class Inputs(NamedTuple):
 
     def placed(self, batch: int, place: int) -> Inputs:
         """The rows at `place` of a batch of so many, zeros elsewhere."""
+        return self.spread(batch, slice(place, place + len(self.z)))
+
+    def spread(self, batch: int, places: slice | NDArray[np.int64]) -> Inputs:
+        """The rows at these places of a batch of so many, zeros elsewhere."""
 
         def put(array: NDArray[Any]) -> NDArray[Any]:
             whole = np.zeros((batch, *array.shape[1:]), array.dtype)
-            whole[place : place + len(array)] = array
+            whole[places] = array
             return whole
 
         return _each(self, put)

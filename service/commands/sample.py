@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import secrets
@@ -21,9 +22,11 @@ from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, LatentserveError, one_line
 from latentserve.service.opened import open_bundle
+from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.fields import label_from_text
 from latentserve.service.sampling.latents import SEED_LIMIT
 
+_OPTIONS = {"select": "best-of", "select.of": "best-of", "allow_fewer": "allow-fewer"}
 _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
 
 
@@ -44,6 +47,15 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
 )
 @click.option("--truncation", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option(
+    "--where",
+    metavar="JSON",
+    help='The first that are such: {"COLUMN": {"min": 30, "max": 40}, "OTHER": {"in": ["a", "b"]}}.',
+)
+@click.option("--balance", metavar="COLUMN", help="As many of each of its categories; `$label`.")
+@click.option("--best-of", type=click.IntRange(min=2), metavar="K", help="Of K each the one with the best score.")
+@click.option("--budget", type=click.IntRange(min=1), help="Looked at for these, at the most.")
+@click.option("--allow-fewer", is_flag=True, help="Take fewer where the budget ends.")
+@click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path),
@@ -56,6 +68,11 @@ def sample(
     label: str | None,
     conditions: tuple[str, ...],
     truncation: float,
+    where: str | None,
+    balance: str | None,
+    best_of: int | None,
+    budget: int | None,
+    allow_fewer: bool,
     out: Path,
 ) -> None:
     """Draw samples into a file.
@@ -68,10 +85,12 @@ def sample(
         raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}")
     seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
     draw = _of_server if is_url(source) else _of_bundle
-    asked = {"n": n, "seed": seed, "condition": _condition(conditions), "truncation": truncation}
+    asked: dict[str, Any] = {"n": n, "seed": seed, "condition": _condition(conditions), "truncation": truncation}
+    asked |= {"where": _where(where), "balance": balance, "select": best_of and {"of": best_of}, "budget": budget}
+    asked |= {"allow_fewer": allow_fewer or None}
     with _new_file(out) as file:
         draw(source, file, media, label, asked)
-    click.echo(f"{out}: {n} samples of seed {seed}")
+    click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
 
 
 def _condition(stated: Iterable[str]) -> dict[str, float] | None:
@@ -89,6 +108,14 @@ def _condition(stated: Iterable[str]) -> dict[str, float] | None:
             raise InvalidError("--condition", f"{name[:100]!r} is given twice")
         condition[name] = number
     return condition or None
+
+
+def _where(text: str | None) -> object:
+    """What is asked for, from JSON. Raises InvalidError."""
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidError("--where", f"is not JSON: {one_line(error)}") from None
 
 
 def _of_server(url: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
@@ -110,14 +137,22 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         raise LatentserveError(f"{path}: its samples are {what}; write them to a .npy file")
     named = None if label is None else label_from_text(label, manifest.labels)
     try:
-        request = bundle.request(**asked, label=named)
+        request, choice = bundle.asked(**asked, label=named)
     except InvalidError as error:
-        raise InvalidError(f"--{error.field.replace('.', ' ', 1)}", error.reason) from None
-    provenance = Provenance(manifest.name, manifest.version, request.seed, 0)
-    document = make_document(media, request.n, manifest.sample, provenance)
+        option = _OPTIONS.get(error.field) or error.field.replace(".", " ", 1)
+        raise InvalidError(f"--{option}", error.reason) from None
+    provenance = Provenance(manifest.name, manifest.version, request.seed, 0, labels=manifest.labels or ())
+    if choice is None:
+        n, parts = request.n, (Rows(samples) for samples in bundle.slices(request))
+    else:
+        chosen = bundle.chosen(request, Search(choice, manifest, request.offset))
+        found = [Rows(part.samples, part.labels, part.conditions, part.numbers) for part in chosen]
+        n, parts = sum(len(part.samples) for part in found), (part for part in found if len(part.samples))
+        provenance = provenance._replace(conditions=manifest.condition_names)
+    document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
     file.write(document.opening())
-    for samples in bundle.slices(request):
-        file.writelines(document.rows(Rows(samples)))
+    for part in parts:
+        file.writelines(document.rows(part))
     file.writelines(document.closing())
 
 

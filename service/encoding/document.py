@@ -5,7 +5,7 @@ All of it comes in pieces, each of which takes a few milliseconds at the most: o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from latentserve.service.encoding.rows import Rows
 
@@ -47,6 +47,9 @@ class Document:
     def rows(self, part: Rows) -> Iterator[Piece]:
         """The next rows. It is to be iterated to its end."""
         raise NotImplementedError
+
+    def conclude(self, told: Mapping[str, object]) -> None:
+        """Hear what is known of the answer now that all its rows are there, before it is closed."""
 
     def closing(self) -> Iterator[Piece]:
         """What comes after them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 import numpy as np
@@ -33,6 +33,7 @@ class Json(Document):
         self._provenance = provenance
         self._row = 0
         self._told: list[Rows] = []  # without the samples
+        self._concluded: Mapping[str, object] = {}
         self.text = spec.kind != "image"
         self.size = HEAD_BYTES + n * (sample_bytes(spec) + provenance.facts_bytes)
         self.held = n * (2 * _FACTS_BYTES + len(provenance.conditions) * _FACTS_BYTES // 2)
@@ -54,6 +55,10 @@ class Json(Document):
             yield b","
         yield from arrays.json_values(part, self._spec, self._provenance, first)
 
+    def conclude(self, told: Mapping[str, object]) -> None:
+        """Members behind all others."""
+        self._concluded = told
+
     def closing(self) -> Iterator[Piece]:
         """The end of the array, the rows' numbers, the labels, and the conditions as one object a row."""
         yield b"]"
@@ -71,6 +76,8 @@ class Json(Document):
             conditions = np.concatenate([part.conditions for part in told if part.conditions is not None])
             yield from arrays.json_objects(conditions, provenance.conditions)
             yield b"]"
+        for name, value in self._concluded.items():
+            yield b",%b:%b" % (orjson.dumps(name), orjson.dumps(value))
         yield b"}"
 
 

@@ -31,7 +31,10 @@ from latentserve.service.serving import Serving
 from latentserve.service.watching import metrics
 
 _OWN = ("Model", "Version", "Seed", "Offset", "Rows", "Labels", "Conditions", "Shape", "Dtype")
-_EXPOSED = (*(f"Latentserve-{name}" for name in _OWN), "Inference-Header-Content-Length")
+_EXPOSED = (
+    *(f"Latentserve-{name}" for name in (*_OWN, "Looked-At", "Next-Offset")),
+    "Inference-Header-Content-Length",
+)
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
@@ -96,7 +99,7 @@ class Application:
         except (ClientDisconnect, OSError):  # it has gone, or took too long
             status = CLIENT_GONE
         except Exception as error:  # the connection ends with half of an answer
-            call.error, status = error, _SERVER_ERROR
+            call.error, status = error, error.status if isinstance(error, LatentserveError) else _SERVER_ERROR
         finally:
             self._finish(call, status or _SERVER_ERROR)
 

@@ -18,15 +18,19 @@ from latentserve.service.errors import DeadlineError
 from latentserve.service.http.body import SamplesBody, read_fields
 from latentserve.service.http.call import Call
 from latentserve.service.http.problems import failure
-from latentserve.service.http.responses import StreamedResponse, WholeResponse
+from latentserve.service.http.responses import Headers, StreamedResponse, WholeResponse
 from latentserve.service.http.row_headers import row_headers
+from latentserve.service.http.searching import begin_search
 from latentserve.service.http.turns import PIECE_BYTES, Turns
 from latentserve.service.http.waiting import Waiting
 from latentserve.service.models import Model, Models
+from latentserve.service.sampling.choosing.choice import Choice
+from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.jobs import Job
 from latentserve.service.sampling.pieces import Steps, at_once
 from latentserve.service.sampling.request import RowsRequest
-from latentserve.service.sampling.sampler import Samples, Slice
+from latentserve.service.sampling.sampler import Slice
+from latentserve.service.sampling.samples import Samples
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
@@ -51,10 +55,15 @@ FieldsOf = TypeVar("FieldsOf", bound=Fields)
 
 
 class Asked(NamedTuple):
-    """The rows that fields ask a model for, and the document that they are to fill."""
+    """The rows that fields ask a model for, and the document that they are to fill.
+
+    Where rows are chosen: which, and the document of so many of them, if they turn out to be fewer.
+    """
 
     request: RowsRequest
     document: Document
+    choice: Choice | None = None
+    of_fewer: Callable[[int], Document] | None = None
 
 
 # Reads a body; while it arrives, its bytes are held.
@@ -93,24 +102,29 @@ class SamplesHandler:
         model: Model | None = None
         share = Share(self.models.unsent)
         held = 0  # rows in memory until the answer is sent
+        search: Search | None = None
 
         def release() -> None:
             self.inflight -= 1
             share.give()
             if model is not None:
                 model.sampler.release(held)
+                if search is not None:
+                    model.metrics.count_searched(search.looked_at, search.found)
 
         try:
             fields = await body(share)
             model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
             steps = understand(model, fields)
-            request, document = at_once(steps) if not fields.long else await self.readers.result(steps)
+            asked = at_once(steps) if not fields.long else await self.readers.result(steps)
             del fields, steps  # and the body with them
-            headers = [*model.headers, *document.headers]
-            if request.seeded(model.bundle.manifest.latent):
-                headers.append((b"latentserve-seed", b"%d" % request.seed))
-                headers.append((b"latentserve-offset", b"%d" % request.offset))
+            request, document = asked.request, asked.document
+            if asked.choice is not None:
+                search = Search(asked.choice, model.bundle.manifest, request.offset)
+                headers, chunks = await self._search(call, model, asked, search, share)
+                return StreamedResponse(headers, chunks, release, self._settings.answer_seconds)
+            headers = _headers(model, request, document)
             whole = document.size <= PIECE_BYTES
             share.change(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
@@ -123,7 +137,7 @@ class SamplesHandler:
                 held = request.n
                 part = await self._collect(model, job, call.receive)
                 if not document.has_room:
-                    headers += row_headers(_rows(part), model.label_texts, model.bundle.manifest.condition_names)
+                    headers += _row_headers(model, part)
                 if whole:
                     content = await self._encode(model, document, part)
                     return WholeResponse(headers, content, release)
@@ -135,6 +149,21 @@ class SamplesHandler:
         except BaseException:
             release()
             raise
+
+    async def _search(
+        self, call: Call, model: Model, asked: Asked, search: Search, share: Share
+    ) -> tuple[Headers, AsyncGenerator[Piece]]:
+        """Headers and body of an answer of chosen rows."""
+        request, document = asked.request, asked.document
+        share.change(document.held + PIECE_BYTES)
+        found = await begin_search(call, model, request, search, share, self._settings.deadline_seconds)
+        if found.ended and search.found < search.n and asked.of_fewer is not None:
+            document = asked.of_fewer(search.found)
+        model.metrics.queue_seconds.observe(found.first.queue_seconds)
+        headers = [*_headers(model, request, document), *found.headers]
+        if not document.has_room and search.found == len(found.first.samples):
+            headers += _row_headers(model, found.first)
+        return headers, self._write(model, document, found.first, found.rest, search)
 
     async def _first(self, rows: AsyncGenerator[Samples]) -> Samples:
         try:
@@ -169,9 +198,14 @@ class SamplesHandler:
         return content
 
     async def _write(
-        self, model: Model, document: Document, part: Samples, rest: AsyncGenerator[Samples] | None = None
+        self,
+        model: Model,
+        document: Document,
+        part: Samples,
+        rest: AsyncGenerator[Samples] | None = None,
+        search: Search | None = None,
     ) -> AsyncGenerator[Piece]:
-        """A large answer, in pieces: of this part of its rows, and of the others as they come."""
+        """A large answer, in pieces: of this part of its rows, and of the others as they come, or are found."""
         turns = self._turns(document)
         seconds = 0.0
 
@@ -194,6 +228,8 @@ class SamplesHandler:
                     del later
                     async for piece in written(pieces):
                         yield piece
+            if search is not None:
+                document.conclude({"looked_at": search.looked_at, "next_offset": search.next_offset})
             async for piece in written(document.closing()):
                 yield piece
             model.metrics.encode_seconds.observe(seconds)
@@ -205,9 +241,21 @@ class SamplesHandler:
         return self._large_pictures if document.in_one_go else self._encoders
 
 
+def _headers(model: Model, request: RowsRequest, document: Document) -> Headers:
+    headers = [*model.headers, *document.headers]
+    if request.seeded(model.bundle.manifest.latent):
+        headers.append((b"latentserve-seed", b"%d" % request.seed))
+        headers.append((b"latentserve-offset", b"%d" % request.offset))
+    return headers
+
+
+def _row_headers(model: Model, part: Samples) -> Headers:
+    return row_headers(_rows(part), model.label_texts, model.bundle.manifest.condition_names)
+
+
 def _begun(document: Document, part: Samples) -> Iterator[Piece]:
     return chain((document.opening(),), document.rows(_rows(part)))
 
 
 def _rows(part: Samples) -> Rows:
-    return Rows(part.samples, part.labels, part.conditions)
+    return Rows(part.samples, part.labels, part.conditions, part.numbers)

@@ -23,7 +23,7 @@ from latentserve.service.sampling.fields import SHOWN, ConditionField, LabelFiel
 from latentserve.service.sampling.pieces import InPieces, Steps
 
 _PIECE_BYTES = 1 << 14
-_LONGEST_BYTES = 1 << 17  # of a value that cannot be cut: those that make rows are shorter
+_LONGEST_BYTES = 1 << 17  # of a value that cannot be cut: those that make rows are shorter, or choose them
 
 _BLANK = b" \t\n\r"
 _BLANKS = re.compile(rb"[ \t\n\r]*")
@@ -41,6 +41,7 @@ _LISTS: dict[str, TypeAdapter[list[Any]]] = {
     "conditions": TypeAdapter(list[ConditionField]),
 }
 _OBJECT = "condition"
+_WHERE = "where"  # is read whole, however long it may be
 
 
 def read_members(content: bytes, known: Collection[str]) -> Steps[tuple[dict[str, Any], dict[str, InPieces]]]:
@@ -116,7 +117,18 @@ def _long_member(
         raise _malformed(content, last, 0, "expected `,` or `}` at line 1 column 1")
     if (bracket == b"[" and name in _LISTS) or (bracket == b"{" and name == _OBJECT):
         return _Long(content, outline, name, at, last)
+    if name == _WHERE and bracket == b"{":
+        if stop - at > _LONGEST_BYTES:
+            raise InvalidError(name, f"has more than the {_LONGEST_BYTES} bytes that are taken")
+        return {name: _value(content, at, stop)}
     return {name: from_json(bracket + _CLOSES[bracket])}  # it is refused, whatever it holds
+
+
+def _value(content: bytes, start: int, stop: int) -> Any:
+    try:
+        return from_json(content[start:stop])
+    except ValueError as error:
+        raise _malformed(content, start, 0, str(error)) from None
 
 
 def _require_known(name: str, known: Collection[str]) -> None:

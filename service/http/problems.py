@@ -11,6 +11,7 @@ from starlette.responses import Response
 from latentserve.service.errors import (
     BadRequestError,
     BodyTimeoutError,
+    BudgetError,
     InvalidError,
     LatentserveError,
     MethodNotAllowedError,
@@ -37,6 +38,8 @@ def problem(error: LatentserveError, members: Members | None = None) -> Response
     headers = {}
     if isinstance(error, InvalidError):
         body["field"] = error.field
+    if isinstance(error, BudgetError):
+        body |= {"looked_at": error.looked_at, "passed": error.passed}
     if isinstance(error, QueueFullError | NotReadyError):
         body["retry_after"] = error.retry_after
         headers["Retry-After"] = str(error.retry_after)

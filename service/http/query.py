@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from latentserve.service.errors import InvalidError
-from latentserve.service.sampling.fields import SHOWN, TypedLabel
+from latentserve.service.sampling.fields import CHOOSING, SHOWN, TypedLabel
 
 _MOST = 1000  # parameters
 _CONDITION = "condition."
@@ -34,7 +34,7 @@ def query_fields(query: bytes) -> Mapping[str, Any]:
     """Values by field, still to be checked; those of `condition.NAME` together in `condition`. Raises InvalidError."""
     fields: dict[str, Any] = {}
     for name, text in parameters(query):
-        if name in ("latents", "labels", "conditions", "condition"):
+        if name in ("latents", "labels", "conditions", "condition") or name in CHOOSING:
             raise InvalidError(name, "is not taken from the query")
         value: object = text
         if name in ("n", "seed", "offset"):

@@ -62,7 +62,7 @@ class StreamedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        gone = asyncio.create_task(_until_gone(receive))  # some servers take what is sent to nobody without a word
+        gone = asyncio.create_task(until_gone(receive))  # some servers take what is sent to nobody without a word
 
         async def send_in_time(message: Message) -> None:
             try:
@@ -86,7 +86,8 @@ class StreamedResponse(Response):
             await self.background()
 
 
-async def _until_gone(receive: Receive) -> None:
+async def until_gone(receive: Receive) -> None:
+    """Until the client whose body was read has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.responses import Response
 
+from latentserve.service.encoding.document import CSV, NDJSON, PNG, WAV, WEBP, Document
 from latentserve.service.encoding.documents import dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import InvalidError
@@ -14,13 +15,16 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler, Understand
 from latentserve.service.http.negotiation import chosen
 from latentserve.service.http.route import Route
+from latentserve.service.http.searching import FOUND_ROWS, is_long
 from latentserve.service.models import Model
-from latentserve.service.sampling.fields import rows_request_steps
+from latentserve.service.sampling.choosing.choice import search_request_steps
 from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.settings import Settings
 
 SAMPLES = "/v1/samples"
+
+_OPEN_ENDED = (CSV, NDJSON)  # that do not say first how many rows they have
 
 
 def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
@@ -41,25 +45,35 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
         spec = manifest.sample
         media = chosen(fields.format, accept, media_types(spec))
         dtype = dtype_of(media, spec, fields.dtype)
-        request = yield from rows_request_steps(
+        request, choice = yield from search_request_steps(
             fields,
             manifest,
             settings.max_n,
+            settings.max_budget,
             deterministic=fields.deterministic,
             output="sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample",
         )
         if fields.dtype == "uint8" and spec.value_range is None:
             raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
-        document = make_document(
-            media,
-            request.n,
-            spec,
-            provenance_of(model, request),
-            dtype,
-            address=fields.address,
-            max_pixels=settings.max_pixels,
-        )
-        return Asked(request, document)
+        provenance = provenance_of(model, request)
+
+        def document(n: int) -> Document:
+            address = fields.address or choice is not None
+            return make_document(media, n, spec, provenance, dtype, address=address, max_pixels=settings.max_pixels)
+
+        if choice is None:
+            return Asked(request, document(request.n))
+        if choice.allow_fewer and is_long(choice.n, model) and media not in _OPEN_ENDED:
+            others = " or ".join(_OPEN_ENDED)
+            said = f"{media} says first how many rows there are: ask for up to {FOUND_ROWS}, or for {others}"
+            raise InvalidError("allow_fewer", said)
+
+        def of_fewer(n: int) -> Document:
+            if n == 0 and media in (PNG, WEBP, WAV):
+                raise InvalidError("allow_fewer", f"no row was found, and {media} holds one at the least")
+            return document(n)
+
+        return Asked(request, document(choice.n), choice, of_fewer)
 
     return understand
 

@@ -186,6 +186,20 @@ class Engine:
         """The critic's scores float32 [n] of samples float32 [n, *sample.shape] of these inputs."""
         return self.criticise(sample, inputs)[0]
 
+    def score_fixed(self, sample: NDArray[np.float32], inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The same, each bit for bit the same whatever is scored with it: as in `run_fixed`, row i of a seed (`rows`
+        int64 [n], ascending, are the numbers) sits at position i mod `fixed_batch` of a batch, others hold zeros or
+        its neighbours."""
+        batch = self.fixed_batch
+        ends = np.flatnonzero(np.diff(rows // batch)) + 1
+        scores = [np.zeros(0, np.float32)]
+        for some in np.split(np.arange(len(rows)), ends) if len(rows) else ():
+            places = rows[some] % batch
+            whole = np.zeros((batch, *sample.shape[1:]), sample.dtype)
+            whole[places] = sample[some]
+            scores.append(self.score(whole, inputs.take(some).spread(batch, places))[places])
+        return np.concatenate(scores)
+
     def criticise(
         self, sample: NDArray[np.float32], inputs: Inputs
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -43,6 +43,9 @@ class TypedLabel(str):
     __slots__ = ()
 
 
+CHOOSING = frozenset({"where", "balance", "select", "budget", "allow_fewer"})
+
+
 class StrictFields(BaseModel):
     """Fields of which nothing is coerced, and nothing ignored."""
 
@@ -66,7 +69,7 @@ class StrictFields(BaseModel):
 
 
 class SampleFields(StrictFields):
-    """What makes a row. None: not given.
+    """What makes a row, and which rows are wanted. None: not given.
 
     A protocol may put what it has checked itself in the place of a list: one that is not in memory whole (`InPieces`;
     of an object for `condition`, the pieces are its parts), or an array: float [n, dim] of latents, integers or names
@@ -82,10 +85,18 @@ class SampleFields(StrictFields):
     condition: ConditionField | None = None
     conditions: Annotated[list[ConditionField], Field(fail_fast=True)] | None = None
     truncation: TruncationField | None = None
+    # Which of the rows are wanted: see `choosing`.
+    where: dict[str, Any] | None = None
+    balance: str | None = None
+    select: dict[str, Any] | None = None
+    budget: Annotated[int, Field(ge=1)] | None = None
+    allow_fewer: bool | None = None
 
     @property
     def long(self) -> bool:
-        """Whether there is a list that was not read whole."""
+        """Whether it takes long to be understood: a list was not read whole, or rows are to be like something."""
+        if self.where is not None:
+            return True
         lists: tuple[object, ...] = (self.latents, self.labels, self.conditions)
         for rows in lists:
             if rows is not None and not isinstance(rows, list):
@@ -108,7 +119,8 @@ def rows_request(
 ) -> RowsRequest:
     """The rows asked for, checked against the model; a seed that is not given is drawn.
 
-    Raises InvalidError, and TooLargeError: more than `max_n` rows.
+    Raises InvalidError, and TooLargeError: more than `max_n` rows. Rows are not chosen here (`choosing` is where), and
+    fields that say which are refused.
     """
     return at_once(rows_request_steps(fields, manifest, max_n, deterministic=deterministic, output=output))
 
@@ -117,6 +129,10 @@ def rows_request_steps(
     fields: SampleFields, manifest: Manifest, max_n: int, *, deterministic: bool = False, output: Output = "sample"
 ) -> Steps[RowsRequest]:
     """The same, in steps."""
+    if not CHOOSING.isdisjoint(fields.model_fields_set):
+        for name in sorted(CHOOSING):
+            if getattr(fields, name) is not None:
+                raise InvalidError(name, "is not taken here")
     latents = None if fields.latents is None else (yield from _latents(fields, manifest.latent))
     n = _count(fields, max_n)
     labels = conditions = None
@@ -160,17 +176,17 @@ def _count(fields: SampleFields, max_n: int) -> int:
             raise InvalidError(name, "is empty")
         if n is not None and n != length:
             if said == "n":
-                raise InvalidError("n", f"is {_shown(n)}, but {name} holds {length} rows")
+                raise InvalidError("n", f"is {shown_number(n)}, but {name} holds {length} rows")
             raise InvalidError(name, f"{length} {name} for {n} {said}")
         if n is None:
             n, said = length, name
     n = n or 1
     if n > max_n:
-        raise TooLargeError(f"n: {_shown(n)} rows were asked for; one request may ask for {max_n}")
+        raise TooLargeError(f"n: {shown_number(n)} rows were asked for; one request may ask for {max_n}")
     return n
 
 
-def _shown(number: int) -> str:
+def shown_number(number: int) -> str:
     """In digits, where Python writes so many, and as many as an answer has room for."""
     return str(number)[:SHOWN] if number.bit_length() < 10_000 else f"a number of {number.bit_length()} bits"
 
@@ -261,17 +277,17 @@ def _labels(fields: SampleFields, manifest: Manifest, n: int) -> Steps[NDArray[n
         one = fields.label
         if isinstance(one, TypedLabel):
             one = label_from_text(one, manifest.labels)
-        return _for_all(_places([one], manifest, lambda _row: "label"), n)
+        return _for_all(label_indices([one], manifest, lambda _row: "label"), n)
     places: list[NDArray[np.int64]] = []
     asked: Any = fields.labels
     for start, piece in _rows_of(asked):
-        places.append(_places(piece, manifest, lambda row, start=start: f"labels[{start + row}]"))  # type: ignore[misc]
+        places.append(label_indices(piece, manifest, lambda row, start=start: f"labels[{start + row}]"))  # type: ignore[misc]
         yield
     return np.concatenate(places) if len(places) != 1 else places[0]
 
 
-def _places(labels: Sequence[int | str], manifest: Manifest, field: Callable[[int], str]) -> NDArray[np.int64]:
-    """The indices of labels, of which there are some."""
+def label_indices(labels: Sequence[int | str], manifest: Manifest, field: Callable[[int], str]) -> NDArray[np.int64]:
+    """The indices int64 [n] of labels, of which there are some; `field` names one in an error. Raises InvalidError."""
     known, count = manifest.label_places, len(manifest.labels or ())
     places = [known.get(label, -1) if isinstance(label, str) else label for label in labels]
     for row, place in enumerate(places):
@@ -279,7 +295,7 @@ def _places(labels: Sequence[int | str], manifest: Manifest, field: Callable[[in
             label = labels[row]
             if isinstance(label, str):
                 raise InvalidError(field(row), f"no label has the name {label[:SHOWN]!r}")
-            raise InvalidError(field(row), f"is {_shown(label)}; the model has labels 0 to {count - 1}")
+            raise InvalidError(field(row), f"is {shown_number(label)}; the model has labels 0 to {count - 1}")
     return np.array(places, np.int64)
 
 
@@ -338,6 +354,6 @@ def _refused(field: str, name: str, value: object, manifest: Manifest) -> Invali
         return InvalidError(path, f"the model has no such condition; it has {names[: 4 * SHOWN]}")
     if type(value) not in (float, int):
         return InvalidError(path, "a number is needed")
-    shown = _shown(value) if isinstance(value, int) else repr(value)
+    shown = shown_number(value) if isinstance(value, int) else repr(value)
     unit = f" {known.unit}" if known.unit else ""
     return InvalidError(path, f"is {shown}; the model's range is {known.range[0]:.9g} to {known.range[1]:.9g}{unit}")

@@ -8,8 +8,10 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +21,12 @@ from latentserve.service.errors import EngineError, LatentserveError, QueueFullE
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.jobs import Job, Piece
 from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
+from latentserve.service.sampling.samples import Samples, join
 from latentserve.service.sampling.scheduler import Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
 from latentserve.service.sampling.unsent import Unsent
 
 log = logging.getLogger(__name__)
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
@@ -37,19 +38,7 @@ _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
 _FEW_ROWS = 16  # of a request that is prepared on the event loop,
 _FEW_NUMBERS = 1 << 14  # and numbers of its latents: half a millisecond
-_LITTLE_BYTES = 1 << 18  # that may be kept for any of them
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
-
-
-@dataclass(slots=True)
-class Samples:
-    """Samples [n, *sample.shape], float32 or uint8 as asked, in order, with each one's label int64 [n] (None if
-    unconditional) and conditions float32 [n, k] (None if there are none), asked for or drawn."""
-
-    samples: NDArray[Any]
-    labels: NDArray[np.int64] | None
-    conditions: NDArray[np.float32] | None
-    queue_seconds: float
 
 
 class Wanted(NamedTuple):
@@ -119,6 +108,7 @@ class Sampler:
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
         self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
+        self._critic = ThreadPoolExecutor(1, thread_name_prefix="critic")  # of rows that are chosen by their scores
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self._ran_here = False  # a request, in this round of the event loop
@@ -148,6 +138,7 @@ class Sampler:
     def stop(self) -> None:
         """Finish what is queued and stop."""
         self._scheduler.stop()
+        self._critic.shutdown(wait=False)
 
     def submit(self, request: RowsRequest) -> Job[Slice]:
         """Queue a request of up to `slice_rows` rows, for `collect`; its bytes are held until `release`.
@@ -172,9 +163,9 @@ class Sampler:
             raise EngineError(f"the engine failed on this request ({type(error).__name__})") from error
         waited = job.started - job.enqueued
         return Samples(
-            _join(payload.samples),
-            _join(payload.labels) if payload.labels else None,
-            _join(payload.conditions) if payload.conditions else None,
+            join(payload.samples),
+            join(payload.labels) if payload.labels else None,
+            join(payload.conditions) if payload.conditions else None,
             waited,
         )
 
@@ -184,10 +175,12 @@ class Sampler:
         self._held_bytes -= size
         self._unsent.give(size)
 
-    async def stream(self, request: RowsRequest) -> AsyncGenerator[Samples]:
+    async def stream(self, request: RowsRequest, expected: Callable[[], int] | None = None) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
         keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun,
         with fewer rows.
+
+        Who may not need all of them says how many more, one at least, are `expected` to be needed.
 
         Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
         Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
@@ -198,9 +191,14 @@ class Sampler:
             while start < request.n or ahead:
                 while start < request.n and len(ahead) < (_SLICES_AHEAD if self.queued_rows < self._fed_rows else 1):
                     rows = min(self._next_rows(request, start), request.n - start)
+                    waiting = sum(job.rows for job in ahead)
+                    if expected is not None and (needed := expected() - waiting) < rows:
+                        if needed <= 0 and ahead:
+                            break
+                        rows = max(1, needed)
+                    bulk = expected is not None or request.n > self.slice_rows
                     try:
-                        held = sum(job.rows for job in ahead) * self._row_bytes
-                        ahead.append(self._submit(request, start, rows, bulk=request.n > self.slice_rows, held=held))
+                        ahead.append(self._submit(request, start, rows, bulk=bulk, held=waiting * self._row_bytes))
                     except QueueFullError:
                         if start == 0:
                             raise
@@ -218,13 +216,16 @@ class Sampler:
 
     async def rows(self, request: RowsRequest) -> Samples:
         """All rows at once, in memory."""
-        parts = [part async for part in self.stream(request)]
-        return Samples(
-            _join([part.samples for part in parts]),
-            _join_any([part.labels for part in parts if part.labels is not None]),
-            _join_any([part.conditions for part in parts if part.conditions is not None]),
-            parts[0].queue_seconds,
-        )
+        return Samples.join([part async for part in self.stream(request)])
+
+    async def score(self, rows: Samples, *, placed: bool) -> NDArray[np.float32]:
+        """The critic's scores float32 [n] of rows, made beside the event loop. `placed`: by their numbers, as
+        `Engine.score_fixed` does."""
+        if placed and rows.numbers is not None:
+            work = partial(self.engine.score_fixed, rows.samples, rows.critic_inputs, rows.numbers)
+        else:
+            work = partial(self.engine.score, rows.samples, rows.critic_inputs)
+        return await asyncio.get_running_loop().run_in_executor(self._critic, work)
 
     def _next_rows(self, request: RowsRequest, start: int) -> int:
         """Rows of a slice that begins at the request's row `start`: of rows that have places in a batch, whole ones."""
@@ -357,15 +358,3 @@ def _resolve(finished: Finished[Slice]) -> None:
             future.set_exception(error)
         else:
             future.set_result(None)
-
-
-def _join(parts: list[NDArray[Scalar]]) -> NDArray[Scalar]:
-    if len(parts) > 1:
-        return np.concatenate(parts)
-    (part,) = parts
-    # A few rows of a large batch would keep all of it, for as long as their reader takes.
-    return part.copy() if getattr(part.base, "nbytes", 0) > max(_LITTLE_BYTES, 2 * part.nbytes) else part
-
-
-def _join_any(parts: list[NDArray[Scalar]]) -> NDArray[Scalar] | None:
-    return _join(parts) if parts else None

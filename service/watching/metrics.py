@@ -68,6 +68,10 @@ QUEUE_LIMIT = Gauge(
 )
 INFLIGHT = Gauge("latentserve_inflight_requests", "Sampling requests being answered.", multiprocess_mode="livesum")
 SAMPLES = Counter("latentserve_samples_total", "Samples made, by who chose the latent.", (*_MODEL, "arm"))
+SEARCHED = Counter(
+    "latentserve_searched_rows_total", "Rows looked at to choose from, by whether they were chosen.",
+    (*_MODEL, "outcome"),
+)  # fmt: skip
 REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
 REFUSED = Counter(
     "latentserve_refused_total",
@@ -204,6 +208,7 @@ UNROUTED = {
 }  # fmt: skip
 REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
+CHOSEN, PASSED_OVER = "chosen", "passed_over"
 SIGNS = ("positive", "negative")
 DRAWN = "drawn"  # the bin of rows that were not asked for with a condition
 JUDGE, PROBES, PADDING, FILES = TASKS = ("judge", "probes", "padding", "files")
@@ -285,6 +290,7 @@ class ModelMetrics:
         self.monitor_failures = MONITOR_FAILURES.labels(**of)
         self.monitor_seconds = MONITOR_SECONDS.labels(**of)
         self._samples = [SAMPLES.labels(**of, arm=arm) for arm in ARMS]
+        self._searched = {outcome: SEARCHED.labels(**of, outcome=outcome) for outcome in (CHOSEN, PASSED_OVER)}
         self._monitored = [MONITORED.labels(**of, arm=arm) for arm in ARMS]
         self._bins = {
             name: [[SIGNAL_BINS.labels(**of, arm=arm, signal=name, bin=f"{b:02}") for b in range(BINS)] for arm in ARMS]
@@ -397,6 +403,11 @@ class ModelMetrics:
     def count_samples(self, rows: NDArray[np.int64]) -> None:
         """Add rows made, int64 [arms]."""
         _add(self._samples, rows)
+
+    def count_searched(self, looked_at: int, chosen: int) -> None:
+        """Add rows that were looked at for a request, and of these the chosen ones."""
+        self._searched[CHOSEN].inc(chosen)
+        self._searched[PASSED_OVER].inc(looked_at - chosen)
 
     def count_monitored(self, rows: NDArray[np.int64]) -> None:
         """Add rows whose signals were computed, int64 [arms]."""

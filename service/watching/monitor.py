@@ -48,7 +48,7 @@ _FLUSH_SECONDS = 1.0  # counters are visible within 2 s
 # found all the same. As much of the engine's time it is.
 CONTROL_SHARE = 0.05
 _MOST_OWED = 4096  # control rows: a queue that was full for long is not made up for
-MOST_SERIES = 1_210  # of `MetricSeries`, so that a model has 1,500 at the most, with those that every model has
+MOST_SERIES = 1_208  # of `MetricSeries`, so that a model has 1,500 at the most, with those that every model has
 _MOST_LABELS = 64  # that have three series each
 _MOST_LABELS_OF_A_TABLE = 8  # whose columns take the room
 

@@ -23,7 +23,8 @@ from latentserve.service.errors import EngineError, QueueFullError
 from latentserve.service.sampling import padding
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import ARMS, RowsRequest
-from latentserve.service.sampling.sampler import BatchDone, Sampler, Samples, Wanted
+from latentserve.service.sampling.sampler import BatchDone, Sampler, Wanted
+from latentserve.service.sampling.samples import Samples
 from tests.generators import dense_generator
 from tests.service.sampling.runners import open_runner
 

@@ -1,0 +1,141 @@
+"""A search: rows of a seed, looked at in their order, until as many were found as are wanted.
+
+Which rows these are depends on nothing but the seed and what was asked for: not on how many are looked at at a time. A
+search that goes on at `next_offset` finds those that a longer one would have found.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from latentserve.service.bundle import Manifest
+from latentserve.service.errors import BudgetError
+from latentserve.service.sampling.choosing.choice import Choice
+from latentserve.service.sampling.samples import Samples
+
+_FEW_ROWS = 16  # that are looked at before it is known how many pass
+_MORE = 1.1  # than are expected to be needed
+
+
+class Search:
+    """How far it is.
+
+    Attributes:
+        found: rows.
+        looked_at: rows; where `done`, up to the last one that was needed.
+    """
+
+    def __init__(self, choice: Choice, manifest: Manifest, offset: int) -> None:
+        self._choice = choice
+        self._manifest = manifest
+        self._offset = offset
+        self._best: Samples | None = None  # so far, of rows that are not all looked at
+        self._taken: set[int] = set()  # categories, of which a row was found and not yet one of each
+        self.found = 0
+        self.looked_at = 0
+        self.done = False
+
+    @property
+    def n(self) -> int:
+        """Rows that are wanted."""
+        return self._choice.n
+
+    @property
+    def scored(self) -> bool:
+        """Whether candidates need scores."""
+        return self._choice.scored
+
+    @property
+    def next_offset(self) -> int:
+        """The first row that was not looked at."""
+        return self._offset + self.looked_at
+
+    @property
+    def expected(self) -> int:
+        """Rows that are still to be looked at, by what was found so far; one at least."""
+        wanted = self._choice.n - self.found
+        if self._choice.certain:
+            return max(1, self._choice.n * self._choice.of - self.looked_at)
+        if not self.found:
+            return max(_FEW_ROWS, wanted, self.looked_at)
+        return ceil(_MORE * wanted * self.looked_at / self.found) + 1
+
+    def candidates(self, rows: Samples) -> Samples:
+        """Of the next rows those that pass, whatever their scores are, with their numbers."""
+        numbers = np.arange(self.next_offset, self.next_offset + len(rows.samples))
+        self.looked_at += len(rows.samples)
+        rows.numbers = numbers
+        where = self._choice.where
+        if not where.columns and where.labels is None:
+            return rows
+        return rows.take(where.passing(rows.samples, rows.labels))
+
+    def choose(self, rows: Samples) -> Samples:
+        """Of candidates, with scores where the choice needs them, those that are the answer."""
+        if (test := self._choice.where.score) is not None:
+            assert rows.scores is not None  # noqa: S101, the choice is `scored`
+            rows = rows.take(np.flatnonzero(test.passes(rows.scores)))
+        if self._choice.of > 1:
+            rows = self._best_of(rows)
+        wanted = self._choice.n - self.found
+        if self._choice.balance is not None:
+            rows = rows.take(self._balanced(rows, wanted))
+        elif len(rows.samples) > wanted:
+            rows = rows.take(np.arange(wanted))
+        self.found += len(rows.samples)
+        if self.found == self._choice.n and not self.done:
+            self.done = True
+            last = int(self._numbers(rows)[-1]) - self._offset
+            self.looked_at = (last // self._choice.of + 1) * self._choice.of
+        return rows
+
+    def end(self) -> None:
+        """The budget is used up. Raises BudgetError: fewer rows were found than are to be."""
+        if self.done or self._choice.allow_fewer:
+            return
+        said = f"budget: of {self.looked_at} rows {self.found} were found to be such; {self._choice.n} are wanted"
+        if (balance := self._choice.balance) is not None:
+            places = [place for place in np.flatnonzero(balance.wanted).tolist() if place not in self._taken]
+            said += f"; none more is {str(balance.categories[places[0]])[:100]!r}"
+        raise BudgetError(said, self.looked_at, self.found)
+
+    def _best_of(self, rows: Samples) -> Samples:
+        """Of each group of rows that is whole by now, the one with the best score; of equals the first."""
+        if self._best is not None:
+            rows = Samples.join([self._best, rows])
+        numbers = self._numbers(rows)
+        groups = (numbers - self._offset) // self._choice.of
+        assert rows.scores is not None  # noqa: S101, the choice is `scored`
+        scores = np.where(np.isnan(rows.scores), -np.inf, rows.scores)
+        order = np.lexsort((numbers, -scores, groups))
+        first = np.ones(len(order), np.bool_)
+        first[1:] = np.diff(groups[order]) > 0
+        best = order[first]
+        whole = groups[best] < self.looked_at // self._choice.of
+        left = best[~whole]
+        self._best = rows.take(left) if len(left) else None
+        return rows.take(best[whole])
+
+    def _balanced(self, rows: Samples, wanted: int) -> NDArray[np.int64]:
+        """The places of rows to take, in rounds: one row of each category, then again."""
+        balance = self._choice.balance
+        assert balance is not None  # noqa: S101
+        categories, chosen = int(balance.wanted.sum()), []
+        for place, category in enumerate(balance.of(rows.samples, rows.labels, self._manifest).tolist()):
+            if category < 0 or category in self._taken:
+                continue
+            chosen.append(place)
+            if len(chosen) == wanted:
+                break
+            self._taken.add(category)
+            if len(self._taken) == categories:
+                self._taken.clear()
+        return np.array(chosen, np.int64)
+
+    @staticmethod
+    def _numbers(rows: Samples) -> NDArray[np.int64]:
+        assert rows.numbers is not None  # noqa: S101, candidates have them
+        return rows.numbers
