@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -34,35 +35,38 @@ class Answer(Document):
     has_room = True
 
     def __init__(self, request: RowsRequest, manifest: Manifest, request_id: str | None, *, binary: bool) -> None:
-        self._names = [f"conditions.{name}" for name in manifest.condition_places]
-        self._n, self._spec = request.n, manifest.sample
+        spec = manifest.sample
+        self._n, self._spec = request.n, spec
         self._binary = self.cheap = binary
-        numbers = request.n * math.prod(manifest.sample.shape)
+        self._before, self._after, numbers = _describe(
+            manifest.name, manifest.version, (request.n, *spec.shape), binary=binary
+        )
+        if request_id is not None:
+            self._before += b',"id":' + orjson.dumps(request_id)
         self._parameters: dict[str, Any] = {"synthetic": True}
         if request.seeded(manifest.latent):
             self._parameters |= {"seed": request.seed, "offset": request.offset}
         if request.latents is None:
             self._parameters["truncation"] = request.truncation
-        output: dict[str, Any] = {"name": SAMPLE, "datatype": "FP32", "shape": [request.n, *manifest.sample.shape]}
-        self._header: dict[str, Any] = {"model_name": manifest.name, "model_version": manifest.version}
-        if request_id is not None:
-            self._header["id"] = request_id
-        self._header |= {"parameters": self._parameters, "outputs": [output]}
+        self._header = self._made()
+        self._names = [f"conditions.{name}" for name in manifest.condition_places]
         self._room = self._wanted_room(manifest)
         self._begun = False
         if binary:
-            size = numbers * _ITEM_BYTES
-            output["parameters"] = {"binary_data_size": size}
-            self._length = len(orjson.dumps(self._header)) + self._room
-            self.size = self._length + size
+            length = len(self._header) + self._room
+            self.size = length + numbers * _ITEM_BYTES
             self.headers = (
                 (b"content-type", BINARY),
                 (b"content-length", b"%d" % self.size),
-                (b"inference-header-content-length", b"%d" % self._length),
+                (b"inference-header-content-length", b"%d" % length),
             )
         else:
             self.size = HEAD_BYTES + self._room + numbers * _NUMBER_BYTES
             self.headers = ((b"content-type", JSON),)
+
+    def _made(self) -> bytes:
+        """The header, as far as it is known."""
+        return b'%b,"parameters":%b%b' % (self._before, orjson.dumps(self._parameters), self._after)
 
     def _wanted_room(self, manifest: Manifest) -> int:
         """Bytes that labels and conditions take in the header; 0: there are none, or too many."""
@@ -91,12 +95,13 @@ class Answer(Document):
             yield b"]}]}"
 
     def _opening(self, part: Rows) -> bytes:
-        if self._room and len(part.samples) == self._n:
+        if not self._room:
+            return self._header
+        length = len(self._header) + self._room
+        if len(part.samples) == self._n:
             self._parameters |= self._made_for(part)
-        header = orjson.dumps(self._header)
-        if self._binary:
-            return header.ljust(self._length)
-        return header.removesuffix(b"}]}") + b',"data":['
+            self._header = self._made()
+        return self._header.ljust(length) if self._binary else self._header
 
     def _made_for(self, part: Rows) -> dict[str, str]:
         """The labels and conditions of rows."""
@@ -107,3 +112,15 @@ class Answer(Document):
             for name, column in zip(self._names, part.conditions.T, strict=True):
                 told[name] = b"".join(arrays.json_numbers(column)).decode()
         return told
+
+
+@lru_cache(maxsize=64)
+def _describe(model: str, version: str, shape: tuple[int, ...], *, binary: bool) -> tuple[bytes, bytes, int]:
+    """What stands before a header's `id` and `parameters`, and after them; and how many numbers there are."""
+    numbers = math.prod(shape)
+    output: dict[str, Any] = {"name": SAMPLE, "datatype": "FP32", "shape": shape}
+    if binary:
+        output["parameters"] = {"binary_data_size": numbers * _ITEM_BYTES}
+    before = orjson.dumps({"model_name": model, "model_version": version}).removesuffix(b"}")
+    after = b',"outputs":[%b]}' % orjson.dumps(output)
+    return before, after if binary else after.removesuffix(b"}]}") + b',"data":[', numbers

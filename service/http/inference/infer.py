@@ -11,7 +11,7 @@ from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler
 from latentserve.service.http.inference.answer import Answer
-from latentserve.service.http.inference.request import InferenceBody, as_asked, header_length, parse_request
+from latentserve.service.http.inference.request import Inference, as_asked, header_length, parse_request
 from latentserve.service.http.inference.tensors import HEADER_BYTES
 from latentserve.service.http.negotiation import taken_codings
 from latentserve.service.models import Model
@@ -34,12 +34,12 @@ class Infer:
         """The answer to one."""
         accepted = call.headers.get(b"accept-encoding", b"").decode("latin-1")
 
-        def understand(model: Model, fields: InferenceBody) -> Steps[Asked]:
-            return self._understand(model, fields, accepted)
+        def understand(model: Model, asked: Inference) -> Steps[Asked]:
+            return self._understand(model, asked, accepted)
 
         return await self._handler.respond(call, lambda share: self._read(call, share), understand)
 
-    async def _read(self, call: Call, share: Share) -> InferenceBody:
+    async def _read(self, call: Call, share: Share) -> Inference:
         """The fields of a call; long bodies are read in turns. Raises what `read_body` and `parse_request` do."""
         content = await read_body(call, self._settings.max_latents_bytes, share)
         length = header_length(call.headers.get(b"inference-header-content-length"), content)
@@ -50,16 +50,16 @@ class Infer:
         share.take(2 * text)  # a number of two characters takes four bytes
         return await self._handler.readers.result(steps)
 
-    def _understand(self, model: Model, fields: InferenceBody, accepted: str) -> Steps[Asked]:
+    def _understand(self, model: Model, asked: Inference, accepted: str) -> Steps[Asked]:
         manifest = model.bundle.manifest
         try:
             request = yield from rows_request_steps(
-                fields, manifest, self._settings.max_n, deterministic=fields.deterministic
+                asked.fields, manifest, self._settings.max_n, deterministic=asked.deterministic
             )
         except InvalidError as error:
             raise as_asked(error) from None
-        document: Document = Answer(request, manifest, fields.id, binary=fields.binary)
-        coding = _coding(accepted, binary=fields.binary)
+        document: Document = Answer(request, manifest, asked.id, binary=asked.binary)
+        coding = _coding(accepted, binary=asked.binary)
         if coding is not None and document.size >= _COMPRESSED_BYTES:
             document = Compressed(document, coding)
         return Asked(request, document)

@@ -6,8 +6,8 @@ A header of JSON, and behind it the data of those inputs that say their `binary_
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,9 @@ from latentserve.service.sampling.pieces import Steps
 SAMPLE = "sample"  # the one output
 
 _MOST_TENSORS = 16
-_FEW_NUMBERS = 1 << 12  # of an input, which are understood in less time than a thread takes to be told of it
+_NAMED = 2  # members on the way to any value
 _CONDITION = "condition."
-_BINARY = "binary_data_output"
 _SIZE = "binary_data_size"
-_PARAMETERS = {"n", "seed", "offset", "truncation", "label", "condition", "deterministic"}
-_HINTS = {"priority", "timeout"}  # which a server may follow, and this one does not
 _INDEX = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -57,29 +54,54 @@ class _Input(_Output):
     data: list[Any] | None = None
 
 
+class _Parameters(SampleFields):
+    deterministic: bool = False
+    binary_data_output: bool = False
+    # Hints, which a server may follow, and this one does not.
+    priority: Any = None
+    timeout: Any = None
+
+    def known(self) -> Self:
+        """With the numbers of `condition.NAME` in `condition`. Raises InvalidError: there is an unknown one."""
+        for name in _NAMES:
+            if getattr(self, name) is not None:
+                raise _unknown(name)
+        if not self.model_extra:
+            return self
+        condition = dict(self.condition or {})
+        for name, value in self.model_extra.items():
+            key = name.removeprefix(_CONDITION)
+            if key == name:
+                raise _unknown(name)
+            if key in condition:
+                raise InvalidError(f"parameters.{name[:SHOWN]}", "is given twice")
+            condition[key] = value
+        return self.model_copy(update={"condition": condition})
+
+
 class _Header(StrictFields):
     id: Annotated[str, Field(max_length=1024)] | None = None
     model_name: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: _Parameters | None = None
     inputs: Annotated[list[_Input], Field(max_length=_MOST_TENSORS, fail_fast=True)] | None = None
     outputs: Annotated[list[_Output], Field(max_length=_MOST_TENSORS, fail_fast=True)] | None = None
 
 
-class InferenceBody(SampleFields):
-    """What makes the rows, of which model, and how the answer is to be written: with the client's `id`, its numbers
-    behind the JSON (`binary`) or in it."""
+class Inference(NamedTuple):
+    """What makes the rows (`fields`), of which model, and how the answer is to be written: with the client's `id`, its
+    numbers behind the JSON (`binary`) or in it."""
 
-    model: str | None = None
-    version: str | None = None
+    model: str
+    version: str | None
+    fields: SampleFields
     deterministic: bool = False
     id: str | None = None
     binary: bool = False
 
     @property
     def long(self) -> bool:
-        """Whether its inputs are understood in turns."""
-        inputs: tuple[Any, ...] = self.latents, self.labels, self.conditions
-        return any(isinstance(values, np.ndarray) and values.size > _FEW_NUMBERS for values in inputs)
+        """Whether the fields are understood in turns."""
+        return self.fields.long
 
 
 def header_length(stated: bytes | None, content: bytes) -> int | None:
@@ -99,7 +121,7 @@ def header_length(stated: bytes | None, content: bytes) -> int | None:
     return length
 
 
-def parse_request(content: bytes, length: int | None, model: str, version: str | None) -> Steps[InferenceBody]:
+def parse_request(content: bytes, length: int | None, model: str, version: str | None) -> Steps[Inference]:
     """The fields of a body whose first `length` bytes are its header; names of errors are the protocol's.
 
     Raises MalformedError, BadRequestError, TooLargeError, InvalidError.
@@ -111,20 +133,14 @@ def parse_request(content: bytes, length: int | None, model: str, version: str |
     request = _parse(header)
     if request.model_name not in (None, model):
         raise InvalidError("model_name", f"is {request.model_name[:SHOWN]!r}; the path says {model}")
-    arrays = yield from _arrays(request.inputs or [], text, spans, content)
-    given = request.parameters or {}
-    binary = given.get(_BINARY, False)
-    if type(binary) is not bool:
-        raise InvalidError(f"parameters.{_BINARY}", "true or false is needed")
-    fields = _fields(given)
-    _require_one_source(fields, arrays)
-    try:
-        body = InferenceBody.of(**fields)
-    except InvalidError as error:
-        raise as_asked(error) from None
-    told = {INPUTS[name].field: values for name, values in arrays.items()}
-    binary = _binary(request.outputs or [], binary)
-    return body.model_copy(update={**told, "model": model, "version": version, "id": request.id, "binary": binary})
+    given = _Parameters() if request.parameters is None else request.parameters.known()
+    binary = _binary(request.outputs or [], given.binary_data_output)
+    fields: SampleFields = given
+    if request.inputs or spans or len(text) < len(content):
+        arrays = yield from _arrays(request.inputs or [], text, spans, content)
+        _require_one_source(given, arrays)
+        fields = given.model_copy(update={INPUTS[name].field: values for name, values in arrays.items()})
+    return Inference(model, version, fields, given.deterministic, request.id, binary)
 
 
 def as_asked(error: InvalidError) -> InvalidError:
@@ -134,13 +150,13 @@ def as_asked(error: InvalidError) -> InvalidError:
     return InvalidError(field, error.reason)
 
 
-def _raw(content: bytes, model: str, version: str | None) -> InferenceBody:
+def _raw(content: bytes, model: str, version: str | None) -> Inference:
     """Of a body without a header: one row of `z`."""
     size = np.dtype(np.float32).itemsize
     if not content or len(content) % size:
         raise BadRequestError(f"the body is to be a row of z, FP32, and has {len(content)} bytes")
     z = np.frombuffer(content, "<f4").reshape(1, -1)
-    return InferenceBody.of().model_copy(update={"latents": z, "model": model, "version": version, "binary": True})
+    return Inference(model, version, SampleFields().model_copy(update={"latents": z}), binary=True)
 
 
 def _parse(header: bytes) -> _Header:
@@ -150,13 +166,26 @@ def _parse(header: bytes) -> _Header:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             raise MalformedError(f"the body is not JSON: {first['msg']}") from None
-        path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        raise InvalidError(path[1:] or "body", first["msg"] if path else "a JSON object is needed") from None
+        if not first["loc"]:
+            raise InvalidError("body", "a JSON object is needed") from None
+        raise InvalidError(_path(first["loc"]), first["msg"]) from None
     for kind, tensors in (("inputs", request.inputs or []), ("outputs", request.outputs or [])):
         for place, tensor in enumerate(tensors):
             for member in tensor.model_extra or ():
                 raise InvalidError(f"{kind}[{place}].{member[:SHOWN]}", "unknown field")
     return request.known()
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """`inputs[0].shape[1]`, `parameters.label`. Names below that are pydantic's, of the alternatives that it tried."""
+    path, names = "", 0
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif names < _NAMED:
+            path += f".{part}" if path else part
+            names += 1
+    return path
 
 
 def _refuse_parameters(given: Collection[str], known: Collection[str], field: str) -> None:
@@ -222,34 +251,18 @@ def _check(one: _Input, others: Mapping[str, NDArray[Any]], field: str) -> int |
     return size
 
 
-def _fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the parameters of a request are to `InferenceBody`. Raises InvalidError."""
-    fields: dict[str, Any] = {}
-    for name, value in given.items():
-        if name.startswith(_CONDITION):
-            condition = fields.setdefault("condition", {})
-            if isinstance(condition, dict):
-                if (key := name.removeprefix(_CONDITION)) in condition:
-                    raise InvalidError(f"parameters.{name[:SHOWN]}", "is given twice")
-                condition[key] = value
-        elif name == "condition" and isinstance(value, dict) and name in fields:
-            raise InvalidError("parameters.condition", f"excludes {_CONDITION}NAME")
-        elif name in _PARAMETERS:
-            fields[name] = value
-        elif name not in _HINTS and name != _BINARY:
-            known = ", ".join(sorted(_PARAMETERS | {_BINARY}))
-            raise InvalidError(f"parameters.{name[:SHOWN]}", f"unknown parameter; {known} are known")
-    return fields
+def _unknown(parameter: str) -> InvalidError:
+    known = ("n", "seed", "offset", "truncation", "label", "condition", "deterministic", "binary_data_output")
+    return InvalidError(f"parameters.{parameter[:SHOWN]}", f"unknown parameter; {', '.join(known)} are known")
 
 
-def _require_one_source(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+def _require_one_source(given: _Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Raise InvalidError where parameters and inputs say the same thing, or different numbers of rows."""
     for name in ("label", "condition"):
-        if name in fields and name in arrays:
+        if name in arrays and getattr(given, name) is not None:
             raise InvalidError(f"parameters.{name}", f"excludes the input {name}")
-    n = fields.get("n")
     for name, values in arrays.items():
-        if type(n) is int and n != len(values):
+        if given.n not in (None, len(values)):
             raise InvalidError("parameters.n", f"differs from the {len(values)} rows of {name}")
 
 

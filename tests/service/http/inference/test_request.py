@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from latentserve.service.errors import BadRequestError, InvalidError, LatentserveError, MalformedError, TooLargeError
 from latentserve.service.http.inference.answer import Answer
-from latentserve.service.http.inference.request import InferenceBody, header_length, parse_request
+from latentserve.service.http.inference.request import Inference, header_length, parse_request
 from latentserve.service.sampling.fields import rows_request_steps
 from latentserve.service.sampling.pieces import at_once
 from tests.service.http.test_body import CONDITIONAL, PHYSICS, PLAIN, json_values
@@ -24,7 +24,7 @@ SAMPLE = {"name": "sample"}
 BYTES = np.arange(3, dtype="<f4").tobytes()
 
 
-def parse(header: object, data: bytes = b"") -> InferenceBody:
+def parse(header: object, data: bytes = b"") -> Inference:
     text = json.dumps(header).encode()
     return at_once(parse_request(text + data, len(text), "toy", None))
 
@@ -32,31 +32,43 @@ def parse(header: object, data: bytes = b"") -> InferenceBody:
 def test_an_empty_header_asks_for_the_defaults() -> None:
     for header in ({}, {"inputs": []}, {"id": None, "parameters": None, "outputs": None}):
         body = parse(header)
-        assert (body.model, body.n, body.latents, body.id, body.binary) == ("toy", None, None, None, False)
+        assert (body.model, body.fields.n, body.fields.latents, body.id, body.binary) == (
+            "toy",
+            None,
+            None,
+            None,
+            False,
+        )
 
 
 def test_parameters_are_fields() -> None:
     parameters = {"seed": 7, "n": 3, "truncation": 1, "label": "one", "deterministic": True, "condition.energy": 0.5}
     body = parse({"id": "x", "model_name": "toy", "parameters": {**parameters, "binary_data_output": True}})
-    assert (body.seed, body.n, body.truncation, body.label, body.id) == (7, 3, 1.0, "one", "x")
+    assert (body.fields.seed, body.fields.n, body.fields.truncation, body.fields.label, body.id) == (
+        7,
+        3,
+        1.0,
+        "one",
+        "x",
+    )
     assert body.deterministic
     assert body.binary
-    assert body.condition == {"energy": 0.5}
+    assert body.fields.condition == {"energy": 0.5}
 
 
 def test_binary_data_is_where_the_inputs_say() -> None:
     label = {"name": "label", "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": 8}}
     data = np.array([5], "<i8").tobytes() + BYTES
     body = parse({"inputs": [label, BINARY]}, data)
-    assert np.array_equal(body.labels, [5])  # type: ignore[arg-type]
-    assert np.array_equal(body.latents, [[0, 1, 2]])  # type: ignore[arg-type]
+    assert np.array_equal(body.fields.labels, [5])  # type: ignore[arg-type]
+    assert np.array_equal(body.fields.latents, [[0, 1, 2]])  # type: ignore[arg-type]
     body = parse({"inputs": [LABEL, BINARY]}, BYTES)
-    assert np.array_equal(body.labels, [2])  # type: ignore[arg-type]
+    assert np.array_equal(body.fields.labels, [2])  # type: ignore[arg-type]
 
 
 def test_a_body_without_a_header_is_a_row_of_z() -> None:
     body = at_once(parse_request(BYTES, 0, "toy", "v"))
-    assert np.array_equal(body.latents, [[0, 1, 2]])  # type: ignore[arg-type]
+    assert np.array_equal(body.fields.latents, [[0, 1, 2]])  # type: ignore[arg-type]
     assert (body.binary, body.model, body.version) == (True, "toy", "v")
     for content in (b"", BYTES[:-1]):
         with pytest.raises(BadRequestError, match="a row of z"):
@@ -104,7 +116,7 @@ def test_a_body_without_a_header_is_a_row_of_z() -> None:
         ({"parameters": {"latents": [[1]]}}, "parameters.latents"),
         ({"parameters": {"binary_data_output": 1}}, "parameters.binary_data_output"),
         ({"parameters": {"condition": {"a": 1}, "condition.a": 2}}, "parameters.condition.a"),
-        ({"parameters": {"condition.a": 2, "condition": {"a": 1}}}, "parameters.condition"),
+        ({"parameters": {"condition.a": 2, "condition": {"a": 1}}}, "parameters.condition.a"),
         ({"parameters": {"condition": 3}}, "parameters.condition"),
         ({"outputs": [{"name": "x"}]}, "outputs[0].name"),
         ({"outputs": [{"name": "sample"}, {"name": "sample"}]}, "outputs[1].name"),
@@ -162,7 +174,7 @@ def settle(content: bytes, length: int | None) -> None:
     try:
         body = at_once(parse_request(content, length, "toy", None))
         for model in (CONDITIONAL, PLAIN, PHYSICS):
-            request = at_once(rows_request_steps(body, model, 1000))
+            request = at_once(rows_request_steps(body.fields, model, 1000))
             Answer(request, model, body.id, binary=body.binary)
     except LatentserveError as error:
         refusal = error
