@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from pkgutil import iter_modules
 
 import click
@@ -64,6 +65,19 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
+    except FileNotFoundError:
+        if _has_working_directory():
+            raise
+        click.echo("latentserve: the folder that this was started in is gone: name paths from / on", err=True)
+        sys.exit(1)
+
+
+def _has_working_directory() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _have_standard_streams() -> None:

@@ -124,6 +124,12 @@ class Settings(BaseSettings):
         """Options come before the environment."""
         return init_settings, _Environment(settings_cls)
 
+    @field_validator("host")
+    @classmethod
+    def _without_brackets(cls, value: str) -> str:
+        """An address as a URL has it is one too."""
+        return value[1:-1] if value.startswith("[") and value.endswith("]") else value
+
     @field_validator("bundles", mode="before")
     @classmethod
     def _split_paths(cls, value: object) -> object:

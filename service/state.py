@@ -78,7 +78,7 @@ class StateFolder:
     def close(self) -> None:
         """Take it away; in a process that was forked from the server's, nothing."""
         if self._owner == os.getpid():
-            shutil.rmtree(self.path, ignore_errors=True)
+            _remove(self.path)
             for lock in self._locks:
                 os.close(lock)
             self._locks = []
@@ -139,6 +139,16 @@ def _lock(folder: Path, flags: int = 0) -> list[int]:
     return locks
 
 
+def _remove(folder: Path) -> None:
+    """Take a folder away, its lock last: by that the next server knows it, where this one is killed meanwhile."""
+    with suppress(OSError):
+        for part in folder.iterdir():
+            if part.name != _LOCK:
+                shutil.rmtree(part, ignore_errors=True)
+                part.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _clean(parent: Path) -> None:
     """Take away what servers left that were killed: folders of this user's, with a lock that nobody holds."""
     for folder in parent.glob(f"{FOLDER}*"):
@@ -147,6 +157,6 @@ def _clean(parent: Path) -> None:
             if lock.stat(follow_symlinks=False).st_uid != os.geteuid() or folder.is_symlink():
                 continue
             locks = _lock(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             for handle in locks:
                 os.close(handle)

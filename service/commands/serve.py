@@ -97,6 +97,8 @@ def _worker_environment(state: StateFolder) -> dict[str, str]:
         "BENTOML_DO_NOT_TRACK": "True",
         # The matrices of the watch are small; threads of its own would only spin beside the engine's.
         "OPENBLAS_NUM_THREADS": os.environ.get("OPENBLAS_NUM_THREADS", "1"),
+        # At 2 there are no docstrings, which a library of BentoML's takes apart when it is imported.
+        "PYTHONOPTIMIZE": str(min(sys.flags.optimize, 1) or ""),
     }
 
 

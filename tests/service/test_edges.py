@@ -7,6 +7,7 @@ import asyncio
 import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,21 @@ def test_what_the_host_refuses_is_counted_and_logged(same_server: Server) -> Non
     assert server.metric("requests_total", code="431", route="other") == before[1] + 3
     told = r" refused status=431 reason=header-too-large client=127\.0\.0\.1 request_id=\S+ detail="
     assert re.search(told, server.log.read_text())
+
+
+def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a home nor a temporary folder, no language, no docstrings, and modules by the names of our own parts."""
+    copy = Path(shutil.copytree(bundle, tmp_path / "bündel"))
+    for name in ("service", "training", "tests"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
+    for name in ("LANG", "LC_CTYPE", "USER", "LOGNAME"):
+        monkeypatch.delenv(name, raising=False)
+    strange = {"HOME": "/nowhere", "TMPDIR": "/nowhere", "PYTHONPATH": str(tmp_path), "TZ": "Nowhere/At_all"}
+    strange |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONOPTIMIZE": "2"}
+    for name, value in strange.items():
+        monkeypatch.setenv(name, value)
+    with Server(copy) as server:
+        assert server.samples(n=1).status_code == 200
 
 
 def test_a_log_that_nobody_reads_holds_nobody_up(bundle: Path) -> None:

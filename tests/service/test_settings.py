@@ -75,6 +75,10 @@ def test_a_command_says_nothing_of_what_kubernetes_sets(monkeypatch: pytest.Monk
     assert "latentserve:" not in CliRunner().invoke(cli, ["check", "--help"]).output
 
 
+def test_an_address_is_taken_as_a_url_has_it():
+    assert load_settings(host="[::1]").host == load_settings(host="::1").host == "::1"
+
+
 def test_an_empty_variable_states_nothing(monkeypatch: pytest.MonkeyPatch):
     """`-e LATENTSERVE_PORT=` and a compose file's `${PORT}` that nobody set."""
     for name in Settings.model_fields:

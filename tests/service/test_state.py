@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -69,6 +70,17 @@ def test_what_a_killed_server_left_the_next_one_takes_away(tmp_path: Path):
             assert not left.exists()
             assert other.is_dir()  # it lives
             assert sorted(tmp_path.iterdir()) == sorted([other, own.path])
+
+
+def test_what_was_left_half_taken_away_the_next_one_takes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Killed in the middle of it, a server leaves its lock: by that its folder is known."""
+    left = StateFolder(tmp_path)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    left.close()
+    assert (left.path / "latentserve.lock").exists()
+    monkeypatch.undo()
+    with StateFolder(tmp_path) as folder:
+        assert [path.name for path in tmp_path.iterdir()] == [folder.path.name]
 
 
 def test_nothing_else_is_taken_away(tmp_path: Path):

@@ -278,6 +278,14 @@ def test_sample_of_a_server_with_one_model(
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    command = ["bash", "-c", script, "bash", sys.executable, "-m", "latentserve", "serve", "bundle"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert_refused(Ended(ended.returncode, ended.stdout, ended.stderr), "folder", "gone")
+
+
 def test_what_is_closed_at_the_start_is_open(tmp_path: Path) -> None:
     """Whatever is opened later has another number, here and in the processes that are started."""
     script = f"""
