@@ -48,6 +48,14 @@ class Take(Message):
 
 
 @dataclass(frozen=True)
+class Took(Message):
+    """Of a worker, before it reads anything of what it was passed: so many connections it has taken, since it started.
+    Those that it has not, when it ends, are whole and can be passed to another."""
+
+    taken: int
+
+
+@dataclass(frozen=True)
 class Give(Message):
     """To a worker: give up to so many idle connections back, for another worker."""
 

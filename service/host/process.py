@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Work
+from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Took, Work
 
 # The worker hears them when it is ready to: a ^C at a terminal goes to it too, while it loads.
 HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +36,8 @@ class WorkerProcess:
         self.failure: str | None = None
         self.silent_seconds = 0.0
         self.began = time.monotonic()
-        self._handed = 0
+        self._handed = self._taken = 0
+        self._passed: deque[socket.socket] = deque()  # and not taken yet, as far as is known
         self._channel, other = Channel.pair()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
         try:
@@ -72,8 +74,8 @@ class WorkerProcess:
     @property
     def connections(self) -> int:
         """How many it has: as it said, and those that it was passed since."""
-        taken, has = (self.report.taken, self.report.connections) if self.report else (0, 0)
-        return has + self._handed - taken
+        counted, has = (self.report.taken, self.report.connections) if self.report else (0, 0)
+        return has + self._handed - counted
 
     def fileno(self) -> int:
         """What can be read when it says something, or has ended."""
@@ -84,18 +86,27 @@ class WorkerProcess:
         return self._channel.send(message)
 
     def take(self, connection: socket.socket) -> bool:
-        """Pass it a connection, which is its own from then on; whether that was possible."""
+        """Pass it a connection, which is its own when it has taken it; whether that was possible."""
         if self._channel.send(Take(), [connection]):
             self._handed += 1
-            connection.close()
+            self._passed.append(connection)
             return True
         return False
+
+    def untaken(self) -> list[socket.socket]:
+        """Connections that it was passed and has not taken, once it has ended: they are the caller's."""
+        left, self._passed = list(self._passed), deque()
+        return left
 
     def hear(self) -> Iterator[Received]:
         """What it has said, its reports and failures already taken note of. Raises EOFError: it has ended, or will."""
         while (received := self._channel.receive()) is not None:
             self.silent_seconds = 0.0
             match received.message:
+                case Took(taken):
+                    for _ in range(taken - self._taken):
+                        self._passed.popleft().close()
+                    self._taken = taken
                 case Report():
                     self.report = received.message
                 case Failed():
@@ -114,6 +125,8 @@ class WorkerProcess:
         """Let go of what it has here, once it has ended."""
         self._process.wait()
         self._channel.close()
+        for connection in self.untaken():
+            connection.close()
 
     @property
     def death(self) -> str:

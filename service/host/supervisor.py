@@ -278,8 +278,11 @@ class Supervisor:
         """A worker has ended."""
         self._read(worker)  # its last words
         asyncio.get_running_loop().remove_reader(worker)
+        untaken = worker.untaken()
         worker.close()
         place.worker = None
+        for connection in untaken:
+            self._place(connection)
         if self._stop_signals:
             return
         was_up = place.up_since is not None

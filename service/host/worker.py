@@ -41,6 +41,7 @@ from latentserve.service.host.passing import (
     Report,
     State,
     Take,
+    Took,
     TurnedAway,
     Work,
 )
@@ -73,6 +74,7 @@ class Worker:
         self._leave: asyncio.Future[Leave] = self._loop.create_future()
         self._adopting: set[asyncio.Task[None]] = set()
         self._taken = 0
+        self._untold: list[socket.socket] = []  # taken, and the supervisor does not know yet
         self._leaving = False
         self._report_soon: asyncio.TimerHandle | None = None
 
@@ -111,6 +113,7 @@ class Worker:
         swept = 0.0
         while True:
             self._report()
+            self._take()
             if time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._connections.sweep()
@@ -152,8 +155,8 @@ class Worker:
         match received.message:
             case Take():
                 self._taken += len(received.sockets)
-                for sock in received.sockets:
-                    self._adopt(sock)
+                self._untold += received.sockets
+                self._take()
             case Give(most):
                 self._give(self._connections.give_away(most))
             case Close(most):
@@ -169,6 +172,13 @@ class Worker:
             case Leave() as leave:
                 if not self._leave.done():
                     self._leave.set_result(leave)
+
+    def _take(self) -> None:
+        """Begin with what was passed, once the supervisor knows that nobody else can."""
+        if self._untold and self._channel.send(Took(self._taken)):
+            for sock in self._untold:
+                self._adopt(sock)
+            self._untold.clear()
 
     def _adopt(self, sock: socket.socket) -> None:
         task = self._loop.create_task(self._connections.adopt(sock))

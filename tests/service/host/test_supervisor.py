@@ -163,6 +163,22 @@ def test_busy_connections_are_shared_again_after_a_worker_was_killed(pair: Super
     assert f'worker_pid={victim} reason="killed by SIGKILL (out of memory?)"' in pair.text()
 
 
+def test_connections_that_a_killed_worker_has_not_taken_go_to_another(pair: Supervised) -> None:
+    victim, other = sorted(pair.pids())
+    os.kill(victim, signal.SIGSTOP)
+    lines = [pair.client() for _ in range(6)]
+    for line in lines:
+        line.request("GET", "/")  # half of them wait at the worker that does nothing any more
+    time.sleep(0.2)
+    os.kill(victim, signal.SIGKILL)
+    answers = [line.getresponse() for line in lines]
+    assert [answer.status for answer in answers] == [200] * 6
+    for line in lines:
+        line.close()
+    pair.wait_for(lambda: pair.workers_ready() == 2)
+    assert other in pair.pids()
+
+
 def test_a_worker_that_is_told_to_end_is_replaced_and_nobody_notices(pair: Supervised) -> None:
     victim = min(pair.pids())
     ending, last = threading.Event(), dict[int, int]()
