@@ -142,3 +142,31 @@ def enlarged(height: int, width: int, scale: int, colours: int = 3) -> onnx.Mode
         helper.make_node("Resize", ["a", "", "scales"], ["sample"], mode="nearest"),
     ]
     return _model(nodes, weights, [colours, scale * height, scale * width])
+
+
+def census(hidden: int = 256) -> onnx.ModelProto:
+    """A row of a table of people: two layers, then for each column a number of its range, whole where it counts."""
+    weights = _Weights()
+    low, span = (np.array(one, np.float32) for one in zip(*CENSUS.values(), strict=True))
+    nodes = [
+        helper.make_node("MatMul", ["z", weights.add("w0", DIM, hidden, fan_in=DIM)], ["h0"]),
+        helper.make_node("Relu", ["h0"], ["a0"]),
+        helper.make_node("MatMul", ["a0", weights.add("w1", hidden, hidden, fan_in=hidden // 2)], ["h1"]),
+        helper.make_node("Relu", ["h1"], ["a1"]),
+        helper.make_node("MatMul", ["a1", weights.add("w2", hidden, len(CENSUS), fan_in=hidden // 2)], ["h2"]),
+        helper.make_node("Sigmoid", ["h2"], ["share"]),
+        helper.make_node("Mul", ["share", weights.add_values("span", *span.tolist())], ["within"]),
+        helper.make_node("Add", ["within", weights.add_values("low", *low.tolist())], ["value"]),
+        helper.make_node("Floor", ["value"], ["sample"]),
+    ]
+    return _model(nodes, weights, [len(CENSUS)])
+
+
+# Columns as the census income data have them: the least value, and how many there are.
+CENSUS = {
+    "age": (17, 74), "workclass": (0, 9), "weight": (12_285, 1_472_420), "education": (0, 16),
+    "education years": (1, 16), "marital": (0, 7), "occupation": (0, 15), "relationship": (0, 6), "race": (0, 5),
+    "sex": (0, 2), "capital gain": (0, 99_999), "capital loss": (0, 4_356), "hours": (1, 99), "country": (0, 42),
+    "income": (0, 2),
+}  # fmt: skip
+CENSUS_CATEGORIES = 43  # of a column with fewer values they are words

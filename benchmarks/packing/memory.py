@@ -11,9 +11,6 @@ has seen of each process (VmHWM), pages of mapped files among it.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,8 +20,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from benchmarks.environments import AbsentError
 from benchmarks.generators import DIM, convolutional
+from benchmarks.packing.watched import watched
 from benchmarks.runner import Results, table
 
 TITLE = "The memory of packing"
@@ -36,7 +33,6 @@ ONE_FILE = 1_500_000_000  # bytes of weights of a file that holds them
 BOUND, FACTOR = 2_000_000_000, 3  # bytes beyond one call, and so many times the weights more
 
 _MEGAPIXEL = 1 << 20
-_SECONDS = 3600
 _CHANNELS = {side: (32,) * (side.bit_length() - 5) + (16, 16) for side in SIDES}  # 8 x 8 at first, 1 MB
 
 
@@ -87,24 +83,13 @@ def _case(side: int, weights: str, reference: int | None) -> dict[str, Any]:
         files = len(list(folder.iterdir()))
         began = time.monotonic()
         words = [folder / "generator.onnx", "--name", "measured", "--out", folder / "bundle"]
-        packed = _watched("pack", *words, *(() if reference is None else ("--reference-samples", reference)))
+        packed = watched("pack", *words, *(() if reference is None else ("--reference-samples", reference)))
         seconds = time.monotonic() - began
-        called = _watched("call", folder / "bundle", max(1, _MEGAPIXEL // side**2))
+        called = watched("call", folder / "bundle", max(1, _MEGAPIXEL // side**2))
     return {
         "side": side, "weights": weights, "weight_bytes": size, "files": "one file" if files == 1 else "external data",
         "pack_bytes": packed, "call_bytes": called, "pack_seconds": round(seconds, 1),
     }  # fmt: skip
-
-
-def _watched(*words: object) -> int:
-    """The peak of a process, in bytes."""
-    command = [sys.executable, "-P", "-m", "benchmarks.packing.watched", *map(str, words)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=_SECONDS, cwd=Path(__file__).parents[2]
-    )
-    if done.returncode:
-        raise AbsentError(f"{words[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-    return int(json.loads(done.stdout.splitlines()[-1])["peak_bytes"])
 
 
 def write_generator(file: Path, side: int, size: int) -> int:

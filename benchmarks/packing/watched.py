@@ -1,17 +1,33 @@
 """A process of its own, and how large it was: `python -m benchmarks.packing.watched pack ...` is the command,
-`... call BUNDLE ROWS` one call of the engine. The last line of its output is JSON."""
+`... call BUNDLE ROWS` one call of the engine, `... stylegan2 BUNDLE` one export. The last line of its output is JSON.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.environments import AbsentError
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
+
+_SECONDS = 3600
+
+
+def watched(*words: object) -> int:
+    """The peak of a process of its own, in bytes."""
+    command = [sys.executable, "-P", "-m", "benchmarks.packing.watched", *map(str, words)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=_SECONDS, cwd=Path(__file__).parents[2]
+    )
+    if done.returncode:
+        raise AbsentError(f"{words[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    return int(json.loads(done.stdout.splitlines()[-1])["peak_bytes"])
 
 
 def call(path: Path, rows: int) -> None:
@@ -32,6 +48,10 @@ def peak_bytes() -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "call":
         call(Path(sys.argv[2]), int(sys.argv[3]))
+    elif sys.argv[1] == "stylegan2":
+        from benchmarks.packing.stylegan2 import export  # torch would count for the others too
+
+        export(Path(sys.argv[2]))
     else:
         try:
             main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.generators import CONVOLUTIONAL_28, DIM, TINY, calorimeter, enlarged
+from benchmarks.generators import CENSUS, CENSUS_CATEGORIES, CONVOLUTIONAL_28, DIM, TINY, calorimeter, census, enlarged
 from latentserve.service.bundle import Column, Condition, Latent, SampleSpec
 from latentserve.service.packing.assemble import assemble_bundle
 
@@ -23,7 +23,8 @@ _REFERENCE_SAMPLES = 500  # nobody judges them
 
 def pack(folder: Path, *names: str) -> list[Path]:
     """Bundles FOLDER/NAME: `digits` 28x28, whose rows cost; `showers`, a table with labels and conditions; `posters`,
-    3x256x256; `strips`, wider than WebP can be; `tiny` 3x16x16, whose rows cost little."""
+    3x256x256; `strips`, wider than WebP can be; `tiny` 3x16x16, whose rows cost little; `census`, a table of words and
+    whole numbers."""
     for name in names:
         _PACKED[name](folder / name)
     return [folder / name for name in names]
@@ -71,6 +72,24 @@ def _showers(out: Path) -> None:
     )
 
 
+def _census(out: Path) -> None:
+    columns = [
+        Column(name=name, type="string", categories=[f"{name} {value}" for value in range(count)])
+        if low == 0 and count < CENSUS_CATEGORIES
+        else Column(name=name, type="int64")
+        for name, (low, count) in CENSUS.items()
+    ]
+    assemble_bundle(
+        out,
+        name="census",
+        generator=census().SerializeToString(),
+        latent=Latent(dim=DIM),
+        sample=SampleSpec(kind="table", shape=[len(columns)], columns=columns),
+        reference_samples=_REFERENCE_SAMPLES,
+    )
+
+
 _PACKED: dict[str, Callable[[Path], None]] = {
     "digits": _digits, "showers": _showers, "posters": _posters, "strips": _strips, "tiny": _tiny,
+    "census": _census,
 }  # fmt: skip

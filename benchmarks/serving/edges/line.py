@@ -41,7 +41,7 @@ class Line(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[Answer] | None = None
         self._answer, self._body = Answer(), bytearray()
-        self._begun = self._lost = False
+        self._begun = self._lost = self._last = False
 
     @classmethod
     async def connect(cls, port: int) -> Line:
@@ -63,7 +63,7 @@ class Line(asyncio.Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the server has neither closed it nor sent what nobody asked for; as of now, not of the last event."""
-        if self._lost or self._transport.is_closing() or (self.asked and not self._parser.should_keep_alive()):
+        if self._lost or self._transport.is_closing() or self._last:
             return False
         with suppress(OSError), socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as own:
             own.setblocking(False)
@@ -95,6 +95,7 @@ class Line(asyncio.Protocol):
         self._body += body
 
     def on_message_complete(self) -> None:
+        self._last = not self._parser.should_keep_alive()  # afterwards the parser knows it no longer
         self._answer.status, self._answer.body = self._parser.get_status_code(), bytes(self._body)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(self._answer)
