@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_core import to_json
 from starlette.requests import ClientDisconnect
 
@@ -38,12 +38,16 @@ _LONG_BYTES = 1 << 14  # of JSON that is not read at once: a parser takes up to 
 class SamplesBody(SampleFields):
     """What a client may ask for: what makes a row, of which model, and how it is to be answered."""
 
-    model: NameField | None = None
-    version: NameField | None = None
-    deterministic: bool = False
-    dtype: Literal["float32", "uint8"] = "float32"
-    format: Format | None = None
-    address: bool = False
+    model: NameField | None = Field(default=None, description="Which, where several are served.")
+    version: NameField | None = Field(default=None, description="Of it, where several are served.")
+    deterministic: bool = Field(
+        default=False, description="Bit for bit the same rows, whatever they are asked for with."
+    )
+    dtype: Literal["float32", "uint8"] = Field(
+        default="float32", description="Of npy and raw answers; uint8 of pictures."
+    )
+    format: Format | None = Field(default=None, description="Of the answer, by name, instead of Accept.")
+    address: bool = Field(default=False, description="Tell the seed and number of each row as columns of a table.")
 
 
 async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes:

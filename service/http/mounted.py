@@ -18,8 +18,8 @@ from latentserve.service.http.problems import failure, unforeseen
 from latentserve.service.logs import request_id
 
 _PROBLEM = "application/problem+json"
-# BentoML's page would load a tracker from elsewhere.
-_ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
+# A page loads nothing from elsewhere; BentoML's would load a tracker.
+ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 
 
 class MountedResponse(Response):
@@ -31,7 +31,7 @@ class MountedResponse(Response):
 
     def __init__(self, app: ASGIApp, call: Call, body: bytes, root_path: str) -> None:
         self.status_code = 500  # until it has begun
-        self.raw_headers = [_ITS_OWN_ONLY]
+        self.raw_headers = [ITS_OWN_ONLY]
         self._app = app
         self._call = call
         self._unread: list[Message] = [{"type": "http.request", "body": body}]

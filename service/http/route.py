@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
 from latentserve.service.errors import MethodNotAllowedError, NotFoundError
 from latentserve.service.http.call import Call, Members
+from latentserve.service.http.openapi.operation import Operation
 
 Handler = Callable[[Call], Awaitable[Response]]
 
@@ -22,6 +23,7 @@ class Route:
             has in `parameters`.
         handlers: by method. Who answers GET answers HEAD.
         samples: it is asked for samples.
+        operations: what is said of it, by method.
         members: what its protocol wants of an error, beside the members of a problem.
         while_draining: it is answered while the server drains, too.
         of_operators: it is answered on the metrics port, too, where nothing else is.
@@ -31,6 +33,7 @@ class Route:
     template: str
     handlers: Mapping[str, Handler]
     samples: bool = False
+    operations: Mapping[str, Operation] = field(default_factory=dict)
     members: Members | None = None
     while_draining: bool = False
     of_operators: bool = False

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cached_property
 
 from starlette.responses import Response
 
-from latentserve.service.errors import NotAcceptableError
+from latentserve.service.encoding.document import JSON
+from latentserve.service.errors import NotAcceptableError, NotFoundError
 from latentserve.service.host.group import Group
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
 from latentserve.service.http.inference import routes as inference
+from latentserve.service.http.mounted import ITS_OWN_ONLY
 from latentserve.service.http.negotiation import accepts_gzip, negotiate
 from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.images import images_route
+from latentserve.service.http.openapi.answers import DriftAnswer, ModelsAnswer, OneModelAnswer
+from latentserve.service.http.openapi.document import describe
+from latentserve.service.http.openapi.operation import Operation
+from latentserve.service.http.openapi.page import PAGE
 from latentserve.service.http.route import Route
 from latentserve.service.http.samples import samples_route
 from latentserve.service.serving import Serving
@@ -23,6 +31,14 @@ from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposit
 
 # Who answers what no route is there for, by the beginning of the path.
 _UNKNOWN = {"/v1/": Route("other", {}, members=openai_error), "/v2/": inference.UNKNOWN}
+
+_LIST = Operation("What is served.", answers={JSON: ModelsAnswer})
+_DESCRIBE = Operation("One model, with its manifest.", answers={JSON: OneModelAnswer}, errors=(NotFoundError,))
+_DRIFT = Operation(
+    "Whether what is served is what was exported.",
+    "The same answer from every worker, at most 8 s old.",
+    answers={JSON: DriftAnswer},
+)
 
 
 class Routes:
@@ -37,16 +53,23 @@ class Routes:
             samples_route(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),
-            Route("/v1/models", {"GET": self._list}, members=openai_error),
-            Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error),
-            Route("/v1/drift", {"GET": self._drift}),
+            Route("/v1/models", {"GET": self._list}, members=openai_error, operations={"GET": _LIST}),
+            Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error, operations={"GET": _DESCRIBE}),
+            Route("/v1/drift", {"GET": self._drift}, operations={"GET": _DRIFT}),
+            Route("/openapi.json", {"GET": self._openapi}),
+            Route("/docs", {"GET": self._page}),
             Route("/metrics", {"GET": self._exposition}, while_draining=True, of_operators=True),
             Route("/readyz", {"GET": self._ready}, while_draining=True, of_operators=True, for_strangers=True),
             Route("/livez", {"GET": self._live}, while_draining=True, of_operators=True, for_strangers=True),
             Route("*", {}),
         )
+        self._all = routes
         self._plain = {route.template: route for route in routes if "{" not in route.template}
         self._patterns = [(route.template.split("/"), route) for route in routes if "{" in route.template]
+
+    def __iter__(self) -> Iterator[Route]:
+        """All of them."""
+        return iter(self._all)
 
     def find(self, call: Call) -> Route | None:
         """The route of a call, which is told its parameters; None where it is not ours."""
@@ -60,6 +83,16 @@ class Routes:
                 call.parameters = parameters
                 return route
         return next((route for start, route in _UNKNOWN.items() if path.startswith(start)), None)
+
+    async def _openapi(self, _call: Call) -> Response:
+        return _as_json(self._document)
+
+    @cached_property
+    def _document(self) -> bytes:
+        return describe(self, self._serving.settings.root_path)
+
+    async def _page(self, _call: Call) -> Response:
+        return Response(PAGE, headers={ITS_OWN_ONLY[0].decode(): ITS_OWN_ONLY[1].decode()}, media_type="text/html")
 
     async def _drift(self, _call: Call) -> Response:
         return _as_json(describe_drift(self._handler.models))

@@ -6,14 +6,31 @@ from collections.abc import Awaitable
 
 from starlette.responses import Response
 
-from latentserve.service.encoding.document import CSV, NDJSON, PNG, WAV, WEBP, Document
+from latentserve.service.encoding.document import (
+    ARROW,
+    CSV,
+    JSON,
+    NDJSON,
+    NPY,
+    PARQUET,
+    PNG,
+    RAW,
+    WAV,
+    WEBP,
+    ZIP,
+    Document,
+)  # fmt: skip
 from latentserve.service.encoding.documents import dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import InvalidError
-from latentserve.service.http.body import SamplesBody
+from latentserve.service.errors import (
+    InvalidError,
+)
+from latentserve.service.http.body import NPZ, SamplesBody
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler, Understand
 from latentserve.service.http.negotiation import chosen
+from latentserve.service.http.openapi.answers import SamplesAnswer
+from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
 from latentserve.service.http.searching import FOUND_ROWS, is_long
 from latentserve.service.models import Model
@@ -25,6 +42,25 @@ from latentserve.service.settings import Settings
 SAMPLES = "/v1/samples"
 
 _OPEN_ENDED = (CSV, NDJSON)  # that do not say first how many rows they have
+_PROPERTIES = SamplesBody.model_json_schema()["properties"]
+_IN_QUERY = (
+    "model", "version", "n", "seed", "offset", "label", "truncation", "deterministic", "dtype", "format", "address",
+)  # fmt: skip
+_BYTES = (PNG, WEBP, NPY, RAW, CSV, NDJSON, ARROW, PARQUET, WAV, ZIP)
+_OPERATION = Operation(
+    "Draw samples.",
+    "A JSON body holds every field. A body of arrays (`.npy`: latents; `.npz`: latents, labels, conditions) holds what "
+    "there is one of a row, and the query the others; `condition.NAME` is a number of `condition`.",
+    query={name: _PROPERTIES[name] for name in _IN_QUERY},
+    body={JSON: SamplesBody, **dict.fromkeys((NPY, *NPZ))},
+    examples={
+        "one": {},
+        "rows of a seed": {"n": 4, "seed": 7, "offset": 100},
+        "close to the middle": {"n": 2, "seed": 7, "truncation": 0.7, "deterministic": True},
+    },
+    answers={JSON: SamplesAnswer, **dict.fromkeys(_BYTES)},
+    errors=SAMPLING_ERRORS,
+)  # fmt: skip
 
 
 def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
@@ -34,7 +70,7 @@ def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
         accept = call.headers.get(b"accept", b"").decode("latin-1")
         return handler.respond(call, lambda share: handler.read(call, share), negotiated(accept, settings))
 
-    return Route(SAMPLES, {"POST": post}, samples=True)
+    return Route(SAMPLES, {"POST": post}, samples=True, operations={"POST": _OPERATION})
 
 
 def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody]:

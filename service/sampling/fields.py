@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from latentserve.service.bundle import Condition, Latent, Manifest
 from latentserve.service.errors import InvalidError, TooLargeError
@@ -27,7 +27,9 @@ NameField = Annotated[str, Field(max_length=256)]
 LatentField = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
 LabelField = int | NameField
 # The values are looked at when the names are known: here each that is wrong would be an error of its own.
-ConditionField = dict[str, Any]
+ConditionField = Annotated[
+    dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}})
+]
 SeedField = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 TruncationField = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
@@ -51,7 +53,7 @@ class StrictFields(BaseModel):
 
     # Unknown fields are refused by `known`, one at a time: a body can hold a million of them, and so can the lists
     # hold wrong values. An error for each would cost more than a minute.
-    model_config = ConfigDict(extra="allow", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
 
     @classmethod
     def of(cls, **fields: object) -> Self:
@@ -76,21 +78,39 @@ class SampleFields(StrictFields):
     [n] of labels, float [n, k] of conditions in the manifest's order.
     """
 
-    n: Annotated[int, Field(ge=1)] | None = None
-    seed: SeedField | None = None
-    offset: SeedField | None = None
-    latents: Annotated[list[LatentField], Field(fail_fast=True)] | None = None
-    label: LabelField | None = None
-    labels: Annotated[list[LabelField], Field(fail_fast=True)] | None = None
-    condition: ConditionField | None = None
-    conditions: Annotated[list[ConditionField], Field(fail_fast=True)] | None = None
-    truncation: TruncationField | None = None
-    # Which of the rows are wanted: see `choosing`.
-    where: dict[str, Any] | None = None
-    balance: str | None = None
-    select: dict[str, Any] | None = None
-    budget: Annotated[int, Field(ge=1)] | None = None
-    allow_fewer: bool | None = None
+    n: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Rows: by default as many as latents, labels or conditions have, else 1."
+    )
+    seed: SeedField | None = Field(default=None, description="Of the rows: drawn, and told, where none is given.")
+    offset: SeedField | None = Field(default=None, description="The first row: 0 by default.")
+    latents: Annotated[list[LatentField], Field(fail_fast=True)] | None = Field(
+        default=None, description="What rows are made from, [n][dim], instead of seed, offset and truncation."
+    )
+    label: LabelField | None = Field(default=None, description="Of all rows, by index or name; else drawn.")
+    labels: Annotated[list[LabelField], Field(fail_fast=True)] | None = Field(
+        default=None, description="Of each row, instead of label."
+    )
+    condition: ConditionField | None = Field(
+        default=None, description="Numbers by name, of all rows; what is left out is drawn."
+    )
+    conditions: Annotated[list[ConditionField], Field(fail_fast=True)] | None = Field(
+        default=None, description="An object for each row, instead of condition."
+    )
+    truncation: TruncationField | None = Field(
+        default=None, description="The central mass of the latents' prior that is kept: 1, all, by default."
+    )
+    where: dict[str, Any] | None = Field(
+        default=None,
+        description="Which rows are wanted: by column, $label or $score min, max, in or missing.",
+    )
+    balance: str | None = Field(default=None, description="A column, or $label, of whose values each comes as often.")
+    select: dict[str, Any] | None = Field(
+        default=None, description='{"of": k}: of every k rows the one that scores best.'
+    )
+    budget: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="Rows that are looked at, at the most: 200 n by default."
+    )
+    allow_fewer: bool | None = Field(default=None, description="End with fewer rows where the budget does.")
 
     @property
     def long(self) -> bool:

@@ -9,12 +9,15 @@ from pydantic import Field
 from starlette.responses import Response
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.document import JSON
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler
 from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.pictures import LARGEST_SIDE, Form, Pictures
 from latentserve.service.http.openai.prompted import Hint, PromptedBody, provenance_of, read_prompted, vocabulary
+from latentserve.service.http.openapi.answers import ImagesAnswer
+from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
 from latentserve.service.models import Model
 from latentserve.service.sampling.served_graph import Output
@@ -48,6 +51,15 @@ class ImagesBody(PromptedBody):
     user: Hint = None
 
 
+_OPERATION = Operation(
+    "Pictures of a prompt, as OpenAI's clients ask for them.",
+    "`prompt` is a label's name, conditions in words, or both; of a model without either it is empty, or its own name.",
+    body={JSON: ImagesBody},
+    answers={JSON: ImagesAnswer},
+    errors=SAMPLING_ERRORS,
+)
+
+
 def images_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
 
@@ -66,7 +78,7 @@ def images_route(handler: SamplesHandler, settings: Settings) -> Route:
     async def post(call: Call) -> Response:
         return await handler.respond(call, lambda share: read_prompted(call, ImagesBody, settings, share), understand)
 
-    return Route(IMAGES, {"POST": post}, samples=True, members=openai_error)
+    return Route(IMAGES, {"POST": post}, samples=True, members=openai_error, operations={"POST": _OPERATION})
 
 
 def _form(body: ImagesBody, spec: SampleSpec, name: str) -> Form:

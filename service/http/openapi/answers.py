@@ -1,0 +1,97 @@
+"""What JSON answers hold."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from latentserve.service.bundle import Condition, Latent, SampleSpec
+from latentserve.service.watching.verdict import Cause
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")  # a client that is older than its server passes over what is new
+
+
+class ProblemAnswer(_Answer):
+    """A refusal or a failure (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | None = None
+    retry_after: int | None = None
+
+
+class SamplesAnswer(_Answer):
+    """Samples: pictures as base64 of PNG files, rows of a table as lists, other arrays as nested numbers."""
+
+    model: str
+    version: str
+    n: int
+    seed: int | None = None
+    offset: int | None = None
+    truncation: float | None = None
+    synthetic: Literal[True]
+    media_type: str | None = None
+    columns: list[str] | None = None
+    samples: list[Any]
+    labels: list[int | str] | None = None
+    conditions: list[dict[str, float]] | None = None
+
+
+class Picture(_Answer):
+    """A file, as base64."""
+
+    b64_json: str
+
+
+class ImagesAnswer(_Answer):
+    """Pictures, as OpenAI's clients read them; `created` is the model's."""
+
+    created: int
+    data: list[Picture]
+
+
+class ModelAnswer(_Answer):
+    """A model that is served."""
+
+    name: str
+    version: str
+    state: Literal["ready", "not ready"]
+    fault: str | None
+    license: str | None
+    latent: Latent
+    labels: list[str] | None
+    conditions: list[Condition] | None
+    sample: SampleSpec
+
+
+class OneModelAnswer(ModelAnswer):
+    """The same, with its manifest."""
+
+    manifest: dict[str, Any]
+
+
+class ModelsAnswer(_Answer):
+    """All models that are served."""
+
+    models: list[ModelAnswer]
+
+
+class DriftOfModel(_Answer):
+    """Whether what a model gives is what it gave when it was exported, and why not."""
+
+    model: str
+    version: str
+    cause: Cause
+    sentence: str
+    evidence: dict[str, Any]
+
+
+class DriftAnswer(_Answer):
+    """The verdict on every model."""
+
+    models: list[DriftOfModel]
