@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ LABELS = [f"digit {index}" for index in range(10)]
 
 def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("short" if "not full" in config.option.markexpr else "full")
+
+
+def pytest_collection_finish() -> None:
+    """What all tests have imported stays: no search for garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def make_bundle(out: Path, name: str = "toy", **options: object) -> Path:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import onnx
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from latentserve.service.cli import cli
 from tests.digits import write_idx
 from tests.generators import dense_generator
 from tests.server import free_port
@@ -29,7 +34,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
 DEMO_SECONDS = 900  # on a quiet machine with two cores it takes half a minute
-FEW = "--reference-samples 5000"  # of 100,000 or more, which take most of the time
+FEW = "--reference-samples 1000"  # of 100,000 or more, which take most of the time
 
 
 def block(containing: str) -> str:
@@ -55,6 +60,21 @@ class Demo:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def call(self, command: str) -> None:
+        """Run a `latentserve` of the README beside it, in this process, where torch is loaded already."""
+        program, *words = shlex.split(command, comments=True)
+        assert program == ".venv/bin/latentserve"
+        with chdir(self.folder):
+            done = CliRunner().invoke(cli, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+
+    def execute(self, code: str) -> str:
+        """Execute Python beside it, in this process; what it prints."""
+        printed = io.StringIO()
+        with chdir(self.folder), redirect_stdout(printed):
+            exec(code, {})  # noqa: S102
+        return printed.getvalue()
+
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
@@ -67,7 +87,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     log = folder / "demo.log"
     # The environment is this one: -o takes its installation as done.
     make = ["make", "-o", f"{sys.prefix}/.installed", "demo", f"VENV={sys.prefix}", f"PORT={port}"]
-    make.append("TRAIN=--set images=10000 --set threads=1")
+    make.append("TRAIN=--set images=2000 --set threads=1")
     with log.open("w") as output:
         process = subprocess.Popen(make, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -133,32 +153,34 @@ def test_curl_what_is_served(demo: Demo):
 def test_train_your_own(demo: Demo, tmp_path: Path):
     script = block("train mnist").replace("MNIST_FOLDER", str(write_idx(tmp_path / "mnist")))
     *commands, serve = script.strip().splitlines()
-    commands[0] = commands[0].split("#")[0] + " --set images=640 --set threads=1"
+    commands[0] = commands[0].split("#")[0] + " --set images=128 --set threads=1"
     commands[1] += " --reference-samples 500"
-    demo.run("\n".join(commands))
+    for command in commands:
+        demo.call(command)
     with Image.open(demo.folder / "mnist.png") as picture:
         assert picture.size == (298, 298)
-    serve_and_ask(demo, serve)
+    assert serve == ".venv/bin/latentserve serve bundles/mnist --port 3001"  # as other tests serve
 
 
 def test_evaluate(demo: Demo):
-    demo.run(block("evaluate demo/run").replace("--out", "--samples 100 --out"))
+    demo.call(block("evaluate demo/run").replace("--out", "--samples 100 --out"))
     assert "<html" in (demo.folder / "report" / "report.html").read_text()
 
 
 def test_bring_an_onnx_file(demo: Demo):
     onnx.save(dense_generator(labels=None), demo.folder / "generator.onnx")
-    *commands, serve = block("pack generator.onnx").strip().splitlines()
+    *commands, bench, serve = block("pack generator.onnx").strip().splitlines()
     commands[0] += f" {FEW}"
-    demo.run("\n".join(commands))
+    for command in commands:
+        demo.call(command)
+    demo.run(bench)
     serve_and_ask(demo, serve)
 
 
 def test_bring_a_module(demo: Demo):
     script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
     script += block("export_bundle").replace("latent_dim=64", "latent_dim=64, reference_samples=5000")
-    (demo.folder / "bring.py").write_text(script)
-    demo.run(".venv/bin/python bring.py && .venv/bin/latentserve check bundles/mine")
+    demo.execute(script)
 
 
 def test_as_a_bento(demo: Demo, tmp_path: Path):
@@ -172,9 +194,8 @@ def test_from_python(demo: Demo):
     """The blocks of the page on Python, one after the other."""
     blocks = re.findall(r"^```python\n(.*?)^```$", (TOP / "docs" / "python.md").read_text(), re.M | re.S)
     assert len(blocks) == 3
-    for number, code in enumerate(blocks):
-        (demo.folder / f"block{number}.py").write_text(code)
-        printed = demo.run(f".venv/bin/python block{number}.py")
+    for code in blocks:
+        printed = demo.execute(code)
         for told in re.findall(r"print\(.*\)  # (.*)$", code, re.M):
             assert told in printed
 

@@ -77,16 +77,18 @@ def test_commands(untouched: Path, tmp_path: Path):
         "--reference-samples",
         "500",
     )
-    run(untouched, LATENTSERVE, "check", tmp_path / "b")
     run(untouched, LATENTSERVE, "sample", tmp_path / "b", "-n", "2", "--out", tmp_path / "two.npy")
     assert np.load(tmp_path / "two.npy").shape[0] == 2
 
 
-def test_training(untouched: Path, tmp_path: Path):
+TORCHRUN = (sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1", "--no-python")
+
+
+@pytest.mark.parametrize("by", [(), pytest.param(TORCHRUN, marks=pytest.mark.full)], ids=["alone", "torchrun"])
+def test_training(untouched: Path, tmp_path: Path, by: tuple[str, ...]):
     pytest.importorskip("torch", reason="needs latentserve[training]")
     few = ("--set", "images=256", "--set", "width=8", "--set", "threads=1")
-    torchrun = (sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1")
-    run(untouched, *torchrun, "--no-python", LATENTSERVE, "train", "digits", *few, "--out", tmp_path / "run")
+    run(untouched, *by, LATENTSERVE, "train", "digits", *few, "--out", tmp_path / "run")
     run(untouched, LATENTSERVE, "export", tmp_path / "run", "--out", tmp_path / "b", "--reference-samples", "500")
 
 
@@ -120,7 +122,6 @@ def test_a_module_of_a_checkout_with_its_own_training(checkout: Path, tmp_path: 
     )
     printed = run(layout, sys.executable, "convert.py")
     assert json.loads(printed.splitlines()[-1]) == ["theirs: training", "theirs: service"]
-    run(layout, LATENTSERVE, "check", "bundle")
     with Server(Path("bundle"), cwd=layout) as server:
         assert server.samples(seed=1).json()["model"] == "theirs"
 

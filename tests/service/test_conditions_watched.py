@@ -28,13 +28,13 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(healthy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two workers, a healthy model and a faulty one, both asked for conditions of another mix than the priors'."""
+    """A healthy model and a faulty one, both asked for conditions of another mix than the priors'."""
     folder = tmp_path_factory.mktemp("faulty")
     drop_mode(healthy, folder / "made", np.random.default_rng(1))
     made = read_bundle(folder / "made")
     files = {file: (made.path / file).read_bytes() for file in made.manifest.sha256}
     write_bundle(folder / "faulty", made.manifest.model_copy(update={"name": "faulty"}), files)
-    with Server(healthy, folder / "faulty", workers=2) as running:
+    with Server(healthy, folder / "faulty") as running:
         for path in (healthy, folder / "faulty"):
             manifest = read_bundle(path).manifest
             for body in itertools.islice(conditions_elsewhere(manifest, ROWS, 1), REQUESTS):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.service.bundle import read_bundle
 from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import ConfigError
+from latentserve.training.export import export_run
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
 
@@ -116,15 +116,10 @@ def test_from_a_recipe_to_a_bundle_and_never_from_the_working_directory(tiny_fil
     train = ("train", recipe, "--set", "images=320", "--out", folder.parent / "run")
     refused = latentserve(*train)
     assert refused.returncode == 1
-    assert (
-        refused.stderr
-        == "latentserve: `network`: own_networks:Small: cannot be imported: No module named 'own_networks'\n"
-    )
+    told = refused.stderr.splitlines()[-1]  # packages may have warned of the machine before
+    assert told == "latentserve: `network`: own_networks:Small: cannot be imported: No module named 'own_networks'"
     assert not (folder.parent / "run").exists()
 
     trained = latentserve(*train, PYTHONPATH=str(folder))
     assert trained.returncode == 0, trained.stderr
-    export = ("export", folder.parent / "run", "--reference-samples", 600, "--out", folder.parent / "bundle")
-    exported = latentserve(*export, PYTHONPATH=str(folder))
-    assert exported.returncode == 0, exported.stderr
-    assert read_bundle(folder.parent / "bundle").manifest.onnx.critic is not None
+    assert export_run(folder.parent / "run", folder.parent / "bundle", reference_samples=600).onnx.critic is not None
