@@ -38,6 +38,7 @@ NONFINITE_LIMIT = 10  # steps on end that may be left out; then the weights them
 GRID = 64  # images, or sounds, of a grid at the least
 ALONG, LINES, COLUMNS, MOST_COLUMNS = 4, 8, 8, 20  # of a grid along conditions: how many at the most, and lines of each
 POINTS = 2_500  # samples of a plot
+CURVES_SECONDS = 10.0  # at the least, between two drawings of the curves while a run goes on
 
 
 def train(
@@ -130,7 +131,10 @@ def train(
         value: Cosine = getattr(config, schedule)
         return value.at(state.images_seen, config.images)
 
-    def snapshot() -> None:
+    curves_at = time.monotonic()
+
+    def snapshot(last: bool) -> None:
+        nonlocal curves_at
         state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
         ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
         if ranks.leads:
@@ -141,7 +145,9 @@ def train(
         grid = Grid.of(dataset, pictured)
         made = fixed_samples(ema, config, grid)
         draw(made, grid.labels, run / f"samples-{state.images_seen:09d}.png", grid.columns)
-        pictures.save_losses(writer.read(), run / "curves.png")
+        if last or time.monotonic() - curves_at >= CURVES_SECONDS:
+            pictures.save_losses(writer.read(), run / "curves.png")
+            curves_at = time.monotonic()
 
     with Bar(config.images, state.images_seen, ranks.leads) as bar:
         started, seconds_before = time.monotonic(), state.seconds
@@ -252,7 +258,7 @@ def train(
             overtime = config.minutes is not None and now - started > 60 * config.minutes
             stopping = ranks.any(done or overtime or interrupted() or state.changes.stopped)
             if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
-                snapshot()
+                snapshot(last=stopping)
                 saved_at = state.images_seen
             if stopping:
                 break
