@@ -12,11 +12,14 @@ from latentserve.service.errors import DeadlineError
 from latentserve.service.sampling.jobs import Job
 from latentserve.service.sampling.sampler import Slice
 
+_MANY_ROWS = 16
+
 
 class Waiting:
     """Looks at the waiting requests now and then: a timer and a listener for each would cost more than most requests.
 
-    A client is listened to from the second look on, so a request that is answered at once never has a listener.
+    A client is listened to from the second look on, so a request that is answered at once never has a listener; one of
+    many rows is listened to at once: they should not be made for nobody.
     """
 
     def __init__(self, deadline_seconds: float) -> None:
@@ -29,6 +32,8 @@ class Waiting:
         """From now on: a client that goes cancels the job's future, a wait beyond the deadline since the job was queued
         gives it a DeadlineError."""
         self._receives[job] = receive
+        if job.rows > _MANY_ROWS:
+            self._listen(job, receive)
 
     def remove(self, job: Job[Slice]) -> None:
         """The wait is over."""
@@ -46,8 +51,11 @@ class Waiting:
             if now - job.enqueued > self._deadline_seconds:
                 future.set_exception(DeadlineError(f"no row was made within {self._deadline_seconds:g} s"))
             elif job in self._seen and job not in self._listeners:
-                self._listeners[job] = asyncio.create_task(_cancel_on_disconnect(future, receive))
+                self._listen(job, receive)
         self._seen = set(self._receives)
+
+    def _listen(self, job: Job[Slice], receive: Receive) -> None:
+        self._listeners[job] = asyncio.create_task(_cancel_on_disconnect(job.payload.future, receive))
 
 
 async def _cancel_on_disconnect(future: asyncio.Future[Any], receive: Receive) -> None:

@@ -59,6 +59,7 @@ class CpuRunner:
 
     def __init__(self, session: Any, names: Mapping[Output, str], max_batch: int, limit: int | None) -> None:
         self.limit = limit
+        self.tidy = False  # the next call gives memory back that the runtime has taken and does not use
         self._max_batch = max_batch
         self._session = session
         self._names = names
@@ -71,7 +72,11 @@ class CpuRunner:
     def run(self, feed: Mapping[str, NDArray[np.generic]], outputs: Sequence[Output]) -> list[NDArray[Any]]:
         """Outputs of inputs by their names."""
         names = [self._names[output] for output in outputs]
-        return in_turns(lambda part: self._session.run(names, part), feed, self.limit)
+        options = None
+        if self.tidy:
+            self.tidy, options = False, onnxruntime.RunOptions()
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        return in_turns(lambda part: self._session.run(names, part, options), feed, self.limit)
 
 
 class Engine:
@@ -129,6 +134,12 @@ class Engine:
         """Run no more than so many rows in one call on the CPU from now on."""
         if isinstance(self._runner, CpuRunner):
             self._runner.limit = rows
+
+    def tidy(self) -> None:
+        """Have the next call on the CPU give back the memory that the runtime has taken and does not use: it keeps what
+        outputs took, however few are left of them."""
+        if isinstance(self._runner, CpuRunner):
+            self._runner.tidy = True
 
     @property
     def fixed_batch(self) -> int:

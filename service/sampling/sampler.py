@@ -21,8 +21,8 @@ from latentserve.service.errors import EngineError, LatentserveError, QueueFullE
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.jobs import Job, Piece
 from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
-from latentserve.service.sampling.samples import Samples, join
-from latentserve.service.sampling.scheduler import Finished, Full, Scheduler
+from latentserve.service.sampling.samples import LITTLE_BYTES, Samples, join
+from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
 from latentserve.service.sampling.unsent import Unsent
 
@@ -38,6 +38,7 @@ _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
 _FEW_ROWS = 16  # of a request that is prepared on the event loop,
 _FEW_NUMBERS = 1 << 14  # and numbers of its latents: half a millisecond
+_MUCH_BYTES = 32 << 20  # of samples that were held at a time: what they took is given back when most are gone
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
 
@@ -104,6 +105,7 @@ class Sampler:
         self._wanted = wanted
         self._unsent = unsent or Unsent()
         self._held_bytes = 0  # of it
+        self._most_held = 0  # since memory was given back
         self._row_bytes = 4 * math.prod(self.bundle.manifest.sample.shape)
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
@@ -145,7 +147,7 @@ class Sampler:
 
         Raises QueueFullError.
         """
-        return self._submit(request, 0, request.n, bulk=False)
+        return self._submit(request, 0, request.n, bulk=self._is_bulk(request))
 
     async def collect(self, job: Job[Slice]) -> Samples:
         """The rows of a submitted request. Raises EngineError.
@@ -174,6 +176,9 @@ class Sampler:
         size = rows * self._row_bytes
         self._held_bytes -= size
         self._unsent.give(size)
+        if self._most_held > _MUCH_BYTES and self._held_bytes < self._most_held // 8:
+            self._most_held = self._held_bytes
+            self.engine.tidy()
 
     async def stream(self, request: RowsRequest, expected: Callable[[], int] | None = None) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
@@ -196,7 +201,7 @@ class Sampler:
                         if needed <= 0 and ahead:
                             break
                         rows = max(1, needed)
-                    bulk = expected is not None or request.n > self.slice_rows
+                    bulk = expected is not None or self._is_bulk(request)
                     try:
                         ahead.append(self._submit(request, start, rows, bulk=bulk, held=waiting * self._row_bytes))
                     except QueueFullError:
@@ -234,6 +239,10 @@ class Sampler:
             rows = min(rows, max(1, int(_FIRST_SECONDS * self._scheduler.rate)))
         return self.engine.whole_batches(request.offset + start, rows) if self._has_places(request) else rows
 
+    def _is_bulk(self, request: RowsRequest) -> bool:
+        """Whether it yields to others: what was under way when a row is asked for, the row waits for to its end."""
+        return request.n > self.slice_rows or 0 < self._scheduler.rate * BULK_BATCH_SECONDS < request.n > 1
+
     def _has_places(self, request: RowsRequest) -> bool:
         return request.deterministic and not self.engine.batch_invariant
 
@@ -256,6 +265,8 @@ class Sampler:
             seconds = max(1, math.ceil(full.retry_after))
             raise QueueFullError(f"{self.queued_rows} rows wait already; try again in {seconds} s", seconds) from None
         self._held_bytes += size
+        if self._held_bytes > self._most_held:
+            self._most_held = self._held_bytes
         if rows <= self._few_rows:
             self._arrived.append(job)
             if short and seconds == _LONE_SECONDS:
@@ -326,6 +337,8 @@ class Sampler:
                 payload.labels.append(inputs.label[position:stop])
             if inputs.condition is not None:
                 payload.conditions.append(inputs.condition[position:stop])
+            if piece.job.rows * self._row_bytes > LITTLE_BYTES and piece.stop == piece.job.rows:
+                payload.samples = [join(payload.samples)]  # here: the event loop has no time for copies
             position = stop
         try:
             self._on_batch(BatchDone(parts, inputs, made, seconds, wanted.chosen))

@@ -13,7 +13,7 @@ from latentserve.service.bundle import Inputs
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-_LITTLE_BYTES = 1 << 18  # that may be kept for any of a few rows
+LITTLE_BYTES = 1 << 18  # that may be kept for any of a few rows
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def join(parts: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]:
         return np.concatenate(parts)
     (part,) = parts
     # A few rows of a large batch would keep all of it, for as long as their reader takes.
-    return part.copy() if getattr(part.base, "nbytes", 0) > max(_LITTLE_BYTES, 2 * part.nbytes) else part
+    return part.copy() if getattr(part.base, "nbytes", 0) > max(LITTLE_BYTES, 2 * part.nbytes) else part
 
 
 def join_any(parts: Sequence[NDArray[Scalar]]) -> NDArray[Scalar] | None:

@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Inputs, read_bundle
 from latentserve.service.errors import EngineError, QueueFullError
 from latentserve.service.sampling import padding
+from latentserve.service.sampling import sampler as sampler_module
 from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.memory import held_bytes
 from latentserve.service.sampling.request import ARMS, RowsRequest
 from latentserve.service.sampling.sampler import BatchDone, Sampler, Wanted
 from latentserve.service.sampling.samples import Samples
@@ -317,6 +319,55 @@ def test_a_reader_cancelled_while_it_waits_frees_the_queue(engine: Engine) -> No
         assert np.array_equal(rows.samples, alone(engine, RowsRequest(n=10, seed=3)))
 
     asyncio.run(cancel())
+    sampler.stop()
+
+
+def test_memory_of_many_samples_is_given_back(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampler_module, "_MUCH_BYTES", 8 << 20)
+    engine = Engine(read_bundle(bundle), "cpu", max_batch=256)
+    engine.warm_up()
+    sampler = Sampler(engine, 65_536)
+    sampler.start()
+
+    async def read() -> tuple[int, int]:
+        jobs = [sampler.submit(RowsRequest(n=256, seed=seed)) for seed in range(256)]
+        size = sum([(await sampler.collect(job)).samples.nbytes for job in jobs])
+        most = held_bytes()
+        for job in jobs:
+            job.payload.samples.clear()
+            sampler.release(job.rows)
+        await sampler.rows(RowsRequest(n=1))
+        return most - held_bytes(), size
+
+    given_back, size = asyncio.run(read())
+    assert given_back > size / 2
+    sampler.stop()
+
+
+def test_requests_that_take_long_yield(engine: Engine) -> None:
+    """A row that is asked for beside many requests of a few hundred rows is made before nearly all of them."""
+    made: list[int] = []
+
+    def work(batch: BatchDone) -> None:
+        rows = sum(count for _, _, count in batch.parts)
+        made.append(rows)
+        time.sleep(rows / 2000)
+
+    sampler = Sampler(engine, 65_536, on_batch=work)
+    sampler.start()
+
+    async def ask() -> None:
+        await sampler.rows(RowsRequest(n=64))  # how fast it is, is known now
+        others = [asyncio.create_task(sampler.rows(RowsRequest(n=200, seed=seed))) for seed in range(4)]
+        await asyncio.sleep(0)
+        await sampler.rows(RowsRequest(n=1, seed=9))
+        before = len(made)
+        await sampler.rows(RowsRequest(n=1, seed=10))
+        assert max(made[before:]) <= 32  # the batch that ran meanwhile was a short one
+        await asyncio.gather(*others)
+        assert sum(made) == 64 + 800 + 2
+
+    asyncio.run(ask())
     sampler.stop()
 
 
