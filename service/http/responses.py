@@ -62,7 +62,15 @@ class StreamedResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        task, over = asyncio.current_task(), False
         gone = asyncio.create_task(until_gone(receive))  # some servers take what is sent to nobody without a word
+
+        def give_up(_gone: asyncio.Task[None]) -> None:
+            """What is waited for, a chunk perhaps, is waited for in vain."""
+            if task is not None and not over:
+                task.cancel()
+
+        gone.add_done_callback(give_up)
 
         async def send_in_time(message: Message) -> None:
             try:
@@ -74,11 +82,14 @@ class StreamedResponse(Response):
         try:
             await send_in_time({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for piece in _in_pieces(self._chunks):
-                if gone.done():
-                    raise ClientDisconnect
                 await send_in_time({"type": "http.response.body", "body": piece, "more_body": True})
             await send_in_time({"type": "http.response.body", "body": b""})
+        except asyncio.CancelledError:
+            if task is None or not gone.done() or task.uncancel():
+                raise
+            raise ClientDisconnect from None
         finally:
+            over = True
             gone.cancel()
             await self._chunks.aclose()
             self._sent()
