@@ -46,7 +46,8 @@ def load(runtime: Any, content: bytes, files: Files, options: Any, providers: Se
 
 
 def unheard(runtime: Any) -> Any:
-    """Options of a session that may fail, which is told in our words alone."""
+    """Options of a session whose failures are told in our words alone: what the runtime writes of them itself, it waits
+    for whoever reads its standard error."""
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     return options
@@ -79,10 +80,9 @@ def open_session(
 
     Raises RuntimeMissingError and BundleError.
     """
-    options = runtime.SessionOptions()
+    options = unheard(runtime)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     if as_written:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     available = runtime.get_available_providers()
