@@ -395,12 +395,13 @@ class Supervisor:
         self._tell()
         if self._listening:
             self._acceptor.accept(True)  # for a while they are told
-        while time.monotonic() < deadline and not self._finished() and len(self._stop_signals) == 1:
+        listening = deadline - min(_ANSWER_SECONDS, plan.drain_seconds / 2)
+        while time.monotonic() < listening and not self._finished() and len(self._stop_signals) == 1:
             await self._tick()
             self._look(0)
         await self._acceptor.close(empty=self._listening)
         for worker in self._workers():
-            rest = max(deadline - time.monotonic(), _ANSWER_SECONDS if plan.drain_seconds else 0)
+            rest = max(deadline - time.monotonic(), 0)
             worker.send(Leave(rest, give=False))
             worker.leaving = time.monotonic() + rest + _END_SECONDS
         while self._workers() and len(self._stop_signals) == 1:
