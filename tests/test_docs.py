@@ -103,7 +103,7 @@ def test_the_page_on_http_names_every_field():
 def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
     page = (TOP / "docs" / "http.md").read_text()
     commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
-    assert len(commands) == 6
+    assert len(commands) == 7
     with Server(shower_bundle) as server:
         printed = []
         for command in commands:
@@ -113,7 +113,8 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
             ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert ended.returncode == 0, ended.stderr
             printed.append(ended.stdout)
-        four, three = (json.loads(answer)["conditions"] for answer in printed[1:3])
+        four, three = (json.loads(answer)["conditions"] for answer in printed[2:4])
+        assert "/v1/samples" in json.loads((tmp_path / "openapi.json").read_text())["paths"]
         assert four[0] == three[0]
         assert [row["energy"] for row in four] == [50.0] * 4
         assert three[1] == {"energy": 50.0, "angle": 0.1}
