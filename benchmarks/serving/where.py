@@ -63,15 +63,13 @@ def measure(given: argparse.Namespace, results: Results) -> None:
         first, later = (1_000, _FIRST + 1) if given.short else (_FIRST, _LATER)
         with own_server(bundle) as target, httpx.Client(base_url=target.url, timeout=600) as client:
             for number in range(rounds):
-                rate = _engine_rate(engine, given.seconds)
-                records.append({"round": number, "load": "engine", "rows_per_second": rate})
+                records.append({"round": number, "load": "engine", **_engine_rate(engine, given.seconds)})
                 for load, rows, where in (
                     ("found first", first, condition),
                     ("found while sent", later, condition),
                     ("all rows", int(first / share), None),
                 ):
-                    looked_at = _asked(client, rows, where, share, seed=number)
-                    records.append({"round": number, "load": load, "rows_per_second": looked_at})
+                    records.append({"round": number, "load": load, **_asked(client, rows, where, share, seed=number)})
                 results.save()
 
 
@@ -94,13 +92,17 @@ def _condition(engine: Engine) -> tuple[dict[str, Any], float]:
     return {"age": {"min": least}}, float((np.rint(ages) >= least).mean())
 
 
-def _engine_rate(engine: Engine, seconds: float) -> float:
-    """Rows a second of the engine alone."""
-    rows, began = 0, time.perf_counter()
+def _engine_rate(engine: Engine, seconds: float) -> dict[str, float]:
+    """Of the engine alone."""
+    rows, began, cpu = 0, time.perf_counter(), time.process_time()
     while (spent := time.perf_counter() - began) < seconds:
         _batch(engine, 2, rows, engine.max_batch)
         rows += engine.max_batch
-    return rows / spent
+    return _figures(rows, spent, time.process_time() - cpu)
+
+
+def _figures(rows: float, seconds: float, cpu: float) -> dict[str, float]:
+    return {"rows_per_second": rows / seconds, "cpu_microseconds": cpu / rows * 1e6}
 
 
 def _batch(engine: Engine, seed: int, start: int, rows: int) -> Any:
@@ -108,14 +110,21 @@ def _batch(engine: Engine, seed: int, start: int, rows: int) -> Any:
     return engine.run(inputs, ("sample",))[0]
 
 
-def _asked(client: httpx.Client, rows: int, where: dict[str, Any] | None, share: float, seed: int) -> float:
-    """Rows a second that a server looks at for a request."""
+def _asked(client: httpx.Client, rows: int, where: dict[str, Any] | None, share: float, seed: int) -> dict[str, float]:
+    """Of the rows that a server looks at for a request."""
     body = {"n": rows, "seed": seed} | ({} if where is None else {"where": where})
-    began = time.perf_counter()
+    cpu, began = _server_cpu(client), time.perf_counter()
     reply = client.post("/v1/samples", json=body, headers={"Accept": _RAW}).raise_for_status()
     spent = time.perf_counter() - began
     looked_at = float(reply.headers.get("Latentserve-Looked-At", rows if where is None else rows / share))
-    return looked_at / spent
+    return _figures(looked_at, spent, _server_cpu(client) - cpu)
+
+
+def _server_cpu(client: httpx.Client) -> float:
+    """Seconds that the server's processes took so far, what is told once a second waited for."""
+    time.sleep(1.1)
+    told = client.get("/metrics").raise_for_status().text
+    return sum(float(line.split()[1]) for line in told.splitlines() if line.startswith("process_cpu_seconds_total "))
 
 
 def report(results: dict[str, Any]) -> Iterator[str]:
@@ -125,13 +134,17 @@ def report(results: dict[str, Any]) -> Iterator[str]:
         f"{results['rounds']} rounds; medians with the least and the greatest, ratios within a round. "
         f"`where` is `{results['where']}`, which {results['share']:.2%} of the rows fulfil."
     )
-    engine = {one["round"]: one["rows_per_second"] for one in select(records, load="engine")}
-    rows = [("the engine alone, latents drawn", shown(figure(engine.values())), "")]
+    rows = []
     for load, about in (
+        ("engine", "the engine alone, latents drawn"),
         ("found first", f"{_FIRST:,} rows that are found before the first byte, looked at"),
         ("found while sent", f"{_LATER:,} rows that are sent while they are found, looked at"),
         ("all rows", "plain rows, as many as the first looked at"),
     ):
-        rates = {one["round"]: one["rows_per_second"] for one in select(records, load=load)}
-        rows.append((about, shown(figure(rates.values())), shown(figure(rates[n] / engine[n] for n in rates), _AIM)))
-    yield from ("", *table(("", "rows/s", f"ratio (aim {_AIM})"), rows))
+        of = {one["round"]: one for one in select(records, load=load)}
+        engine = {one["round"]: one for one in select(records, load="engine")}
+        rates, cpu = (figure(one[name] for one in of.values()) for name in ("rows_per_second", "cpu_microseconds"))
+        ratio = figure(of[n]["rows_per_second"] / engine[n]["rows_per_second"] for n in of)
+        rows.append((about, shown(rates), "" if load == "engine" else shown(ratio, _AIM), shown(cpu)))
+    yield from ("", *table(("", "rows/s", f"ratio (aim {_AIM})", "CPU, us a row"), rows), "")
+    yield "CPU is of all of the server's processes, its watching among it; of the engine alone it is of this one."

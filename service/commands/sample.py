@@ -146,9 +146,9 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         n, parts = request.n, (Rows(samples) for samples in bundle.slices(request))
     else:
         chosen = bundle.chosen(request, Search(choice, manifest, request.offset))
-        found = [Rows(part.samples, part.labels, part.conditions, part.numbers) for part in chosen]
+        found = [Rows(part.samples, part.labels, part.conditions, part.numbers, part.scores) for part in chosen]
         n, parts = sum(len(part.samples) for part in found), (part for part in found if len(part.samples))
-        provenance = provenance._replace(conditions=manifest.condition_names)
+        provenance = provenance._replace(conditions=manifest.condition_names, scored=choice.scored)
     document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
     file.write(document.opening())
     for part in parts:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import SampleSpec, typed
+from latentserve.service.bundle import SampleSpec, plain, typed
 from latentserve.service.encoding import images
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.document import ARROW, HEAD_BYTES, NUMBER_BYTES, PARQUET, Document, Piece
@@ -179,4 +179,6 @@ def _told(part: Rows, provenance: Provenance) -> dict[str, list[Any]]:
         told["labels"] = provenance.label_names(part)
     if part.conditions is not None:
         told["conditions"] = named(part.conditions, provenance.conditions)
+    if part.scores is not None:
+        told["scores"] = plain(part.scores)
     return told

@@ -60,7 +60,7 @@ class Json(Document):
         self._concluded = told
 
     def closing(self) -> Iterator[Piece]:
-        """The end of the array, the rows' numbers, the labels, and the conditions as one object a row."""
+        """The end of the array, the rows' numbers, labels, conditions as one object a row, and scores."""
         yield b"]"
         told, provenance = self._told, self._provenance
         if told[0].numbers is not None:
@@ -75,6 +75,10 @@ class Json(Document):
             yield b',"conditions":['
             conditions = np.concatenate([part.conditions for part in told if part.conditions is not None])
             yield from arrays.json_objects(conditions, provenance.conditions)
+            yield b"]"
+        if told[0].scores is not None:
+            yield b',"scores":['
+            yield from arrays.json_numbers(np.concatenate([part.scores for part in told if part.scores is not None]))
             yield b"]"
         for name, value in self._concluded.items():
             yield b",%b:%b" % (orjson.dumps(name), orjson.dumps(value))

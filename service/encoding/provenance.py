@@ -10,6 +10,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import orjson
 
+from latentserve.service.bundle import plain
 from latentserve.service.encoding.rows import Conditions, Numbers, Rows
 
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -32,6 +33,7 @@ class Provenance(NamedTuple):
         noise_seed: of rows that latents made, the seed of their noise.
         labels, conditions: names by index and by column, none of a model that takes none.
         label_bytes: of the longest name, as JSON.
+        scored: rows were chosen by the critic's scores, which are told.
     """
 
     model: str
@@ -43,6 +45,7 @@ class Provenance(NamedTuple):
     labels: Sequence[str] = ()
     conditions: Sequence[str] = ()
     label_bytes: int = 0
+    scored: bool = False
 
     def at(self, row: int) -> Provenance:
         """Of the row so many rows on."""
@@ -81,7 +84,8 @@ class Provenance(NamedTuple):
         return np.arange(start, start + len(part.samples))
 
     def facts(self, part: Rows, first: int) -> list[dict[str, Any]]:
-        """What is known of each row: `seed` (where it says something), `row`, `label`, `condition` (numbers by name).
+        """What is known of each row: `seed` (where it says something), `row`, `label`, `condition` (numbers by name),
+        `score` (where rows were chosen by it).
 
         The answer's row `first` is the part's first.
         """
@@ -95,12 +99,15 @@ class Provenance(NamedTuple):
         if part.conditions is not None:
             for one, condition in zip(told, named(part.conditions, self.conditions), strict=True):
                 one["condition"] = condition
+        if part.scores is not None:
+            for one, score in zip(told, plain(part.scores), strict=True):
+                one["score"] = score
         return told
 
     @property
     def facts_bytes(self) -> int:
         """Of those of one row as JSON, at the most."""
-        return 80 + self.label_bytes + sum(len(name) * 6 + 30 for name in self.conditions)
+        return 80 + 30 * self.scored + self.label_bytes + sum(len(name) * 6 + 30 for name in self.conditions)
 
     def text(self) -> dict[str, str]:
         """Key and value pairs, for formats that keep text."""

@@ -13,6 +13,7 @@ SampleArray = NDArray[np.float32] | NDArray[np.uint8]  # as they are, or 8-bit i
 Labels = NDArray[np.int64]
 Conditions = NDArray[np.float32]
 Numbers = NDArray[np.int64]
+Scores = NDArray[np.float32]
 Values = TypeVar("Values", bound=NDArray[Any])
 
 PART_NUMBERS = 1 << 14  # that are written at a time
@@ -29,13 +30,14 @@ class Rows(NamedTuple):
     """Samples [n, *shape], and what is known of each.
 
     `labels` int64 [n] or None, `conditions` float32 [n, k] or None. `numbers` int64 [n]: which row of its seed each is;
-    None: they follow one another.
+    None: they follow one another. `scores` float32 [n], where rows were chosen by them.
     """
 
     samples: SampleArray
     labels: Labels | None = None
     conditions: Conditions | None = None
     numbers: Numbers | None = None
+    scores: Scores | None = None
 
     def in_parts(self) -> Iterator[Rows]:
         """As many at a time as hold few numbers."""

@@ -37,7 +37,7 @@ def row_bytes(spec: SampleSpec) -> int:
 
 class Address:
     """Columns that tell what is known of each row of a table, beside its own: `$seed` and `$row` (int64), `$label`
-    (text), `$condition.NAME` (float32).
+    (text), `$condition.NAME` (float32), `$score` (float32).
 
     Attributes:
         names: of the columns.
@@ -52,6 +52,8 @@ class Address:
         if provenance.labels:
             told.append(("$label", "string"))
         told += [(f"$condition.{name}", "float32") for name in provenance.conditions]
+        if provenance.scored:
+            told.append(("$score", "float32"))
         self.names: Sequence[str] = [name for name, _ in told]
         self.types: Sequence[str] = [kind for _, kind in told]
 
@@ -65,6 +67,8 @@ class Address:
             values.append(provenance.label_names(part))
         if part.conditions is not None:
             values += list(part.conditions.T)
+        if part.scores is not None:
+            values.append(part.scores)
         return values
 
 

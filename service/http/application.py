@@ -30,7 +30,7 @@ from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.watching import metrics
 
-_OWN = ("Model", "Version", "Seed", "Offset", "Rows", "Labels", "Conditions", "Shape", "Dtype")
+_OWN = ("Model", "Version", "Seed", "Offset", "Rows", "Labels", "Conditions", "Scores", "Shape", "Dtype")
 _EXPOSED = (
     *(f"Latentserve-{name}" for name in (*_OWN, "Looked-At", "Next-Offset")),
     "Inference-Header-Content-Length",

@@ -258,4 +258,4 @@ def _begun(document: Document, part: Samples) -> Iterator[Piece]:
 
 
 def _rows(part: Samples) -> Rows:
-    return Rows(part.samples, part.labels, part.conditions, part.numbers)
+    return Rows(part.samples, part.labels, part.conditions, part.numbers, part.scores)

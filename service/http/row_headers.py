@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from latentserve.service.bundle import plain
 from latentserve.service.encoding.provenance import named
 from latentserve.service.encoding.rows import Rows
 
@@ -13,8 +14,8 @@ _MOST_BYTES = 1024  # of each: a proxy takes some kilobytes of headers
 
 
 def row_headers(part: Rows, labels: Sequence[bytes], conditions: Sequence[str]) -> list[tuple[bytes, bytes]]:
-    """Of all rows of an answer: their numbers where they do not follow one another, their labels, their conditions;
-    each as a list of JSON in ASCII, in the order of the rows, and left out where it is long.
+    """Of all rows of an answer: their numbers where they do not follow one another, their labels, conditions, and
+    scores; each as a list of JSON in ASCII, in the order of the rows, and left out where it is long.
 
     `labels` are JSON strings, by index; `conditions` names, by column.
     """
@@ -27,6 +28,8 @@ def row_headers(part: Rows, labels: Sequence[bytes], conditions: Sequence[str]) 
         told.append((b"latentserve-labels", _listed([labels[label] for label in part.labels.tolist()])))
     if part.conditions is not None:
         told.append((b"latentserve-conditions", json.dumps(named(part.conditions, conditions)).encode()))
+    if part.scores is not None:
+        told.append((b"latentserve-scores", json.dumps(plain(part.scores)).encode()))
     return [(name, value) for name, value in told if len(value) <= _MOST_BYTES]
 
 

@@ -92,6 +92,8 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
         if fields.dtype == "uint8" and spec.value_range is None:
             raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
         provenance = provenance_of(model, request)
+        if choice is not None and choice.scored:
+            provenance = provenance._replace(scored=True)
 
         def document(n: int) -> Document:
             address = fields.address or choice is not None

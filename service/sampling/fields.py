@@ -30,6 +30,38 @@ LabelField = int | NameField
 ConditionField = Annotated[
     dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": {"type": "number"}})
 ]
+_BOUND: dict[str, Any] = {"type": "number"}
+WhereField = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": False,
+                "properties": {
+                    "min": _BOUND,
+                    "max": _BOUND,
+                    "in": {"type": "array", "minItems": 1, "items": {"type": ["string", "number", "boolean"]}},
+                    "missing": {"type": "boolean"},
+                },
+            },
+        }
+    ),
+]
+SelectField = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["of"],
+            "properties": {"of": {"type": "integer", "minimum": 2}},
+        }
+    ),
+]
 SeedField = Annotated[int, Field(ge=0, lt=SEED_LIMIT)]
 TruncationField = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
@@ -99,14 +131,12 @@ class SampleFields(StrictFields):
     truncation: TruncationField | None = Field(
         default=None, description="The central mass of the latents' prior that is kept: 1, all, by default."
     )
-    where: dict[str, Any] | None = Field(
+    where: WhereField | None = Field(
         default=None,
         description="Which rows are wanted: by column, $label or $score min, max, in or missing.",
     )
     balance: str | None = Field(default=None, description="A column, or $label, of whose values each comes as often.")
-    select: dict[str, Any] | None = Field(
-        default=None, description='{"of": k}: of every k rows the one that scores best.'
-    )
+    select: SelectField | None = Field(default=None, description='{"of": k}: of every k rows the one that scores best.')
     budget: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Rows that are looked at, at the most: 200 n by default."
     )

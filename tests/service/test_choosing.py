@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import socket
@@ -32,6 +33,7 @@ SPEC = SampleSpec(
     ],
 )
 WHERE = {"share": {"min": 0.25, "max": 0.75}, "count": {"in": [1], "missing": True}}
+OUTCOMES = ("chosen", "passed_over")
 CSV, NPY, PNG = "text/csv", "application/x-npy", "image/png"
 
 
@@ -73,11 +75,19 @@ def kept(row: list[Any]) -> bool:
 
 
 def test_rows_are_those_that_a_client_keeps(serving: Server) -> None:
+    before = {outcome: serving.metric("searched_rows_total", model="people", outcome=outcome) for outcome in OUTCOMES}
     reply = ask(serving, n=20, seed=7, offset=5, where=WHERE)
     found = reply.json()
     looked_at = int(reply.headers["Latentserve-Looked-At"])
     plain = ask(serving, n=looked_at, seed=7, offset=5).json()
     places = [place for place, row in enumerate(plain["samples"]) if kept(row)]
+    after = {"chosen": before["chosen"] + 20, "passed_over": before["passed_over"] + looked_at - 20}
+    serving.wait_for(
+        lambda: all(
+            serving.metric("searched_rows_total", model="people", outcome=outcome) == count
+            for outcome, count in after.items()
+        )
+    )
     assert places[-1] == looked_at - 1
     assert found["samples"] == [plain["samples"][place] for place in places]
     assert found["labels"] == [plain["labels"][place] for place in places]
@@ -147,8 +157,15 @@ def test_the_best_of_eight(serving: Server, opened: OpenedBundle) -> None:
                   for row in range(first, first + 8)]  # fmt: skip
         assert number == first + int(np.argmax(scores))
         assert max(scores) == found.scores[place]
-    reply = ask(serving, n=4, seed=9, offset=3, select={"of": 8})
+    reply = ask(serving, n=4, seed=9, offset=3, select={"of": 8}, deterministic=True)
     assert reply.headers["Latentserve-Next-Offset"] == str(3 + 32)
+    told = reply.json()
+    assert told["rows"] == found.numbers.tolist()
+    assert np.array_equal(np.float32(told["scores"]), found.scores)
+    lines = list(csv.DictReader(ask(serving, CSV, n=4, seed=9, offset=3, select={"of": 8}).text.splitlines()))
+    assert [float(line["$score"]) for line in lines] == pytest.approx(told["scores"], rel=1e-5)
+    reply = ask(serving, NPY, n=4, seed=9, offset=3, select={"of": 8})
+    assert json.loads(reply.headers["Latentserve-Scores"]) == pytest.approx(told["scores"], rel=1e-5)
 
 
 def test_pictures_are_chosen_by_label_and_score(serving: Server) -> None:

@@ -23,6 +23,8 @@ class ProblemAnswer(_Answer):
     detail: str
     field: str | None = None
     retry_after: int | None = None
+    looked_at: int | None = None
+    passed: int | None = None
 
 
 class SamplesAnswer(_Answer):
@@ -40,6 +42,10 @@ class SamplesAnswer(_Answer):
     samples: list[Any]
     labels: list[int | str] | None = None
     conditions: list[dict[str, float]] | None = None
+    rows: list[int] | None = None
+    scores: list[float | None] | None = None
+    looked_at: int | None = None
+    next_offset: int | None = None
 
 
 class Picture(_Answer):

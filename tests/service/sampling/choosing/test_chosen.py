@@ -1,0 +1,121 @@
+"""Searches on an engine: what they make, what watchers see of it, and what is left when they are given up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from latentserve.service.errors import BudgetError
+from latentserve.service.sampling.choosing.choice import search_request
+from latentserve.service.sampling.choosing.chosen import chosen_rows
+from latentserve.service.sampling.choosing.search import Search
+from latentserve.service.sampling.engine import Engine
+from latentserve.service.sampling.fields import SampleFields
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.sampler import BatchDone, Sampler
+from latentserve.service.sampling.samples import Samples
+from latentserve.service.sampling.unsent import Unsent
+
+seen: list[BatchDone] = []
+unsent = Unsent()
+
+
+@pytest.fixture(scope="module")
+def sampler(engine: Engine) -> Iterator[Sampler]:
+    running = Sampler(engine, max_queue_rows=100_000, unsent=unsent, on_batch=seen.append)
+    running.start()
+    yield running
+    running.stop()
+
+
+def find(sampler: Sampler, **fields: Any) -> tuple[list[Samples], Search]:
+    """The parts that come."""
+    seen.clear()
+    request, choice = search_request(SampleFields.of(seed=5, **fields), sampler.bundle.manifest, 10**6)
+    assert choice is not None
+    search = Search(choice, sampler.bundle.manifest, request.offset)
+
+    async def all_parts() -> list[Samples]:
+        return [part async for part in chosen_rows(sampler, request, search)]
+
+    return asyncio.run(all_parts()), search
+
+
+def test_watchers_see_all_rows_that_were_looked_at(sampler: Sampler) -> None:
+    """And not many that were not."""
+    parts, search = find(sampler, n=40, where={"$label": {"in": [3]}})
+    rows = sorted(
+        (request.offset + start, start + count)
+        for batch in seen
+        for request, start, count in batch.parts
+    )  # fmt: skip
+    assert rows[0][0] == 0
+    assert all(stop == start for (_, stop), (start, _) in itertools.pairwise(rows))
+    assert search.looked_at <= rows[-1][1] <= 2 * search.looked_at + 64
+    assert {request.arm for batch in seen for request, _, _ in batch.parts} == {"client"}
+    (part,) = parts
+    assert part.labels is not None
+    assert set(part.labels) == {3}
+    assert unsent.used == 0
+
+
+def test_a_few_rows_do_not_take_a_large_batch(sampler: Sampler) -> None:
+    find(sampler, n=1, where={"$label": {"in": [0, 1, 2, 3, 4]}})
+    assert sum(count for batch in seen for _, _, count in batch.parts) < 64
+    find(sampler, n=3, select={"of": 5})
+    assert sum(count for batch in seen for _, _, count in batch.parts) == 15
+
+
+def test_many_rows_come_in_equal_parts(sampler: Sampler) -> None:
+    where = {"$label": {"in": [1, 2, 3, 4, 5, 6, 7, 8, 9]}}
+    parts, _ = find(sampler, n=600, where=where)
+    assert [len(part.samples) for part in parts] == [256, 256, 88]
+    found = Samples.join(parts)
+    every = asyncio.run(sampler.rows(RowsRequest(n=1000, seed=5)))
+    assert every.labels is not None
+    expected = np.flatnonzero(every.labels)[:600]
+    assert found.numbers is not None
+    assert np.array_equal(found.numbers, expected)
+    assert np.array_equal(found.samples, every.samples[expected])
+
+
+def test_none_is_one_empty_part(sampler: Sampler) -> None:
+    never = {"$score": {"min": 1e9}}
+    parts, search = find(sampler, n=2, where=never, allow_fewer=True)
+    assert [part.samples.shape for part in parts] == [(0, 1, 8, 8)]
+    assert (search.found, search.looked_at) == (0, 400)
+    with pytest.raises(BudgetError):
+        find(sampler, n=2, where=never)
+
+
+def test_what_is_given_up_leaves_nothing(sampler: Sampler) -> None:
+    request, choice = search_request(
+        SampleFields.of(n=50_000, seed=1, where={"$label": {"in": [4]}}), sampler.bundle.manifest, 10**6
+    )
+    assert choice is not None
+    search = Search(choice, sampler.bundle.manifest, 0)
+
+    async def one_part() -> None:
+        parts = chosen_rows(sampler, request, search)
+        await anext(parts)
+        await parts.aclose()
+
+    asyncio.run(one_part())
+    assert sampler.queued_rows == 0
+    assert unsent.used == 0
+
+
+def test_scores_are_the_same_in_every_company(engine: Engine) -> None:
+    request = RowsRequest(n=40, seed=3)
+    inputs = request.inputs(engine.bundle.manifest, 0, 40)
+    samples = engine.generate(inputs)
+    numbers = np.arange(5, 45)
+    together = engine.score_fixed(samples, inputs, numbers)
+    assert np.allclose(together, engine.score(samples, inputs), rtol=1e-5)
+    some = np.array([0, 3, 17, 39])
+    assert np.array_equal(engine.score_fixed(samples[some], inputs.take(some), numbers[some]), together[some])
