@@ -11,6 +11,7 @@ from benchmarks.serving.servers import (
     BEFORE,
     BENTOML,
     BENTOML_BASE64,
+    INFERRED,
     LITSERVE,
     LITSERVE_BASE64,
     MOSEC,
@@ -54,6 +55,8 @@ def cases(server: Server, generator: Generator) -> Iterator[Case]:
     if server is not OURS_INT8:
         yield Case("closed", usual, 1, 32)
     if generator is ONE_LAYER:
+        if server is OURS:
+            yield Case("closed", INFERRED, 1, 32)
         return
     if server is OURS:
         yield Case("even", usual, 1, None)

@@ -28,6 +28,7 @@ from latentserve.service.benching.requests import Address, Requests, ask, post, 
 
 _JSON, _RAW, _MSGPACK = "application/json", "application/octet-stream", "application/msgpack"
 _BYTES, _NUMBERS, _BASE64 = "float32 bytes", "JSON", "base64 in JSON"
+INFERRED = "float32 bytes of /v2"
 _REFERENCE_SAMPLES = 5_000  # what is watched costs the same however many there were
 _PEERS = Path(__file__).parent / "peers"
 _START_SECONDS = 60.0
@@ -94,6 +95,12 @@ def _seeded(accept: str, dtype: str | None = None) -> Callable[[int], Requests]:
     return lambda rows: seeded(rows, accept, dtype=dtype)
 
 
+def _inferred(rows: int) -> Requests:
+    """Our own requests by the Open Inference Protocol, the number of each its seed."""
+    body = b'{"parameters":{"n":%d,"seed":%%d,"binary_data_output":true}}' % rows
+    return lambda number: post("/v2/models/bench/infer", body % number, _RAW)
+
+
 def _prepared(request: Callable[[NDArray[np.float32]], bytes]) -> Callable[[int], Requests]:
     """Peers are sent latents: 16 different bodies, made beforehand."""
 
@@ -140,7 +147,7 @@ OURS = Server(
     "latentserve",
     None,
     _ours("bundle"),
-    {_BYTES: _seeded(_RAW), "uint8 bytes": _seeded(_RAW, "uint8"), "PNG in JSON": _seeded(_JSON)},
+    {_BYTES: _seeded(_RAW), "uint8 bytes": _seeded(_RAW, "uint8"), "PNG in JSON": _seeded(_JSON), INFERRED: _inferred},
 )
 OURS_INT8 = Server("latentserve int8", None, _ours("int8"), {_BYTES: _seeded(_RAW)}, make=_once("int8", _int8))
 # Of an array, and not of a picture, JSON is nested lists of numbers, as it is of the peers.

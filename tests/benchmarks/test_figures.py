@@ -41,9 +41,11 @@ def test_the_promises() -> None:
 
     ours = measured("latentserve", "float32 bytes", 949.6)
     rows = how_well([ours])
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert rows[0][1:] == ("0.9496", "0.80", "0.95")  # and not 0.95
     assert rows[1][1].count("not measured") == 5
+    by_inference = how_well([ours, measured("latentserve", "float32 bytes of /v2", 900.0)])[8]
+    assert by_inference[1] == "0.948 / not measured"
     formats = [
         ("latentserve, JSON", "JSON", 300.0),
         ("BentoML", "JSON", 100.0),

@@ -24,6 +24,9 @@ _MOST_TENSORS = 16
 _NAMED = 2  # members on the way to any value
 _CONDITION = "condition."
 _SIZE = "binary_data_size"
+_ASKED = ("n", "seed", "offset", "truncation", "label", "condition", "deterministic", "binary_data_output")
+_HINTS = ("priority", "timeout")  # which a server may follow, and this one does not
+_PARAMETERS = {*_ASKED, *_HINTS}
 _INDEX = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -57,25 +60,23 @@ class _Input(_Output):
 class _Parameters(SampleFields):
     deterministic: bool = False
     binary_data_output: bool = False
-    # Hints, which a server may follow, and this one does not.
     priority: Any = None
     timeout: Any = None
 
     def known(self) -> Self:
         """With the numbers of `condition.NAME` in `condition`. Raises InvalidError: there is an unknown one."""
-        for name in _NAMES:
-            if getattr(self, name) is not None:
-                raise _unknown(name)
-        if not self.model_extra:
+        if self.model_fields_set <= _PARAMETERS:
             return self
         condition = dict(self.condition or {})
-        for name, value in self.model_extra.items():
+        for name, value in (self.model_extra or {}).items():
             key = name.removeprefix(_CONDITION)
             if key == name:
                 raise _unknown(name)
             if key in condition:
                 raise InvalidError(f"parameters.{name[:SHOWN]}", "is given twice")
             condition[key] = value
+        for name in self.model_fields_set.difference(_PARAMETERS, self.model_extra or ()):
+            raise _unknown(name)
         return self.model_copy(update={"condition": condition})
 
 
@@ -252,8 +253,7 @@ def _check(one: _Input, others: Mapping[str, NDArray[Any]], field: str) -> int |
 
 
 def _unknown(parameter: str) -> InvalidError:
-    known = ("n", "seed", "offset", "truncation", "label", "condition", "deterministic", "binary_data_output")
-    return InvalidError(f"parameters.{parameter[:SHOWN]}", f"unknown parameter; {', '.join(known)} are known")
+    return InvalidError(f"parameters.{parameter[:SHOWN]}", f"unknown parameter; {', '.join(_ASKED)} are known")
 
 
 def _require_one_source(given: _Parameters, arrays: Mapping[str, NDArray[Any]]) -> None:
