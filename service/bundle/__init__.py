@@ -1,6 +1,6 @@
 """The bundle: what training hands to serving. The ground floor, which imports nothing above it."""
 
-from latentserve.service.bundle.files import Bundle, read_bundle, read_bundles, write_bundle
+from latentserve.service.bundle.files import Bundle, check_place, read_bundle, read_bundles, write_bundle
 from latentserve.service.bundle.golden import Golden
 from latentserve.service.bundle.inputs import Inputs
 from latentserve.service.bundle.manifest import (
@@ -35,6 +35,7 @@ __all__ = [
     "SampleSpec",
     "Tensor",
     "category_places",
+    "check_place",
     "content_version",
     "plain",
     "read_bundle",

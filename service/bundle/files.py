@@ -114,20 +114,25 @@ class Bundle:
         return self.critic_file.read() if isinstance(self.critic_file, OnDisk) else self.critic_file
 
 
+def check_place(out: Path) -> None:
+    """Raises BundleError where `out` is there already and is not an empty folder or a bundle, so that none can be
+    written there."""
+    if out.exists() and not out.is_dir():
+        raise BundleError(f"{out}: is there already and is not a folder")
+    if out.is_dir() and any(out.iterdir()) and not _is_bundle(out):
+        raise BundleError(f"{out}: is there already and is not a bundle")
+
+
 def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
     """Write a bundle folder: the files, then the manifest that holds their hashes. What is a path is moved there.
 
     It is made beside `out`, on the disk, and changes names with what is there, so that a reader (`read_bundle`) and a
     crash find the old one or the new one, never half or none. Where the system has no such exchange (NFS; any but
     Linux) the old one is renamed first: in the instant between two renames there is none, and what is interrupted just
-    then leaves both beside `out`, as `.NAME-...`. Raises BundleError when `out` is there already and is not an empty
-    folder or an older bundle.
+    then leaves both beside `out`, as `.NAME-...`. Raises BundleError as `check_place` does.
     """
     out = out.resolve()
-    if out.exists() and not out.is_dir():
-        raise BundleError(f"{out}: is there already and is not a folder")
-    if out.is_dir() and any(out.iterdir()) and not _is_bundle(out):
-        raise BundleError(f"{out}: is there already and is not a bundle")
+    check_place(out)
     try:
         hashes = {name: hash_of(content) for name, content in sorted(files.items())}
         manifest = Manifest.model_validate({**manifest.model_dump(), "sha256": hashes})

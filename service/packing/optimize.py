@@ -12,7 +12,7 @@ import numpy as np
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from pydantic import JsonValue
 
-from latentserve.service.bundle import Bundle, Inputs, Manifest, graph, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Manifest, check_place, graph, read_bundle
 from latentserve.service.bundle.files import DATA, GENERATOR
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.assemble import assemble_bundle
@@ -58,6 +58,7 @@ def optimize_bundle(path: Path, precision: Precision, out: Path, bound: Bound) -
     Raises BundleError: the bundle cannot be read, or cannot be converted, or the variant is beyond `bound`.
     """
     original = read_bundle(path)
+    check_place(out.resolve())
     manifest = original.manifest
     already = (manifest.lineage.evaluation or {}).get("precision")
     if already is not None:

@@ -65,7 +65,7 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
     """Which file of a model's weights is not in the folder of its own file (nor, where that is a link, beside what it
     leads to, as in a cache of downloads), or is too short, as the end of a sentence; None: all are there. `model` is as
     it was read, without them."""
-    folder, homes = path.parent, {path.parent.resolve(), path.resolve().parent}
+    homes = {path.parent.resolve(), path.resolve().parent}
     ends: dict[str, int] = {}
     for tensor in tensors(model):
         if is_external(tensor):
@@ -77,7 +77,7 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
             location = told.get("location", "")
             ends[location] = max(ends.get(location, 0), end)
     for location, end in sorted(ends.items()):
-        file = folder / location
+        file = data_file(path, location)
         if not location or not any(file.resolve().is_relative_to(home) for home in homes):
             return f"keeps weights in {location or 'a file without a name'}, outside its folder; save it as one file"
         if not file.is_file():
@@ -88,6 +88,13 @@ def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
             pointer = f" (it is {what})" if what else f": it has {size:,} of {end:,} bytes"
             return f"keeps its weights in {location}, which is not whole{pointer}"
     return None
+
+
+def data_file(path: Path, location: str) -> Path:
+    """Where a model's file keeps weights that it says are at `location`: in its folder, else, where it is a link, in
+    that of what it leads to."""
+    file = path.parent / location
+    return file if file.exists() else path.resolve().parent / location
 
 
 def _folder(path: Path) -> str:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
 
-from latentserve.service.bundle import graph
+from latentserve.service.bundle import check_place, graph
 from latentserve.service.bundle.files import DATA, GENERATOR, OnDisk, hash_of
 from latentserve.service.bundle.weights import (
     LARGE,
@@ -27,7 +27,7 @@ from latentserve.service.bundle.weights import (
     write_whole,
 )
 from latentserve.service.errors import BundleError, one_line
-from latentserve.service.packing.recognise import missing_data
+from latentserve.service.packing.recognise import data_file, missing_data
 
 ONE_FILE: Final = 1_900_000_000
 """Bytes of a graph that keeps its weights within: protobuf's own limit is 2 GiB."""
@@ -52,8 +52,10 @@ class Stored(NamedTuple):
 
 @contextmanager
 def workroom(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, on its disk, for what is too large for memory; it goes afterwards. Raises BundleError."""
+    """A folder beside `out`, on its disk, for what is too large for memory; it goes afterwards. Raises BundleError: no
+    bundle can be written to `out`."""
     out = out.resolve()
+    check_place(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True)
@@ -82,7 +84,7 @@ def read_model(file: Path) -> onnx.ModelProto:
             place = place_of(tensor)
             if place is None or place.location == own:
                 continue
-            path = str(file.parent.absolute() / place.location)
+            path = str(data_file(file, place.location).absolute())
             if path not in files:
                 files[path] = map_file(Path(path))
             refer(tensor, place._replace(location=path))

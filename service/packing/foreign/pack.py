@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx
 
-from latentserve.service.bundle import Manifest
+from latentserve.service.bundle import Manifest, check_place
 from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.assemble import assemble_bundle
@@ -79,6 +79,7 @@ def _pack(
     say: Callable[[str], None],
 ) -> Manifest:
     source = str(file)
+    check_place(out.resolve())
     model = _load(file)
     output, remarks = choose_output(model, source, options.output)
     bounds = output_bounds(model, output.name)

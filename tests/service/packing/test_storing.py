@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import onnx
 import pytest
@@ -30,6 +32,7 @@ from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.watching.disk import FilesOnDisk
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
+from tests.server import Server
 
 LITTLE = 100_000  # bytes, of which the generator below has more
 
@@ -123,6 +126,27 @@ def test_a_link_into_a_cache_of_downloads_is_followed(tmp_path: Path) -> None:
     (tmp_path / "snapshot" / "brought.data").symlink_to(Path("..") / "blobs" / "f00d")
     model = read_model(tmp_path / "snapshot" / "model.onnx")
     assert onnx.load_model_from_string(whole(model, GENERATOR)).graph.node == heavy().graph.node
+
+
+def test_a_link_to_a_file_beside_its_weights_is_followed(tmp_path: Path) -> None:
+    file = saved(tmp_path / "models", heavy())
+    (tmp_path / "model.onnx").symlink_to(file)
+    model = read_model(tmp_path / "model.onnx")
+    assert onnx.load_model_from_string(whole(model, GENERATOR)).graph.node == heavy().graph.node
+
+
+def test_over_a_socket(copy: Path) -> None:
+    """Served by two workers as anybody's; and when the weights are cut short, not at all, in a line."""
+    rows = open_bundle(copy).sample(n=40, seed=5, labels=[index % 10 for index in range(40)])
+    with Server(copy, workers=2) as server:
+        for _ in range(4):
+            with httpx.Client(base_url=server.url) as other:  # a connection of its own: either worker may take it
+                body = {"n": 40, "seed": 5, "labels": [index % 10 for index in range(40)]}
+                answer = other.post("/v1/samples", json=body, headers={"Accept": "application/x-npy"})
+                np.testing.assert_allclose(np.load(io.BytesIO(answer.content)), rows, rtol=0, atol=1e-5)
+    (copy / DATA).write_bytes((copy / DATA).read_bytes()[:-4])
+    with pytest.raises(RuntimeError, match=rf"ended with 1: latentserve: .*{DATA}: .*\n$"):
+        Server(copy)
 
 
 def test_what_the_runtime_is_lent_is_what_was_brought(tmp_path: Path) -> None:

@@ -147,6 +147,14 @@ def test_labels_of_any_type_are_counted(tmp_path: Path, kind: str, count: int, r
     assert not len(recwarn)
 
 
+def test_a_place_that_is_taken_is_told_at_once(tmp_path: Path):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "mine.txt").write_text("kept")
+    with pytest.raises(BundleError, match="is there already and is not a bundle"):
+        pack_foreign(tmp_path / "none.onnx", tmp_path / "bundle", "packed", PackOptions())
+    assert (tmp_path / "bundle" / "mine.txt").read_text() == "kept"
+
+
 def test_a_latent_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     graph = dense([("Mul", "z nothing", "n", {}), ("Add", "n one", "m", {})], {"z": (FLOAT, ["n", 16])},
                   {"nothing": np.float32(0), "one": np.arange(16, dtype=np.float32)})  # fmt: skip
