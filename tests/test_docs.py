@@ -26,12 +26,14 @@ from latentserve.service.bundle import Column, Condition, Latent, LatentPart, Sa
 from latentserve.service.cli import cli, main
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.inference.request import INPUTS
+from latentserve.service.http.openai.images import ImagesBody
+from latentserve.service.http.openai.speech import SpeechBody
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import Settings, settings_table
 from tests.certificates import self_signed
 from tests.conftest import make_bundle
-from tests.generators import model
+from tests.generators import dense_generator, model
 from tests.server import Server, free_port
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
@@ -191,6 +193,38 @@ def test_the_examples_of_the_page_on_conditions(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(known["first"][0], known["rows"][0])
     whole = known["people"].sample(150, seed=7, where={"age": {"min": 30, "max": 40}})
     assert np.array_equal(np.concatenate(known["pages"]), whole)
+
+
+def test_the_snippets_of_the_page_on_openai(
+    shower_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """One after the other, as one program."""
+    pytest.importorskip("soundfile", reason="needs latentserve[audio]")
+    sounds = SampleSpec(kind="audio", shape=[600], sample_rate=8000)
+    given = {"latent": Latent(dim=4), "labels": ["lark", "wren"], "sample": sounds, "reference_samples": 64}
+    generator = dense_generator(dim=4, shape=(600,), labels=2).SerializeToString()
+    chirps = make_bundle(tmp_path / "chirps", "chirps", generator=generator, critic=None, **given)
+    page = (TOP / "docs" / "openai.md").read_text()
+    assert set(re.findall(r"`(\w+)`", page)) >= {*ImagesBody.model_fields, *SpeechBody.model_fields}
+    blocks = re.findall(r"^```(python|bash)\n(.*?)^```$", page, re.M | re.S)
+    assert [language for language, _ in blocks] == ["python", "bash", *["python"] * 3]
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    with Server(shower_bundle, chirps) as server:
+        for language, block in blocks:
+            here = block.replace("http://127.0.0.1:3000", server.url)
+            if language == "python":
+                exec(here, names)  # noqa: S102
+                continue
+            done = subprocess.run(["bash", "-c", here], capture_output=True, text=True, check=True)
+            assert json.loads(done.stdout)["data"][0]["label"] == "pion"
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(", angle")[0] for line in printed[:4]] == [f"7 {row} photon, energy 50 GeV" for row in range(4)]
+    assert printed[4] == "['shower', 'chirps']"
+    assert printed[5].startswith("electron, energy ")
+    assert printed[6].startswith("prompt invalid_field prompt: nothing here is called 'a cat'; labels are electron")
+    assert (tmp_path / "3.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "lark.mp3").read_bytes()[:3] == b"ID3"
 
 
 DEPLOYMENT = (TOP / "docs" / "deployment.md").read_text()

@@ -16,7 +16,8 @@ import click
 
 from latentserve.service.addresses import is_url
 from latentserve.service.client import Client
-from latentserve.service.encoding.document import CSV, NPY, PNG, WAV, WEBP
+from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
+from latentserve.service.encoding.document import CSV, FLAC, MP3, NPY, OGG, PNG, WAV, WEBP
 from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
@@ -27,7 +28,8 @@ from latentserve.service.sampling.fields import label_from_text
 from latentserve.service.sampling.latents import SEED_LIMIT
 
 _OPTIONS = {"select": "best-of", "select.of": "best-of", "allow_fewer": "allow-fewer"}
-_MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
+_SOUNDS = {".wav": WAV, ".mp3": MP3, ".opus": OGG, ".ogg": OGG, ".flac": FLAC}
+_MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, **_SOUNDS}
 
 
 @click.command()
@@ -59,7 +61,7 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, ".wav": WAV}
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="File: .png, .webp (a sheet), .wav (end to end), .npy or .csv.",
+    help="File: .png, .webp (a sheet), .wav, .mp3, .opus, .flac (end to end), .npy or .csv.",
 )
 def sample(
     source: str,
@@ -133,7 +135,10 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     bundle = open_bundle(path)
     manifest = bundle.manifest
     if media not in media_types(manifest.sample):
-        what = {CSV: "no table", WAV: "no audio of [channels, frames]"}.get(media, "no images")
+        if media in CODECS and not AUDIO_IS_THERE:
+            raise LatentserveError(f"{path}: {media} needs {EXTRA}")
+        sounds = dict.fromkeys(_SOUNDS.values(), "no audio of [channels, frames]")
+        what = {CSV: "no table", **sounds}.get(media, "no images")
         raise LatentserveError(f"{path}: its samples are {what}; write them to a .npy file")
     named = None if label is None else label_from_text(label, manifest.labels)
     try:

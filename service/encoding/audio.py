@@ -20,7 +20,7 @@ from latentserve.service.encoding.rows import Rows, in_parts
 from latentserve.service.errors import TooLargeError
 
 _BYTES = 2  # of a value
-_FULL_SCALE = 1 << (8 * _BYTES - 1)
+FULL_SCALE = 1 << (8 * _BYTES - 1)
 _COUNTED = 1 << 32  # RIFF counts bytes in 32 bits,
 _COUNTED_FRAME = 1 << 16  # and those of a frame in 16; what precedes the values is less than that, too
 _PCM = 1
@@ -30,7 +30,7 @@ def is_wav(spec: SampleSpec) -> bool:
     """Whether samples can be written so: audio of shape [frames] or [channels, frames]."""
     if spec.kind != "audio" or spec.sample_rate is None or len(spec.shape) > 2:
         return False
-    frame = _BYTES * _channels(spec)
+    frame = _BYTES * channels_of(spec)
     return frame < _COUNTED_FRAME and frame * spec.sample_rate < _COUNTED
 
 
@@ -41,24 +41,29 @@ def most_samples(spec: SampleSpec) -> int:
 
 def data_bytes(n: int, spec: SampleSpec) -> int:
     """How many bytes the values of n samples are."""
-    return n * _BYTES * _channels(spec) * spec.shape[-1]
+    return n * _BYTES * channels_of(spec) * spec.shape[-1]
 
 
 def wav_header(n: int, spec: SampleSpec, provenance: Provenance) -> bytes:
     """What precedes the values of n samples in the file."""
-    rate, frame = spec.sample_rate or 0, _BYTES * _channels(spec)
-    form = struct.pack("<HHIIHH", _PCM, _channels(spec), rate, frame * rate, frame, 8 * _BYTES)
+    rate, frame = spec.sample_rate or 0, _BYTES * channels_of(spec)
+    form = struct.pack("<HHIIHH", _PCM, channels_of(spec), rate, frame * rate, frame, 8 * _BYTES)
     marks = _chunk(b"LIST", b"INFO" + b"".join(_info(provenance))) + _chunk(b"_PMX", provenance.xmp().encode())
     before = b"WAVE" + _chunk(b"fmt ", form) + marks
     size = data_bytes(n, spec)
     return struct.pack("<4sI", b"RIFF", len(before) + 8 + size) + before + struct.pack("<4sI", b"data", size)
 
 
+def interleaved(samples: NDArray[np.float32], spec: SampleSpec) -> NDArray[np.int16]:
+    """The values of samples float32 [n, *shape], end to end: int16 [frames, channels]."""
+    channels = channels_of(spec)
+    values = to_int16(samples, spec.value_range or (-1.0, 1.0)).reshape(len(samples), channels, spec.shape[-1])
+    return values.transpose(0, 2, 1).reshape(-1, channels)
+
+
 def pcm(samples: NDArray[np.float32], spec: SampleSpec) -> bytes:
-    """The values of samples float32 [n, *shape], channels interleaved, little-endian."""
-    values = to_int16(samples, spec.value_range or (-1.0, 1.0))
-    channels = values.reshape(len(samples), _channels(spec), spec.shape[-1])
-    return channels.transpose(0, 2, 1).astype("<i2", copy=False).tobytes()
+    """The values of samples float32 [n, *shape], end to end, channels interleaved, little-endian."""
+    return interleaved(samples, spec).astype("<i2", copy=False).tobytes()
 
 
 def to_int16(samples: NDArray[np.float32], value_range: tuple[float, float]) -> NDArray[np.int16]:
@@ -66,11 +71,12 @@ def to_int16(samples: NDArray[np.float32], value_range: tuple[float, float]) -> 
     is not a number is 0."""
     low, high = value_range
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = (samples - np.float32((low + high) / 2)) * np.float32(2 * _FULL_SCALE / (high - low))
-    return np.nan_to_num(np.rint(scaled), nan=0).clip(-_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+        scaled = (samples - np.float32((low + high) / 2)) * np.float32(2 * FULL_SCALE / (high - low))
+    return np.nan_to_num(np.rint(scaled), nan=0).clip(-FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
-def _channels(spec: SampleSpec) -> int:
+def channels_of(spec: SampleSpec) -> int:
+    """Of samples that `is_wav`."""
     return spec.shape[0] if len(spec.shape) == 2 else 1
 
 
@@ -78,8 +84,8 @@ def _info(provenance: Provenance) -> list[bytes]:
     """What made it, as players show it: software, and a comment."""
     told = provenance.text()
     software = told.pop("Software")
-    comment = ", ".join(["synthetic", *(f"{key} {value}" for key, value in told.items())])
-    return [_chunk(name, text.encode() + b"\0") for name, text in ((b"ISFT", software), (b"ICMT", comment))]
+    texts = ((b"ISFT", software), (b"ICMT", provenance.sentence()))
+    return [_chunk(name, text.encode() + b"\0") for name, text in texts]
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -14,6 +14,7 @@ PNG, WEBP = "image/png", "image/webp"
 NPY, RAW = "application/x-npy", "application/octet-stream"
 CSV, ARROW, PARQUET = "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 WAV = "audio/wav"
+MP3, OGG, FLAC = "audio/mpeg", "audio/ogg", "audio/flac"
 ZIP = "application/zip"
 
 Headers = Sequence[tuple[bytes, bytes]]

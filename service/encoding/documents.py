@@ -12,12 +12,16 @@ from latentserve.service.encoding import arrays, audio
 from latentserve.service.encoding.archive import Zip
 from latentserve.service.encoding.arrays import Values
 from latentserve.service.encoding.audio import Wav
+from latentserve.service.encoding.codecs import CODECS, codecs_of
 from latentserve.service.encoding.document import (
     ARROW,
     CSV,
+    FLAC,
     JSON,
+    MP3,
     NDJSON,
     NPY,
+    OGG,
     PARQUET,
     PNG,
     RAW,
@@ -31,7 +35,9 @@ from latentserve.service.encoding.pictures import Png, Webp, picture_layout
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.tables import Address, Csv
 
-Format = Literal["json", "ndjson", "png", "webp", "npy", "raw", "csv", "arrow", "parquet", "wav", "zip"]
+Format = Literal[
+    "json", "ndjson", "png", "webp", "npy", "raw", "csv", "arrow", "parquet", "wav", "mp3", "opus", "flac", "zip"
+]
 FORMATS: Mapping[Format, str] = {
     "json": JSON,
     "ndjson": NDJSON,
@@ -43,6 +49,9 @@ FORMATS: Mapping[Format, str] = {
     "arrow": ARROW,
     "parquet": PARQUET,
     "wav": WAV,
+    "mp3": MP3,
+    "opus": OGG,
+    "flac": FLAC,
     "zip": ZIP,
 }
 
@@ -50,12 +59,12 @@ _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 _ARROWS = (ARROW, PARQUET) if _ARROW_IS_THERE else ()
 _OF_ALL = (NPY, RAW, NDJSON, *_ARROWS, ZIP)
 _OF_KIND = {"image": (JSON, PNG, WEBP, *_OF_ALL), "table": (JSON, CSV, *_ARROWS, NPY, RAW, NDJSON, ZIP)}
-_OTHER, _AUDIO = (JSON, *_OF_ALL), (JSON, WAV, *_OF_ALL)
+_OTHER = (JSON, *_OF_ALL)
 
 
 def media_types(spec: SampleSpec) -> Sequence[str]:
     """What samples can be answered as, best first."""
-    return _OF_KIND.get(spec.kind) or (_AUDIO if audio.is_wav(spec) else _OTHER)
+    return _OF_KIND.get(spec.kind) or ((JSON, WAV, *codecs_of(spec), *_OF_ALL) if audio.is_wav(spec) else _OTHER)
 
 
 def dtype_of(media: str, spec: SampleSpec, asked: arrays.Dtype) -> arrays.Dtype:
@@ -96,6 +105,10 @@ def make_document(
         return Wav(n, spec, provenance)
     if media == ZIP:
         return Zip(n, spec, provenance, dtype)
+    if media in CODECS:
+        from latentserve.service.encoding.encoded_audio import EncodedAudio  # its packages are an extra
+
+        return EncodedAudio(media, n, spec, provenance)
     columns = Address(provenance) if address else None
     if media == CSV:
         return Csv(n, spec, columns)

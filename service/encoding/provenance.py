@@ -116,6 +116,12 @@ class Provenance(NamedTuple):
             pairs |= {"Seed": str(self.seed), "Row": str(self.offset)}
         return pairs
 
+    def sentence(self) -> str:
+        """The same in a line that people read, in ASCII."""
+        told = self.text()
+        del told["Software"]
+        return ", ".join(["synthetic", *(f"{key} {value}" for key, value in told.items())])
+
     def xmp(self) -> str:
         """An XMP packet with IPTC's digital source type `trainedAlgorithmicMedia`."""
         tool = f"latentserve {self.model} {self.version}"

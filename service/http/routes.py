@@ -19,6 +19,7 @@ from latentserve.service.http.mounted import ITS_OWN_ONLY
 from latentserve.service.http.negotiation import accepts_gzip, negotiate
 from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.images import images_route
+from latentserve.service.http.openai.speech import speech_route
 from latentserve.service.http.openapi.answers import DriftAnswer, ModelsAnswer, OneModelAnswer
 from latentserve.service.http.openapi.document import describe
 from latentserve.service.http.openapi.operation import Operation
@@ -52,6 +53,7 @@ class Routes:
         routes = (
             samples_route(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
+            speech_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),
             Route("/v1/models", {"GET": self._list}, members=openai_error, operations={"GET": _LIST}),
             Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error, operations={"GET": _DESCRIBE}),

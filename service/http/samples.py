@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 
 from starlette.responses import Response
 
+from latentserve.service.encoding.codecs import CODECS
 from latentserve.service.encoding.document import (
     ARROW,
     CSV,
@@ -46,7 +47,7 @@ _PROPERTIES = SamplesBody.model_json_schema()["properties"]
 _IN_QUERY = (
     "model", "version", "n", "seed", "offset", "label", "truncation", "deterministic", "dtype", "format", "address",
 )  # fmt: skip
-_BYTES = (PNG, WEBP, NPY, RAW, CSV, NDJSON, ARROW, PARQUET, WAV, ZIP)
+_BYTES = (PNG, WEBP, NPY, RAW, CSV, NDJSON, ARROW, PARQUET, WAV, *CODECS, ZIP)
 _OPERATION = Operation(
     "Draw samples.",
     "A JSON body holds every field. A body of arrays (`.npy`: latents; `.npz`: latents, labels, conditions) holds what "
@@ -107,7 +108,7 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
             raise InvalidError("allow_fewer", said)
 
         def of_fewer(n: int) -> Document:
-            if n == 0 and media in (PNG, WEBP, WAV):
+            if n == 0 and media in (PNG, WEBP, WAV, *CODECS):
                 raise InvalidError("allow_fewer", f"no row was found, and {media} holds one at the least")
             return document(n)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from latentserve.service.bundle import Condition, Golden, Latent, LatentPart, Manifest
+from latentserve.service.sampling.prompt import Vocabulary
 from latentserve.service.watching.reference import Reference
 from latentserve.service.watching.signals import MOST_COLUMNS
+
+_MOST_LABELS = 1000  # that are listed
 
 
 def model_card(
@@ -48,6 +51,7 @@ def model_card(
         evaluation = f"\n## Evaluation\n\n| | |\n|---|---|\n{lines}\n"
     guessed = "".join(f"- {remark}\n" for remark in remarks)
     guessed = f"\n## What was guessed\n\n{guessed}" if guessed else ""
+    prompts = _prompts(manifest) if sample.kind in ("image", "audio") else ""
     preview = "\n![Samples](preview.png)\n" if sample.kind == "image" else ""
     return f"""# {manifest.name}
 
@@ -56,7 +60,7 @@ Version `{manifest.version}`. Every sample is synthetic: made by a trained gener
 | | |
 |---|---|
 {table}
-{guessed}{evaluation}
+{guessed}{evaluation}{prompts}
 ## Use
 
 ```
@@ -64,6 +68,13 @@ latentserve check .
 latentserve serve .
 ```
 """
+
+
+def _prompts(manifest: Manifest) -> str:
+    """What may be said to OpenAI's routes."""
+    words = Vocabulary(manifest)
+    example = f"`{words.example}` is one; " if words.example else ""
+    return f"\n## Prompts\n\n{example}{words.taken(_MOST_LABELS)}.\n"
 
 
 def _latent(latent: Latent) -> dict[str, str]:

@@ -57,29 +57,28 @@ class Vocabulary:
             found = self._clause and self._clause.search(rest, max(0, len(rest) - _CLAUSE_CHARACTERS))
             if not found:
                 shown = " ".join(rest[: 2 * SHOWN].split())[:SHOWN]
-                raise InvalidError(field, f"nothing here is called {shown!r}; {self.taken}")
+                raise InvalidError(field, f"nothing here is called {shown!r}; {self.taken()}")
             rest = rest[: found.start()]
             name = self._condition(found["name"], field)
             if name in condition:
                 raise InvalidError(field, f"{name} is said twice")
             if (unit := found["unit"]) and unit != self._conditions[name].unit:
-                raise InvalidError(field, f"{name} is not in {unit}; {self.taken}")
+                raise InvalidError(field, f"{name} is not in {unit}; {self.taken()}")
             condition[name] = float(found["number"])
         return Said(label, condition or None)
 
-    def say(self, label: int | None, condition: Mapping[str, float]) -> str:
-        """The prompt that asks for this label and these conditions, float32; empty where there are none."""
-        words = [] if label is None else [self._labels[label]]
+    def say(self, label: str | None, condition: Mapping[str, float]) -> str:
+        """The prompt that asks for this label and these conditions; empty where there are none."""
+        words = [] if label is None else [label]
         return ", ".join([*words, *(self._clause_of(name, value) for name, value in condition.items())])
 
-    @property
-    def taken(self) -> str:
-        """What may be said, in a sentence of bounded length."""
+    def taken(self, most: int = _LISTED) -> str:
+        """What may be said, in a sentence that names so many labels, and conditions, at the most."""
         told = []
         if self._labels:
-            told.append(f"labels are {_listed(self._labels)}")
+            told.append(f"labels are {_listed(self._labels, most)}")
         if self._conditions:
-            told.append(f"conditions are {_listed([_ranged(one) for one in self._conditions.values()])}")
+            told.append(f"conditions are {_listed([_ranged(one) for one in self._conditions.values()], most)}")
         return (
             "; ".join(told) or "the model has neither labels nor conditions, and takes an empty prompt or its own name"
         )
@@ -88,7 +87,7 @@ class Vocabulary:
     def example(self) -> str:
         """A prompt that says all that may be said; empty where that is nothing."""
         middles = {name: (one.range[0] + one.range[1]) / 2 for name, one in self._conditions.items()}
-        return self.say(0 if self._labels else None, middles)
+        return self.say(self._labels[0] if self._labels else None, middles)
 
     def _label(self, text: str, field: str) -> int | None:
         """The index of the label of this name, or of the only one of a name like it."""
@@ -153,6 +152,6 @@ def _ranged(condition: Condition) -> str:
     return f"{condition.name} {low:g} to {high:g}{f' {condition.unit}' if condition.unit else ''}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(name[:SHOWN] for name in names[:_LISTED])
-    return shown if len(names) <= _LISTED else f"{shown}, ... ({len(names)} in all)"
+def _listed(names: Sequence[str], most: int = _LISTED) -> str:
+    shown = ", ".join(name[:SHOWN] for name in names[:most])
+    return shown if len(names) <= most else f"{shown}, ... ({len(names)} in all)"

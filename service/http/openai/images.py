@@ -15,10 +15,11 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler
 from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.pictures import LARGEST_SIDE, Form, Pictures
-from latentserve.service.http.openai.prompted import Hint, PromptedBody, provenance_of, read_prompted, vocabulary
+from latentserve.service.http.openai.prompted import Hint, PromptedBody, read_prompted, vocabulary
 from latentserve.service.http.openapi.answers import ImagesAnswer
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
+from latentserve.service.http.samples import provenance_of
 from latentserve.service.models import Model
 from latentserve.service.sampling.served_graph import Output
 from latentserve.service.settings import Settings

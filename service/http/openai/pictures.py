@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import orjson
@@ -71,37 +71,22 @@ class Pictures(Document):
 
     def rows(self, part: Rows) -> Iterator[Piece]:
         """The inside of the list."""
-        facts = self._facts(part)
         first, self._row = self._row, self._row + len(part.samples)
+        facts = self._provenance.facts(part, first)
         row = 0
         for some in in_parts(part.samples):
             for picture in images.pixels(some, self._manifest.sample):
                 yield b',{"b64_json":"' if first + row else b'{"b64_json":"'
-                yield from arrays.base64_of(self._written(picture, self._provenance.at(first + row)))
-                yield b'",' + orjson.dumps(facts[row], option=orjson.OPT_SERIALIZE_NUMPY)[1:]
+                yield from arrays.base64_of(self._written(picture, self._provenance.of(part, row, first)))
+                told = facts[row]
+                if prompt := self._vocabulary.say(told.get("label"), told.get("condition", {})):
+                    told["revised_prompt"] = prompt
+                yield b'",' + orjson.dumps(told)[1:]
                 row += 1
 
     def closing(self) -> Iterator[Piece]:
         """The end."""
         yield b"]}"
-
-    def _facts(self, part: Rows) -> list[dict[str, Any]]:
-        """What is known of each row."""
-        manifest, provenance = self._manifest, self._provenance
-        names = list(manifest.condition_places)
-        told = []
-        for row in range(len(part.samples)):
-            label = None if part.labels is None else int(part.labels[row])
-            condition = {} if part.conditions is None else dict(zip(names, part.conditions[row], strict=True))
-            facts: dict[str, Any] = {"seed": provenance.seed, "row": provenance.offset + self._row + row}
-            if label is not None:
-                facts["label"] = (manifest.labels or [])[label]
-            if condition:
-                facts["condition"] = condition
-            if prompt := self._vocabulary.say(label, condition):
-                facts["revised_prompt"] = prompt
-            told.append(facts)
-        return told
 
     def _written(self, picture: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
         """An image uint8 [C, H, W] as a file."""

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field
 
-from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import parse_as, read_json
 from latentserve.service.http.call import Call
@@ -75,11 +74,6 @@ class PromptedBody(StrictFields):
 async def read_prompted(call: Call, kind: type[Kind], settings: Settings, share: Share) -> Kind:
     """The body of a call. Raises what `read_json` does, MalformedError, InvalidError."""
     return parse_as(await read_json(call, min(_BODY_BYTES, settings.max_body_bytes), share), kind)
-
-
-def provenance_of(model: Model, request: RowsRequest) -> Provenance:
-    """What makes the rows of a request."""
-    return Provenance(model.name, model.version, request.seed, request.offset)
 
 
 @lru_cache(maxsize=16)

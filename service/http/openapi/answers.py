@@ -49,9 +49,14 @@ class SamplesAnswer(_Answer):
 
 
 class Picture(_Answer):
-    """A file, as base64."""
+    """A file, as base64; what it was made for, and the prompt that asks for that again."""
 
     b64_json: str
+    seed: int
+    row: int
+    label: str | None = None
+    condition: dict[str, float] | None = None
+    revised_prompt: str | None = None
 
 
 class ImagesAnswer(_Answer):
@@ -73,9 +78,19 @@ class ModelAnswer(_Answer):
     labels: list[str] | None
     conditions: list[Condition] | None
     sample: SampleSpec
+    prompt: str | None
 
 
-class OneModelAnswer(ModelAnswer):
+class OpenAIModel(_Answer):
+    """A model in short, as OpenAI's clients read it."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OneModelAnswer(OpenAIModel, ModelAnswer):
     """The same, with its manifest."""
 
     manifest: dict[str, Any]
@@ -85,6 +100,8 @@ class ModelsAnswer(_Answer):
     """All models that are served."""
 
     models: list[ModelAnswer]
+    object: Literal["list"]
+    data: list[OpenAIModel]
 
 
 class DriftOfModel(_Answer):
