@@ -47,7 +47,7 @@ class Infer:
         text = len(content) if length is None else length
         if text <= HEADER_BYTES:
             return at_once(steps)
-        share.take(2 * text)  # a number of two characters takes four bytes
+        share.take(4 * text)  # a number of two characters takes four bytes, and as many when it is looked at
         return await self._handler.readers.result(steps)
 
     def _understand(self, model: Model, asked: Inference, accepted: str) -> Steps[Asked]:

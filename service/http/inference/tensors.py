@@ -80,19 +80,29 @@ def read_list(text: bytes, span: Span, shape: Sequence[int], datatype: Datatype,
 
     Raises MalformedError, InvalidError.
     """
-    structure: list[bytes] = []
-    parts: list[NDArray[Any]] = []
+    count = math.prod(shape)
+    unlike = InvalidError(
+        f"{field}.data", f"is not {count} numbers, one after the other or nested as the shape {list(shape)} is"
+    )
+    if 2 * count + 1 > span.stop - span.start:  # a digit each, and what stands between: no memory is taken for more
+        raise unlike
+    values = np.empty(count, DTYPES[datatype])
+    read = at = 0
+    expected = b""
     for piece in _pieces(text, span, field):
         if _MISPLACED.search(piece) is not None:
             raise MalformedError(f"{field}.data: the body is not JSON: a bracket stands where none may")
-        structure.append(piece.translate(None, _NOT_STRUCTURE))
-        parts.append(_numbers(piece, datatype, field))
+        structure = piece.translate(None, _NOT_STRUCTURE)
+        expected = expected or _nested(shape if structure.startswith(b"[[") else [count])
+        numbers = _numbers(piece, datatype, field)
+        if not expected.startswith(structure, at) or read + len(numbers) > count:
+            raise unlike
+        values[read : read + len(numbers)] = numbers
+        read += len(numbers)
+        at += len(structure) + 1  # and the comma between two pieces
         yield
-    values = np.concatenate(parts)
-    if len(values) != math.prod(shape):
-        raise InvalidError(f"{field}.data", f"holds {len(values)} numbers; the shape {list(shape)} has others")
-    if b",".join(structure) not in (_nested([len(values)]), _nested(shape)):
-        raise InvalidError(f"{field}.data", f"is nested otherwise than the shape {list(shape)} is")
+    if read != count or at != len(expected) + 1:
+        raise unlike
     return values.reshape(shape)
 
 

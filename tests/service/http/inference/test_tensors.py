@@ -103,15 +103,18 @@ def test_integers_keep_every_digit(values: list[int]) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"[1,2,3]", "holds 3 numbers"),
-        (b"[]", "holds 0 numbers"),
-        (b"[1,2,3,4,5]", "holds 5 numbers"),
-        (b"[[1,2,3],[4]]", "is nested otherwise"),
-        (b"[[1],[2],[3],[4]]", "is nested otherwise"),
-        (b"[[[1,2],[3,4]]]", "is nested otherwise"),
-        (b"[[1,2],3,4]", "is nested otherwise"),
-        (b"[1,2,3,4]]", "is nested otherwise"),
-        (b"[1,2,[3,4]", "is nested otherwise"),
+        (b"[1,2,3]", "is not 4 numbers, one after the other or nested as the shape"),
+        (b"[1,2,3    ]", "is not 4 numbers"),
+        (b"[[1,2],[3,4],[5,6]]", "is not 4 numbers"),
+        (b"[[1,2],[3,4]", "is not 4 numbers"),
+        (b"[]", "is not 4 numbers"),
+        (b"[1,2,3,4,5]", "is not 4 numbers"),
+        (b"[[1,2,3],[4]]", "is not 4 numbers"),
+        (b"[[1],[2],[3],[4]]", "is not 4 numbers"),
+        (b"[[[1,2],[3,4]]]", "is not 4 numbers"),
+        (b"[[1,2],3,4]", "is not 4 numbers"),
+        (b"[1,2,3,4]]", "is not 4 numbers"),
+        (b"[1,2,[3,4]", "is not 4 numbers"),
         (b"[[1,2],[3,true]]", "no number"),
         (b"[1,2,null,4]", "no number"),
         (b"[1,2,3,1e39]", "a number that FP32 has not"),
@@ -127,7 +130,16 @@ def test_what_does_not_fit_its_shape(text: bytes, words: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"[1[,]2]", b"[[1,2][3,4]]", b"[1 2,3,4]", b"[1,2,3,]", b"[,1,2,3]", b"[1,2,03,4]", b"[1,2,x,4]", b"[1]2,[3,4]"],
+    [
+        b"[1[,]2,3,4]",
+        b"[[1,2][3,4]]",
+        b"[1 2,3,4]",
+        b"[1,2,3,4,]",
+        b"[,1,2,3,4]",
+        b"[1,2,03,4]",
+        b"[1,2,x,4]",
+        b"[1]2,[3,4]",
+    ],
 )
 def test_what_is_no_json(text: bytes) -> None:
     with pytest.raises(MalformedError, match=r"^inputs\[0\].data: the body is not JSON"):
