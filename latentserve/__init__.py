@@ -12,6 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from latentserve.service.bundle import Condition as Condition
     from latentserve.service.bundle import Latent as Latent
+    from latentserve.service.client import AsyncClient as AsyncClient
+    from latentserve.service.client import Client as Client
+    from latentserve.service.client import Samples as Samples
+    from latentserve.service.client import ServerError as ServerError
     from latentserve.service.errors import LatentserveError as LatentserveError
     from latentserve.service.opened import OpenedBundle as OpenedBundle
     from latentserve.service.opened import open_bundle as open_bundle
@@ -31,10 +35,14 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):  # noq
     __path__.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
 
 _PUBLIC = {
+    "AsyncClient": "latentserve.service.client",
+    "Client": "latentserve.service.client",
     "Condition": "latentserve.service.bundle",
     "Latent": "latentserve.service.bundle",
     "LatentserveError": "latentserve.service.errors",
     "OpenedBundle": "latentserve.service.opened",
+    "Samples": "latentserve.service.client",
+    "ServerError": "latentserve.service.client",
     "draw_conditions": "latentserve.service.sampling.latents",
     "draw_labels": "latentserve.service.sampling.latents",
     "draw_latents": "latentserve.service.sampling.latents",

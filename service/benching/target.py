@@ -57,7 +57,7 @@ class Target:
 
     def check(self, rows: int) -> None:
         """Raises ServerError, with the server's own words, unless it answers a request for so many samples."""
-        Client(self.url).samples(RAW, io.BytesIO(), n=rows, seed=0, model=self.model)
+        Client(self.url, retries=0).download(RAW, io.BytesIO(), n=rows, seed=0, model=self.model)
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def own_server(bundle: Path) -> Iterator[Target]:
         variables = os.environ | {"BENTOML_HOME": home}
         with process_group([*command, "--port", str(port)], log, variables) as process:
             target = Target(f"http://127.0.0.1:{port}")
-            client = Client(target.url)
+            client = Client(target.url, retries=0)
             end = time.monotonic() + _START_SECONDS
             while not _ready(bundle, client):
                 if process.poll() is not None:

@@ -79,7 +79,7 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
 def _of_server(url: str, name: str | None, seconds: float, say: Say) -> _Report:
     """The server at a URL. Raises ServerError."""
     target = Target(url, name)
-    models = {model["name"]: model for model in Client(url).models()}
+    models = {model["name"]: model for model in Client(url, retries=0).models()}
     names = ", ".join(map(str, models)) or "nothing"
     if name is None and len(models) != 1:
         raise ServerError(f"{url}: serves {names}; say which with --model")

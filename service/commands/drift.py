@@ -66,7 +66,7 @@ def drift(source: str, real: Path | None, rows: int | None, seconds: float | Non
     elif rows or seconds:
         raise InvalidError("--rows" if rows else "--seconds", "is of a bundle's folder: a server has seen what it has")
     else:
-        models = Client(source, _ANSWER_SECONDS).drift()
+        models = Client(source, timeout=_ANSWER_SECONDS, retries=0).drift()
     if as_json:
         click.echo(json.dumps({"models": models}, indent=1))
     else:

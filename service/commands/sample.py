@@ -122,12 +122,12 @@ def _where(text: str | None) -> object:
 
 def _of_server(url: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
     """Samples of the model that a server has."""
-    client = Client(url)
+    client = Client(url, retries=0)
     named: int | str | None = label
     if label is not None and label.isdigit():  # only of digits it depends on the names what they mean
         models = client.models()
         named = label_from_text(label, models[0].get("labels") if models else None)
-    client.samples(media, file, **asked, label=named, deterministic=True)
+    client.download(media, file, **asked, label=named, deterministic=True)
 
 
 def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:

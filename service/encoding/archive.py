@@ -28,7 +28,7 @@ _MOST_MEMBERS = (1 << 16) - 1  # without an extension of the format that not eve
 _OWN_MEMBERS = 2
 _MEMBER_BYTES = 640  # of memory, for what the list at the end says of it
 _LISTED_BYTES = 256  # of the archive, for its name and what precedes it
-_STORED, _FAST = 0, 1  # levels of compression: pictures are compressed already, random numbers cannot be
+STORED, FAST = 0, 1  # levels of compression: pictures are compressed already, random numbers cannot be
 _METADATA_ROWS = 1024  # that are written at a time
 _NOTHING = np.zeros(0, np.float32)
 
@@ -46,7 +46,7 @@ class Zip(Document):
         self._row = 0
         self._told: list[tuple[Rows, int]] = []  # without the samples, and the number of each one's first
         self._sink = Sink()
-        self._zip = _Archive(self._sink, "w")
+        self._zip = Archive(self._sink, "w")
         self._suffix = ".png" if spec.kind == "image" else ".wav" if audio.is_wav(spec) else None
         self._inner: Document | None = None  # of the one file that holds all rows
         self._member: IO[bytes] | None = None  # which is being written
@@ -62,11 +62,11 @@ class Zip(Document):
 
     def opening(self) -> bytes:
         """What is said of all rows; the beginning of the one file, where they have one."""
-        with self._zip.open(_member("about.json", _FAST), "w") as member:
-            member.write(orjson.dumps(self._provenance.head(self._n), option=orjson.OPT_APPEND_NEWLINE))
+        with self._zip.open(member("about.json", FAST), "w") as file:
+            file.write(orjson.dumps(self._provenance.head(self._n), option=orjson.OPT_APPEND_NEWLINE))
         if self._inner is not None:
             table = self._spec.kind == "table"
-            info = _member("samples.csv" if table else "samples.npy", _FAST if table else _STORED)
+            info = member("samples.csv" if table else "samples.npy", FAST if table else STORED)
             info.file_size = self._inner.size  # as it is known: there are two forms of what precedes a member
             self._member = self._zip.open(info, "w")
             self._member.write(self._inner.opening())
@@ -90,9 +90,9 @@ class Zip(Document):
             values = some if self._spec.kind == "audio" else images.pixels(some, self._spec)
             for value in values:
                 provenance = self._provenance.of(part, row, first)
-                with self._zip.open(_member(self._name(provenance.offset), _STORED), "w") as member:
+                with self._zip.open(member(self._name(provenance.offset), STORED), "w") as file:
                     for piece in self._file(value, provenance):
-                        member.write(piece)
+                        file.write(piece)
                         yield self._sink.taken()
                 yield self._sink.taken()
                 row += 1
@@ -107,13 +107,13 @@ class Zip(Document):
         """What is known of each row, and the list of members."""
         if self._member is not None:
             self._member.close()
-        with self._zip.open(_member("metadata.jsonl", _FAST), "w") as member:
+        with self._zip.open(member("metadata.jsonl", FAST), "w") as file:
             for part, first in self._told:
                 lines = self._provenance.facts(part, first)
                 if self._suffix is not None:
                     lines = [{"file_name": self._name(line["row"]), **line} for line in lines]
                 for line in lines:
-                    member.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                    file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
                 yield self._sink.taken()
         self._zip.close()
         yield self._sink.taken()
@@ -122,15 +122,15 @@ class Zip(Document):
         return f"{row:06}{self._suffix}"
 
 
-class _Archive(ZipFile):
-    """One that is given up is not ended."""
+class Archive(ZipFile):
+    """A file of members; one that is given up is not ended."""
 
     def __del__(self) -> None:
         pass
 
 
-def _member(name: str, level: int) -> ZipInfo:
-    """What is to be said of one. Readers that do not look at the end first want all of them deflated."""
+def member(name: str, level: int) -> ZipInfo:
+    """What is to be said of a member. Readers that do not look at the end first want all of them deflated."""
     info = ZipInfo(name)
     info.compress_type = ZIP_DEFLATED
     info._compresslevel = level  # type: ignore[attr-defined]

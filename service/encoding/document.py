@@ -11,7 +11,7 @@ from latentserve.service.encoding.rows import Rows
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
 PNG, WEBP = "image/png", "image/webp"
-NPY, RAW = "application/x-npy", "application/octet-stream"
+NPY, NPZ, RAW = "application/x-npy", "application/x-npz", "application/octet-stream"
 CSV, ARROW, PARQUET = "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 WAV = "audio/wav"
 MP3, OGG, FLAC = "audio/mpeg", "audio/ogg", "audio/flac"

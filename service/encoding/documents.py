@@ -21,6 +21,7 @@ from latentserve.service.encoding.document import (
     MP3,
     NDJSON,
     NPY,
+    NPZ,
     OGG,
     PARQUET,
     PNG,
@@ -31,12 +32,13 @@ from latentserve.service.encoding.document import (
     Document,
 )
 from latentserve.service.encoding.json_documents import Json, Ndjson
+from latentserve.service.encoding.npz import Npz
 from latentserve.service.encoding.pictures import Png, Webp, picture_layout
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.tables import Address, Csv
 
 Format = Literal[
-    "json", "ndjson", "png", "webp", "npy", "raw", "csv", "arrow", "parquet", "wav", "mp3", "opus", "flac", "zip"
+    "json", "ndjson", "png", "webp", "npy", "npz", "raw", "csv", "arrow", "parquet", "wav", "mp3", "opus", "flac", "zip"
 ]
 FORMATS: Mapping[Format, str] = {
     "json": JSON,
@@ -44,6 +46,7 @@ FORMATS: Mapping[Format, str] = {
     "png": PNG,
     "webp": WEBP,
     "npy": NPY,
+    "npz": NPZ,
     "raw": RAW,
     "csv": CSV,
     "arrow": ARROW,
@@ -57,8 +60,8 @@ FORMATS: Mapping[Format, str] = {
 
 _ARROW_IS_THERE = find_spec("pyarrow") is not None  # the extra `tables`
 _ARROWS = (ARROW, PARQUET) if _ARROW_IS_THERE else ()
-_OF_ALL = (NPY, RAW, NDJSON, *_ARROWS, ZIP)
-_OF_KIND = {"image": (JSON, PNG, WEBP, *_OF_ALL), "table": (JSON, CSV, *_ARROWS, NPY, RAW, NDJSON, ZIP)}
+_OF_ALL = (NPY, NPZ, RAW, NDJSON, *_ARROWS, ZIP)
+_OF_KIND = {"image": (JSON, PNG, WEBP, *_OF_ALL), "table": (JSON, CSV, *_ARROWS, NPY, NPZ, RAW, NDJSON, ZIP)}
 _OTHER = (JSON, *_OF_ALL)
 
 
@@ -69,7 +72,7 @@ def media_types(spec: SampleSpec) -> Sequence[str]:
 
 def dtype_of(media: str, spec: SampleSpec, asked: arrays.Dtype) -> arrays.Dtype:
     """The dtype of the samples that a media type is best written from; of numbers, that which was `asked` for."""
-    if media in (NPY, RAW) or (media in (ARROW, PARQUET) and spec.kind != "table"):
+    if media in (NPY, NPZ, RAW) or (media in (ARROW, PARQUET) and spec.kind != "table"):
         return asked
     if spec.kind == "image":
         return "uint8"
@@ -105,6 +108,8 @@ def make_document(
         return Wav(n, spec, provenance)
     if media == ZIP:
         return Zip(n, spec, provenance, dtype)
+    if media == NPZ:
+        return Npz(n, spec, provenance, dtype)
     if media in CODECS:
         from latentserve.service.encoding.encoded_audio import EncodedAudio  # its packages are an extra
 

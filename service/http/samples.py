@@ -8,20 +8,16 @@ from starlette.responses import Response
 
 from latentserve.service.encoding.codecs import CODECS
 from latentserve.service.encoding.document import (
-    ARROW,
     CSV,
     JSON,
     NDJSON,
     NPY,
-    PARQUET,
     PNG,
-    RAW,
     WAV,
     WEBP,
-    ZIP,
     Document,
 )  # fmt: skip
-from latentserve.service.encoding.documents import dtype_of, make_document, media_types
+from latentserve.service.encoding.documents import FORMATS, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import (
     InvalidError,
@@ -47,7 +43,7 @@ _PROPERTIES = SamplesBody.model_json_schema()["properties"]
 _IN_QUERY = (
     "model", "version", "n", "seed", "offset", "label", "truncation", "deterministic", "dtype", "format", "address",
 )  # fmt: skip
-_BYTES = (PNG, WEBP, NPY, RAW, CSV, NDJSON, ARROW, PARQUET, WAV, *CODECS, ZIP)
+_BYTES = [media for media in FORMATS.values() if media != JSON]
 _OPERATION = Operation(
     "Draw samples.",
     "A JSON body holds every field. A body of arrays (`.npy`: latents; `.npz`: latents, labels, conditions) holds what "

@@ -99,4 +99,4 @@ def test_over_tls(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
             closed_loop(Address(port, tls=ssl.create_default_context()), lambda _: REQUEST, connections=1, seconds=0.1)
         with pytest.raises(ServerError, match=r"https://127.0.0.1:\d+: .*verify failed"):
-            Client(f"https://127.0.0.1:{port}").models()
+            Client(f"https://127.0.0.1:{port}", retries=0).models()

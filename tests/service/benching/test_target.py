@@ -61,7 +61,7 @@ def test_what_a_server_serves_and_refuses(server: Server) -> None:
 
 def test_what_is_no_server() -> None:
     with pytest.raises(ServerError, match="refused"):
-        Client(f"http://127.0.0.1:{free_port()}").models()
+        Client(f"http://127.0.0.1:{free_port()}", retries=0).models()
     for answer in (
         ANSWER,
         b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"models": [{}]}',
@@ -69,6 +69,8 @@ def test_what_is_no_server() -> None:
         b"SSH-2.0-OpenSSH\r\n",
     ):
         with Known(answer) as known, pytest.raises(ServerError) as refused:
-            Client(f"http://127.0.0.1:{known.address.port}", timeout=1).models()  # SSH waits for what it understands
+            Client(
+                f"http://127.0.0.1:{known.address.port}", timeout=1, retries=0
+            ).models()  # SSH waits for what it understands
         assert "\n" not in str(refused.value)
         assert str(refused.value).startswith(f"http://127.0.0.1:{known.address.port}: ")

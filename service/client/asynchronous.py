@@ -1,0 +1,80 @@
+"""`AsyncClient`: a server's rows, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
+from latentserve.service.client.rows import Samples
+from latentserve.service.client.server import Server
+
+Made = TypeVar("Made")
+
+
+class AsyncClient:
+    """As `Client`, with the same methods and arguments, to be awaited. Requests may be under way side by side."""
+
+    def __init__(self, url: str, model: str | None = None, timeout: float = 60.0, retries: int = 5) -> None:
+        self._server = Server(url)
+        self._conversation = Conversation(self._server, model, retries)
+        self._http = self._server.async_client(timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def models(self) -> list[dict[str, Any]]:
+        """See `Client.models`."""
+        return await self._do(self._conversation.models())
+
+    async def drift(self) -> list[dict[str, Any]]:
+        """See `Client.drift`."""
+        return await self._do(self._conversation.drift())
+
+    async def sample(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Samples:
+        """See `Client.sample`."""
+        return await self._do(self._conversation.sample({"n": n, "seed": seed, **fields}))
+
+    async def rows(self, n: int | None = None, seed: int | None = None, **fields: Any) -> AsyncIterator[Samples]:
+        """See `Client.rows`."""
+        known, part = await self._do(self._conversation.first({"seed": seed, **fields}))
+        made = 0
+        while n is None or made < n:
+            some = await self.sample(n=part if n is None else min(part, n - made), **known)
+            made += len(some)
+            known["offset"] = known["offset"] + len(some) if some.next_offset is None else some.next_offset
+            yield some
+
+    async def _do(self, talk: Talk[Made]) -> Made:
+        answer: Answer = None
+        try:
+            while True:
+                step = talk.send(answer)
+                answer = None
+                if isinstance(step, Ask):
+                    answer = await self._ask(step)
+                else:
+                    await asyncio.sleep(step.seconds)
+        except StopIteration as done:
+            made: Made = done.value
+            return made
+
+    async def _ask(self, ask: Ask) -> Answer:
+        with self._server.told():
+            try:
+                return await self._http.request(
+                    ask.method, ask.path, params=ask.params, content=ask.content, headers=ask.headers
+                )
+            except httpx.TransportError as error:
+                return error

@@ -1,0 +1,81 @@
+"""Where a server is and how it is reached, and what it says when it does not do as asked."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from latentserve.service.addresses import is_loopback, unix_socket
+from latentserve.service.errors import LatentserveError, one_line
+
+
+class ServerError(LatentserveError):
+    """The server could not be reached, or refused; the message is its own `detail`.
+
+    Attributes:
+        status: of its answer; 0: there was none.
+        problem: the answer, where it was a problem (RFC 9457): `type`, `field` and more.
+    """
+
+    def __init__(self, message: str, status: int = 0, problem: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem or {}
+
+
+class Server:
+    """A running server at `url`, such as http://127.0.0.1:3000, or http+unix:/run/latentserve.sock."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        unix = unix_socket(url)
+        self._base = f"{unix[0]}://localhost" if unix else self.url
+        self._socket = unix and unix[1]
+
+    def sync_client(self, timeout: float) -> httpx.Client:
+        """Connections to it. Raises ServerError."""
+        with self.told():
+            verify = self._verify()
+            unix = httpx.HTTPTransport(verify=verify, uds=self._socket) if self._socket else None
+            return httpx.Client(
+                base_url=self._base, timeout=timeout, trust_env=self._outside, verify=verify, transport=unix
+            )
+
+    def async_client(self, timeout: float) -> httpx.AsyncClient:
+        """The same, to be awaited. Raises ServerError."""
+        with self.told():
+            verify = self._verify()
+            unix = httpx.AsyncHTTPTransport(verify=verify, uds=self._socket) if self._socket else None
+            return httpx.AsyncClient(
+                base_url=self._base, timeout=timeout, trust_env=self._outside, verify=verify, transport=unix
+            )
+
+    @property
+    def _outside(self) -> bool:
+        """No proxy of the environment stands between this machine and itself."""
+        return not is_loopback(urlsplit(self._base).hostname or "")
+
+    def _verify(self) -> ssl.SSLContext | bool:
+        return ssl.create_default_context() if urlsplit(self._base).scheme == "https" else True
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """What goes wrong on the way becomes a ServerError."""
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:  # a SOCKS proxy needs a package
+            raise ServerError(f"{self.url}: {one_line(error)}") from None
+
+    def refusal(self, answer: httpx.Response) -> ServerError:
+        """What an answer that is no 200 says; it was read."""
+        problem: dict[str, Any] = {}
+        with suppress(ValueError):
+            found = answer.json()
+            problem = found if isinstance(found, dict) else {}
+        said = problem.get("detail") or answer.text[:200]
+        return ServerError(f"{self.url}: {answer.status_code} {said}", answer.status_code, problem)

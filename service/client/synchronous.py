@@ -1,0 +1,112 @@
+"""`Client`: a server's rows, waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, BinaryIO, Self, TypeVar
+
+import httpx
+
+from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
+from latentserve.service.client.rows import Samples
+from latentserve.service.client.server import Server
+
+Made = TypeVar("Made")
+
+
+class Client:
+    """A running server.
+
+    Args:
+        url: such as http://127.0.0.1:3000, or http+unix:/run/latentserve.sock.
+        model: that is asked; None: the only one, or the one that a call names.
+        timeout: seconds for a connection, and for each part of an answer.
+        retries: how often is asked again what failed and may go well later: no connection, one that broke, a full
+            queue, a server that is not ready. The server says after which time.
+
+    Every method raises ServerError, one line with the server's own words. To be used by one thread.
+    """
+
+    def __init__(self, url: str, model: str | None = None, timeout: float = 60.0, retries: int = 5) -> None:
+        self._server = Server(url)
+        self._conversation = Conversation(self._server, model, retries)
+        self._http = self._server.sync_client(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """What `GET /v1/models` says of each model: its name, and more."""
+        return self._do(self._conversation.models())
+
+    def drift(self) -> list[dict[str, Any]]:
+        """What `GET /v1/drift` says of each model: model, version, cause, sentence and evidence."""
+        return self._do(self._conversation.drift())
+
+    def sample(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Samples:
+        """The rows of one request: `offset`, `label`, `labels`, `condition`, `conditions`, `truncation`, `latents`,
+        `deterministic`, `where`, `balance`, `select`, ... as `POST /v1/samples` takes them; latents, labels and
+        conditions may be arrays.
+        """
+        return self._do(self._conversation.sample({"n": n, "seed": seed, **fields}))
+
+    def rows(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Iterator[Samples]:
+        """As many rows as there are to be, some megabytes at a time; None: without an end.
+
+        A connection that breaks is made again, and no row comes twice or is left out. `offset`, or of a search the
+        `next_offset` of what came last, goes on where another loop has ended.
+        """
+        known, part = self._do(self._conversation.first({"seed": seed, **fields}))
+        made = 0
+        while n is None or made < n:
+            some = self.sample(n=part if n is None else min(part, n - made), **known)
+            made += len(some)
+            known["offset"] = known["offset"] + len(some) if some.next_offset is None else some.next_offset
+            yield some
+
+    def download(self, media: str, file: BinaryIO, **fields: object) -> str | None:
+        """Write the answer to `POST /v1/samples` with these fields to `file`; the seed the server says it used."""
+        body = {name: value for name, value in fields.items() if value is not None}
+        with (
+            self._server.told(),
+            self._http.stream("POST", "/v1/samples", json=body, headers={"Accept": media}) as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                answer.read()
+                raise self._server.refusal(answer)
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+            seed: str | None = answer.headers.get("Latentserve-Seed")
+        return seed
+
+    def _do(self, talk: Talk[Made]) -> Made:
+        answer: Answer = None
+        try:
+            while True:
+                step = talk.send(answer)
+                answer = None
+                if isinstance(step, Ask):
+                    answer = self._ask(step)
+                else:
+                    time.sleep(step.seconds)
+        except StopIteration as done:
+            made: Made = done.value
+            return made
+
+    def _ask(self, ask: Ask) -> Answer:
+        with self._server.told():
+            try:
+                return self._http.request(
+                    ask.method, ask.path, params=ask.params, content=ask.content, headers=ask.headers
+                )
+            except httpx.TransportError as error:
+                return error
