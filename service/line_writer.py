@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Callable
 
 _MOST_BYTES = 1 << 20  # that wait; lines beyond are counted
+_WHOLE_BYTES = 4096  # which a pipe takes in one piece (pipe(7), PIPE_BUF)
 
 
 class LineWriter:
-    """Writes on a thread of its own, a line at a time, so that lines of several processes do not mix.
+    """Writes on a thread of its own, in whole lines, so that those of several processes do not mix.
 
     Attributes:
         descriptor: where to.
@@ -24,7 +25,7 @@ class LineWriter:
         self._tell_lost = lost
         self._most = most_bytes
         self._lines: deque[bytes] = deque()
-        self._bytes = 0
+        self._bytes = 0  # of lines that wait, and of those that are being written
         self._lost = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
@@ -38,7 +39,7 @@ class LineWriter:
     def write(self, line: bytes) -> None:
         """Have it written, or counted."""
         with self._changed:
-            if self._lines and self._bytes + len(line) > self._most:
+            if self._bytes and self._bytes + len(line) > self._most:
                 self._lost += 1
                 return
             self._lines.append(line)
@@ -48,25 +49,26 @@ class LineWriter:
     def flush(self, seconds: float) -> None:
         """Return when all is written, or after so many seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._lines, seconds)
+            self._changed.wait_for(lambda: not self._bytes, seconds)
 
     def _run(self) -> None:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines)
-                line = self._lines[0]
-            self._put(line)
+                lines = self._lines.popleft()
+                while self._lines and len(lines) + len(self._lines[0]) <= _WHOLE_BYTES:
+                    lines += self._lines.popleft()
+            self._put(lines)
             with self._changed:
-                self._lines.popleft()
-                self._bytes -= len(line)
+                self._bytes -= len(lines)
                 lost = self._lost if self._bytes <= self._most // 2 else 0
                 self._lost -= lost
                 self._changed.notify_all()
             if lost:
                 self._tell_lost(lost)
 
-    def _put(self, line: bytes) -> None:
-        left = memoryview(line)
+    def _put(self, lines: bytes) -> None:
+        left = memoryview(lines)
         while left:
             try:
                 left = left[os.write(self.descriptor, left) :]
