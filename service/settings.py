@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     max_unsent_bytes: int = Field(
         256 << 20, ge=1 << 20, description="Bytes of samples made for clients that have not taken them yet."
     )
+    cache_bytes: int = Field(
+        0, ge=0, description="Bytes of answers to GET of samples that a worker keeps to give them again; 0: none."
+    )
     header_seconds: float = Field(10.0, gt=0, le=3600, description="Time for a request's line and headers to arrive.")
     body_seconds: float = Field(60.0, gt=0, le=3600, description="Time for its body; later is answered 408.")
     answer_seconds: float = Field(

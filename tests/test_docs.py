@@ -105,7 +105,7 @@ def test_the_page_on_http_names_every_field():
 def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
     page = (TOP / "docs" / "http.md").read_text()
     commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
-    assert len(commands) == 7
+    assert len(commands) == 8
     with Server(shower_bundle) as server:
         printed = []
         for command in commands:
@@ -115,11 +115,12 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
             ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
             assert ended.returncode == 0, ended.stderr
             printed.append(ended.stdout)
-        four, three = (json.loads(answer)["conditions"] for answer in printed[2:4])
+        four, three = (json.loads(answer)["conditions"] for answer in printed[3:5])
         assert "/v1/samples" in json.loads((tmp_path / "openapi.json").read_text())["paths"]
         assert four[0] == three[0]
         assert [row["energy"] for row in four] == [50.0] * 4
         assert three[1] == {"energy": 50.0, "angle": 0.1}
+        assert (tmp_path / "showers.png").read_bytes().startswith(b"\x89PNG")
         with zipfile.ZipFile(tmp_path / "photons.zip") as archive:
             lines = archive.read("metadata.jsonl").splitlines()
             assert [json.loads(line)["label"] for line in lines] == ["photon"] * 20

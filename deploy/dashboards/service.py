@@ -96,6 +96,15 @@ def _traffic() -> list[Panel]:
             (total("arm", rate(m.SAMPLES, REPLICA)), "{{arm}}"), stacked=True,
         ),
         lines(
+            "Samples by address", "reqps", "What workers' caches were asked for (CACHE_BYTES), by whether they had it. "
+            "What they had was not made again, and is not among the samples made.",
+            (total("outcome", rate(m.CACHE_REQUESTS, PROCESS)), "{{outcome}}"), stacked=True,
+        ),
+        lines(
+            "Answers kept", "bytes", "What these caches hold, by replica.",
+            (total("instance", of(m.CACHE_BYTES, PROCESS)), "{{instance}}"),
+        ),
+        lines(
             "In flight", "short", "Sampling requests being answered, by replica.",
             (total("instance", of(m.INFLIGHT, PROCESS)), "{{instance}}"),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from latentserve.service.encoding.document import Document, Piece
@@ -24,7 +24,7 @@ class Compressed(Document):
     def __init__(self, document: Document, coding: Coding) -> None:
         self._document = document
         self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _WINDOWS[coding])
-        self.in_one_go = document.in_one_go
+        self.in_one_go, self.has_room = document.in_one_go, document.has_room
         self.headers = (
             *(header for header in document.headers if header[0] != b"content-length"),
             (b"content-encoding", coding.encode()),
@@ -42,6 +42,10 @@ class Compressed(Document):
             view = memoryview(piece)
             for start in range(0, len(view), _PIECE_BYTES):
                 yield self._compressor.compress(view[start : start + _PIECE_BYTES])
+
+    def conclude(self, told: Mapping[str, object]) -> None:
+        """Hand on what is known of the answer."""
+        self._document.conclude(told)
 
     def closing(self) -> Iterator[Piece]:
         """What comes after them."""

@@ -33,6 +33,7 @@ from latentserve.service.watching import metrics
 _OWN = ("Model", "Version", "Seed", "Offset", "Rows", "Labels", "Conditions", "Scores", "Shape", "Dtype")
 _EXPOSED = (
     *(f"Latentserve-{name}" for name in (*_OWN, "Looked-At", "Next-Offset")),
+    "ETag",
     "Inference-Header-Content-Length",
 )
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here

@@ -6,8 +6,8 @@ query holds the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_core import to_json
@@ -98,12 +98,12 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
             raise InvalidError("format", "is in the query and in the body")
         return fields.model_copy(update={"format": name})
     limit = settings.max_latents_bytes
-    of_query = parse_query(call.scope.get("query_string", b""))
+    fields = parse_query(call.scope.get("query_string", b""))
     content = await read_body(call, limit, share)
     if media == NPY:
-        return of_query.model_copy(update={"latents": read_npy(content)})
+        return fields.model_copy(update={"latents": read_npy(content)})
     share.take(limit)  # as much as it may be inflated to
-    return of_query.model_copy(update=await readers.result(read_npz(content, limit)))
+    return fields.model_copy(update=await readers.result(read_npz(content, limit)))
 
 
 async def read_json(call: Call, limit: int, share: Share) -> bytes:
@@ -142,7 +142,11 @@ def _format(query: bytes) -> Format | None:
 
 def parse_query(query: bytes) -> SamplesBody:
     """The fields that a query holds. Raises InvalidError."""
-    given = query_fields(query)
+    return of_query(query_fields(query))
+
+
+def of_query(given: Mapping[str, Any]) -> SamplesBody:
+    """The fields that a query held. Raises InvalidError."""
     fields = SamplesBody.of(**given)
     label = given.get("label")
     return fields.model_copy(update={"label": TypedLabel(label)}) if label is not None else fields

@@ -29,10 +29,8 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     return best
 
 
-def chosen(named: Format | None, accept: str | None, offers: Sequence[str]) -> str:
-    """The media type of a format that was named, else the best of `offers`. Raises NotAcceptableError."""
-    if named is None:
-        return negotiate(accept, offers)
+def named_media(named: Format, offers: Sequence[str]) -> str:
+    """The media type of a format. Raises NotAcceptableError."""
     if (media := FORMATS[named]) in offers:
         return media
     names = ", ".join(name for name, one in FORMATS.items() if one in offers)

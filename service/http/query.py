@@ -30,6 +30,11 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
         raise InvalidError("query", f"is not made of NAME=VALUE: {str(error)[:SHOWN]}") from None
 
 
+def integer(text: str) -> int | str:
+    """The integer that a text is as JSON has it, else the text."""
+    return int(text) if _INTEGER.fullmatch(text) else text
+
+
 def query_fields(query: bytes) -> Mapping[str, Any]:
     """Values by field, still to be checked; those of `condition.NAME` together in `condition`. Raises InvalidError."""
     fields: dict[str, Any] = {}
@@ -38,7 +43,7 @@ def query_fields(query: bytes) -> Mapping[str, Any]:
             raise InvalidError(name, "is not taken from the query")
         value: object = text
         if name in ("n", "seed", "offset"):
-            value = int(text) if _INTEGER.fullmatch(text) else text
+            value = integer(text)
         elif name == "truncation" or name.startswith(_CONDITION):
             value = float(text) if _NUMBER.fullmatch(text) else text
         elif name in ("deterministic", "address"):

@@ -43,6 +43,24 @@ class WholeResponse(Response):
             await self.background()
 
 
+class BodilessResponse(Response):
+    """Headers alone: the answer to HEAD, whose body may be of unknown length, or 304."""
+
+    def __init__(self, status: int, headers: Headers) -> None:
+        self.status_code = status
+        self.background = None
+        self.raw_headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        # In two parts: an empty body in one would be said to have a length of 0.
+        await send({"type": "http.response.body", "body": b"", "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        if self.background is not None:
+            await self.background()
+
+
 class StreamedResponse(Response):
     """A body in chunks. `sent` is called when it was sent, or given up.
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from latentserve.service.encoding.document import JSON
 from latentserve.service.errors import NotAcceptableError, NotFoundError
 from latentserve.service.host.group import Group
+from latentserve.service.http.addressed import addressed_routes
 from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
@@ -52,6 +53,7 @@ class Routes:
         self._metrics = Exposition(serving.settings.workers)
         routes = (
             samples_route(serving.handler, serving.settings),
+            *addressed_routes(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
             speech_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),

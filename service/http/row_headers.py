@@ -23,15 +23,14 @@ def row_headers(part: Rows, labels: Sequence[bytes], conditions: Sequence[str]) 
     if len(part.samples) > _MOST_ROWS:
         return told
     if part.numbers is not None:
-        told.append((b"latentserve-rows", _listed([b"%d" % number for number in part.numbers.tolist()])))
+        told.append((b"latentserve-rows", json.dumps(part.numbers.tolist()).encode()))
     if part.labels is not None:
-        told.append((b"latentserve-labels", _listed([labels[label] for label in part.labels.tolist()])))
+        told.append((b"latentserve-labels", b"[%b]" % b", ".join(map(labels.__getitem__, part.labels.tolist()))))
     if part.conditions is not None:
         told.append((b"latentserve-conditions", json.dumps(named(part.conditions, conditions)).encode()))
     if part.scores is not None:
         told.append((b"latentserve-scores", json.dumps(plain(part.scores)).encode()))
-    return [(name, value) for name, value in told if len(value) <= _MOST_BYTES]
-
-
-def _listed(values: Sequence[bytes]) -> bytes:
-    return b"[%b]" % b", ".join(values)
+    for header in [*told]:
+        if len(header[1]) > _MOST_BYTES:
+            told.remove(header)
+    return told

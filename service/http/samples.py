@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from pydantic import BaseModel
 from starlette.responses import Response
 
+from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.codecs import CODECS
+from latentserve.service.encoding.compressed import CODINGS, Compressed
 from latentserve.service.encoding.document import (
     CSV,
     JSON,
@@ -19,13 +22,11 @@ from latentserve.service.encoding.document import (
 )  # fmt: skip
 from latentserve.service.encoding.documents import FORMATS, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.errors import (
-    InvalidError,
-)
+from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import NPZ, SamplesBody
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler, Understand
-from latentserve.service.http.negotiation import chosen
+from latentserve.service.http.negotiation import named_media, negotiate, taken_codings
 from latentserve.service.http.openapi.answers import SamplesAnswer
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
@@ -39,23 +40,24 @@ from latentserve.service.settings import Settings
 SAMPLES = "/v1/samples"
 
 _OPEN_ENDED = (CSV, NDJSON)  # that do not say first how many rows they have
-_PROPERTIES = SamplesBody.model_json_schema()["properties"]
+_COMPRESSED_BYTES = 1 << 15  # of an answer; fewer arrive sooner as they are
+PROPERTIES = SamplesBody.model_json_schema()["properties"]
 _IN_QUERY = (
     "model", "version", "n", "seed", "offset", "label", "truncation", "deterministic", "dtype", "format", "address",
 )  # fmt: skip
-_BYTES = [media for media in FORMATS.values() if media != JSON]
+ANSWERS: Mapping[str, type[BaseModel] | None] = {**dict.fromkeys(FORMATS.values()), JSON: SamplesAnswer}
 _OPERATION = Operation(
     "Draw samples.",
     "A JSON body holds every field. A body of arrays (`.npy`: latents; `.npz`: latents, labels, conditions) holds what "
     "there is one of a row, and the query the others; `condition.NAME` is a number of `condition`.",
-    query={name: _PROPERTIES[name] for name in _IN_QUERY},
+    query={name: PROPERTIES[name] for name in _IN_QUERY},
     body={JSON: SamplesBody, **dict.fromkeys((NPY, *NPZ))},
     examples={
         "one": {},
         "rows of a seed": {"n": 4, "seed": 7, "offset": 100},
         "close to the middle": {"n": 2, "seed": 7, "truncation": 0.7, "deterministic": True},
     },
-    answers={JSON: SamplesAnswer, **dict.fromkeys(_BYTES)},
+    answers=ANSWERS,
     errors=SAMPLING_ERRORS,
 )  # fmt: skip
 
@@ -64,19 +66,28 @@ def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
 
     def post(call: Call) -> Awaitable[Response]:
-        accept = call.headers.get(b"accept", b"").decode("latin-1")
-        return handler.respond(call, lambda share: handler.read(call, share), negotiated(accept, settings))
+        headers = call.headers
+        accept = headers.get(b"accept", b"").decode("latin-1")
+        understand = negotiated(accept, settings, headers.get(b"accept-encoding"))
+        return handler.respond(call, lambda share: handler.read(call, share), understand)
 
     return Route(SAMPLES, {"POST": post}, samples=True, operations={"POST": _OPERATION})
 
 
-def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody]:
-    """An answer in the format that is asked for, else in the media type that the client likes best."""
+def negotiated(
+    accept: str | None,
+    settings: Settings,
+    codings: bytes | None = None,
+    offers: Callable[[SampleSpec], Sequence[str]] = media_types,
+) -> Understand[SamplesBody]:
+    """An answer in the format that is asked for, else in the media type that the client likes best; compressed where it
+    takes that, and it helps. `offers` of a kind of sample stand in the server's own order."""
 
     def understand(model: Model, fields: SamplesBody) -> Steps[Asked]:
         manifest = model.bundle.manifest
         spec = manifest.sample
-        media = chosen(fields.format, accept, media_types(spec))
+        named, offered = fields.format, offers(spec)
+        media = negotiate(accept, offered) if named is None else named_media(named, offered)
         dtype = dtype_of(media, spec, fields.dtype)
         request, choice = yield from search_request_steps(
             fields,
@@ -94,7 +105,10 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
 
         def document(n: int) -> Document:
             address = fields.address or choice is not None
-            return make_document(media, n, spec, provenance, dtype, address=address, max_pixels=settings.max_pixels)
+            made = make_document(media, n, spec, provenance, dtype, address=address, max_pixels=settings.max_pixels)
+            if codings is None or not made.text or made.size < _COMPRESSED_BYTES:
+                return made
+            return coded(made, codings.decode("latin-1"))
 
         if choice is None:
             return Asked(request, document(request.n))
@@ -111,6 +125,12 @@ def negotiated(accept: str | None, settings: Settings) -> Understand[SamplesBody
         return Asked(request, document(choice.n), choice, of_fewer)
 
     return understand
+
+
+def coded(document: Document, codings: str) -> Document:
+    """A document, compressed where a client takes one of its `codings`."""
+    taken = taken_codings(codings, CODINGS)
+    return Compressed(document, taken[0]) if taken else document
 
 
 def provenance_of(model: Model, request: RowsRequest) -> Provenance:

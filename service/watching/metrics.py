@@ -73,6 +73,14 @@ SEARCHED = Counter(
     (*_MODEL, "outcome"),
 )  # fmt: skip
 REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
+CACHE_REQUESTS = Counter(
+    "latentserve_cache_requests_total",
+    "Samples asked for by address that a worker's cache was asked for, by whether it had them.",
+    ("outcome",),
+)
+CACHE_BYTES = Gauge(
+    "latentserve_cache_bytes", "Bytes of answers that are kept to be given again.", multiprocess_mode="livesum"
+)
 REFUSED = Counter(
     "latentserve_refused_total",
     "Requests that the HTTP host answered itself, before they had a route, by kind.",
@@ -436,6 +444,9 @@ def precreate() -> None:
     """Make the series that belong to no model visible at 0."""
     for reason in REASONS:
         REJECTED.labels(reason=reason)
+    for outcome in ("hit", "miss"):
+        CACHE_REQUESTS.labels(outcome=outcome)
+    CACHE_BYTES.set(0)
     for route, codes in UNROUTED.items():
         for code in codes:
             REQUESTS.labels(model="", version="", route=route, code=code)

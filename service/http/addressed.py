@@ -1,0 +1,153 @@
+"""`GET /v1/models/{model}/versions/{version}/samples/{seed}`: rows by their address. Caches may keep them: they are a
+pure function of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from starlette.responses import Response
+
+from latentserve import __version__
+from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.document import CSV, PNG, WAV
+from latentserve.service.encoding.documents import media_types
+from latentserve.service.errors import (
+    DeadlineError,
+    InvalidError,
+    NotAcceptableError,
+    NotFoundError,
+    QueueFullError,
+    TooLargeError,
+)
+from latentserve.service.http.body import SamplesBody, of_query
+from latentserve.service.http.call import Call
+from latentserve.service.http.handler import Asked, Body, SamplesHandler, Understand
+from latentserve.service.http.kept import Kept
+from latentserve.service.http.openapi.operation import Operation
+from latentserve.service.http.problems import failure
+from latentserve.service.http.query import integer, query_fields
+from latentserve.service.http.responses import BodilessResponse, Headers, WholeResponse
+from latentserve.service.http.route import Route
+from latentserve.service.http.samples import ANSWERS, PROPERTIES, negotiated
+from latentserve.service.models import Model
+from latentserve.service.sampling.fields import SHOWN
+from latentserve.service.sampling.pieces import Steps, at_once
+from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.unsent import Share
+from latentserve.service.settings import Settings
+
+PINNED = "/v1/models/{model}/versions/{version}/samples/{seed}"
+UNPINNED = "/v1/models/{model}/samples/{seed}"
+
+_FOR_EVER = b"public, max-age=31536000, immutable"
+_FOR_A_MOMENT = b"public, max-age=60"  # another version may be served then
+_VARY = (b"vary", b"Accept, Accept-Encoding")
+_NO_RANGES = (b"accept-ranges", b"none")
+
+_TAKEN = ("n", "offset", "label", "condition", "truncation", "format", "dtype", "address")
+_IN_PATH = ("model", "version", "seed")
+_OPERATION = Operation(
+    "Samples by their address.",
+    "Always the same bytes, which caches may keep; `condition.NAME` is a number of `condition`. Without a `format`, and "
+    "where `Accept` leaves it open, a picture is PNG, a table CSV and a sound WAV.",
+    query={name: PROPERTIES[name] for name in _TAKEN if name != "condition"},
+    answers=ANSWERS,
+    errors=(NotFoundError, NotAcceptableError, TooLargeError, InvalidError, QueueFullError, DeadlineError),
+)
+_TAGS = re.compile(rb'"[\x21\x23-\x7e\x80-\xff]*"')  # RFC 9110, section 8.8.3
+_NATURAL = (PNG, CSV, WAV)  # what a file of such samples is, for clients that say nothing of what they take
+
+
+def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route, Route]:
+    """The routes: of a version, and of the one that is served."""
+    kept = Kept(settings.cache_bytes)
+
+    async def get(call: Call) -> Response:
+        model: Model | None = None
+        try:
+            path = call.parameters
+            name, version = path["model"][:SHOWN], path["version"][:SHOWN] if "version" in path else None
+            model = call.model = handler.models.find(name, version)
+            model.require_ready()
+            accept, codings = call.headers.get(b"accept", b"").decode("latin-1"), call.headers.get(b"accept-encoding")
+            fields = _fields(call, model)
+            asked = at_once(negotiated(accept, settings, codings, natural_media_types)(model, fields))
+            tag = _tag(model, asked, fields)
+        except Exception as error:
+            return failure(call, error, [] if model is None else model.headers)
+        told = [
+            (b"etag", tag),
+            (b"cache-control", _FOR_EVER if "version" in path else _FOR_A_MOMENT),
+            _VARY,
+            _NO_RANGES,
+        ]
+        if matches(call.headers.get(b"if-none-match"), tag):
+            return BodilessResponse(304, [*model.headers, *told])
+        if call.method == "HEAD":
+            return BodilessResponse(200, [*model.headers, *asked.document.headers, *_address(asked.request), *told])
+        response: Response | None = kept.find(tag)
+        if response is None:
+            response = await handler.respond(call, *_understood(fields, asked))
+            if isinstance(response, WholeResponse):
+                kept.keep(tag, response.raw_headers, bytes(response.body))
+        if response.status_code == 200:
+            response.raw_headers += told
+        return response
+
+    described = {"GET": _OPERATION}
+    return (
+        Route(PINNED, {"GET": get}, samples=True, operations=described),
+        Route(UNPINNED, {"GET": get}, samples=True, operations=described),
+    )
+
+
+def natural_media_types(spec: SampleSpec) -> Sequence[str]:
+    """What samples can be answered as; first what a file of them is."""
+    return sorted(media_types(spec), key=lambda media: media not in _NATURAL)
+
+
+def matches(if_none_match: bytes | None, tag: bytes) -> bool:
+    """Whether a client has the answer of a tag already (RFC 9110, section 13.1.2); tags are compared weakly."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == b"*" or tag in _TAGS.findall(if_none_match)
+
+
+def _fields(call: Call, model: Model) -> SamplesBody:
+    """What a path and its query ask for. Raises InvalidError."""
+    given = query_fields(call.scope.get("query_string", b""))
+    for name in given:
+        if name not in _TAKEN:
+            raise InvalidError(name[:SHOWN], "is in the path" if name in _IN_PATH else "is not taken here")
+    address = {"model": model.name, "version": model.version, "seed": integer(call.parameters["seed"])}
+    return of_query({**given, **address, "deterministic": True})
+
+
+def _understood(fields: SamplesBody, asked: Asked) -> tuple[Body[SamplesBody], Understand[SamplesBody]]:
+    """What is understood already, as the handler takes it."""
+
+    async def body(_share: Share) -> SamplesBody:
+        return fields
+
+    def understand(_model: Model, _fields: SamplesBody) -> Steps[Asked]:
+        yield from ()
+        return asked
+
+    return body, understand
+
+
+def _tag(model: Model, asked: Asked, fields: SamplesBody) -> bytes:
+    """A strong entity tag: of everything that an answer's bytes depend on, without having made it."""
+    request = asked.request
+    label = None if request.labels is None else int(request.labels[0])
+    condition = None if request.conditions is None else request.conditions[0].tobytes()
+    rows = request.seed, request.offset, request.n, request.truncation, label, condition
+    maker = __version__, model.name, model.version, model.engine.provider, model.engine.runtime_version
+    form = *asked.document.headers, fields.dtype, fields.address
+    return b'"%b"' % blake2b(repr((maker, rows, form)).encode(), digest_size=16).hexdigest().encode()
+
+
+def _address(request: RowsRequest) -> Headers:
+    return [(b"latentserve-seed", b"%d" % request.seed), (b"latentserve-offset", b"%d" % request.offset)]
