@@ -50,8 +50,8 @@ _TAKEN = ("n", "offset", "label", "condition", "truncation", "format", "dtype", 
 _IN_PATH = ("model", "version", "seed")
 _OPERATION = Operation(
     "Samples by their address.",
-    "Always the same bytes, which caches may keep; `condition.NAME` is a number of `condition`. Without a `format`, and "
-    "where `Accept` leaves it open, a picture is PNG, a table CSV and a sound WAV.",
+    "Always the same bytes, which caches may keep; `condition.NAME` is a number of `condition`. Without a `format`, "
+    "and where `Accept` leaves it open, a picture is PNG, a table CSV and a sound WAV.",
     query={name: PROPERTIES[name] for name in _TAKEN if name != "condition"},
     answers=ANSWERS,
     errors=(NotFoundError, NotAcceptableError, TooLargeError, InvalidError, QueueFullError, DeadlineError),
