@@ -96,6 +96,10 @@ def _traffic() -> list[Panel]:
             (total("arm", rate(m.SAMPLES, REPLICA)), "{{arm}}"), stacked=True,
         ),
         lines(
+            "Rows searched", "short", "Rows looked at per second to choose from, by whether they were chosen.",
+            (total("outcome", rate(m.SEARCHED, REPLICA)), "{{outcome}}"), stacked=True,
+        ),
+        lines(
             "Samples by address", "reqps", "What workers' caches were asked for (CACHE_BYTES), by whether they had it. "
             "What they had was not made again, and is not among the samples made.",
             (total("outcome", rate(m.CACHE_REQUESTS, PROCESS)), "{{outcome}}"), stacked=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,7 @@ def test_small_answers_are_kept_and_given_again(server: Server, get: Get) -> Non
     def outcome(name: str) -> float:
         return server.metric("cache_requests_total", outcome=name)
 
+    time.sleep(1.2)  # the counters are at most a second behind
     hits, misses, held = outcome("hit"), outcome("miss"), server.metric("cache_bytes")
     first = get("shower", 12345, format="npy", n=3)
     again = [get("shower", 12345, format="npy", n=3) for _ in range(3)]

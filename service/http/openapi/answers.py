@@ -40,7 +40,6 @@ class SamplesAnswer(_Answer):
     media_type: str | None = None
     columns: list[str] | None = None
     samples: list[Any]
-    rows: list[int] | None = None
     labels: list[str] | None = None
     conditions: list[dict[str, float]] | None = None
     rows: list[int] | None = None
