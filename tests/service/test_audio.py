@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import wave
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Latent, SampleSpec
 from latentserve.service.commands.sample import sample
+from latentserve.service.encoding.codecs import AUDIO_IS_THERE
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.server import Server
@@ -62,8 +64,22 @@ def test_wav_and_numbers_say_the_same(chirps: Path, start_server: Callable[..., 
     for source in (str(chirps), server.url):
         done = CliRunner().invoke(sample, [source, "-n", "7", "--seed", "5", "--out", str(tmp_path / "seven.wav")])
         assert done.exit_code == 0, done.output
-        content = (tmp_path / "seven.wav").read_bytes()
-        assert np.array_equal(frames(content), frames(server.samples(accept="audio/wav", n=7, seed=5).content))
+        seven = frames((tmp_path / "seven.wav").read_bytes())
+        assert np.array_equal(seven, frames(server.samples(accept="audio/wav", n=7, seed=5).content))
+
+    if AUDIO_IS_THERE:  # the same values
+        done = CliRunner().invoke(
+            sample, [str(chirps), "-n", "7", "--seed", "5", "--out", str(tmp_path / "seven.flac")]
+        )
+        assert done.exit_code == 0, done.output
+        content = (tmp_path / "seven.flac").read_bytes()
+        assert server.samples(format="flac", n=7, seed=5).content == content
+        values, rate = importlib.import_module("soundfile").read(io.BytesIO(content), dtype="int16")
+        assert rate == RATE
+        assert np.array_equal(values.reshape(7, SHAPE[1], SHAPE[0]).transpose(0, 2, 1), seven)
+        many = server.samples(accept="audio/mpeg", n=500, seed=5)  # is streamed
+        assert many.headers["Transfer-Encoding"] == "chunked"
+        assert many.content == server.samples(accept="audio/mpeg", n=500, seed=5).content
 
     detail = assert_problem(server.samples(accept="image/png"), 406, "not-acceptable")["detail"]
     assert "audio/wav" in detail
