@@ -6,15 +6,18 @@ LATENTSERVE_BUNDLES set, runs the same application as a middleware of BentoML's.
 
 from __future__ import annotations
 
+from http.client import OK
 from typing import Any
 
 import bentoml
+import orjson
 
 from latentserve.service.encoding.document import JSON
 from latentserve.service.host.group import Group
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody
 from latentserve.service.http.call import current
+from latentserve.service.http.mounted import content_of, wants_value
 from latentserve.service.http.samples import negotiated
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.serving import Serving
@@ -59,8 +62,13 @@ class Latentserve:
         async def body(_share: Share) -> SamplesBody:
             return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
+        call = current.get()
+        answer = await _SERVING.handler.respond(call, body, _AS_JSON)
+        if wants_value(call) and answer.status_code == OK:
+            value: dict[str, Any] = orjson.loads(await content_of(answer, call))
+            return value
         # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return await _SERVING.handler.respond(current.get(), body, _AS_JSON)  # type: ignore[return-value]
+        return answer  # type: ignore[return-value]
 
 
 Latentserve.add_asgi_middleware(Application, serving=_SERVING)  # type: ignore[attr-defined]

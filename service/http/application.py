@@ -17,14 +17,21 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latentserve.service import logs
-from latentserve.service.errors import BodyTimeoutError, LatentserveError, NotFoundError, NotReadyError, one_line
+from latentserve.service.errors import (
+    BodyTimeoutError,
+    LatentserveError,
+    NotFoundError,
+    NotReadyError,
+    UnsupportedMediaError,
+    one_line,
+)
 from latentserve.service.host.group import Group
 from latentserve.service.host.refusal import KINDS, NOT_READY, Refused
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.forwarded import TrustedProxies
 from latentserve.service.http.loopback import require_loopback
-from latentserve.service.http.mounted import MountedResponse
+from latentserve.service.http.mounted import MountedResponse, wants_value
 from latentserve.service.http.problems import CLIENT_GONE, failure
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
@@ -130,6 +137,8 @@ class Application:
     async def _mounted(self, call: Call) -> Response:
         if call.path == "/sample":
             call.route, call.samples = call.path, True
+        if self._hosted and wants_value(call):
+            raise UnsupportedMediaError("Content-Type: what is pickled is taken from nobody")
         body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
         return MountedResponse(self._app, call, body, self._root)
 
