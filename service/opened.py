@@ -153,11 +153,17 @@ class OpenedBundle:
 
     def slices(self, request: RowsRequest) -> Iterator[NDArray[np.float32]]:
         """The same, some megabytes at a time."""
+        return (part.samples for part in self.parts(request))
+
+    def parts(self, request: RowsRequest) -> Iterator[Samples]:
+        """The same, with what each row was made for."""
         start = 0
         while start < request.n:
             row = request.offset + start
             rows = min(request.n - start, self._engine.whole_batches(row, self._slice_rows))
-            yield self._engine.run_fixed(request.inputs(self.manifest, start, rows), ("sample",), row)[0]
+            inputs = request.inputs(self.manifest, start, rows)
+            (samples,) = self._engine.run_fixed(inputs, ("sample",), row)
+            yield Samples(samples, inputs.label, inputs.condition)
             start += rows
 
     def chosen(self, request: RowsRequest, search: Search) -> Iterator[Samples]:

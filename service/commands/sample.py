@@ -17,7 +17,21 @@ import click
 from latentserve.service.addresses import is_url
 from latentserve.service.client import Client
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
-from latentserve.service.encoding.document import CSV, FLAC, MP3, NPY, OGG, PNG, WAV, WEBP
+from latentserve.service.encoding.document import (
+    ARROW,
+    CSV,
+    FLAC,
+    JSON,
+    MP3,
+    NDJSON,
+    NPY,
+    OGG,
+    PARQUET,
+    PNG,
+    WAV,
+    WEBP,
+    ZIP,
+)
 from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
@@ -29,7 +43,9 @@ from latentserve.service.sampling.latents import SEED_LIMIT
 
 _OPTIONS = {"select": "best-of", "select.of": "best-of", "allow_fewer": "allow-fewer"}
 _SOUNDS = {".wav": WAV, ".mp3": MP3, ".opus": OGG, ".ogg": OGG, ".flac": FLAC}
-_MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, **_SOUNDS}
+_TABLES = {".csv": CSV, ".arrow": ARROW, ".parquet": PARQUET}
+_ROWS = {".json": JSON, ".ndjson": NDJSON, ".jsonl": NDJSON, ".zip": ZIP}
+_MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS}
 
 
 @click.command()
@@ -61,7 +77,8 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, ".csv": CSV, **_SOUNDS}
     "--out",
     required=True,
     type=click.Path(path_type=Path),
-    help="File: .png, .webp (a sheet), .wav, .mp3, .opus, .flac (end to end), .npy or .csv.",
+    help="File: .png, .webp (a sheet), .wav, .mp3, .opus, .flac (end to end), .npy, .csv, .arrow, .parquet, .json, "
+    ".ndjson, .jsonl or .zip (a file a sample).",
 )
 def sample(
     source: str,
@@ -137,6 +154,8 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     if media not in media_types(manifest.sample):
         if media in CODECS and not AUDIO_IS_THERE:
             raise LatentserveError(f"{path}: {media} needs {EXTRA}")
+        if media in (ARROW, PARQUET):
+            raise LatentserveError(f"{path}: {media} needs latentserve[tables]")
         sounds = dict.fromkeys(_SOUNDS.values(), "no audio of [channels, frames]")
         what = {CSV: "no table", **sounds}.get(media, "no images")
         raise LatentserveError(f"{path}: its samples are {what}; write them to a .npy file")
@@ -146,14 +165,23 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     except InvalidError as error:
         option = _OPTIONS.get(error.field) or error.field.replace(".", " ", 1)
         raise InvalidError(f"--{option}", error.reason) from None
-    provenance = Provenance(manifest.name, manifest.version, request.seed, 0, labels=manifest.labels or ())
+    provenance = Provenance(
+        manifest.name,
+        manifest.version,
+        request.seed,
+        request.offset,
+        request.truncation,
+        labels=manifest.labels or (),
+        conditions=manifest.condition_names,
+        label_bytes=manifest.label_bytes,
+    )
     if choice is None:
-        n, parts = request.n, (Rows(samples) for samples in bundle.slices(request))
+        n, parts = request.n, (Rows(part.samples, part.labels, part.conditions) for part in bundle.parts(request))
     else:
         chosen = bundle.chosen(request, Search(choice, manifest, request.offset))
         found = [Rows(part.samples, part.labels, part.conditions, part.numbers, part.scores) for part in chosen]
         n, parts = sum(len(part.samples) for part in found), (part for part in found if len(part.samples))
-        provenance = provenance._replace(conditions=manifest.condition_names, scored=choice.scored)
+        provenance = provenance._replace(scored=choice.scored)
     document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
     file.write(document.opening())
     for part in parts:

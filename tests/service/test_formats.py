@@ -8,15 +8,18 @@ import json
 import wave
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from latentserve.service.bundle import Column, Latent, SampleSpec
+from latentserve.service.commands.sample import sample
 from latentserve.service.encoding.images import to_uint8
 from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, make_bundle, make_shower
 from tests.generators import dense_generator
@@ -36,7 +39,7 @@ ASKED = {"n": N, "seed": SEED, "offset": OFFSET, "condition": {"energy": 50}}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model of each kind of sample, with labels and conditions."""
     folder = tmp_path_factory.mktemp("bundles")
     labels = ["electron", "photon", "\N{GREEK SMALL LETTER PI}, neutral"]
@@ -46,17 +49,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "sound": SampleSpec(kind="audio", shape=[2, 16], sample_rate=8000),
         "array": SampleSpec(kind="array", shape=[2, 3], value_range=(-1, 1)),
     }
-    bundles = [make_shower(folder / name, name, sample=spec, **told) for name, spec in specs.items()]
-    bundles.append(make_shower(folder / "picture", "picture", labels=labels))
-    bundles.append(
-        make_bundle(
-            folder / "plain",
-            "plain",
-            generator=dense_generator(dim=5, shape=(3,), labels=None).SerializeToString(),
-            **{"critic": None, "latent": Latent(dim=5), "labels": None, "sample": TABLE, "reference_samples": 64},
-        )
+    made = {name: make_shower(folder / name, name, sample=spec, **told) for name, spec in specs.items()}
+    made["picture"] = make_shower(folder / "picture", "picture", labels=labels)
+    made["plain"] = make_bundle(
+        folder / "plain",
+        "plain",
+        generator=dense_generator(dim=5, shape=(3,), labels=None).SerializeToString(),
+        **{"critic": None, "latent": Latent(dim=5), "labels": None, "sample": TABLE, "reference_samples": 64},
     )
-    with Server(*bundles) as running:
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(bundles: dict[str, Path]) -> Iterator[Server]:
+    with Server(*bundles.values()) as running:
         yield running
 
 
@@ -267,3 +273,27 @@ def test_a_format_beside_a_body_of_arrays(server: Server) -> None:
     lines = [json.loads(line) for line in answer.raise_for_status().content.splitlines()]
     assert [line["row"] for line in lines] == [0, 1]
     assert all("seed" not in line and "label" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("model", "suffix"),
+    [
+        ("picture", "json"),
+        ("picture", "zip"),
+        ("picture", "arrow"),
+        ("table", "ndjson"),
+        ("table", "parquet"),
+        ("table", "csv"),
+        ("sound", "zip"),
+        ("array", "jsonl"),
+    ],
+)
+def test_the_command_writes_what_a_server_answers(
+    server: Server, bundles: dict[str, Path], model: str, suffix: str, tmp_path: Path
+) -> None:
+    words = ["-n", "20", "--seed", "5", "--condition", "energy=50", "--out", str(tmp_path / f"rows.{suffix}")]
+    done = CliRunner().invoke(sample, [str(bundles[model]), *words])
+    assert done.exit_code == 0, done.output
+    form = "ndjson" if suffix == "jsonl" else suffix
+    answer = ask(server, model, form, n=20, offset=0, deterministic=True)
+    assert (tmp_path / f"rows.{suffix}").read_bytes() == answer.content
