@@ -102,7 +102,6 @@ def _tune_process() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     # The scheduler's thread asks for the interpreter when a batch is done; at the default of 5 ms a busy event loop
-    # would keep the engine waiting for longer than many batches take. At less than half of a
-    # millisecond it waits less still for the monitor and the encoders, but threads that change so often take 5 % more of
-    # the processor.
+    # would keep the engine waiting for longer than many batches take. At less than half of a millisecond the loop waits
+    # less for the monitor and the encoders, but threads that change so often take 5 % more of the processor.
     sys.setswitchinterval(_SWITCH_SECONDS)
