@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from latentserve import draw_latents
 from latentserve.service.bundle import Latent
 from tests.server import Server
+from tests.service.http.inference.test_request import documents
 from tests.service.test_bad_input import assert_problem
 
 MODEL = "/v2/models/toy"
@@ -181,6 +182,17 @@ def test_the_index_may_be_of_what_is_ready(server: Server) -> None:
     every = server.http.get("/v2/repository/index").json()
     assert every == server.http.post("/v2/repository/index", json={"ready": True}).json()
     assert [one["state"] for one in every] == ["READY", "READY"]
+
+
+@given(header=documents, data=st.binary(max_size=60), cut=st.integers(0, 3), coding=st.sampled_from(list(CODINGS)))
+@over_a_socket
+def test_whatever_is_sent_is_answered(server: Server, header: object, data: bytes, cut: int, coding: str) -> None:
+    text = json.dumps(header).encode()
+    told = {LENGTH: str(max(0, len(text) - cut)), "Content-Encoding": coding}
+    answer = server.http.post(INFER, content=CODINGS[coding](text + data), headers=told)
+    assert answer.status_code in (200, 400, 413, 422)
+    if answer.status_code != 200:
+        assert answer.json()["error"] == answer.json()["detail"]
 
 
 def test_large_inputs_as_text_are_read(server: Server) -> None:
