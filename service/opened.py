@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from latentserve.service.bundle import Bundle, Manifest, read_bundle
 from latentserve.service.cores import whole_cores
 from latentserve.service.errors import InvalidError, TooLargeError
+from latentserve.service.sampling.arithmetic.interpolation import Curve, InterpolationFields, interpolation_request
+from latentserve.service.sampling.arithmetic.variations import VariationFields, variation_request
 from latentserve.service.sampling.choosing.choice import Choice, search_request
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.engine import FIXED_BATCH, Engine
@@ -131,6 +133,69 @@ class OpenedBundle:
             raise InvalidError("where", "is needed, or balance, or select")
         return self._found(request, choice)
 
+    def interpolate(
+        self,
+        ends: Sequence[Mapping[str, object]],
+        frames: int | None = None,
+        offset: int | None = None,
+        n: int | None = None,
+        curve: Curve | None = None,
+        loop: bool | None = None,
+        label: int | str | None = None,
+        condition: Mapping[str, float] | None = None,
+        truncation: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Samples on the way from row to row, float32 [n, *sample.shape]: the frames of `POST /v1/interpolations`.
+
+        Args:
+            ends: two or more, each {"seed", "row"} or {"latent"}, with a "label" and a "condition" of its own or not.
+            frames: of the whole path, the ends among them. Default: 16 from each end to the next.
+            offset: the first frame that is wanted. Default: 0.
+            n: frames that are wanted. Default: all from offset on.
+            curve: "slerp" or "linear". Default: slerp of parts of the latent with a normal prior, linear of others.
+            loop: go back from the last end to the first.
+            label: of all ends. Default: each end's own.
+            condition: of all ends: numbers by name.
+            truncation: the central mass of the latents' prior that ends of seeds keep.
+
+        Raises InvalidError, TooLargeError.
+        """
+        path = {"ends": ends, "frames": frames, "offset": offset, "n": n, "curve": curve, "loop": loop}
+        given = _given({**path, "label": label, "condition": condition, "truncation": truncation})
+        return self.rows(interpolation_request(InterpolationFields.of(**given), self.manifest, SEED_LIMIT))
+
+    def vary(
+        self,
+        seed: int | None = None,
+        row: int | None = None,
+        n: int | None = None,
+        strength: float | None = None,
+        variation_seed: int | None = None,
+        offset: int | None = None,
+        latent: ArrayLike | None = None,
+        label: int | str | None = None,
+        condition: Mapping[str, float] | None = None,
+        truncation: float | None = None,
+    ) -> NDArray[np.float32]:
+        """Samples around a row, float32 [n, *sample.shape]: the rows of `POST /v1/variations`.
+
+        Args:
+            seed, row: of the row. Default of row: 0.
+            n: variations. Default: 1.
+            strength: how far they are from it, 0 < strength <= 1. Default: 0.2.
+            variation_seed: of the variations. Default: 0.
+            offset: the first one. Default: 0.
+            latent: what the row is made from, instead of seed and row.
+            label, condition: of the row. Default: as drawn for it.
+            truncation: the central mass of the latents' prior that is kept.
+
+        Raises InvalidError, TooLargeError.
+        """
+        around = {"seed": seed, "row": row, "latent": latent, "label": label, "condition": condition}
+        which = {"n": n, "strength": strength, "variation_seed": variation_seed, "offset": offset}
+        given = _given({**around, **which, "truncation": truncation})
+        return self.rows(variation_request(VariationFields.of(**given), self.manifest, SEED_LIMIT))
+
     def request(self, **fields: object) -> RowsRequest:
         """A request for rows by the fields of `sample` that do not choose among them. Raises InvalidError."""
         return rows_request(_fields(fields), self.manifest, SEED_LIMIT)
@@ -191,7 +256,12 @@ class OpenedBundle:
 
 
 def _fields(given: Mapping[str, object]) -> SampleFields:
-    return SampleFields.of(**{name: _plain(value) for name, value in given.items() if value is not None})
+    return SampleFields.of(**_given(given))
+
+
+def _given(fields: Mapping[str, object]) -> dict[str, object]:
+    """Those that were given, as Python's own values."""
+    return {name: _plain(value) for name, value in fields.items() if value is not None}
 
 
 def _plain(value: object) -> object:

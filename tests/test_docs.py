@@ -20,12 +20,14 @@ import onnx
 import pytest
 import yaml
 from click.testing import CliRunner
+from PIL import Image
 from scipy.special import ndtri
 
 from latentserve.service.bundle import Column, Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.cli import cli, main
-from latentserve.service.http.body import SamplesBody
+from latentserve.service.http.body import AnswerFields, SamplesBody
 from latentserve.service.http.inference.request import INPUTS
+from latentserve.service.http.interpolations import InterpolationBody, VariationBody
 from latentserve.service.http.openai.images import ImagesBody
 from latentserve.service.http.openai.speech import SpeechBody
 from latentserve.service.packing.foreign.roles import parse_role
@@ -194,6 +196,30 @@ def test_the_examples_of_the_page_on_conditions(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(known["first"][0], known["rows"][0])
     whole = known["people"].sample(150, seed=7, where={"age": {"min": 30, "max": 40}})
     assert np.array_equal(np.concatenate(known["pages"]), whole)
+
+
+def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    page = (TOP / "docs" / "interpolation.md").read_text()
+    (command,) = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "bundle").symlink_to(bundle)
+    monkeypatch.chdir(tmp_path)
+    with Server(bundle) as server:
+        asked = command.replace("http://127.0.0.1:3000", server.url)
+        subprocess.run(["bash", "-c", asked], check=True)
+    with Image.open("morph.webp") as picture:
+        assert (picture.format, picture.n_frames) == ("WEBP", 24)
+    known: dict[str, Any] = {}
+    exec(program, known)  # noqa: S102
+    assert np.allclose(known["frames"][0], known["first"][0], atol=1e-5)
+    assert known["frames"].shape == (24, 1, 8, 8)
+    assert known["near"].shape == (8, 1, 8, 8)
+    named = re.findall(r"^\| (`.+?) \|", page, re.M)
+    told = {name for cell in named for name in re.findall(r"`(\w+)`", cell)}
+    assert told == (
+        (InterpolationBody.model_fields.keys() | VariationBody.model_fields.keys()) - AnswerFields.model_fields.keys()
+    )
 
 
 def test_the_snippets_of_the_page_on_openai(

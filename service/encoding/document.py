@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from latentserve.service.encoding.rows import Rows
 
 JSON, NDJSON = "application/json", "application/x-ndjson"
-PNG, WEBP = "image/png", "image/webp"
+PNG, WEBP, GIF = "image/png", "image/webp", "image/gif"
 NPY, NPZ, RAW = "application/x-npy", "application/x-npz", "application/octet-stream"
 CSV, ARROW, PARQUET = "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet"
 WAV = "audio/wav"

@@ -35,8 +35,8 @@ Kind = TypeVar("Kind", bound=StrictFields)
 _LONG_BYTES = 1 << 14  # of JSON that is not read at once: a parser takes up to two milliseconds for fewer
 
 
-class SamplesBody(SampleFields):
-    """What a client may ask for: what makes a row, of which model, and how it is to be answered."""
+class AnswerFields(StrictFields):
+    """Of which model rows are wanted, and how they are to be answered."""
 
     model: NameField | None = Field(default=None, description="Which, where several are served.")
     version: NameField | None = Field(default=None, description="Of it, where several are served.")
@@ -48,6 +48,18 @@ class SamplesBody(SampleFields):
     )
     format: Format | None = Field(default=None, description="Of the answer, by name, instead of Accept.")
     address: bool = Field(default=False, description="Tell the seed and number of each row as columns of a table.")
+
+
+class SamplesBody(SampleFields, AnswerFields):
+    """What a client may ask for: what makes a row, and `AnswerFields`."""
+
+
+Answered = TypeVar("Answered", bound=AnswerFields)
+
+
+def accepted(call: Call) -> str:
+    """What media types the client takes."""
+    return call.headers.get(b"accept", b"").decode("latin-1")
 
 
 async def read_body(call: Call, limit: int, share: Share | None = None) -> bytes:
@@ -89,14 +101,10 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
     media = _media(call, (JSON, NPY, *NPZ))
     if media == JSON:
         query = call.scope.get("query_string", b"")
-        name = _format(query) if query else None
+        of_query = _answered(query, AnswerFields) if query else None
         content = await read_body(call, settings.max_body_bytes, share)
         fields = parse_body(content) if len(content) <= _LONG_BYTES else await readers.result(parse_long_body(content))
-        if name is None:
-            return fields
-        if fields.format is not None:
-            raise InvalidError("format", "is in the query and in the body")
-        return fields.model_copy(update={"format": name})
+        return fields if of_query is None else _joined(fields, of_query)
     limit = settings.max_latents_bytes
     fields = parse_query(call.scope.get("query_string", b""))
     content = await read_body(call, limit, share)
@@ -115,6 +123,20 @@ async def read_json(call: Call, limit: int, share: Share) -> bytes:
     return await read_body(call, limit, share)
 
 
+async def read_answered(
+    call: Call, limit: int, share: Share, kind: type[Answered], answered: type[AnswerFields]
+) -> Answered:
+    """A JSON body of fields of a kind, beside which the query may hold `format`, as a field of `answered`.
+
+    Raises what `read_body` does, UnsupportedMediaError, MalformedError, InvalidError.
+    """
+    _media(call, (JSON,))
+    query = call.scope.get("query_string", b"")
+    of_query = _answered(query, answered) if query else None
+    fields = parse_as(await read_body(call, limit, share), kind)
+    return fields if of_query is None else _joined(fields, of_query)
+
+
 def _media(call: Call, taken: Sequence[str]) -> str:
     """The media type of the body. Raises UnsupportedMediaError."""
     stated = call.headers.get(b"content-type")
@@ -130,14 +152,23 @@ def _media(call: Call, taken: Sequence[str]) -> str:
     return media
 
 
-def _format(query: bytes) -> Format | None:
+def _answered(query: bytes, kind: type[AnswerFields]) -> AnswerFields:
     """What may be in the query beside a JSON body: how it is to be answered. Raises InvalidError."""
     for name, _ in parameters(query):
         if name != "format":
             raise InvalidError(
                 name[:SHOWN], "is in the query; beside a JSON body every field but format is in the body"
             )
-    return parse_query(query).format
+    return kind.of(**query_fields(query))
+
+
+def _joined(fields: Answered, of_query: AnswerFields) -> Answered:
+    """With the format of the query. Raises InvalidError: there is another one in the body."""
+    if of_query.format is None:
+        return fields
+    if fields.format is not None:
+        raise InvalidError("format", "is in the query and in the body")
+    return fields.model_copy(update={"format": of_query.format})
 
 
 def parse_query(query: bytes) -> SamplesBody:

@@ -3,10 +3,10 @@ codings it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-from latentserve.service.encoding.documents import FORMATS, Format
+from latentserve.service.encoding.documents import FORMATS
 from latentserve.service.errors import NotAcceptableError
 
 Offer = TypeVar("Offer", bound=str)
@@ -29,11 +29,11 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     return best
 
 
-def named_media(named: Format, offers: Sequence[str]) -> str:
-    """The media type of a format. Raises NotAcceptableError."""
-    if (media := FORMATS[named]) in offers:
+def named_media(named: str, offers: Sequence[str], formats: Mapping[Any, str] = FORMATS) -> str:
+    """The media type of one of `formats`. Raises NotAcceptableError."""
+    if (media := formats[named]) in offers:
         return media
-    names = ", ".join(name for name, one in FORMATS.items() if one in offers)
+    names = ", ".join(name for name, one in formats.items() if one in offers)
     raise NotAcceptableError(f"format: {named} cannot be served of this model's samples; {names} can")
 
 

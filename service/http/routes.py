@@ -16,6 +16,7 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.catalogue import describe_drift, describe_model, list_models
 from latentserve.service.http.health import liveness, readiness
 from latentserve.service.http.inference import routes as inference
+from latentserve.service.http.interpolations import interpolations_route, variations_route
 from latentserve.service.http.mounted import ITS_OWN_ONLY
 from latentserve.service.http.negotiation import accepts_gzip, negotiate
 from latentserve.service.http.openai.errors import openai_error
@@ -54,6 +55,8 @@ class Routes:
         routes = (
             samples_route(serving.handler, serving.settings),
             *addressed_routes(serving.handler, serving.settings),
+            interpolations_route(serving.handler, serving.settings),
+            variations_route(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
             speech_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import CODECS
 from latentserve.service.encoding.compressed import CODINGS, Compressed
 from latentserve.service.encoding.document import (
@@ -23,7 +24,7 @@ from latentserve.service.encoding.document import (
 from latentserve.service.encoding.documents import FORMATS, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import InvalidError
-from latentserve.service.http.body import NPZ, SamplesBody
+from latentserve.service.http.body import NPZ, SamplesBody, accepted
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import Asked, SamplesHandler, Understand
 from latentserve.service.http.negotiation import named_media, negotiate, taken_codings
@@ -35,6 +36,7 @@ from latentserve.service.models import Model
 from latentserve.service.sampling.choosing.choice import search_request_steps
 from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.served_graph import Output
 from latentserve.service.settings import Settings
 
 SAMPLES = "/v1/samples"
@@ -66,9 +68,7 @@ def samples_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
 
     def post(call: Call) -> Awaitable[Response]:
-        headers = call.headers
-        accept = headers.get(b"accept", b"").decode("latin-1")
-        understand = negotiated(accept, settings, headers.get(b"accept-encoding"))
+        understand = negotiated(accepted(call), settings, call.headers.get(b"accept-encoding"))
         return handler.respond(call, lambda share: handler.read(call, share), understand)
 
     return Route(SAMPLES, {"POST": post}, samples=True, operations={"POST": _OPERATION})
@@ -88,17 +88,15 @@ def negotiated(
         spec = manifest.sample
         named, offered = fields.format, offers(spec)
         media = negotiate(accept, offered) if named is None else named_media(named, offered)
-        dtype = dtype_of(media, spec, fields.dtype)
+        dtype, output = form_of(media, model, fields.dtype)
         request, choice = yield from search_request_steps(
             fields,
             manifest,
             settings.max_n,
             settings.max_budget,
             deterministic=fields.deterministic,
-            output="sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample",
+            output=output,
         )
-        if fields.dtype == "uint8" and spec.value_range is None:
-            raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
         provenance = provenance_of(model, request)
         if choice is not None and choice.scored:
             provenance = provenance._replace(scored=True)
@@ -131,6 +129,16 @@ def coded(document: Document, codings: str) -> Document:
     """A document, compressed where a client takes one of its `codings`."""
     taken = taken_codings(codings, CODINGS)
     return Compressed(document, taken[0]) if taken else document
+
+
+def form_of(media: str, model: Model, asked: Dtype) -> tuple[Dtype, Output]:
+    """Of samples that are written as a media type: their dtype, where that of numbers is `asked` for, and the output
+    of the engine that is taken for it. Raises InvalidError."""
+    spec = model.bundle.manifest.sample
+    if asked == "uint8" and spec.value_range is None:
+        raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
+    dtype = dtype_of(media, spec, asked)
+    return dtype, "sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample"
 
 
 def provenance_of(model: Model, request: RowsRequest) -> Provenance:

@@ -2,9 +2,10 @@
 
 With B = ceil(d / 4) for a latent of d coordinates, block b of row i of seed s is Philox4x64-10 (Salmon et al., SC'11)
 with key (s, 0) and counter words (i*B + b, 0, 0, stream): stream 0 gives latents, stream 1 labels, stream 2 conditions,
-stream 3 noise. A block is four 64-bit words; word x becomes u = ((x >> 11) + 1/2) * 2^-53, and truncation t keeps the
-central mass t of the prior by u <- 1/2 + t (u - 1/2). Then z = ndtri(u) in double precision for a normal prior, 2u - 1
-for a uniform one; times the scale of its part, plus its shift.
+stream 3 noise, stream 4 what variations of a row are mixed with. A block is four 64-bit words; word x becomes
+u = ((x >> 11) + 1/2) * 2^-53, and truncation t keeps the central mass t of the prior by u <- 1/2 + t (u - 1/2). Then
+z = ndtri(u) in double precision for a normal prior, 2u - 1 for a uniform one; times the scale of its part, plus its
+shift.
 
 d is the number of coordinates that are no noise; noise has a B of its own, of its own number, and is never truncated.
 Conditions have that of the latent, or of their own number where that is larger. `docs/latents.md` has test vectors.
@@ -25,7 +26,7 @@ from latentserve.service.bundle import Condition, Latent, LatentPart
 DRAWN_BYTES = 36  # that a number takes while it is drawn: words, doubles in three forms, and itself
 SEED_LIMIT = 2**53  # seeds and rows are integers that every JSON reader holds exactly
 
-_LATENTS, _LABELS, _CONDITIONS, _NOISE = range(4)  # streams
+_LATENTS, _LABELS, _CONDITIONS, _NOISE, _VARIATIONS = range(5)  # streams
 _DEVIATIONS = 3.0  # of a normal condition, from its mean to either end of its range
 _WORD = 2**64 - 1
 _UNUSED_BITS = np.uint64(11)  # of a word
@@ -63,6 +64,11 @@ def draw_noise_of(latent: Latent, spans: Sequence[Span]) -> NDArray[np.float32]:
     return _drawn(
         [part for part in latent.pieces if part.noise], [span._replace(truncation=1) for span in spans], _NOISE
     )
+
+
+def draw_variations(latent: Latent, span: Span) -> NDArray[np.float64]:
+    """What variations of one row are mixed with: standard normal numbers float64 [n, width], whatever the prior is."""
+    return np.asarray(ndtri(_uniforms(latent.width, [span], _VARIATIONS)[:, : latent.width]))
 
 
 def _drawn(parts: Sequence[LatentPart], spans: Sequence[Span], stream: int) -> NDArray[np.float32]:

@@ -26,6 +26,8 @@ class RowsRequest(NamedTuple):
     """Rows to make. `latents` float32 [n, dim] excludes what seeds them, or [n, width]: their noise is drawn; `labels`
     int64 [n] or None: drawn; `conditions` float32 [n, k] or None: drawn, and so is each that is NaN.
 
+    `derived`: the latents were worked out from those of other rows, and are no draws of their prior by themselves.
+
     `output` is what the engine is to give of them, which it must have: `sample`, or `sample_uint8`.
     """
 
@@ -39,6 +41,7 @@ class RowsRequest(NamedTuple):
     deterministic: bool = False
     arm: Arm = "client"
     output: Output = "sample"
+    derived: bool = False
 
     def seeded(self, latent: Latent) -> bool:
         """Whether the seed says anything of the rows' latents: all of them, or their noise."""

@@ -119,7 +119,8 @@ class Monitor:
     again: the same sample is no new evidence.
 
     The reference is of conditions that are drawn from their priors. A row of which a client chose one is counted, and
-    what was chosen; with the reference it is not compared.
+    what was chosen; with the reference it is not compared. Nor are rows whose latents were derived from others', which
+    are no draws by themselves, nor are those counted as latents that a client sent.
     """
 
     def __init__(
@@ -197,6 +198,8 @@ class Monitor:
     def _known(self, part: Part) -> bool:
         """Whether the reference knows the like of some of its rows. One that is empty is not asked."""
         request, start, rows = part
+        if request.derived:
+            return False
         if not self._reference.cells:
             return True
         if request.labels is not None and self._reference.pooled:
@@ -307,7 +310,8 @@ class Monitor:
         parts = [part for batch in batches for part in batch.parts]
         counts = [rows for _, _, rows in parts]
         arms = np.repeat([_ARM[request.arm] for request, _, _ in parts], counts)
-        sent = np.repeat([request.latents is not None for request, _, _ in parts], counts)
+        derived = np.repeat([request.derived for request, _, _ in parts], counts)
+        sent = np.repeat([request.latents is not None for request, _, _ in parts], counts) & ~derived
         truncations = np.repeat([request.truncation for request, _, _ in parts], counts)
         inputs = Inputs.join([batch.inputs for batch in batches])
         z, labels, chosen = inputs.z, inputs.label, None
@@ -321,6 +325,7 @@ class Monitor:
         if self._reference.spots is not None:
             first = first & ~self._compare_spots(batches)  # they come again and again
         cells = np.where(first, self._reference.cells_of(labels, len(z), truncations, chosen), -1)
+        cells[derived] = -1
         if conditions is not None:
             cells[~np.isnan(conditions).all(axis=1)] = -1
             self._owe(int((cells[arms == _SERVER] >= 0).sum()), conditions)
@@ -501,7 +506,7 @@ class Monitor:
 
 def _sent_whole(request: RowsRequest, dim: int) -> bool:
     """Whether a client sent latents with their noise."""
-    return request.latents is not None and request.latents.shape[1] == dim
+    return request.latents is not None and request.latents.shape[1] == dim and not request.derived
 
 
 def _whole(parts: Sequence[Part], dim: int) -> Singles:

@@ -22,6 +22,8 @@ RELEASED = Path(__file__).with_name("released.json")  # of the last release; a n
 # The models of JSON answers, by path.
 ANSWERS = {
     "/v1/samples": answers.SamplesAnswer,
+    "/v1/interpolations": answers.SamplesAnswer,
+    "/v1/variations": answers.SamplesAnswer,
     "/v1/models": answers.ModelsAnswer,
     "/v1/models/{model}": answers.OneModelAnswer,
     "/v1/drift": answers.DriftAnswer,
@@ -63,7 +65,7 @@ def test_its_examples_are_answered(document: dict[str, Any], alone: Server) -> N
     assert tried >= 3
 
 
-@pytest.mark.parametrize("path", [path for path in ANSWERS if path != "/v1/samples"])
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/{model}", "/v1/drift"])
 def test_answers_are_what_it_says(path: str, alone: Server) -> None:
     answer = alone.http.get(path.format(model="toy"))
     ANSWERS[path].model_validate_json(answer.content)

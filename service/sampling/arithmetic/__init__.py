@@ -1,0 +1,1 @@
+"""Arithmetic with latents: paths between rows, and rows around one."""
