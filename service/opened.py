@@ -23,6 +23,7 @@ from latentserve.service.sampling.fields import SampleFields, rows_request
 from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.samples import Samples
+from latentserve.service.sampling.scoring import SCORED_ROWS, ScoreFields, samples_to_score
 
 # Drawn and held at a time, beside what is returned: whole batches of the engine, so many of them as
 _SLICE_ROWS = 16 * FIXED_BATCH  # have so many rows together at the most,
@@ -195,6 +196,27 @@ class OpenedBundle:
         which = {"n": n, "strength": strength, "variation_seed": variation_seed, "offset": offset}
         given = _given({**around, **which, "truncation": truncation})
         return self.rows(variation_request(VariationFields.of(**given), self.manifest, SEED_LIMIT))
+
+    def score(
+        self,
+        samples: ArrayLike,
+        label: int | str | None = None,
+        labels: Sequence[int | str] | NDArray[np.integer] | None = None,
+        condition: Mapping[str, float] | None = None,
+        conditions: Sequence[Mapping[str, float]] | None = None,
+    ) -> NDArray[np.float32]:
+        """The critic's scores float32 [n] of samples, floats [n, *sample.shape], as `POST /v1/scores` gives them.
+
+        `label`, `labels`, `condition` and `conditions` say what they are of, where the critic judges by that.
+
+        Raises InvalidError: the bundle has no critic, the samples are not such as it makes, or it needs what is not
+        given.
+        """
+        of = _given({"label": label, "labels": labels, "condition": condition, "conditions": conditions})
+        rows = samples_to_score(np.asarray(samples), ScoreFields.of(**of), self.manifest, SEED_LIMIT)
+        some = range(0, len(rows.samples), SCORED_ROWS)
+        parts = [rows.take(slice(start, start + SCORED_ROWS)) for start in some]
+        return np.concatenate([self._engine.score(part.samples, part.critic_inputs) for part in parts])
 
     def request(self, **fields: object) -> RowsRequest:
         """A request for rows by the fields of `sample` that do not choose among them. Raises InvalidError."""

@@ -30,6 +30,7 @@ from latentserve.service.http.inference.request import INPUTS
 from latentserve.service.http.interpolations import InterpolationBody, VariationBody
 from latentserve.service.http.openai.images import ImagesBody
 from latentserve.service.http.openai.speech import SpeechBody
+from latentserve.service.http.scores import ScoresBody
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
 from latentserve.service.settings import Settings, settings_table
@@ -200,14 +201,19 @@ def test_the_examples_of_the_page_on_conditions(tmp_path: Path, monkeypatch: pyt
 
 def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = (TOP / "docs" / "interpolation.md").read_text()
-    (command,) = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "bundle").symlink_to(bundle)
     monkeypatch.chdir(tmp_path)
     with Server(bundle) as server:
-        asked = command.replace("http://127.0.0.1:3000", server.url)
-        subprocess.run(["bash", "-c", asked], check=True)
+        printed = [
+            subprocess.run(
+                ["bash", "-c", command.replace("http://127.0.0.1:3000", server.url)], capture_output=True, check=True
+            ).stdout
+            for command in commands
+        ]
+    assert len(json.loads(printed[1])["scores"]) == 8
     with Image.open("morph.webp") as picture:
         assert (picture.format, picture.n_frames) == ("WEBP", 24)
     known: dict[str, Any] = {}
@@ -215,11 +221,11 @@ def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path,
     assert np.allclose(known["frames"][0], known["first"][0], atol=1e-5)
     assert known["frames"].shape == (24, 1, 8, 8)
     assert known["near"].shape == (8, 1, 8, 8)
+    assert known["scores"].shape == (8,)
     named = re.findall(r"^\| (`.+?) \|", page, re.M)
     told = {name for cell in named for name in re.findall(r"`(\w+)`", cell)}
-    assert told == (
-        (InterpolationBody.model_fields.keys() | VariationBody.model_fields.keys()) - AnswerFields.model_fields.keys()
-    )
+    fields = InterpolationBody.model_fields | VariationBody.model_fields | ScoresBody.model_fields
+    assert told == fields.keys() - AnswerFields.model_fields.keys()
 
 
 def test_the_snippets_of_the_page_on_openai(

@@ -16,7 +16,7 @@ from latentserve.service.bundle.manifest import (
     SampleSpec,
     Tensor,
 )
-from latentserve.service.bundle.values import category_places, plain, shortest, typed
+from latentserve.service.bundle.values import category_places, numbers_of, plain, shortest, typed
 from latentserve.service.bundle.version import content_version
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "category_places",
     "check_place",
     "content_version",
+    "numbers_of",
     "plain",
     "read_bundle",
     "read_bundles",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,10 @@ import orjson
 from numpy.typing import NDArray
 
 from latentserve.service.bundle.manifest import Column
+from latentserve.service.errors import InvalidError
+
+_ABSENT = object()  # of a row, the value of a column
+_LARGEST = 3.4e38  # as float32
 
 
 def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
@@ -39,6 +44,35 @@ def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
         result = np.array(plain(result), dtype=object)
         result[absent] = None
     return result
+
+
+def numbers_of(rows: Sequence[Any], columns: Sequence[Column]) -> NDArray[np.float32]:
+    """The numbers float32 [n, columns] that stand for rows of values as `typed` gives them: the reverse. A row is a
+    list, or an object by column. Raises InvalidError."""
+    numbers = np.empty((len(rows), len(columns)), np.float32)
+    names = [column.name for column in columns]
+    places = [
+        {(isinstance(value, bool), value): place for place, value in enumerate(column.categories or ())}
+        for column in columns
+    ]
+    for index, row in enumerate(rows):
+        values = [row.get(name, _ABSENT) for name in names] if isinstance(row, dict) else row
+        if not isinstance(values, list) or len(values) != len(names) or (isinstance(row, dict) and row.keys() - names):
+            raise InvalidError(f"samples[{index}]", f"is no row of {len(names)} columns, {', '.join(names)[:400]}")
+        for at, (value, column) in enumerate(zip(values, columns, strict=True)):
+            number: float | None = None
+            if isinstance(value, list | dict):
+                pass
+            elif column.categories is not None:
+                number = places[at].get((isinstance(value, bool), value))
+            elif value is None:
+                number = column.missing
+            elif type(value) in (int, float) and abs(value) < _LARGEST:
+                number = value
+            if number is None:
+                raise InvalidError(f"samples[{index}].{column.name}", "has no value that this column can have")
+            numbers[index, at] = number
+    return numbers
 
 
 def category_places(values: NDArray[np.float32], column: Column) -> NDArray[np.int64]:

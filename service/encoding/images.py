@@ -33,6 +33,26 @@ def to_uint8(samples: NDArray[np.float32], value_range: tuple[float, float]) -> 
     return np.nan_to_num(np.rint(scaled), nan=0, posinf=255, neginf=0).clip(0, 255).astype(np.uint8)
 
 
+def from_uint8(values: NDArray[np.uint8], value_range: tuple[float, float]) -> NDArray[np.float32]:
+    """The samples whose 8-bit values these are: 0 .. 255 stretched to `value_range`."""
+    low, high = value_range
+    return values * np.float32((high - low) / 255) + np.float32(low)
+
+
+def read_png(content: bytes, spec: SampleSpec) -> NDArray[np.uint8]:
+    """A picture of the spec's size and channels, uint8 [C, H, W]. Raises ValueError: the file is none."""
+    channels, height, width = spec.shape
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+            if picture.size != (width, height) or picture.mode != spec.channels:  # before a pixel is inflated
+                of = f"{picture.size[0]} x {picture.size[1]} pixels of {picture.mode}"
+                raise ValueError(f"has {of}; {width} x {height} of {spec.channels} are needed")
+            values = np.asarray(picture)
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise ValueError(f"is no PNG file that can be read ({type(error).__name__})") from None
+    return np.moveaxis(values.reshape(height, width, channels), -1, 0)
+
+
 def pixels(samples: NDArray[np.float32] | NDArray[np.uint8], spec: SampleSpec) -> NDArray[np.uint8]:
     """Images as 8-bit values, [n, C, H, W]: as they came, or converted here where the engine could not."""
     if samples.dtype == np.uint8:

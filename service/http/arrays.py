@@ -11,6 +11,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,10 @@ _KINDS = {  # of numbers, by member: numpy's letters, and their words
     "latents": ("f", "float16, float32 and float64 are"),
     "labels": ("iuU", "integers and text are"),
     "conditions": ("f", "float16, float32 and float64 are"),
+    "samples": ("fB", "float16, float32, float64 and uint8 are"),
 }
-_AXES = {"latents": "[n, dim]", "labels": "[n]", "conditions": "[n, k]"}
+SAMPLED, SCORED = ("latents", "labels", "conditions"), ("samples", "labels", "conditions")  # members that are read
+_AXES = {"latents": "[n, dim]", "labels": "[n]", "conditions": "[n, k]", "samples": "[n, ...]"}
 
 _DIRECTORY_END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 _DIRECTORY_BYTES = 4096  # of the list of members
@@ -36,7 +39,7 @@ _INFLATED_BYTES = 1 << 18  # at a time
 
 def read_npy(content: bytes | bytearray, name: str = "latents") -> NDArray[Any]:
     """The array of an `.npy` file, without a copy: float [n, dim] of latents, integers or text [n] of labels, float
-    [n, k] of conditions. Raises MalformedArraysError, InvalidError.
+    [n, k] of conditions, float or uint8 [n, ...] of samples. Raises MalformedArraysError, InvalidError.
     """
     version = content[len(_MAGIC) : len(_MAGIC) + 2]
     if content[: len(_MAGIC)] != _MAGIC or version not in (b"\1\0", b"\2\0", b"\3\0"):
@@ -51,10 +54,10 @@ def read_npy(content: bytes | bytearray, name: str = "latents") -> NDArray[Any]:
     descr, fortran_order, shape = _described(bytes(content[begin : begin + length]), name)
     kinds, taken = _KINDS[name]
     dtype = _dtype(descr)
-    if dtype is None or dtype.kind not in kinds or dtype.itemsize == 0:
+    if dtype is None or (dtype.char if dtype == np.uint8 else dtype.kind) not in kinds or dtype.itemsize == 0:
         pickled = ", which are pickled and never read" if "O" in str(descr) else ""
         raise InvalidError(name, f"holds values of {str(descr)[:100]!r}{pickled}; {taken}")
-    if len(shape) != _AXES[name].count(",") + 1:
+    if name != "samples" and len(shape) != _AXES[name].count(",") + 1:
         raise InvalidError(name, f"has the shape {shape}; {_AXES[name]} is needed")
     size = math.prod(shape) * dtype.itemsize
     if len(content) - begin - length != size:
@@ -84,8 +87,8 @@ def _dtype(descr: object) -> np.dtype[Any] | None:
         return None
 
 
-def read_npz(content: bytes, limit: int) -> Steps[dict[str, NDArray[Any]]]:
-    """The arrays of an `.npz` file by name: `latents`, `labels`, `conditions`, of up to `limit` bytes together.
+def read_npz(content: bytes, limit: int, taken: Sequence[str] = SAMPLED) -> Steps[dict[str, NDArray[Any]]]:
+    """The arrays of an `.npz` file by name, those that are `taken`, of up to `limit` bytes together.
 
     Raises MalformedArraysError, InvalidError, TooLargeError.
     """
@@ -104,9 +107,9 @@ def read_npz(content: bytes, limit: int) -> Steps[dict[str, NDArray[Any]]]:
     members: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
-        if name not in _KINDS or name == info.filename:
+        if name not in taken or name == info.filename:
             raise InvalidError(
-                info.filename[:100], "is no member that is taken: latents.npy, labels.npy and conditions.npy are"
+                info.filename[:100], f"is no member that is taken: {taken[0]}.npy, labels.npy and conditions.npy are"
             )
         if name in members:
             raise InvalidError(name, "is there twice")

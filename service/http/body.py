@@ -98,7 +98,7 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
 
     Raises what `read_body` does, UnsupportedMediaError, MalformedError, MalformedArraysError, InvalidError.
     """
-    media = _media(call, (JSON, NPY, *NPZ))
+    media = media_of(call, (JSON, NPY, *NPZ))
     if media == JSON:
         query = call.scope.get("query_string", b"")
         of_query = _answered(query, AnswerFields) if query else None
@@ -116,7 +116,7 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
 
 async def read_json(call: Call, limit: int, share: Share) -> bytes:
     """A body that is JSON, and holds every field. Raises what `read_body` does, UnsupportedMediaError, InvalidError."""
-    _media(call, (JSON,))
+    media_of(call, (JSON,))
     query = call.scope.get("query_string", b"")
     for name, _ in parameters(query) if query else ():
         raise InvalidError(name[:SHOWN], "is in the query; beside a JSON body every field is in the body")
@@ -130,14 +130,14 @@ async def read_answered(
 
     Raises what `read_body` does, UnsupportedMediaError, MalformedError, InvalidError.
     """
-    _media(call, (JSON,))
+    media_of(call, (JSON,))
     query = call.scope.get("query_string", b"")
     of_query = _answered(query, answered) if query else None
     fields = parse_as(await read_body(call, limit, share), kind)
     return fields if of_query is None else _joined(fields, of_query)
 
 
-def _media(call: Call, taken: Sequence[str]) -> str:
+def media_of(call: Call, taken: Sequence[str]) -> str:
     """The media type of the body. Raises UnsupportedMediaError."""
     stated = call.headers.get(b"content-type")
     if stated is None or stated == _JSON:

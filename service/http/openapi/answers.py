@@ -48,6 +48,14 @@ class SamplesAnswer(_Answer):
     next_offset: int | None = None
 
 
+class ScoresAnswer(_Answer):
+    """What the critic gives each sample; null: no number."""
+
+    model: str
+    version: str
+    scores: list[float | None]
+
+
 class Picture(_Answer):
     """A file, as base64; what it was made for, and the prompt that asks for that again."""
 
