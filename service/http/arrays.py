@@ -22,7 +22,7 @@ from latentserve.service.sampling.pieces import Steps
 
 _MAGIC = b"\x93NUMPY"
 _HEADER_BYTES = 4096  # of an array's description: numpy writes 128
-_KINDS = {  # of numbers, by member: numpy's letters, and their words
+_KINDS = {  # of numbers, by member: numpy's letters of kinds and types, and their words
     "latents": ("f", "float16, float32 and float64 are"),
     "labels": ("iuU", "integers and text are"),
     "conditions": ("f", "float16, float32 and float64 are"),
@@ -54,7 +54,7 @@ def read_npy(content: bytes | bytearray, name: str = "latents") -> NDArray[Any]:
     descr, fortran_order, shape = _described(bytes(content[begin : begin + length]), name)
     kinds, taken = _KINDS[name]
     dtype = _dtype(descr)
-    if dtype is None or (dtype.char if dtype == np.uint8 else dtype.kind) not in kinds or dtype.itemsize == 0:
+    if dtype is None or {dtype.kind, dtype.char}.isdisjoint(kinds) or dtype.itemsize == 0:
         pickled = ", which are pickled and never read" if "O" in str(descr) else ""
         raise InvalidError(name, f"holds values of {str(descr)[:100]!r}{pickled}; {taken}")
     if name != "samples" and len(shape) != _AXES[name].count(",") + 1:
