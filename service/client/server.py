@@ -34,6 +34,9 @@ class Server:
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
         unix = unix_socket(url)
+        with self.told():
+            if unix is None and not urlsplit(url).hostname:
+                raise ServerError(f"{url}: not a URL like http://127.0.0.1:3000")
         self._base = f"{unix[0]}://localhost" if unix else self.url
         self._socket = unix and unix[1]
 

@@ -51,7 +51,7 @@ def most_held(
     server: Server, model: str, form: str, n: int, *, slow: bool = False, **fields: object
 ) -> tuple[int, int]:
     """Bytes that a whole answer has, and that a worker held for it at the most."""
-    server.samples(model=model, n=300, format=form, **fields).raise_for_status()  # what is made once is made
+    server.samples(model=model, n=3000, format=form, **fields).raise_for_status()  # what is made once is made
     (worker,) = server.worker_pids()
     Path(f"/proc/{worker}/clear_refs").write_text("5")  # VmHWM begins anew (proc(5))
     before, size = held(server, "VmRSS"), 0

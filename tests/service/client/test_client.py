@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import socket
 import threading
 import time
@@ -147,7 +148,7 @@ def in_front(server: Server, *faults: bytes | int) -> Iterator[str]:
                         line.sendall(fault)
                         continue
                     with socket.create_connection(("127.0.0.1", server.port)) as inner:
-                        inner.sendall(asked.replace(b"Connection: keep-alive", b"Connection: close"))
+                        inner.sendall(re.sub(rb"(?i)connection: keep-alive", b"Connection: close", asked))
                         passed = 0
                         while data := inner.recv(1 << 16):
                             data = data[: None if fault is None else fault - passed]
