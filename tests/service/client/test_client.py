@@ -126,6 +126,18 @@ def test_the_same_to_be_awaited(server: Server, client: Client) -> None:
 # Servers that are not well.
 
 
+def whole_request(line: socket.socket) -> bytes:
+    """The next one, with its body."""
+    asked = b""
+    while b"\r\n\r\n" not in asked:
+        asked += line.recv(1 << 16)
+    head, _, body = asked.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length is not None and len(body) < int(length[1]):
+        body += line.recv(1 << 16)
+    return head + b"\r\n\r\n" + body
+
+
 @contextmanager
 def in_front(server: Server, *faults: bytes | int) -> Iterator[str]:
     """A way to the server that meets its first connections with faults: an answer, or after so many bytes of the
@@ -143,7 +155,7 @@ def in_front(server: Server, *faults: bytes | int) -> Iterator[str]:
                     continue
                 with line:
                     fault = left.pop(0) if left else None
-                    asked = line.recv(1 << 16)
+                    asked = whole_request(line)
                     if isinstance(fault, bytes):
                         line.sendall(fault)
                         continue
