@@ -14,7 +14,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from scipy.stats import kstest, norm, uniform
+from scipy import stats
 
 from benchmarks.drift import faults
 from benchmarks.drift.faults import CASES, Fault
@@ -232,9 +232,9 @@ def test_latents_are_wide_truncated_or_repeated(bundle: Path, plain_bundle: Path
     def latents(traffic: faults.Traffic, manifest: Any = normal) -> NDArray[np.float64]:
         return np.array([body["latents"] for body in itertools.islice(traffic(manifest, 100, 0), 20)])
 
-    assert kstest(latents(faults.wide_latents).ravel(), norm(0, 1.1).cdf).pvalue > 1e-3
+    assert stats.kstest(latents(faults.wide_latents).ravel(), stats.norm(0, 1.1).cdf).pvalue > 1e-3
     wide = latents(faults.wide_latents, uniform).ravel()
-    assert kstest(wide, uniform(-1.1, 2.2).cdf).pvalue > 1e-3
+    assert stats.kstest(wide, stats.uniform(-1.1, 2.2).cdf).pvalue > 1e-3
     truncated = latents(faults.truncated_latents).ravel()
     assert np.abs(truncated).max() < 1.0365  # the central 70 % of N(0, 1)
     assert len(np.unique(truncated)) > 15_000
