@@ -67,14 +67,15 @@ def own_server(bundle: Path) -> Iterator[Target]:
     It takes its other settings from the environment. Raises ServerError: it ended, or does not become ready.
     """
     port = free_port()
-    with tempfile.TemporaryDirectory(prefix="latentserve-bench-") as home:
+    target = Target(f"http://127.0.0.1:{port}")
+    # Before there is a server: this imports, and a ^C that comes while Python imports may be lost.
+    client = Client(target.url, retries=0)
+    with client, tempfile.TemporaryDirectory(prefix="latentserve-bench-") as home:
         log = Path(home) / "log"
         # -P: a folder `service` in the working directory is somebody else's.
         command = [sys.executable, "-P", "-m", "latentserve", "serve", str(bundle), "--host", "127.0.0.1"]
         variables = os.environ | {"BENTOML_HOME": home}
         with process_group([*command, "--port", str(port)], log, variables) as process:
-            target = Target(f"http://127.0.0.1:{port}")
-            client = Client(target.url, retries=0)
             end = time.monotonic() + _START_SECONDS
             while not _ready(bundle, client):
                 if process.poll() is not None:

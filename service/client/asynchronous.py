@@ -48,12 +48,10 @@ class AsyncClient:
 
     async def rows(self, n: int | None = None, seed: int | None = None, **fields: Any) -> AsyncIterator[Samples]:
         """See `Client.rows`."""
-        known, part = await self._do(self._conversation.first({"seed": seed, **fields}))
-        made = 0
-        while n is None or made < n:
-            some = await self.sample(n=part if n is None else min(part, n - made), **known)
-            made += len(some)
-            known["offset"] = known["offset"] + len(some) if some.next_offset is None else some.next_offset
+        course = await self._do(self._conversation.course(n, {"seed": seed, **fields}))
+        while (part := course.next()) is not None:
+            some = await self._do(self._conversation.sample(part))
+            course.took(some)
             yield some
 
     async def _do(self, talk: Talk[Made]) -> Made:

@@ -55,6 +55,27 @@ Answer = httpx.Response | httpx.HTTPError | None
 Talk = Generator[Ask | Pause, Answer, Made]
 
 
+class Course:
+    """Rows that are asked for a part at a time."""
+
+    def __init__(self, fields: dict[str, Any], part: int, left: int | None) -> None:
+        """`left` rows, None: without an end; up to `part` at a time."""
+        self._fields, self._part, self._left = fields, part, left
+
+    def next(self) -> dict[str, Any] | None:
+        """The fields of the next part; None: there is none."""
+        if self._left == 0:
+            return None
+        return {**self._fields, "n": self._part if self._left is None else min(self._part, self._left)}
+
+    def took(self, some: Samples) -> None:
+        """Go on behind them: where a search says, else with the row that follows."""
+        if self._left is not None:
+            self._left -= len(some)
+        onward = some.next_offset
+        self._fields["offset"] = self._fields["offset"] + len(some) if onward is None else onward
+
+
 class Conversation:
     """With one server, about one model, or the only one. What fails and may go well later is asked again, up to
     `retries` times, after the time that the server says."""
@@ -92,16 +113,16 @@ class Conversation:
         about = yield from self._of(answer.headers["latentserve-model"], answer.headers["latentserve-version"])
         return read_samples(answer.content, answer.headers, about)
 
-    def first(self, fields: Mapping[str, Any]) -> Talk[tuple[dict[str, Any], int]]:
-        """The fields of rows without an end, of a seed that is known from now on, and how many are asked for at a
-        time."""
+    def course(self, n: int | None, fields: Mapping[str, Any]) -> Talk[Course]:
+        """Of n rows, None: without an end; of a seed that is known from now on. Raises ServerError."""
         known = {"seed": secrets.randbelow(SEED_LIMIT), "offset": 0} | {
             name: value for name, value in fields.items() if value is not None
         }
         model = yield from self._model_asked(known.get("model", self._model))
         numbers = math.prod(model["sample"]["shape"])
         searched = any(known.get(name) is not None for name in ("where", "balance", "select"))
-        return known, _SEARCHED_ROWS if searched else max(1, min(_PART_ROWS, _PART_BYTES // (4 * numbers)))
+        part = _SEARCHED_ROWS if searched else max(1, min(_PART_ROWS, _PART_BYTES // (4 * numbers)))
+        return Course(known, part, n)
 
     def _model_asked(self, name: str | None) -> Talk[dict[str, Any]]:
         models = yield from self.models()

@@ -65,12 +65,10 @@ class Client:
         A connection that breaks is made again, and no row comes twice or is left out. `offset`, or of a search the
         `next_offset` of what came last, goes on where another loop has ended.
         """
-        known, part = self._do(self._conversation.first({"seed": seed, **fields}))
-        made = 0
-        while n is None or made < n:
-            some = self.sample(n=part if n is None else min(part, n - made), **known)
-            made += len(some)
-            known["offset"] = known["offset"] + len(some) if some.next_offset is None else some.next_offset
+        course = self._do(self._conversation.course(n, {"seed": seed, **fields}))
+        while (part := course.next()) is not None:
+            some = self._do(self._conversation.sample(part))
+            course.took(some)
             yield some
 
     def download(self, media: str, file: BinaryIO, **fields: object) -> str | None:

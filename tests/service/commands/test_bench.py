@@ -180,11 +180,7 @@ def interrupted(number: signal.Signals, when: Callable[[], bool], *arguments: ob
             assert time.monotonic() < deadline
             time.sleep(0.02)
         running.send_signal(number)
-        try:
-            out, err = running.communicate(timeout=10)
-        except subprocess.TimeoutExpired:  # one that comes while Python takes an object away is lost
-            running.send_signal(number)
-            out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=60)
     finally:
         running.kill()
     assert running.returncode != 0
