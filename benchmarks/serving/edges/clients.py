@@ -144,7 +144,8 @@ class Kept:
                 line = await Line.connect(self._port)
                 try:
                     while line.is_open:
-                        self.answers += (await line.ask(self._request, _ANSWER_SECONDS)).status == 200
+                        answer = await line.ask(self._request, _ANSWER_SECONDS)
+                        self.answers += answer.status == 200  # in one step: the others count meanwhile
                 finally:
                     line.close()
             await asyncio.sleep(_PAUSE)

@@ -76,15 +76,17 @@ async def _watch(port: int, seconds: float) -> Others:
             line.close()
 
     async def ask_whether_alive(due: float, line: Line | None) -> None:
+        own = line
         try:
-            own = line or await Line.connect(port)
+            own = own or await Line.connect(port)
             await own.ask(live, _ANSWER_SECONDS)
-            if line is None:
-                own.close()
-            silences.append(time.perf_counter() - due)
         except (OSError, LostError, TimeoutError) as error:
             words.append(f"/livez: {type(error).__name__}: {error}")
-            silences.append(time.perf_counter() - due)
+            if own is not None:
+                own.close()  # what comes on it later answers nobody's question
+        silences.append(time.perf_counter() - due)
+        if own is not None and own is not line:
+            own.close()
 
     async def probe() -> None:
         asks, due = set[asyncio.Task[None]](), time.perf_counter()
