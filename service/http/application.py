@@ -110,6 +110,7 @@ class Application:
             call.error, status = error, error.status if isinstance(error, LatentserveError) else _SERVER_ERROR
         finally:
             self._finish(call, status or _SERVER_ERROR)
+            call.error = None  # its frames hold the call, and all that was read of it, until somebody looks for circles
 
     def _respond(self, call: Call) -> Awaitable[Response]:
         """The answer to a call, on its way. Raises LatentserveError."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import json
 import logging
+import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
@@ -16,7 +18,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latentserve.service import logs
-from latentserve.service.errors import EngineError, LatentserveError
+from latentserve.service.errors import EngineError, InvalidError, LatentserveError
 from latentserve.service.host.group import Group, Health
 from latentserve.service.host.limits import ClientGone, RequestError
 from latentserve.service.http import routes
@@ -103,6 +105,28 @@ def test_an_unexpected_error_is_a_problem_with_a_trace_in_the_log(
     (record,) = [record for record in caplog.records if record.event == "failed"]
     assert record.exc_info
     assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_what_was_read_of_a_refused_request_goes_with_its_answer(answering: Answering) -> None:
+    class Read(bytearray):
+        pass
+
+    seen: list[weakref.ref[Read]] = []
+
+    def refuse() -> Response:
+        read = Read(1 << 20)
+        seen.append(weakref.ref(read))
+        raise InvalidError("seed", "is none")
+
+    answering(refuse)
+    app = application()
+    gc.collect()
+    gc.disable()  # it comes too seldom for bodies of a megabyte
+    try:
+        assert ask(app, "GET", DRIFT).status_code == 422
+        assert seen[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_request_that_meets_no_model_is_answered_at_once() -> None:
