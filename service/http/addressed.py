@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 from starlette.responses import Response
@@ -143,10 +144,17 @@ def _tag(model: Model, asked: Asked, fields: SamplesBody) -> bytes:
     request = asked.request
     label = None if request.labels is None else int(request.labels[0])
     condition = None if request.conditions is None else request.conditions[0].tobytes()
-    rows = request.seed, request.offset, request.n, request.truncation, label, condition
-    maker = __version__, model.name, model.version, model.engine.provider, model.engine.runtime_version
-    form = *asked.document.headers, fields.dtype, fields.address
-    return b'"%b"' % blake2b(repr((maker, rows, form)).encode(), digest_size=16).hexdigest().encode()
+    rows = request.seed, request.offset, request.n, request.truncation, label, condition, fields.dtype, fields.address
+    digest = _of_maker(model.name, model.version, model.engine.provider, model.engine.runtime_version).copy()
+    digest.update(b"%r" % (rows,))
+    for name, value in asked.document.headers:
+        digest.update(b"\n%b:%b" % (name, value))
+    return b'"%b"' % digest.hexdigest().encode()
+
+
+@lru_cache
+def _of_maker(*maker: str) -> blake2b:
+    return blake2b(repr((__version__, *maker)).encode(), digest_size=16)
 
 
 def _address(request: RowsRequest) -> Headers:

@@ -74,7 +74,11 @@ class Routes:
         )
         self._all = routes
         self._plain = {route.template: route for route in routes if "{" not in route.template}
-        self._patterns = [(route.template.split("/"), route) for route in routes if "{" in route.template]
+        self._patterns: dict[int, list[tuple[list[str], Route]]] = {}  # by the number of their parts
+        for route in routes:
+            if "{" in route.template:
+                pattern = route.template.split("/")
+                self._patterns.setdefault(len(pattern), []).append((pattern, route))
 
     def __iter__(self) -> Iterator[Route]:
         """All of them."""
@@ -87,7 +91,7 @@ class Routes:
         if route is not None:
             return route
         parts = path.split("/")
-        for pattern, route in self._patterns:
+        for pattern, route in self._patterns.get(len(parts), ()):
             if (parameters := _match(pattern, parts)) is not None:
                 call.parameters = parameters
                 return route
@@ -131,9 +135,7 @@ class Routes:
 
 
 def _match(pattern: list[str], parts: list[str]) -> dict[str, str] | None:
-    """What stands in a pattern's places, or None where a path has another form."""
-    if len(pattern) != len(parts):
-        return None
+    """What stands in a pattern's places, or None where a path of as many parts has another form."""
     found = {}
     for wanted, part in zip(pattern, parts, strict=True):
         if wanted.startswith("{"):
