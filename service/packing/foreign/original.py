@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import Inputs
-from latentserve.service.bundle.graph import opset
+from latentserve.service.bundle.graph import is_external, opset
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.foreign.signature import Signature
 from latentserve.service.packing.storing import mapped
@@ -20,6 +21,7 @@ from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
 from latentserve.service.sampling.sessions import load, unheard
 
+_LARGEST_WEIGHT = (1 << 31) - 1  # bytes, that the runtime takes as one from memory
 _FIRST_OPSET = 7  # that the runtime has all operators of
 _LAST_OPSET = onnx.defs.onnx_opset_version()
 
@@ -122,6 +124,13 @@ def values_of(
 
 def _session(model: onnx.ModelProto, source: str) -> Any:
     runtime = require_runtime()
+    for tensor in filter(is_external, model.graph.initializer):
+        size = math.prod(tensor.dims) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+        if size > _LARGEST_WEIGHT:  # all together may have more
+            raise BundleError(
+                f"{source}: weight {tensor.name!r} has {size / 1e9:.1f} GB; the runtime takes single weights of up to "
+                "2.1 GB: split it into two, and join what they give"
+            )
     try:
         return load(runtime, model.SerializeToString(), mapped(model), unheard(runtime))
     except Exception as error:

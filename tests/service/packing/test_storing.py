@@ -214,6 +214,20 @@ def test_weights_that_are_not_beside_the_file_are_told(tmp_path: Path, told: dic
     assert words in refused(file)
 
 
+def test_a_weight_that_the_runtime_does_not_take_as_one_is_told(tmp_path: Path) -> None:
+    rows, wide = 8, (1 << 26) + 1
+    weight = TensorProto(name="w", dims=[rows, wide], data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    weight.external_data.add(key="location", value="w.data")
+    with (tmp_path / "w.data").open("wb") as file:
+        file.truncate(4 * rows * wide)  # of holes
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", rows])
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", wide])
+    graph = helper.make_graph([helper.make_node("MatMul", ["z", "w"], ["image"])], "wide", [z], [image], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "w.onnx")
+    with pytest.raises(BundleError, match="weight 'w' has 2.1 GB.*split it"):
+        pack_foreign(tmp_path / "w.onnx", tmp_path / "bundle", "wide", PackOptions())
+
+
 def test_what_is_too_much_for_a_graph_is_told(tmp_path: Path) -> None:
     model = read_model(saved(tmp_path / "a", heavy()))
     with workroom(tmp_path / "out") as room, pytest.raises(BundleError, match="no large initializers"):
