@@ -224,7 +224,7 @@ def test_a_weight_that_the_runtime_does_not_take_as_one_is_told(tmp_path: Path) 
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", wide])
     graph = helper.make_graph([helper.make_node("MatMul", ["z", "w"], ["image"])], "wide", [z], [image], [weight])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / "w.onnx")
-    with pytest.raises(BundleError, match="weight 'w' has 2.1 GB.*split it"):
+    with pytest.raises(BundleError, match=r"weight 'w' has 2\.1 GB.*split it"):
         pack_foreign(tmp_path / "w.onnx", tmp_path / "bundle", "wide", PackOptions())
 
 
