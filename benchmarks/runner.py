@@ -41,6 +41,7 @@ BENCHMARKS = {
     "hostile": "serving.hostile",
     "order": "serving.order",
     "streams": "serving.streams",
+    "bulk": "serving.bulk",
     "protocols": "serving.protocols",
     "causes": "drift.causes",
     "conditions": "drift.conditions",

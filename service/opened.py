@@ -21,9 +21,11 @@ from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.engine import FIXED_BATCH, Engine
 from latentserve.service.sampling.fields import SampleFields, rows_request
 from latentserve.service.sampling.latents import DRAWN_BYTES, SEED_LIMIT
+from latentserve.service.sampling.placed import WIDEST, Placed
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.samples import Samples
 from latentserve.service.sampling.scoring import SCORED_ROWS, ScoreFields, samples_to_score
+from latentserve.service.sampling.served_graph import Output
 
 # Drawn and held at a time, beside what is returned: whole batches of the engine, so many of them as
 _SLICE_ROWS = 16 * FIXED_BATCH  # have so many rows together at the most,
@@ -69,11 +71,14 @@ class OpenedBundle:
         manifest: what the bundle says of itself: `name`, `version`, `labels`, `sample.shape`, `latent.dim`, ...
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, max_batch: int = FIXED_BATCH) -> None:
+        """`threads` of one engine call, None: as many as there are cores. Rows of one call are `max_batch` at the most,
+        once `widen` has found that so many may be."""
         self.manifest: Manifest = bundle.manifest
-        self._engine = Engine(bundle, threads=whole_cores(), max_batch=FIXED_BATCH)
-        row = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
-        self._slice_rows = min(_SLICE_ROWS, _SLICE_BYTES // row)
+        self._engine = Engine(bundle, threads=threads or whole_cores(), max_batch=max_batch)
+        self._placed = Placed(self._engine)
+        self._row_bytes = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
+        self._slice_rows = min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes)
 
     def sample(
         self,
@@ -218,6 +223,16 @@ class OpenedBundle:
         parts = [rows.take(slice(start, start + SCORED_ROWS)) for start in some]
         return np.concatenate([self._engine.score(part.samples, part.critic_inputs) for part in parts])
 
+    def widen(self, request: RowsRequest) -> None:
+        """Make rows like these in the fastest batch that changes no bit of them."""
+        rows = min(request.n, WIDEST)
+        self._placed.widen(request.inputs(self.manifest, 0, rows), request.output)
+        self._slice_rows = max(self._slice_rows, self._placed.batch)
+
+    def gives(self, output: Output) -> bool:
+        """Whether a request may ask for this."""
+        return output in self._engine.outputs
+
     def request(self, **fields: object) -> RowsRequest:
         """A request for rows by the fields of `sample` that do not choose among them. Raises InvalidError."""
         return rows_request(_fields(fields), self.manifest, SEED_LIMIT)
@@ -249,7 +264,7 @@ class OpenedBundle:
             row = request.offset + start
             rows = min(request.n - start, self._engine.whole_batches(row, self._slice_rows))
             inputs = request.inputs(self.manifest, start, rows)
-            (samples,) = self._engine.run_fixed(inputs, ("sample",), row)
+            (samples,) = self._placed.run(inputs, (request.output,), row)
             yield Samples(samples, inputs.label, inputs.condition)
             start += rows
 
@@ -260,7 +275,7 @@ class OpenedBundle:
             row = request.offset + start
             count = self._engine.whole_batches(row, min(self._slice_rows, search.expected))
             inputs = request.inputs(self.manifest, start, min(request.n - start, count))
-            (samples,) = self._engine.run_fixed(inputs, ("sample",), row)
+            (samples,) = self._placed.run(inputs, (request.output,), row)
             rows = search.candidates(Samples(samples, inputs.label, inputs.condition))
             if search.scored and rows.numbers is not None:
                 rows.scores = self._engine.score_fixed(rows.samples, rows.critic_inputs, rows.numbers)

@@ -228,6 +228,27 @@ def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path,
     assert told == fields.keys() - AnswerFields.model_fields.keys()
 
 
+def test_the_commands_of_the_page_on_bulk(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of fewer rows; that of a cluster is run where there is one."""
+    page = (TOP / "docs" / "bulk.md").read_text()
+    *commands, _ = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "bundle").symlink_to(bundle)
+    monkeypatch.chdir(tmp_path)
+    with Server(bundle) as server:
+        for command in commands:
+            here = re.sub("0000+", "2000", command).replace("http://127.0.0.1:3000", server.url)
+            done = CliRunner().invoke(cli, shlex.split(here)[1:])
+            assert done.exit_code == 0, done.output
+    known: dict[str, Any] = {}
+    exec(program, known)  # noqa: S102
+    assert known["digits"].count_rows() == 12000
+    assert "$label" in known["digits"].schema.names
+    assert sorted(path.name for path in Path("pairs").glob("*.npz")) == ["000000000-000003000.npz"]
+    assert len(list(Path("served").glob("*.tar"))) == 1
+
+
 def test_the_snippets_of_the_page_on_openai(
     shower_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

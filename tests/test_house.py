@@ -24,6 +24,7 @@ KNOWS = {
     "host": set(),
     "http": {"bundle", "sampling", "encoding", "watching", "host"},
     "benching": {"bundle", "sampling"},
+    "bulk": {"bundle", "sampling", "encoding"},
 }
 
 

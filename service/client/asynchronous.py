@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
+from latentserve.service.bundle import Manifest
 from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
 from latentserve.service.client.rows import Samples
 from latentserve.service.client.server import Server
@@ -37,6 +38,10 @@ class AsyncClient:
     async def models(self) -> list[dict[str, Any]]:
         """See `Client.models`."""
         return await self._do(self._conversation.models())
+
+    async def manifest(self) -> Manifest:
+        """See `Client.manifest`."""
+        return await self._do(self._conversation.manifest())
 
     async def drift(self) -> list[dict[str, Any]]:
         """See `Client.drift`."""

@@ -11,11 +11,13 @@ from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 import orjson
 
+from latentserve.service.bundle import Manifest
 from latentserve.service.client.rows import Samples, read_samples
 from latentserve.service.client.server import Server, ServerError
 from latentserve.service.errors import one_line
@@ -104,6 +106,17 @@ class Conversation:
         said = refusal.problem.get("detail") if answer.status_code != httpx.codes.NOT_FOUND else None
         message = f"{self._server.url}: {said or 'no latentserve server'} ({answer.status_code} to GET {path})"
         raise ServerError(message, answer.status_code, refusal.problem)
+
+    def manifest(self) -> Talk[Manifest]:
+        """The manifest of the model, as `GET /v1/models/{model}` has it. Raises ServerError."""
+        name = (yield from self._model_asked(self._model))["name"]
+        answer = yield from self._asked(Ask(f"/v1/models/{quote(name, safe='')}"))
+        if answer.status_code != httpx.codes.OK:
+            raise self._server.refusal(answer)
+        try:
+            return Manifest.model_validate(answer.json()["manifest"])
+        except (ValueError, KeyError, TypeError):
+            raise ServerError(f"{self._server.url}: what it says of {name} is not read by this release") from None
 
     def sample(self, fields: Mapping[str, Any]) -> Talk[Samples]:
         """The rows of one request. Raises ServerError."""

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Self, TypeVar
 
 import httpx
 
+from latentserve.service.bundle import Manifest
 from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
 from latentserve.service.client.rows import Samples
 from latentserve.service.client.server import Server
@@ -47,6 +48,10 @@ class Client:
     def models(self) -> list[dict[str, Any]]:
         """What `GET /v1/models` says of each model: its name, and more."""
         return self._do(self._conversation.models())
+
+    def manifest(self) -> Manifest:
+        """What the model's bundle says of itself."""
+        return self._do(self._conversation.manifest())
 
     def drift(self) -> list[dict[str, Any]]:
         """What `GET /v1/drift` says of each model: model, version, cause, sentence and evidence."""

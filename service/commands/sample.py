@@ -10,12 +10,20 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import click
 
 from latentserve.service.addresses import is_url
+from latentserve.service.bulk.cluster import on_cluster
+from latentserve.service.bulk.job import FORMS, Form, Job, make_job
+from latentserve.service.bulk.object_store import open_store
+from latentserve.service.bulk.progress import Progress
+from latentserve.service.bulk.run import here, run_job
+from latentserve.service.bulk.sources import BundleSource, ServerSource
+from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
+from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
 from latentserve.service.encoding.document import (
     ARROW,
@@ -50,8 +58,10 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
 
 @click.command()
 @click.argument("source", metavar="BUNDLE|URL")
+@click.option("--model", help="Of a server that has several.")
 @click.option("-n", "n", type=click.IntRange(min=1), default=1, show_default=True, help="Samples.")
 @click.option("--seed", type=click.IntRange(0, SEED_LIMIT - 1), help="Default: drawn, and printed.")
+@click.option("--offset", type=click.IntRange(0, SEED_LIMIT - 1), help="The first row of the seed. Default: 0.")
 @click.option(
     "--label",
     help="Of all samples: a name where there is one like it, else an index. Default: drawn as in the training data.",
@@ -76,14 +86,38 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    metavar="FILE|FOLDER",
     help="File: .png, .webp (a sheet), .wav, .mp3, .opus, .flac (end to end), .npy, .csv, .arrow, .parquet, .json, "
-    ".ndjson, .jsonl or .zip (a file a sample).",
+    ".ndjson, .jsonl or .zip (a file a sample). With --format: a folder, or its URL in an object store.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMS),
+    help="Shards of any number of samples in a folder; the same command goes on with what is not there.",
+)
+@click.option(
+    "--dtype", type=click.Choice(get_args(Dtype)), help="Of numbers in shards. Default: float32, pictures in bytes."
+)
+@click.option(
+    "--shard-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Samples of a shard. Default: about 64 MB of them; pictures in folders of 10,000.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What makes shards: this process, or the Ray cluster of RAY_ADDRESS or of this machine.",
 )
 def sample(
     source: str,
+    model: str | None,
     n: int,
     seed: int | None,
+    offset: int | None,
     label: str | None,
     conditions: tuple[str, ...],
     truncation: float,
@@ -92,22 +126,36 @@ def sample(
     best_of: int | None,
     budget: int | None,
     allow_fewer: bool,
-    out: Path,
+    out: str,
+    form: Form | None,
+    dtype: Dtype | None,
+    shard_rows: int | None,
+    engine: str,
 ) -> None:
-    """Draw samples into a file.
+    """Draw samples into a file, or any number of them into a folder of shards.
 
     \b
     Example: latentserve sample demo/bundle -n 64 --seed 7 --out digits.png
+             latentserve sample demo/bundle -n 10000000 --out digits --format parquet
     """
-    media = _MEDIA.get(out.suffix.lower())
-    if media is None:
-        raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}")
-    seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
-    draw = _of_server if is_url(source) else _of_bundle
-    asked: dict[str, Any] = {"n": n, "seed": seed, "condition": _condition(conditions), "truncation": truncation}
+    if model is not None and not is_url(source):
+        raise InvalidError("--model", f"{source} is a bundle, and has one")
+    asked: dict[str, Any] = {"n": n, "condition": _condition(conditions), "truncation": truncation, "offset": offset}
     asked |= {"where": _where(where), "balance": balance, "select": best_of and {"of": best_of}, "budget": budget}
     asked |= {"allow_fewer": allow_fewer or None}
-    with _new_file(out) as file:
+    if form is not None:
+        _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine)
+        return
+    for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
+        if given:
+            raise LatentserveError(f"{option} is of shards: --format says of which")
+    media = _MEDIA.get(Path(out).suffix.lower())
+    if media is None:
+        raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}; --format is for a folder")
+    seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
+    draw = _of_server if is_url(source) else _of_bundle
+    asked |= {"seed": seed, "model": model}
+    with _new_file(Path(out)) as file:
         draw(source, file, media, label, asked)
     click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
 
@@ -142,7 +190,7 @@ def _of_server(url: str, file: BinaryIO, media: str, label: str | None, asked: d
     client = Client(url, retries=0)
     named: int | str | None = label
     if label is not None and label.isdigit():  # only of digits it depends on the names what they mean
-        models = client.models()
+        models = [one for one in client.models() if asked["model"] in (None, one["name"])]
         named = label_from_text(label, models[0].get("labels") if models else None)
     client.download(media, file, **asked, label=named, deterministic=True)
 
@@ -160,11 +208,8 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         what = {CSV: "no table", **sounds}.get(media, "no images")
         raise LatentserveError(f"{path}: its samples are {what}; write them to a .npy file")
     named = None if label is None else label_from_text(label, manifest.labels)
-    try:
+    with _options_named():
         request, choice = bundle.asked(**asked, label=named)
-    except InvalidError as error:
-        option = _OPTIONS.get(error.field) or error.field.replace(".", " ", 1)
-        raise InvalidError(f"--{option}", error.reason) from None
     provenance = Provenance(
         manifest.name,
         manifest.version,
@@ -187,6 +232,48 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
     for part in parts:
         file.writelines(document.rows(part))
     file.writelines(document.closing())
+
+
+def _into_folder(
+    source: str,
+    model: str | None,
+    out: str,
+    form: Form,
+    dtype: Dtype,
+    shard_rows: int | None,
+    label: str | None,
+    asked: dict[str, Any],
+    seed: int | None,
+    engine: str,
+) -> None:
+    """Samples in shards, those that are not there."""
+    if engine == "ray":
+        manifest = ServerSource(source, model).manifest if is_url(source) else read_bundle(Path(source)).manifest
+        makers = on_cluster(source, model, out)
+    else:
+        rows = ServerSource(source, model) if is_url(source) else BundleSource(Path(source))
+        manifest, makers = rows.manifest, here(rows)
+    asked["label"] = None if label is None else label_from_text(label, manifest.labels)
+
+    def job(seed: int) -> Job:
+        with _options_named():
+            return make_job(manifest, form, dtype, asked | {"seed": seed}, shard_rows)
+
+    with Progress() as progress:
+        ended = run_job(open_store(out), makers, job, seed, progress)
+    click.echo(f"{out}: {ended.rows} samples of seed {ended.job.seed} in {ended.shards} shards")
+
+
+@contextmanager
+def _options_named() -> Iterator[None]:
+    """What is wrong is said of the option."""
+    try:
+        yield
+    except InvalidError as error:
+        if error.field.startswith("-"):
+            raise
+        option = _OPTIONS.get(error.field) or error.field.replace(".", " ", 1)
+        raise InvalidError(f"--{option}", error.reason) from None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import arrays, audio, images
 from latentserve.service.encoding.document import HEAD_BYTES, NPY, ZIP, Document, Piece
 from latentserve.service.encoding.provenance import Provenance
-from latentserve.service.encoding.rows import Rows, in_parts
+from latentserve.service.encoding.rows import Rows, SampleArray, in_parts
 from latentserve.service.encoding.sink import Sink
 from latentserve.service.encoding.tables import Csv
 from latentserve.service.errors import TooLargeError
@@ -47,7 +47,7 @@ class Zip(Document):
         self._told: list[tuple[Rows, int]] = []  # without the samples, and the number of each one's first
         self._sink = Sink()
         self._zip = Archive(self._sink, "w")
-        self._suffix = ".png" if spec.kind == "image" else ".wav" if audio.is_wav(spec) else None
+        self._suffix = file_suffix(spec)
         self._inner: Document | None = None  # of the one file that holds all rows
         self._member: IO[bytes] | None = None  # which is being written
         members = n if self._suffix is not None else 1
@@ -87,21 +87,14 @@ class Zip(Document):
     def _files(self, part: Rows, first: int) -> Iterator[bytes]:
         row = 0
         for some in in_parts(part.samples):
-            values = some if self._spec.kind == "audio" else images.pixels(some, self._spec)
-            for value in values:
+            for value in file_values(some, self._spec):
                 provenance = self._provenance.of(part, row, first)
                 with self._zip.open(member(self._name(provenance.offset), STORED), "w") as file:
-                    for piece in self._file(value, provenance):
+                    for piece in row_file(value, self._spec, provenance):
                         file.write(piece)
                         yield self._sink.taken()
                 yield self._sink.taken()
                 row += 1
-
-    def _file(self, value: NDArray[Any], provenance: Provenance) -> Iterator[bytes]:
-        """Of one row."""
-        if self._spec.kind == "image":
-            return images.png(value, provenance)
-        return iter((audio.wav_header(1, self._spec, provenance), audio.pcm(value[None], self._spec)))
 
     def closing(self) -> Iterator[Piece]:
         """What is known of each row, and the list of members."""
@@ -136,6 +129,23 @@ def member(name: str, level: int) -> ZipInfo:
     info._compresslevel = level  # type: ignore[attr-defined]
     info.external_attr = 0o644 << 16
     return info
+
+
+def file_suffix(spec: SampleSpec) -> str | None:
+    """Of the file that one row is: a picture, or a sound; None: rows of this kind have none of their own."""
+    return ".png" if spec.kind == "image" else ".wav" if audio.is_wav(spec) else None
+
+
+def file_values(samples: SampleArray, spec: SampleSpec) -> SampleArray:
+    """Samples [n, *shape] as `row_file` takes them, one at a time."""
+    return samples if spec.kind == "audio" else images.pixels(samples, spec)
+
+
+def row_file(value: NDArray[Any], spec: SampleSpec, provenance: Provenance) -> Iterator[bytes]:
+    """The file of one row, in pieces."""
+    if spec.kind == "image":
+        return images.png(value, provenance)
+    return iter((audio.wav_header(1, spec, provenance), audio.pcm(value[None], spec)))
 
 
 def _file_bytes(spec: SampleSpec) -> int:

@@ -1,0 +1,130 @@
+"""The same job on a real Ray cluster of two nodes on this machine, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from latentserve import __version__
+from latentserve.service.bulk.cluster import Told, Work, _task
+from latentserve.service.bulk.folder import Folder
+from latentserve.service.bulk.job import read_job
+from latentserve.service.errors import LatentserveError
+from tests.service.bulk.test_bulk import COMMAND, bulk, files
+
+ray = pytest.importorskip("ray", reason="needs latentserve[ray]")
+
+WORDS = ["-n", "2000", "--seed", "3", "--format", "parquet", "--shard-rows", "100"]
+UNSAID = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that runs no tasks, and two nodes of a core each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ.update(UNSAID)
+    memory = 100 << 20
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": memory, "include_dashboard": False},
+    )
+    for _ in range(2):
+        made.add_node(num_cpus=1, object_store_memory=memory, wait=False)
+    made.wait_for_nodes()
+    yield made
+    made.shutdown()
+
+
+def command(bundle: Path, out: object, *words: str) -> list[str]:
+    return [*COMMAND, str(bundle), *WORDS, "--engine", "ray", "--out", str(out), *words]
+
+
+def test_a_node_that_is_lost_costs_no_byte(cluster: Any, slow_bundle: Path, tmp_path: Path):
+    subprocess.run([*COMMAND, str(slow_bundle), *WORDS, "--out", str(tmp_path / "whole")], check=True)
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    out = tmp_path / "out"
+    with subprocess.Popen(command(slow_bundle, out), env=environment, stderr=subprocess.PIPE, text=True) as running:
+        while len(list(out.glob("*.parquet"))) < 4:
+            assert running.poll() is None, running.stderr
+            time.sleep(0.02)
+        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        there = len(list(out.glob("*.parquet")))
+        assert running.stderr is not None
+        said = running.stderr.read()
+    assert running.returncode == 0, said
+    assert there < 20
+    assert files(out) == files(tmp_path / "whole")
+
+
+@pytest.mark.full
+def test_the_command_of_the_page(cluster: Any, bundle: Path, tmp_path: Path):
+    page = (Path(__file__).parents[3] / "docs" / "bulk.md").read_text()
+    (line,) = re.findall(r"^latentserve (sample .* --engine ray)$", page, re.M)
+    words = re.sub("10000000", "2000", line).replace("demo/bundle", str(bundle)).split()
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    subprocess.run([*COMMAND, *words[1:]], env=environment, check=True, cwd=tmp_path)
+    assert pq.read_table(next((tmp_path / "cluster").glob("*.parquet"))).num_rows == 2000
+
+
+@pytest.mark.full
+def test_a_store_that_is_no_folder(cluster: Any, slow_bundle: Path, tmp_path: Path):
+    subprocess.run([*COMMAND, str(slow_bundle), *WORDS, "--out", str(tmp_path / "whole")], check=True)
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    subprocess.run(command(slow_bundle, f"local://{tmp_path / 'out'}"), env=environment, check=True)
+    expected = files(tmp_path / "whole")
+    assert files(tmp_path / "out") == {name: content for name, content in expected.items() if name != ".lock"}
+
+
+def refused(bundle: Path, out: Path, program: str, address: str, *words: str) -> str:
+    """What the command says, in a process in which `program` came first."""
+    run = f"{program}; from latentserve.service.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", run, *command(bundle, out, *words)[4:]],
+        env={**os.environ, "RAY_ADDRESS": address}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
+
+
+def test_no_cluster_is_one_line(bundle: Path, tmp_path: Path):
+    said = refused(bundle, tmp_path / "out", "import sys; sys.modules['ray'] = None", "auto")
+    assert said == "latentserve: --engine ray needs latentserve[ray]\n"
+    said = refused(bundle, tmp_path / "out", "pass", "127.0.0.1:9")
+    assert said.startswith("latentserve: --engine ray: no Ray cluster that can be used at RAY_ADDRESS=127.0.0.1:9: ")
+
+
+@pytest.mark.full
+def test_another_cluster_than_is_needed_is_one_line(cluster: Any, bundle: Path, tmp_path: Path):
+    said = refused(bundle, tmp_path / "out", "import ray; ray.__version__ = '2.0.0'", cluster.address)
+    assert "no Ray cluster that can be used" in said
+    assert "ersion" in said
+    said = refused(bundle, tmp_path / "out", "pass", cluster.address, "--balance", "$label")
+    assert "rows that are looked for come one after the other" in said
+
+
+def test_a_node_that_does_not_see_the_folder_sends_its_shards(bundle: Path, tmp_path: Path):
+    bulk(bundle, tmp_path / "out", "npz")
+    content = (tmp_path / "out" / "job.json").read_bytes()
+    job = read_job(content, "")
+    work = Work(__version__, content, str(bundle), None, [], str(tmp_path / "elsewhere"))
+    told = Told(*_task(work, tuple(job.shard(1))))
+    assert told.content is not None
+    assert told.done is not None
+    (tmp_path / "other").mkdir()
+    assert Folder(tmp_path / "other").write(job.shard(1), told.content) == (told.done.size, told.done.sha256)
+    name = job.shard(1).name
+    assert (tmp_path / "other" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    assert Told(*_task(work._replace(release="0"), tuple(job.shard(1)))).error.endswith("; the command is 0")
+    with pytest.raises(LatentserveError, match="job"):
+        read_job(b"{}", "job")
