@@ -23,7 +23,7 @@ from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, load_settings
 from latentserve.service.state import StateFolder
 
-_APPLICATION = "latentserve.service.app:application"
+_APPLICATION = "latentserve.service.hosted:application"
 _OTHER_FILES = 256  # that a process holds open beside its connections
 _LEAST_CONNECTIONS = 32
 

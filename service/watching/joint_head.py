@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy  # it loads `scipy.cluster` where that is named, which a server need not wait for
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from latentserve.service.watching.distribution import (
     BINS,
@@ -181,7 +181,9 @@ def _centroids(components: Floats) -> Floats:
     """k-means by Lloyd's algorithm, from rows far from each other (k-means++)."""
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a cluster without rows: of rows that are all alike
-        centroids: Floats = kmeans2(components, CLUSTERS, _ROUNDS, minit="++", seed=np.random.default_rng(0))[0]
+        centroids: Floats = scipy.cluster.vq.kmeans2(
+            components, CLUSTERS, _ROUNDS, minit="++", seed=np.random.default_rng(0)
+        )[0]
     return centroids
 
 
