@@ -10,7 +10,7 @@ INSTALL ?= $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 TRAIN ?=
 RUN = $(VENV)/bin
 
-.PHONY: demo test test-full lint format bench clean
+.PHONY: demo test test-full lint format docs bench clean
 
 demo: demo/bundle/manifest.json
 	@echo
@@ -39,13 +39,16 @@ format: $(VENV)/.installed
 	$(RUN)/ruff check --fix .
 	$(RUN)/ruff format .
 
+docs: $(VENV)/.installed
+	$(RUN)/python -m sphinx --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
+
 bench: $(VENV)/.installed
 	$(RUN)/python -m benchmarks serving $(BENCH)
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,ray,dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,ray,docs,dev]"
 	touch $@
 
 clean:

@@ -78,7 +78,7 @@ def _told(options: list[str]) -> dict[str, str]:
     "--real",
     type=click.Path(path_type=Path),
     metavar="FOLDER|NPY",
-    help="Real samples: a folder of pictures, or an array [n, *shape].",
+    help="Real samples: a folder of pictures, or an array [n, ...].",
 )
 @click.option("--license", "license_id", help="Licence of the weights (an SPDX identifier).")
 def pack(
