@@ -1,18 +1,23 @@
-"""One rank of several runs: `python -m tests.training.one_rank FOLDER`, started with the environment of `torchrun`.
+"""One rank of several runs: `python -m tests.training.one_rank FOLDER PORT WORDS`, started with the environment of
+`torchrun`. When these are done, and it is told to go on by a line, it does `latentserve WORDS`, with the ranks on PORT.
 
 FOLDER holds `runs.json`, a list of `{"out": folder, "overrides": [...], "steps": null, "asked": 0, "lost": []}`: the
 steps until the rank `asked` stops the run, and the rows of the data that are lost.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
+from latentserve.service.cli import main as latentserve
 from latentserve.training.data import load
 from latentserve.training.distributed import joined
 from latentserve.training.recipe import load_config
 from latentserve.training.run.loop import train
 from tests.training.conftest import lose, stop_after
+
+DONE = "done"
 
 
 def main(folder: Path) -> None:
@@ -29,4 +34,10 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    _, folder, port, *words = sys.argv
+    main(Path(folder))
+    print(DONE, flush=True)
+    input()
+    os.environ["MASTER_PORT"] = port
+    sys.argv = ["latentserve", *words]
+    latentserve()

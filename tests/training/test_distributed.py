@@ -4,12 +4,13 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import loop
 from latentserve.training.run.loop import batch_rows
+from tests.server import free_port
 from tests.training.conftest import TINY, lose
+from tests.training.one_rank import DONE
 
 TOP = Path(__file__).parents[2]
 SCRIPTS = Path(sys.executable).parent
@@ -49,7 +52,9 @@ def started(*commands: list[object], **places: list[object]) -> Iterator[list[su
     for at, command in enumerate(commands):
         environment = os.environ | {name: str(of[at]) for name, of in places.items()}
         words, pipe = list(map(str, command)), subprocess.PIPE
-        processes.append(subprocess.Popen(words, env=environment, cwd=TOP, text=True, stdout=pipe, stderr=pipe))
+        processes.append(
+            subprocess.Popen(words, env=environment, cwd=TOP, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+        )
     try:
         yield processes
     finally:
@@ -60,9 +65,7 @@ def started(*commands: list[object], **places: list[object]) -> Iterator[list[su
 
 def two_ranks(*words: object) -> AbstractContextManager[list[subprocess.Popen[str]]]:
     """As `torchrun` does it, without the seconds that it takes."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, *words]
     places = {"RANK": [0, 1], "LOCAL_RANK": [0, 1], "WORLD_SIZE": [2, 2]}
     return started(command, command, **places, MASTER_ADDR=["127.0.0.1"] * 2, MASTER_PORT=[port] * 2)
@@ -72,9 +75,21 @@ def run(out: str, *overrides: str, steps: int | None = None, asked: int = 0, los
     return {"out": out, "overrides": [BUDGET, *overrides], "steps": steps, "asked": asked, "lost": lost}
 
 
+@dataclass(frozen=True)
+class Together:
+    """Two ranks: `folder` holds what they made, one run after the other. They wait for a line, to train on in `on`
+    until they are ended."""
+
+    folder: Path
+    ranks: list[subprocess.Popen[str]]
+
+    @property
+    def on(self) -> Path:
+        return self.folder / "on"
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What two ranks made, one run after the other."""
+def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Together]:
     folder = tmp_path_factory.mktemp("ranks")
     runs = [
         *[run(name, *overrides) for name, overrides in CASES.items()],
@@ -85,14 +100,22 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for out in {one["out"] for one in runs}:
         (folder / out).mkdir()
-    (folder / "tiny.yaml").write_text(TINY)
+    tiny = folder / "tiny.yaml"
+    tiny.write_text(TINY)
     (folder / "runs.json").write_text(json.dumps(runs))
-    with two_ranks("-m", "tests.training.one_rank", folder) as ranks:
+    on = ("train", tiny, "--set", "images=50000000", "--out", folder / "on")
+    # One start for all: what they import takes longer than what they train.
+    with two_ranks("-m", "tests.training.one_rank", folder, free_port(), *on) as ranks:
         for rank in ranks:
-            out, err = rank.communicate(timeout=200)
-            assert rank.returncode == 0, err
-            assert f"resumed: {4 * 32}\nresumed: {STEPS * 32}" in out
-    return folder
+            out = list(takewhile(lambda line: line != f"{DONE}\n", rank.stdout))
+            ended = [f"resumed: {4 * 32}\n", f"resumed: {STEPS * 32}\n", f"lost: {STEPS * 32}\n"]
+            assert out[-3:] == ended, rank.communicate()[1]
+        yield Together(folder, ranks)
+
+
+@pytest.fixture
+def made(together: Together) -> Path:
+    return together.folder
 
 
 @pytest.fixture
@@ -197,20 +220,19 @@ def test_torchrun_saves_when_it_is_asked_to_stop_and_resumes(tiny_file: Path, tm
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_a_rank_that_dies_ends_the_other_with_one_line(tiny_file: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    with two_ranks("-m", "latentserve", "train", tiny_file, "--set", "images=50000000", "--out", out) as (
-        first,
-        second,
-    ):
-        wait_for_lines(out, first)
-        second.kill()
-        _, err = first.communicate(timeout=60)
-        assert not any("images" in told for told in second.communicate())  # the first rank tells, and it alone
+def test_a_rank_that_dies_ends_the_other_with_one_line(together: Together) -> None:
+    first, second = together.ranks
+    for rank in together.ranks:
+        rank.stdin.write("\n")
+        rank.stdin.flush()
+    wait_for_lines(together.on, first)
+    second.kill()
+    _, err = first.communicate(timeout=60)
+    assert not any("images" in told for told in second.communicate())  # the first rank tells, and it alone
     assert first.returncode == 1
     assert re.fullmatch("latentserve: another of the 2 ranks died, or did not answer for 0:10:00: .+", last_line(err))
     assert "Traceback" not in err
-    assert weights(out)
+    assert weights(together.on)
 
 
 @pytest.mark.full
