@@ -25,6 +25,7 @@ COPY README.md LICENSE ./
 COPY latentserve latentserve
 COPY service service
 COPY training training
+COPY docs/runbooks docs/runbooks
 RUN pip --python /opt/latentserve/bin/python install --no-cache-dir --no-deps .
 
 

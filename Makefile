@@ -14,8 +14,9 @@ RUN = $(VENV)/bin
 
 demo: demo/bundle/manifest.json
 	@echo
+	@echo "  look      http://127.0.0.1:$(PORT)/"
 	@echo "  samples   http://127.0.0.1:$(PORT)/v1/samples   (POST; see README.md)"
-	@echo "  API page  http://127.0.0.1:$(PORT)/"
+	@echo "  API page  http://127.0.0.1:$(PORT)/docs"
 	@echo "  metrics   http://127.0.0.1:$(PORT)/metrics"
 	@echo
 	@exec $(RUN)/latentserve serve demo/bundle --port $(PORT)

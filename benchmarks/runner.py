@@ -43,6 +43,7 @@ BENCHMARKS = {
     "streams": "serving.streams",
     "bulk": "serving.bulk",
     "protocols": "serving.protocols",
+    "page": "serving.page",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",

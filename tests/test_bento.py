@@ -54,7 +54,7 @@ def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 def test_holds_the_server_alone(environment: dict[str, str]) -> None:
     (bento,) = Path(environment["BENTOML_HOME"]).glob("bentos/latentserve/*/src")
-    assert {path.name for path in bento.iterdir()} == {"bentofile.yaml", "latentserve", "service"}
+    assert {path.name for path in bento.iterdir()} == {"bentofile.yaml", "docs", "latentserve", "service"}
     assert not list(bento.rglob("__pycache__"))
 
 

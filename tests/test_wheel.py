@@ -38,6 +38,7 @@ def test_has_one_top_level_name(wheel: Path):
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    tracked |= {f"latentserve/runbooks/{path.name}" for path in (ROOT / "docs" / "runbooks").iterdir()}
     assert held == tracked | {f"latentserve/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
 
 

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -36,6 +36,7 @@ from latentserve.service.errors import BundleError
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
 DATA = "generator.onnx.data"  # weights that are too many for generator.onnx
 GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"
+_NEEDED = (GENERATOR, DATA, CRITIC, GOLDEN, REFERENCE)
 
 _MANIFEST_BYTES = 4 << 20  # 65,536 label names fit
 _READINGS = 100  # of a bundle that is replaced while it is read
@@ -86,7 +87,7 @@ class OnDisk:
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle. Its graphs are as large as their weights: they are not held but read when asked for, unless
-    they were given as bytes.
+    they were given as bytes. `others` are files that no graph and no watch needs: the card, pictures.
     """
 
     path: Path
@@ -96,6 +97,7 @@ class Bundle:
     golden: Golden
     reference: bytes | None
     data_file: OnDisk | None = None
+    others: Mapping[str, OnDisk] = field(default_factory=dict)
 
     @property
     def generator(self) -> bytes:
@@ -246,7 +248,8 @@ def _read(path: Path) -> Bundle:
         _check_golden(manifest, golden)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data)
+    others = {name: file for name, file in on_disk.items() if name not in _NEEDED}
+    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data, others)
 
 
 def read_bundles(paths: Sequence[Path]) -> list[Bundle]:

@@ -3,7 +3,6 @@ pure function of it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -24,6 +23,7 @@ from latentserve.service.errors import (
 )
 from latentserve.service.http.body import SamplesBody, of_query
 from latentserve.service.http.call import Call
+from latentserve.service.http.etags import matches
 from latentserve.service.http.handler import Asked, Body, SamplesHandler, Understand
 from latentserve.service.http.kept import Kept
 from latentserve.service.http.openapi.operation import Operation
@@ -57,7 +57,6 @@ _OPERATION = Operation(
     answers=ANSWERS,
     errors=(NotFoundError, NotAcceptableError, TooLargeError, InvalidError, QueueFullError, DeadlineError),
 )
-_TAGS = re.compile(rb'"[\x21\x23-\x7e\x80-\xff]*"')  # RFC 9110, section 8.8.3
 _NATURAL = (PNG, CSV, WAV)  # what a file of such samples is, for clients that say nothing of what they take
 
 
@@ -107,13 +106,6 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
 def natural_media_types(spec: SampleSpec) -> Sequence[str]:
     """What samples can be answered as; first what a file of them is."""
     return sorted(media_types(spec), key=lambda media: media not in _NATURAL)
-
-
-def matches(if_none_match: bytes | None, tag: bytes) -> bool:
-    """Whether a client has the answer of a tag already (RFC 9110, section 13.1.2); tags are compared weakly."""
-    if if_none_match is None:
-        return False
-    return if_none_match.strip() == b"*" or tag in _TAGS.findall(if_none_match)
 
 
 def _fields(call: Call, model: Model) -> SamplesBody:

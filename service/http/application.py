@@ -31,7 +31,7 @@ from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.forwarded import TrustedProxies
 from latentserve.service.http.loopback import require_loopback
-from latentserve.service.http.mounted import MountedResponse, wants_value
+from latentserve.service.http.mounted import MountedResponse, wants_value, without_pictures
 from latentserve.service.http.problems import CLIENT_GONE, failure
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
@@ -44,6 +44,8 @@ _EXPOSED = (
     "Inference-Header-Content-Length",
 )
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
+_BENTOML_PAGE = "/bento"  # at / it would stand where ours does
+_BENTOML_DOCUMENT = "/docs.json"
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
@@ -141,7 +143,9 @@ class Application:
         if self._hosted and wants_value(call):
             raise UnsupportedMediaError("Content-Type: what is pickled is taken from nobody")
         body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
-        return MountedResponse(self._app, call, body, self._root)
+        path = "/" if call.path == _BENTOML_PAGE else call.path
+        response = MountedResponse(self._app, call, body, self._root, path)
+        return await without_pictures(response, call) if path == _BENTOML_DOCUMENT else response
 
     def _finish(self, call: Call, status: int) -> None:
         """Count the call, and say of it what somebody should read."""

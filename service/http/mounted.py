@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from http.client import OK
+
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +21,7 @@ from latentserve.service.http.problems import failure, unforeseen
 from latentserve.service.logs import request_id
 
 _PROBLEM = "application/problem+json"
+_PICTURES = re.compile(rb"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)(\\n)?|!\[[^\]]*\]\([^)]*\)")  # of Markdown, in JSON
 # A page loads nothing from elsewhere; BentoML's would load a tracker.
 ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 
@@ -39,6 +43,15 @@ async def content_of(response: Response, call: Call) -> bytes:
     return bytes(content)
 
 
+async def without_pictures(response: Response, call: Call) -> Response:
+    """BentoML's document, which its page shows, without pictures of other hosts: the page may not load them."""
+    content = _PICTURES.sub(b"", await content_of(response, call))
+    name, policy = ITS_OWN_ONLY
+    headers = {name.decode(): policy.decode()}
+    media = "application/json" if response.status_code == OK else _PROBLEM
+    return Response(content, response.status_code, headers, media)
+
+
 class MountedResponse(Response):
     """What BentoML's application answers to a call with this body.
 
@@ -46,13 +59,15 @@ class MountedResponse(Response):
     not know, and to an error, becomes a problem.
     """
 
-    def __init__(self, app: ASGIApp, call: Call, body: bytes, root_path: str) -> None:
+    def __init__(self, app: ASGIApp, call: Call, body: bytes, root_path: str, path: str | None = None) -> None:
+        """`path`: as BentoML's routes know it, where that is another than the call's."""
         self.status_code = 500  # until it has begun
         self.raw_headers = [ITS_OWN_ONLY]
         self._app = app
         self._call = call
         self._unread: list[Message] = [{"type": "http.request", "body": body}]
         self._root_path = root_path
+        self._path = call.path if path is None else path
         self._instead: Response | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,7 +94,7 @@ class MountedResponse(Response):
         inner = {
             **scope,
             "root_path": self._root_path,
-            "path": self._root_path + self._call.path,
+            "path": self._root_path + self._path,
             # The body is decoded already.
             "headers": [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")],
         }

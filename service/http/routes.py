@@ -29,6 +29,7 @@ from latentserve.service.http.openapi.page import PAGE
 from latentserve.service.http.route import Route
 from latentserve.service.http.samples import samples_route
 from latentserve.service.http.scores import scores_route
+from latentserve.service.http.ui.routes import UiRoutes
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
@@ -46,7 +47,7 @@ _DRIFT = Operation(
 
 
 class Routes:
-    """What `/v1/...`, `/v2/...`, `/metrics`, `/livez` and `/readyz` answer; everything else is BentoML's."""
+    """What `/v1/...`, `/v2/...`, `/ui`, `/metrics`, `/livez` and `/readyz` answer; everything else is BentoML's."""
 
     def __init__(self, serving: Serving, group: Group) -> None:
         self._serving = serving
@@ -65,6 +66,7 @@ class Routes:
             Route("/v1/models", {"GET": self._list}, members=openai_error, operations={"GET": _LIST}),
             Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error, operations={"GET": _DESCRIBE}),
             Route("/v1/drift", {"GET": self._drift}, operations={"GET": _DRIFT}),
+            *UiRoutes(serving, group, self._metrics),
             Route("/openapi.json", {"GET": self._openapi}),
             Route("/docs", {"GET": self._page}),
             Route("/metrics", {"GET": self._exposition}, while_draining=True, of_operators=True),

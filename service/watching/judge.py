@@ -31,6 +31,7 @@ from latentserve.service.watching.detectors import (
     Detectors,
     layout,
 )
+from latentserve.service.watching.history import History
 from latentserve.service.watching.ledger import Counts, Ledger
 from latentserve.service.watching.recent import RecentCounts
 from latentserve.service.watching.reference import Reference
@@ -54,12 +55,18 @@ _STATE, _VERDICT, _LOCK = "state.json", "verdict.json", "lock"
 
 
 class Judge:
-    """The verdict on one model. Each worker calls `hold` every ROUND_SECONDS; one of them does the work."""
+    """The verdict on one model. Each worker calls `hold` every ROUND_SECONDS; one of them does the work.
+
+    Attributes:
+        ledger: what this worker counts.
+        history: how the evidence came to be what it is.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest, reference: Reference, rows_per_second: float) -> None:
         """`folder` is shared by the workers of a server, and this model's own."""
         self._layout = layout(manifest, reference)
         self.ledger = Ledger(folder, self._layout)
+        self.history = History(folder / "history.json")
         self._folder = folder
         self._labels = manifest.labels or []
         self._conditions = list(zip(manifest.condition_places, condition_bins(manifest.conditions), strict=True))
@@ -94,6 +101,7 @@ class Judge:
         write_whole(self._folder / _STATE, json.dumps([part.to_json() for part in saved]))
         verdict = {**asdict(diagnose(self._symptoms(total))), "judged": time.monotonic()}  # of the machine, for all
         write_whole(self._folder / _VERDICT, json.dumps(verdict))
+        self.history.note(self._detectors.log_evidence())
         self.ledger.fold()  # what could be judged: counts that are damaged stay what can be taken away
 
     def verdict(self) -> dict[str, Any]:

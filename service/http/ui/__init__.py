@@ -1,0 +1,1 @@
+"""The page that people look at, `/ui`: its files, and what it asks for beside `/v1`."""

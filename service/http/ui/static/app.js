@@ -1,0 +1,95 @@
+// The page as a whole: which of its pages is shown, of which model, and whether all is well.
+
+import { h } from "./elements.js";
+import { failure } from "./failure.js";
+import { Refusal, askJson } from "./server.js";
+import * as state from "./state.js";
+import * as playground from "./playground.js";
+
+const PAGES = {
+  play: { title: "Playground", load: async () => playground },
+  model: { title: "Model", load: () => import("./model.js") },
+  health: { title: "Health", load: () => import("./health.js") },
+};
+const LOOK_SECONDS = 10; // at the verdict, for the dot
+const main = document.getElementById("main");
+let leave = () => {};
+let shown;
+let wall; // the address of the one that was seen last, while another page is
+
+async function show() {
+  const now = state.read();
+  const mine = (shown = Symbol(now.page));
+  leave();
+  leave = () => {};
+  try {
+    const { models, max_n: maxN } = await askJson("ui/models.json");
+    if (shown !== mine) return;
+    const model = models.find((one) => one.name === now.model) ?? models[0];
+    now.model = models.length > 1 ? model?.name : undefined;
+    if (!model) throw new Refusal(503, { title: "Nothing is served yet", detail: "The models are being loaded." }, 2);
+    offer(models, now, model);
+    document.title = `${model.name} · ${PAGES[now.page].title} · latentserve`;
+    const page = await PAGES[now.page].load();
+    if (shown !== mine) return;
+    const left = (await page.show(main, { now, model, models, maxN })) ?? (() => {});
+    if (shown === mine) leave = left;
+    else left();
+  } catch (error) {
+    if (shown === mine) main.replaceChildren(failure(error, show));
+  }
+}
+
+function offer(models, now, model) {
+  if (now.page === "play") wall = undefined;
+  const which = document.getElementById("model");
+  document.getElementById("which").hidden = models.length < 2;
+  which.replaceChildren(...models.map((one) => h("option", { value: one.name, selected: one === model }, one.name)));
+  for (const link of document.querySelectorAll("#pages a")) {
+    const page = link.dataset.page;
+    link.href = page === "play" && wall?.model === now.model ? wall.fragment : `#${page}${now.model ? `?model=${encodeURIComponent(now.model)}` : ""}`;
+    if (page === now.page) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+const WELL = { none: "well", not_enough_samples: "early" };
+
+async function look() {
+  if (document.hidden) return;
+  const dot = document.getElementById("dot");
+  try {
+    const { models } = await askJson("v1/drift");
+    const worst = models.find((one) => !(one.cause in WELL)) ?? models.find((one) => one.cause !== "none") ?? models[0];
+    dot.dataset.state = worst ? (WELL[worst.cause] ?? "changed") : "unknown";
+    document.getElementById("dot-told").textContent = worst ? `: ${worst.sentence}` : "";
+    dot.title = worst?.sentence ?? "";
+  } catch {
+    dot.dataset.state = "unknown";
+    document.getElementById("dot-told").textContent = ": the server does not answer";
+  }
+}
+
+function theme() {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const other = dark === "dark" ? "light" : "dark";
+  document.documentElement.dataset.theme = other;
+  localStorage.setItem("latentserve-theme", other);
+}
+
+const chosen = localStorage.getItem("latentserve-theme");
+if (chosen) document.documentElement.dataset.theme = chosen;
+document.getElementById("theme").addEventListener("click", theme);
+document.getElementById("skip").addEventListener("click", () => main.focus());
+document.getElementById("model").addEventListener("change", (event) => {
+  location.hash = `#${state.read().page}?model=${encodeURIComponent(event.target.value)}`;
+});
+document.getElementById("pages").addEventListener("click", () => {
+  const now = state.read();
+  if (now.page === "play") wall = { model: now.model, fragment: location.hash || "#play" };
+});
+window.addEventListener("hashchange", show);
+document.addEventListener("visibilitychange", look);
+show();
+look();
+setInterval(look, LOOK_SECONDS * 1000);

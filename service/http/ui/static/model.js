@@ -1,0 +1,81 @@
+// What is known of a model: its card, where it comes from, what was measured of it.
+
+import { h, number } from "./elements.js";
+import { described } from "./kinds.js";
+import { Refusal, ask, askJson, setPicture } from "./server.js";
+
+const SMALL = 700; // pixels: of a preview that is shown larger than it is
+
+export async function show(main, { model }) {
+  const [{ manifest, state, fault }, card] = await Promise.all([askJson(`v1/models/${encodeURIComponent(model.name)}`), cardOf(model)]);
+  const { lineage } = manifest;
+  main.replaceChildren(
+    h("h1", {}, h("b", {}, model.name), ` makes ${described(model.sample)}.`),
+    h("div", { class: "columns" },
+      pictures(model),
+      facts("Served", [
+        ["Version", h("code", {}, manifest.version)], ["State", fault ? h("span", { class: "bad" }, fault) : h("span", { class: "good" }, state)],
+        ["Made", new Date(manifest.created).toLocaleDateString("en", { dateStyle: "long" })], ["Licence", manifest.license ?? "not stated"],
+        ["Samples", `${manifest.sample.kind}, ${manifest.sample.shape.join("×") || "one number"}`],
+        ["Labels", manifest.labels ? `${number(manifest.labels.length)}: ${manifest.labels.slice(0, 12).join(", ")}${manifest.labels.length > 12 ? ", …" : ""}` : "none"],
+        ["Conditions", (manifest.conditions ?? []).map((one) => `${one.name}${one.unit ? ` (${one.unit})` : ""}, ${number(one.range[0])} to ${number(one.range[1])}`).join("; ") || "none"],
+        ["Latent", `${number(manifest.latent.dim)} numbers, ${manifest.latent.prior}`],
+        ["Critic", manifest.onnx.critic ? "yes: it scores what is served" : "none: samples are not scored"],
+        ["Rows independent of their batch", manifest.onnx.batch_invariant ? "bit for bit" : "within the golden tolerance"],
+      ]),
+      facts("Lineage", [
+        ["Trained on", lineage.dataset ?? "not stated"], ["SHA-256 of the data", lineage.dataset_sha256 ? h("code", {}, lineage.dataset_sha256.slice(0, 16), "…") : "not stated"],
+        ["Recipe", lineage.recipe ?? "not stated"], ["Seed", lineage.seed === null ? "not stated" : number(lineage.seed)],
+        ["Images seen", lineage.images_seen === null ? "not stated" : number(lineage.images_seen)], ["Code revision", lineage.code_revision ? h("code", {}, lineage.code_revision) : "not stated"],
+      ]),
+      scores(lineage.evaluation),
+      manifest.monitor && facts("Reference, that drift is measured against", [
+        ["Samples", number(manifest.monitor.reference_samples)], ["Signals", manifest.monitor.signals.join(", ") || "none"],
+        ["Features", manifest.monitor.features ?? "none"], ["Rows recorded to be made again", number(manifest.monitor.recorded_rows)],
+      ]),
+      card && h("section", { class: "card wide" }, h("h2", {}, "Card"), card),
+      h("section", { class: "card wide" }, h("h2", {}, "Manifest"), h("details", {}, h("summary", {}, "As it is in the bundle"), h("pre", { tabindex: 0, role: "region", "aria-label": "Manifest" }, shortened(manifest)))),
+    ));
+}
+
+function facts(title, rows) {
+  return h("section", { class: "card" }, h("h2", {}, title), h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+}
+
+function scores(evaluation) {
+  const found = Object.entries(evaluation ?? {});
+  if (!found.length) return h("section", { class: "card" }, h("h2", {}, "Evaluation"), h("p", { class: "small" }, "The manifest carries no scores. ", h("code", {}, "latentserve evaluate"), " tells how good the samples are."));
+  const shown = (value) => (typeof value === "number" ? number(value, 4) : typeof value === "object" ? JSON.stringify(value) : String(value));
+  return facts("Evaluation", found.map(([name, value]) => [name.replaceAll("_", " "), shown(value)]));
+}
+
+function pictures(model) {
+  if (!model.pictures.length) return null;
+  return h("section", { class: "card" }, h("h2", {}, model.pictures.length > 1 ? "Pictures" : "Preview"), ...model.pictures.map((name) => {
+    const image = h("img", { alt: name === "preview.png" ? `Samples that were made when ${model.name} was exported` : name });
+    setPicture(image, `ui/pictures/${encodeURIComponent(model.name)}/${encodeURIComponent(name)}`)
+      .then(() => image.classList.toggle("pixels", image.naturalWidth < SMALL), () => image.replaceWith(h("p", { class: "small" }, `${name} cannot be read any more.`)));
+    return image;
+  }));
+}
+
+// The card's HTML is made by the server, of Markdown without any HTML of its own; what it links to is not here.
+async function cardOf(model) {
+  if (!model.card) return null;
+  try {
+    const text = await (await ask(`ui/cards/${encodeURIComponent(model.name)}`)).text();
+    const prose = h("div", { class: "prose" });
+    const parsed = new DOMParser().parseFromString(text, "text/html");
+    for (const image of parsed.querySelectorAll("img")) image.remove(); // they are shown beside it
+    for (const head of parsed.querySelectorAll("thead")) if (!head.textContent.trim()) head.remove();
+    prose.append(...parsed.body.childNodes);
+    for (const block of prose.querySelectorAll("pre, table")) block.tabIndex = 0;
+    return prose;
+  } catch (error) {
+    if (error instanceof Refusal) return h("p", { class: "small" }, error.message);
+    throw error;
+  }
+}
+
+// Long lists of it are told by their length.
+const shortened = (manifest) => JSON.stringify(manifest, (_, value) => (Array.isArray(value) && value.length > 200 ? `${value.length} values` : value), 2);

@@ -1,0 +1,198 @@
+"""The pages on the model and its health, what goes wrong, and who cannot see or point: in a real browser."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from latentserve.service.errors import LatentserveError, NotReadyError, QueueFullError
+from tests.server import Server
+from tests.service.http.ui.conftest import Open, settled, until
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+MODELS = ("toy", "people", "chirps", "plain", "shower")
+
+
+def refuse(page: Page, path: str, error: LatentserveError, retry_after: int = 1, times: int = 1) -> None:
+    """Let the server answer so, the next times: as it does when it is full, or not ready."""
+    problem = {"type": error.type, "title": error.title, "status": error.status, "detail": str(error)}
+    left = iter(range(times))
+
+    def answer(route):
+        if next(left, None) is None:
+            return route.fallback()
+        return route.fulfill(
+            status=error.status, body=json.dumps(problem), content_type="application/problem+json",
+            headers={"Retry-After": str(retry_after)},
+        )  # fmt: skip
+
+    page.route(path, answer)
+
+
+def test_what_is_known_of_a_model(open_page: Open, kinds: Server) -> None:
+    page = open_page("#model?model=toy")
+    page.wait_for_selector(".prose table")
+    version = kinds.http.get("/v1/models/toy").json()["version"]
+    assert version in page.locator(".facts").nth(0).inner_text()
+    assert page.get_by_text("The manifest carries no scores.").is_visible()
+    assert page.get_by_text("yes: it scores what is served").is_visible()
+    until(page, "document.querySelector('.card img').naturalWidth > 0")
+    page.get_by_text("As it is in the bundle").click()
+    assert json.loads(page.locator("details pre").inner_text())["version"] == version
+    for model in MODELS[1:]:
+        page.select_option("#model", model)
+        until(page, f"document.querySelector('h1 b').textContent === '{model}'")
+        assert page.get_by_text("none: samples are not scored").is_visible()
+
+
+def test_whether_it_is_well(open_page: Open, kinds: Server) -> None:
+    page = open_page("#health?model=toy")
+    page.wait_for_selector(".verdict h1")
+    told = next(one for one in kinds.http.get("/v1/drift").json()["models"] if one["model"] == "toy")
+    title = {"none": "All is well", "not_enough_samples": "Not enough samples yet"}[told["cause"]]
+    assert page.locator(".verdict h1").inner_text() == title
+    before = page.locator(".figure").nth(1).inner_text()
+    kinds.samples(model="toy", n=777)
+    until(page, f"document.querySelectorAll('.figure')[1].textContent !== '{before}'")
+    page.click("#arm-server")
+    page.wait_for_selector("#arm-server[aria-pressed=true]")
+    assert page.locator(".signals svg").count() >= 4
+    assert "replays matched" in page.get_by_role("heading", name="Golden probes").locator("..").inner_text()
+    assert page.locator(".card", has_text="Workers").locator("dd").nth(0).inner_text() == "2"
+    page.get_by_role("link", name="golden probe mismatch").click()
+    assert page.locator("h1").inner_text() == "LatentserveGoldenProbeMismatch"
+    page.go_back()
+    page.wait_for_selector(".verdict h1")
+    for model in MODELS[1:]:
+        page.select_option("#model", model)
+        page.wait_for_selector(".verdict h1")
+    until(page, "document.getElementById('dot').dataset.state !== 'unknown'")
+
+
+def test_a_server_that_is_down_and_comes_back(open_page: Open) -> None:
+    page = open_page("#play?model=toy&n=9", faults=True)
+    settled(page)
+    page.context.set_offline(True)
+    page.fill("#seed", "123")
+    page.wait_for_selector(".failure")
+    assert "The server does not answer" in page.locator(".failure").inner_text()
+    page.context.set_offline(False)
+    page.wait_for_selector("#wall img")  # it tries again by itself
+    page.goto(page.url.replace("#play", "#health"))
+    page.wait_for_selector(".verdict")
+    page.context.set_offline(True)
+    page.wait_for_selector(".failure")
+    page.context.set_offline(False)
+    page.wait_for_selector(".verdict")
+
+
+@pytest.mark.parametrize("error", [QueueFullError("the queue is full", 1), NotReadyError("golden probes are off")])
+def test_a_server_that_is_full_or_not_ready(open_page: Open, error: LatentserveError) -> None:
+    page = open_page("#play?model=plain&n=9", faults=True)
+    settled(page)
+    refuse(page, "**/samples/5**", error, times=9)
+    page.fill("#seed", "5")
+    page.wait_for_selector(".failure")
+    assert str(error) in page.locator(".failure").inner_text()
+    assert "Try again" in page.locator(".failure button").inner_text()
+    page.wait_for_selector("#wall canvas")
+    settled(page)
+
+
+def test_a_server_that_wants_a_key(open_page: Open, kinds: Server) -> None:
+    """Which is kept for this tab, and sent with all that is asked: pictures, too."""
+    page = open_page(faults=True)
+    settled(page)
+    seen: list[str | None] = []
+
+    def guard(route):
+        seen.append(route.request.headers.get("authorization"))
+        if seen[-1] == "Bearer sesame":
+            return route.fallback()
+        problem = {"title": "No key", "detail": "a key is needed", "status": 401}
+        return route.fulfill(status=401, body=json.dumps(problem), content_type="application/problem+json")
+
+    page.route("**/*.json", guard)
+    page.route("**/v1/**", guard)
+    page.reload()
+    page.fill("#key", "sesame")
+    page.get_by_role("button", name="Use it").click()
+    settled(page)
+    assert page.eval_on_selector_all("#wall img", "all => all.every(one => one.naturalWidth === 8)")
+    assert page.evaluate("localStorage.length") == 0
+    page.select_option("#best", "2")
+    page.wait_for_selector("figcaption .score")
+
+
+def test_nothing_is_found(open_page: Open) -> None:
+    page = open_page("#play?model=people&where=%7B%22share%22%3A%7B%22min%22%3A2%7D%7D", faults=True)
+    page.wait_for_selector(".empty, .failure")
+    assert page.locator(".empty, .failure").inner_text()
+
+
+def test_what_nobody_wrote_is_no_harm(open_page: Open) -> None:
+    page = open_page("#play?model=none&seed=x&n=-4&truncation=9&where=[1&keep={}&condition.a=b&label=")
+    settled(page)
+    assert page.locator("#wall img").count() == 24
+    page = open_page("#nowhere")
+    settled(page)
+
+
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
+SEEN = [
+    *(pytest.param(f"#play?model={model}", marks=pytest.mark.full) for model in MODELS[2:]),
+    "#play?model=people",
+    "#model?model=toy",
+    "#health?model=toy",
+    "#play?model=toy&keep=[{\"seed\":1,\"row\":0},{\"seed\":2,\"row\":1}]",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fragment", SEEN)
+@pytest.mark.parametrize(
+    ("scheme", "size"),
+    [
+        ("light", WIDE),
+        ("dark", NARROW),
+        pytest.param("dark", WIDE, marks=pytest.mark.full),
+        pytest.param("light", NARROW, marks=pytest.mark.full),
+    ],
+)
+def test_everybody_can_use_it(open_page: Open, fragment: str, scheme: str, size: dict[str, int]) -> None:
+    """No violation that axe-core finds, in the light and in the dark; on a phone nothing is cut off."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    page = open_page(fragment, color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    page.wait_for_selector("#wall[aria-busy=false], .prose, .verdict")
+    if "keep" in fragment:
+        page.click("#between")
+        page.wait_for_selector("#between-place")
+    found = axe.run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_by_keyboard_alone(open_page: Open) -> None:
+    page = open_page("#play?model=toy&n=9")
+    settled(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.matches('#wall .keep')"):
+            break
+    page.keyboard.press("Space")
+    assert page.locator("#wall .keep[aria-pressed=true]").count() == 1
+    assert page.locator("#told").inner_text() == "Kept: seed 7, row 0."
+
+
+def test_bentomls_page_is_whole(open_page: Open) -> None:
+    page = open_page(path="/bento", faults=True)  # a tracker of its own is not let through, and it says so
+    page.wait_for_selector("text=/sample")
+    broken = "all => all.filter(one => one.complete && !one.naturalWidth).map(one => one.src)"
+    assert page.eval_on_selector_all("img", broken) == []
