@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from latentserve.service.bundle import Bundle, Manifest, read_bundle
+from latentserve.service.bundle import Bundle, Inputs, Manifest, read_bundle
 from latentserve.service.cores import whole_cores
 from latentserve.service.errors import InvalidError, TooLargeError
 from latentserve.service.sampling.arithmetic.interpolation import Curve, InterpolationFields, interpolation_request
@@ -28,8 +28,11 @@ from latentserve.service.sampling.scoring import SCORED_ROWS, ScoreFields, sampl
 from latentserve.service.sampling.served_graph import Output
 
 # Drawn and held at a time, beside what is returned: whole batches of the engine, so many of them as
-_SLICE_ROWS = 16 * FIXED_BATCH  # have so many rows together at the most,
+_SLICE_BATCHES = 16
+_SLICE_ROWS = _SLICE_BATCHES * FIXED_BATCH  # have so many rows together at the most,
 _SLICE_BYTES = 32 << 20  # and of so many bytes
+
+Drawn = tuple[int, Inputs]  # what some rows are made from, and the number of the first
 
 
 def open_bundle(path: str | os.PathLike[str]) -> OpenedBundle:
@@ -227,7 +230,8 @@ class OpenedBundle:
         """Make rows like these in the fastest batch that changes no bit of them."""
         rows = min(request.n, WIDEST)
         self._placed.widen(request.inputs(self.manifest, 0, rows), request.output)
-        self._slice_rows = max(self._slice_rows, self._placed.batch)
+        batch = self._placed.batch
+        self._slice_rows = max(batch, min(_SLICE_BATCHES * batch, _SLICE_BYTES // self._row_bytes // batch * batch))
 
     def gives(self, output: Output) -> bool:
         """Whether a request may ask for this."""
@@ -257,15 +261,21 @@ class OpenedBundle:
         """The same, some megabytes at a time."""
         return (part.samples for part in self.parts(request))
 
-    def parts(self, request: RowsRequest) -> Iterator[Samples]:
-        """The same, with what each row was made for."""
+    def parts(
+        self, request: RowsRequest, through: Callable[[Iterator[Drawn]], Iterable[Drawn]] = iter
+    ) -> Iterator[Samples]:
+        """The same, with what each row was made for. What rows are made from goes `through` this on its way to the
+        engine, such as a thread of its own."""
+        for row, inputs in through(self._drawn(request)):
+            (samples,) = self._placed.run(inputs, (request.output,), row)
+            yield Samples(samples, inputs.label, inputs.condition)
+
+    def _drawn(self, request: RowsRequest) -> Iterator[Drawn]:
         start = 0
         while start < request.n:
             row = request.offset + start
             rows = min(request.n - start, self._engine.whole_batches(row, self._slice_rows))
-            inputs = request.inputs(self.manifest, start, rows)
-            (samples,) = self._placed.run(inputs, (request.output,), row)
-            yield Samples(samples, inputs.label, inputs.condition)
+            yield row, request.inputs(self.manifest, start, rows)
             start += rows
 
     def chosen(self, request: RowsRequest, search: Search) -> Iterator[Samples]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from latentserve.service.bulk.ahead import Ahead
 from latentserve.service.bulk.job import Job, Shard
 from latentserve.service.bundle import Manifest, read_bundle
 from latentserve.service.client import Client, Samples, ServerError
@@ -77,8 +79,10 @@ class BundleSource:
         if not self._wide:
             self._bundle.widen(request)
             self._wide = True
-        for part in self._bundle.parts(request):
-            yield Rows(part.samples, part.labels, part.conditions)
+        with ExitStack() as stack:
+            # Drawing takes as long as a small generator does.
+            for part in self._bundle.parts(request, lambda drawn: stack.enter_context(closing(Ahead(drawn)))):
+                yield Rows(part.samples, part.labels, part.conditions)
 
     def search(self, job: Job, rows: int, offset: int, budget: int) -> Found:
         """See Source."""

@@ -16,7 +16,7 @@ from latentserve.service.sampling.served_graph import Output
 WIDEST = 1024
 _WIDER = (64, 256, WIDEST)
 _TURNS = 3
-_SLOW_SECONDS = 0.2  # of one call: wider batches would not be faster by much
+_LONG_SECONDS = 0.02  # of one call: what a call costs beside its rows is nothing to it, and wider ones take memory
 _BYTES = 32 << 20  # of one call's samples
 
 
@@ -40,7 +40,7 @@ class Placed:
         for wider in _WIDER:
             batch = wider - wider % fixed
             some = inputs.take(slice(0, batch))
-            if best * fixed > _SLOW_SECONDS or len(some.z) < batch or batch > engine.max_batch:
+            if best * batch > _LONG_SECONDS or len(some.z) < batch or batch > engine.max_batch:
                 return
             if batch * row_bytes > _BYTES or batch <= fixed:
                 return
