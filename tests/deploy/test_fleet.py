@@ -83,6 +83,7 @@ def no_silent_panel(prometheus: Prometheus, rules: Rules) -> None:
         for panel in empty(prometheus.url, read(name), seconds=HEALTHY, scrape=rules.scrape)
     ]:
         assert time.monotonic() < end, silent
+        time.sleep(3 * rules.scrape)  # the queries of a round take Prometheus as long as many scrapes
 
 
 def named(watched: Watched, case: str, index: int, began: float) -> Notice:
@@ -108,14 +109,15 @@ def causes(webhook: Webhook, began: float) -> dict[str, str]:
 
 
 def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
-    """The short form: healthy, faulty, healthy again."""
+    """The short form: healthy, then faulty. That it is over when it is healed, and that workers of one replica tell the
+    same, is in the full form."""
     bundle = bundle_of(tmp_path)
     with (
-        fleet(tmp_path / "fleet", bundle, replicas=2, workers=2, rate=RATE, rows=ROWS) as running,
+        fleet(tmp_path / "fleet", bundle, replicas=2, workers=1, rate=RATE, rows=ROWS) as running,
         running.watched(rules) as (prometheus, webhook),
     ):
-        quiet(webhook, HEALTHY)
         no_silent_panel(prometheus, rules)
+        assert [str(notice) for notice in webhook.since()] == []
         began = time.monotonic()
         for index, case in enumerate((WIDE, NAN)):
             running.inject(case, index)
@@ -129,9 +131,6 @@ def test_two_faults_on_two_replicas(rules: Rules, tmp_path: Path) -> None:
             running.replicas[index].instance: CASES[case].cause for index, case in enumerate((WIDE, NAN))
         }
         assert prometheus.failing_rules() == []
-        for index in range(2):
-            running.heal(index)
-        assert webhook.wait_quiet(SETTLED, SLOW), [str(notice) for notice in webhook.firing()]
 
 
 # The full form: four replicas of two workers each.
