@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest
-from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
+from latentserve.service.client.conversation import (
+    INTERPOLATIONS,
+    SAMPLES,
+    VARIATIONS,
+    Answer,
+    Ask,
+    Conversation,
+    Talk,
+)
+from latentserve.service.client.fields import End, InterpolationFields, SampleFields, ScoreFields, VariationFields
 from latentserve.service.client.rows import Samples
 from latentserve.service.client.server import Server
+
+if TYPE_CHECKING:
+    from latentserve.service.client.scored import Scored
 
 Made = TypeVar("Made")
 
@@ -47,15 +61,39 @@ class AsyncClient:
         """See `Client.drift`."""
         return await self._do(self._conversation.drift())
 
-    async def sample(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Samples:
+    async def sample(self, n: int | None = None, seed: int | None = None, **fields: Unpack[SampleFields]) -> Samples:
         """See `Client.sample`."""
-        return await self._do(self._conversation.sample({"n": n, "seed": seed, **fields}))
+        return await self._do(self._conversation.rows(SAMPLES, {"n": n, "seed": seed, **fields}))
 
-    async def rows(self, n: int | None = None, seed: int | None = None, **fields: Any) -> AsyncIterator[Samples]:
+    async def interpolate(
+        self, ends: Sequence[End], frames: int | None = None, **fields: Unpack[InterpolationFields]
+    ) -> Samples:
+        """See `Client.interpolate`."""
+        return await self._do(self._conversation.rows(INTERPOLATIONS, {"ends": ends, "frames": frames, **fields}))
+
+    async def vary(
+        self,
+        seed: int | None = None,
+        row: int | None = None,
+        n: int | None = None,
+        strength: float | None = None,
+        **fields: Unpack[VariationFields],
+    ) -> Samples:
+        """See `Client.vary`."""
+        around = {"seed": seed, "row": row, "n": n, "strength": strength, **fields}
+        return await self._do(self._conversation.rows(VARIATIONS, around))
+
+    async def score(self, samples: Scored, **fields: Unpack[ScoreFields]) -> NDArray[np.float32]:
+        """See `Client.score`."""
+        return await self._do(self._conversation.score(samples, fields))
+
+    async def rows(
+        self, n: int | None = None, seed: int | None = None, **fields: Unpack[SampleFields]
+    ) -> AsyncIterator[Samples]:
         """See `Client.rows`."""
         course = await self._do(self._conversation.course(n, {"seed": seed, **fields}))
         while (part := course.next()) is not None:
-            some = await self._do(self._conversation.sample(part))
+            some = await self._do(self._conversation.rows(SAMPLES, part))
             course.took(some)
             yield some
 

@@ -10,21 +10,29 @@ import secrets
 from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest
 from latentserve.service.client.rows import Samples, read_samples
+from latentserve.service.client.scored import scored_parts, with_what_is_known
 from latentserve.service.client.server import Server, ServerError
 from latentserve.service.errors import one_line
 from latentserve.service.sampling.latents import SEED_LIMIT
 
-_JSON, _NPZ = "application/json", "application/x-npz"
-_ARRAYS = ("latents", "labels", "conditions")
+if TYPE_CHECKING:
+    from latentserve.service.client.scored import Scored
+
+SAMPLES, INTERPOLATIONS, VARIATIONS = "/v1/samples", "/v1/interpolations", "/v1/variations"
+
+_SCORES = "/v1/scores"
+_JSON, _NPZ, _NPY = "application/json", "application/x-npz", "application/x-npy"
+_ARRAYS = ("samples", "latents", "labels", "conditions")
 _PART_BYTES = 8 << 20  # of rows that are asked for at a time
 _PART_ROWS = 1 << 16
 _SEARCHED_ROWS = 1_000  # likewise, of those that are looked for
@@ -110,21 +118,30 @@ class Conversation:
     def manifest(self) -> Talk[Manifest]:
         """The manifest of the model, as `GET /v1/models/{model}` has it. Raises ServerError."""
         name = (yield from self._model_asked(self._model))["name"]
-        answer = yield from self._asked(Ask(f"/v1/models/{quote(name, safe='')}"))
-        if answer.status_code != httpx.codes.OK:
-            raise self._server.refusal(answer)
+        answer = yield from self._granted(Ask(f"/v1/models/{quote(name, safe='')}"))
         try:
             return Manifest.model_validate(answer.json()["manifest"])
         except (ValueError, KeyError, TypeError):
             raise ServerError(f"{self._server.url}: what it says of {name} is not read by this release") from None
 
-    def sample(self, fields: Mapping[str, Any]) -> Talk[Samples]:
-        """The rows of one request. Raises ServerError."""
-        answer = yield from self._asked(_samples(self._named(fields)))
-        if answer.status_code != httpx.codes.OK:
-            raise self._server.refusal(answer)
+    def rows(self, path: str, fields: Mapping[str, Any]) -> Talk[Samples]:
+        """The rows of one request: of `SAMPLES`, `INTERPOLATIONS` or `VARIATIONS`. Raises ServerError."""
+        answer = yield from self._granted(_request(path, self._named(fields), _NPZ))
         about = yield from self._of(answer.headers["latentserve-model"], answer.headers["latentserve-version"])
         return read_samples(answer.content, answer.headers, about)
+
+    def score(self, samples: Scored, fields: Mapping[str, Any]) -> Talk[NDArray[np.float32]]:
+        """The critic's scores of samples, of one request or several. Raises ServerError."""
+        known = self._named(with_what_is_known(samples, fields))
+        names: list[str] = []
+        if known.get("conditions") is not None:
+            model = yield from self._model_asked(known.get("model"))
+            names = [one["name"] for one in model["conditions"] or ()]
+        parts: list[NDArray[np.float32]] = []
+        for part in scored_parts(samples, known, names):
+            answer = yield from self._granted(_request(_SCORES, part, _NPY))
+            parts.append(np.load(io.BytesIO(answer.content), allow_pickle=False))
+        return np.concatenate(parts)
 
     def course(self, n: int | None, fields: Mapping[str, Any]) -> Talk[Course]:
         """Of n rows, None: without an end; of a seed that is known from now on. Raises ServerError."""
@@ -156,6 +173,13 @@ class Conversation:
         named = {"model": self._model, **fields}
         return {name: value for name, value in named.items() if value is not None}
 
+    def _granted(self, ask: Ask) -> Talk[httpx.Response]:
+        """The answer, which is no refusal. Raises ServerError."""
+        answer = yield from self._asked(ask)
+        if answer.status_code != httpx.codes.OK:
+            raise self._server.refusal(answer)
+        return answer
+
     def _asked(self, ask: Ask) -> Talk[httpx.Response]:
         """The answer, whatever it is, once there is no use in asking again. Raises ServerError: there is none."""
         for attempt in range(self._retries + 1):
@@ -176,18 +200,18 @@ def _pause(answer: Answer, attempt: int) -> float:
     return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)  # noqa: S311
 
 
-def _samples(fields: dict[str, Any]) -> Ask:
-    """A request for an `.npz` answer: in JSON, or what comes in arrays as an `.npz` body and the rest in the query."""
-    headers = {"Accept": _NPZ}
+def _request(path: str, fields: dict[str, Any], accept: str) -> Ask:
+    """A request in JSON, or what comes in arrays as an `.npz` body and the rest in the query."""
+    headers = {"Accept": accept}
     arrays = {name: fields.pop(name) for name in _ARRAYS if isinstance(fields.get(name), np.ndarray)}
     if not arrays:
-        return Ask("/v1/samples", "POST", content=_json(fields), headers=headers | {"Content-Type": _JSON})
+        return Ask(path, "POST", content=_json(fields), headers=headers | {"Content-Type": _JSON})
     body = io.BytesIO()
     np.savez(body, **arrays)
     condition = fields.pop("condition", {})
     params = {name: _in_query(value) for name, value in fields.items()}
     params |= {f"condition.{name}": _in_query(value) for name, value in condition.items()}
-    return Ask("/v1/samples", "POST", params, body.getvalue(), headers | {"Content-Type": _NPZ})
+    return Ask(path, "POST", params, body.getvalue(), headers | {"Content-Type": _NPZ})
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Self, TypeVar, Unpack
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest
-from latentserve.service.client.conversation import Answer, Ask, Conversation, Talk
+from latentserve.service.client.conversation import (
+    INTERPOLATIONS,
+    SAMPLES,
+    VARIATIONS,
+    Answer,
+    Ask,
+    Conversation,
+    Talk,
+)
+from latentserve.service.client.fields import End, InterpolationFields, SampleFields, ScoreFields, VariationFields
 from latentserve.service.client.rows import Samples
 from latentserve.service.client.server import Server
+
+if TYPE_CHECKING:
+    from latentserve.service.client.scored import Scored
 
 Made = TypeVar("Made")
 
@@ -57,14 +71,41 @@ class Client:
         """What `GET /v1/drift` says of each model: model, version, cause, sentence and evidence."""
         return self._do(self._conversation.drift())
 
-    def sample(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Samples:
+    def sample(self, n: int | None = None, seed: int | None = None, **fields: Unpack[SampleFields]) -> Samples:
         """The rows of one request: `offset`, `label`, `labels`, `condition`, `conditions`, `truncation`, `latents`,
         `deterministic`, `where`, `balance`, `select`, ... as `POST /v1/samples` takes them; latents, labels and
         conditions may be arrays.
         """
-        return self._do(self._conversation.sample({"n": n, "seed": seed, **fields}))
+        return self._do(self._conversation.rows(SAMPLES, {"n": n, "seed": seed, **fields}))
 
-    def rows(self, n: int | None = None, seed: int | None = None, **fields: Any) -> Iterator[Samples]:
+    def interpolate(
+        self, ends: Sequence[End], frames: int | None = None, **fields: Unpack[InterpolationFields]
+    ) -> Samples:
+        """Rows on the way from row to row, as `POST /v1/interpolations` makes them: `ends` are each {"seed", "row"} or
+        {"latent"}, with a "label" and a "condition" or not. `numbers` are those of the frames."""
+        return self._do(self._conversation.rows(INTERPOLATIONS, {"ends": ends, "frames": frames, **fields}))
+
+    def vary(
+        self,
+        seed: int | None = None,
+        row: int | None = None,
+        n: int | None = None,
+        strength: float | None = None,
+        **fields: Unpack[VariationFields],
+    ) -> Samples:
+        """Rows around row `row` of a seed, or around a `latent`, as `POST /v1/variations` makes them. `numbers` are
+        those of the variations."""
+        around = {"seed": seed, "row": row, "n": n, "strength": strength, **fields}
+        return self._do(self._conversation.rows(VARIATIONS, around))
+
+    def score(self, samples: Scored, **fields: Unpack[ScoreFields]) -> NDArray[np.float32]:
+        """The critic's scores float32 [n] of samples, as many as there are: an array [n, *shape] of floats, or of a
+        picture's bytes; pictures of Pillow's; a data frame, or rows of a table; `Samples`, which say themselves what
+        they are of. `label`, `labels`, `condition` and `conditions` say so of others, where the critic judges by that.
+        """
+        return self._do(self._conversation.score(samples, fields))
+
+    def rows(self, n: int | None = None, seed: int | None = None, **fields: Unpack[SampleFields]) -> Iterator[Samples]:
         """As many rows as there are to be, some megabytes at a time; None: without an end.
 
         A connection that breaks is made again, and no row comes twice or is left out. `offset`, or of a search the
@@ -72,7 +113,7 @@ class Client:
         """
         course = self._do(self._conversation.course(n, {"seed": seed, **fields}))
         while (part := course.next()) is not None:
-            some = self._do(self._conversation.sample(part))
+            some = self._do(self._conversation.rows(SAMPLES, part))
             course.took(some)
             yield some
 

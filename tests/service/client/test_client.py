@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentserve import AsyncClient, Client, LatentserveError, ServerError
-from latentserve.service.client import conversation
+from latentserve import AsyncClient, Client, LatentserveError, ServerError, open_bundle
+from latentserve.service.client import conversation, scored
 from tests.server import Server, free_port
 
 
@@ -94,6 +95,46 @@ def test_a_search_goes_on_where_it_was(client: Client, monkeypatch: pytest.Monke
     assert whole.next_offset is not None
 
 
+def test_paths_and_variations_are_those_of_the_server(client: Client, bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    latent = np.linspace(-1, 1, 8, dtype=np.float32)
+    path = client.interpolate([{"seed": 7, "row": 3}, {"latent": latent}], frames=5, label="digit 3", curve="linear")
+    ends = [{"seed": 7, "row": 3}, {"latent": latent}]
+    assert np.allclose(path.array, opened.interpolate(ends, 5, label=3, curve="linear"), atol=1e-5)
+    assert (path.numbers.tolist(), path.labels) == ([0, 1, 2, 3, 4], ["digit 3"] * 5)
+    assert len(path.images()) == 5
+    rest = client.interpolate([{"seed": 7, "row": 3}, {"seed": 8}], offset=3, n=2, loop=True)
+    assert (rest.numbers.tolist(), rest.seed) == ([3, 4], None)
+    around = client.vary(7, 2, n=3, strength=0.3, variation_seed=9, offset=4)
+    assert np.allclose(around.array, opened.vary(7, 2, 3, 0.3, variation_seed=9, offset=4), atol=1e-5)
+    assert np.array_equal(client.vary(latent=latent, label=1).array, client.vary(latent=latent.tolist(), label=1).array)
+    with pytest.raises(ServerError, match="422 strength"):
+        client.vary(7, strength=2)
+
+
+def test_whatever_holds_samples_is_scored(client: Client, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = client.sample(n=5, seed=7)
+    expected = open_bundle(bundle).score(found.array, labels=found.labels)
+    assert np.allclose(client.score(found), expected, atol=1e-5)
+    assert np.allclose(client.score(found.array, labels=found.labels), expected, atol=1e-5)
+    assert np.allclose(client.score(found.array.tolist(), labels=np.array(found.labels)), expected, atol=1e-5)
+    of_files = client.score(found.images(), labels=found.labels)
+    whole = client.sample(n=5, seed=7, deterministic=True)
+    pixels = np.stack([np.asarray(image) for image in whole.images()])[:, None]
+    assert np.allclose(client.score(pixels, labels=found.labels), of_files, atol=1e-5)
+    assert np.allclose(client.score(found.array[:2], label=3), client.score(found.array, label=3)[:2], atol=1e-5)
+    for name in ("_ARRAY_BYTES", "_JSON_BYTES"):
+        monkeypatch.setattr(scored, name, 600)
+    assert np.allclose(client.score(found), expected, atol=1e-5)
+    assert np.allclose(client.score(found.images(), labels=found.labels), of_files, atol=1e-5)
+    with pytest.raises(ServerError, match="labels: there are 2, and 5 samples"):
+        client.score(found, labels=[1, 2])
+    with pytest.raises(ServerError, match="422 samples"):
+        client.score([])
+    with pytest.raises(ServerError, match="cannot be sent"):
+        client.score([object()], label=1)
+
+
 def test_rows_without_an_end(client: Client) -> None:
     rows = client.rows()
     first, second = next(rows), next(rows)
@@ -106,7 +147,7 @@ def test_a_refusal_has_the_server_s_own_words(client: Client) -> None:
         client.sample(label=77)
     assert (caught.value.status, caught.value.problem["field"]) == (422, "label")
     with pytest.raises(ServerError, match="cannot be sent"):
-        client.sample(label=object())
+        client.sample(label=object())  # type: ignore[arg-type]
 
 
 def test_the_same_to_be_awaited(server: Server, client: Client) -> None:
@@ -118,6 +159,10 @@ def test_the_same_to_be_awaited(server: Server, client: Client) -> None:
             parts = [part.array async for part in waiting.rows(5, seed=1)]
             assert np.array_equal(np.concatenate(parts), client.sample(n=5, seed=1).array)
             assert await waiting.models() == client.models()
+            assert np.array_equal((await waiting.vary(7, n=2)).array, client.vary(7, n=2).array)
+            path = await waiting.interpolate([{"seed": 7}, {"seed": 8}], 3)
+            assert np.array_equal(path.array, client.interpolate([{"seed": 7}, {"seed": 8}], 3).array)
+            assert np.array_equal(await waiting.score(path), client.score(path))
             assert [one["model"] for one in await waiting.drift()] == [one["model"] for one in client.drift()]
 
     asyncio.run(ask())
