@@ -138,6 +138,18 @@ class UnsupportedEncodingError(LatentserveError):
         self.accepted = accepted
 
 
+class RangeError(LatentserveError):
+    """Of an answer of `length` bytes a part was asked for that it does not have."""
+
+    status = 416
+    slug = "range-not-satisfiable"
+    title = "The answer has no such part"
+
+    def __init__(self, message: str, length: int) -> None:
+        super().__init__(message)
+        self.length = length
+
+
 class InvalidError(LatentserveError):
     """A field has a wrong type or value, or is unknown; `field` names it as a path (`latents[3][0]`)."""
 

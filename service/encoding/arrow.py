@@ -31,6 +31,7 @@ from latentserve.service.encoding.tables import Address, row_bytes
 _KEY, _ROWS_KEY = b"latentserve", b"latentserve.rows"
 _TOLD_ROWS = 1 << 16  # of a file, that its metadata tells of: readers keep it in memory
 _GROUP_BYTES = 2 << 20  # of a row group: a few milliseconds, and enough for readers that go by groups
+_BATCH_ROWS, _BATCH_BYTES = 256, 8 << 20  # of a record batch: as many as come at a time
 _FACTS_BYTES = 16
 
 
@@ -83,7 +84,7 @@ class _Batches:
 
 
 class Arrow(Document):
-    """A stream of record batches, one a slice of rows."""
+    """A stream of record batches, of as many rows each whatever slices they come in."""
 
     headers = ((b"content-type", ARROW.encode()),)
     has_room = True
@@ -97,10 +98,23 @@ class Arrow(Document):
         self._row = 0
         self._sink = Sink()
         self._writer: Any = None
+        self._waiting: list[Rows] = []
+        self._room = self._batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // self._batches.row_bytes))
         self.size = HEAD_BYTES + n * (self._batches.row_bytes + 2 * provenance.facts_bytes + HEAD_BYTES // 8)
+        self.held = min(n, self._batch_rows) * self._batches.row_bytes
 
     def rows(self, part: Rows) -> Iterator[Piece]:
-        """The bytes of the next batch; before the first, the schema's."""
+        """The bytes of the batches that are whole; before the first, the schema's."""
+        while len(part.samples) or (self._writer is None and not self._waiting):
+            some, part = part.take(slice(self._room)), part.take(slice(self._room, None))
+            self._waiting.append(some)
+            self._room -= len(some.samples)
+            if self._room == 0:
+                yield self._written()
+
+    def _written(self) -> bytes:
+        """A batch of what waits."""
+        part, self._waiting, self._room = Rows.join(self._waiting), [], self._batch_rows
         told = _told(part, self._provenance)
         if self._writer is None:
             head = self._provenance.head(self._n) | (told if len(part.samples) == self._n else {})
@@ -109,10 +123,12 @@ class Arrow(Document):
         first, self._row = self._row, self._row + len(part.samples)
         address = {"row": self._provenance.offset + first} if part.numbers is None else {}
         self._writer.write_batch(self._batches.batch(part, first), {_KEY: orjson.dumps(address | told)})
-        yield self._sink.taken()
+        return self._sink.taken()
 
     def closing(self) -> Iterator[Piece]:
-        """The end of the stream."""
+        """The last batch, and the end of the stream."""
+        if self._waiting or self._writer is None:
+            yield self._written()
         self._writer.close()
         yield self._sink.taken()
 
@@ -132,7 +148,7 @@ class Parquet(Document):
         self._row = 0
         self._told: list[dict[str, list[Any]]] = []
         self._waiting: list[Any] = []
-        self._bytes = 0  # of what waits
+        self._room = self._group_rows = max(1, _GROUP_BYTES // self._batches.row_bytes)
         self._sink = Sink()
         schema = self._batches.schema.with_metadata({_KEY: orjson.dumps(provenance.head(n))})
         # Random numbers are all different, and no smaller for being compressed.
@@ -144,15 +160,16 @@ class Parquet(Document):
         self.held = 2 * min(_GROUP_BYTES, n * self._batches.row_bytes) + told_rows * provenance.facts_bytes
 
     def rows(self, part: Rows) -> Iterator[Piece]:
-        """The row groups that are whole."""
-        first, self._row = self._row, self._row + len(part.samples)
+        """The row groups that are whole, of as many rows each whatever slices they come in."""
         if self._n <= _TOLD_ROWS:
             self._told.append(_told(part, self._provenance))
-        batch = self._batches.batch(part, first)
-        self._waiting.append(batch)
-        self._bytes += batch.nbytes
-        if self._bytes >= _GROUP_BYTES:
-            yield self._group()
+        while len(part.samples):
+            some, part = part.take(slice(self._room)), part.take(slice(self._room, None))
+            first, self._row = self._row, self._row + len(some.samples)
+            self._waiting.append(self._batches.batch(some, first))
+            self._room -= len(some.samples)
+            if self._room == 0:
+                yield self._group()
 
     def closing(self) -> Iterator[Piece]:
         """The last row group, and what is said of all."""
@@ -165,8 +182,10 @@ class Parquet(Document):
         yield self._sink.taken()
 
     def _group(self) -> bytes:
-        waiting, self._waiting, self._bytes = self._waiting, [], 0
-        self._writer.write_table(pa.Table.from_batches(waiting), row_group_size=sum(map(len, waiting)))
+        waiting, self._waiting, self._room = self._waiting, [], self._group_rows
+        # Pages would end where the slices did.
+        table = pa.Table.from_batches(waiting).combine_chunks()
+        self._writer.write_table(table, row_group_size=len(table))
         return self._sink.taken()
 
 

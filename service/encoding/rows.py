@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -44,6 +44,20 @@ class Rows(NamedTuple):
         start = 0
         for samples in in_parts(self.samples):
             stop = start + len(samples)
-            told: list[Any] = [None if values is None else values[start:stop] for values in self[1:]]
-            yield Rows(samples, *told)
+            yield self.take(slice(start, stop))
             start = stop
+
+    def take(self, some: slice) -> Rows:
+        """Some of them."""
+        found: list[Any] = [None if values is None else values[some] for values in self]
+        return Rows(*found)
+
+    @staticmethod
+    def join(parts: Sequence[Rows]) -> Rows:
+        """All of them, in order; one part at least."""
+        if len(parts) == 1:
+            return parts[0]
+        fields: list[Any] = [
+            None if values[0] is None else np.concatenate(values) for values in zip(*parts, strict=True)
+        ]
+        return Rows(*fields)

@@ -3,7 +3,7 @@ pure function of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from latentserve import __version__
 from latentserve.service.bundle import SampleSpec
-from latentserve.service.encoding.document import CSV, PNG, WAV
+from latentserve.service.encoding.document import CSV, PNG, WAV, Document
 from latentserve.service.encoding.documents import media_types
 from latentserve.service.errors import (
     DeadlineError,
@@ -19,6 +19,7 @@ from latentserve.service.errors import (
     NotAcceptableError,
     NotFoundError,
     QueueFullError,
+    RangeError,
     TooLargeError,
 )
 from latentserve.service.http.body import SamplesBody, of_query
@@ -27,8 +28,10 @@ from latentserve.service.http.etags import matches
 from latentserve.service.http.handler import Asked, Body, SamplesHandler, Understand
 from latentserve.service.http.kept import Kept
 from latentserve.service.http.openapi.operation import Operation
+from latentserve.service.http.parts import PARTED_BYTES, Parts, part_response
 from latentserve.service.http.problems import failure
 from latentserve.service.http.query import integer, query_fields
+from latentserve.service.http.ranges import asked_range, part_of
 from latentserve.service.http.responses import BodilessResponse, Headers, WholeResponse
 from latentserve.service.http.route import Route
 from latentserve.service.http.samples import ANSWERS, PROPERTIES, negotiated
@@ -45,24 +48,25 @@ UNPINNED = "/v1/models/{model}/samples/{seed}"
 _FOR_EVER = b"public, max-age=31536000, immutable"
 _FOR_A_MOMENT = b"public, max-age=60"  # another version may be served then
 _VARY = (b"vary", b"Accept, Accept-Encoding")
-_NO_RANGES = (b"accept-ranges", b"none")
+_RANGES, _NO_RANGES = (b"accept-ranges", b"bytes"), (b"accept-ranges", b"none")
 
 _TAKEN = ("n", "offset", "label", "condition", "truncation", "format", "dtype", "address")
 _IN_PATH = ("model", "version", "seed")
 _OPERATION = Operation(
     "Samples by their address.",
     "Always the same bytes, which caches may keep; `condition.NAME` is a number of `condition`. Without a `format`, "
-    "and where `Accept` leaves it open, a picture is PNG, a table CSV and a sound WAV.",
+    "and where `Accept` leaves it open, a picture is PNG, a table CSV and a sound WAV. A `Range` of one part of an "
+    "answer that says `Accept-Ranges: bytes` is answered 206.",
     query={name: PROPERTIES[name] for name in _TAKEN if name != "condition"},
     answers=ANSWERS,
-    errors=(NotFoundError, NotAcceptableError, TooLargeError, InvalidError, QueueFullError, DeadlineError),
+    errors=(NotFoundError, NotAcceptableError, TooLargeError, RangeError, InvalidError, QueueFullError, DeadlineError),
 )
 _NATURAL = (PNG, CSV, WAV)  # what a file of such samples is, for clients that say nothing of what they take
 
 
 def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route, Route]:
     """The routes: of a version, and of the one that is served."""
-    kept = Kept(settings.cache_bytes)
+    kept, parts = Kept(settings.cache_bytes), Parts()
 
     async def get(call: Call) -> Response:
         model: Model | None = None
@@ -75,26 +79,58 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
             fields = _fields(call, model)
             asked = at_once(negotiated(accept, settings, codings, natural_media_types)(model, fields))
             tag = _tag(model, asked, fields)
+            document = asked.document
+            parted = _is_parted(document)
+            told = [
+                (b"etag", tag),
+                (b"cache-control", _FOR_EVER if "version" in path else _FOR_A_MOMENT),
+                _VARY,
+                _RANGES if parted else _NO_RANGES,
+            ]
+            if matches(call.headers.get(b"if-none-match"), tag):
+                return BodilessResponse(304, [*model.headers, *told])
+
+            def make() -> Awaitable[Response]:
+                return handler.respond(call, *_understood(fields, asked))
+
+            if call.method == "HEAD":
+                if parted and not _says_enough(document):
+                    return await part(call, document.size, tag, told, make, None)
+                return BodilessResponse(200, [*model.headers, *document.headers, *_address(asked.request), *told])
+            if parted and (wanted := asked_range(call.headers, tag)) is not None:
+                return await part(call, document.size, tag, told, make, wanted)
+            response: Response | None = kept.find(tag)
+            if response is None:
+                response = await make()
+                if isinstance(response, WholeResponse):
+                    kept.keep(tag, response.raw_headers, bytes(response.body))
+            if response.status_code == 200:
+                response.raw_headers += told
+            return response
         except Exception as error:
             return failure(call, error, [] if model is None else model.headers)
-        told = [
-            (b"etag", tag),
-            (b"cache-control", _FOR_EVER if "version" in path else _FOR_A_MOMENT),
-            _VARY,
-            _NO_RANGES,
-        ]
-        if matches(call.headers.get(b"if-none-match"), tag):
-            return BodilessResponse(304, [*model.headers, *told])
-        if call.method == "HEAD":
-            return BodilessResponse(200, [*model.headers, *asked.document.headers, *_address(asked.request), *told])
-        response: Response | None = kept.find(tag)
-        if response is None:
-            response = await handler.respond(call, *_understood(fields, asked))
-            if isinstance(response, WholeResponse):
-                kept.keep(tag, response.raw_headers, bytes(response.body))
-        if response.status_code == 200:
-            response.raw_headers += told
-        return response
+
+    async def part(
+        call: Call, size: int, tag: bytes, told: Headers, make: Callable[[], Awaitable[Response]], wanted: bytes | None
+    ) -> Response:
+        """The range that is wanted of an answer, or, to HEAD, what is known of it once it is made."""
+        share = Share(handler.models.unsent)
+        try:
+            share.take(size)
+            made = await parts.find(tag, call, make)
+            if isinstance(made, Response):
+                share.give()
+                return made
+            length = len(made.content)
+            if wanted is None:
+                share.give()
+                return BodilessResponse(200, [*made.headers, *told, (b"content-length", b"%d" % length)])
+            bounds = part_of(wanted, length)
+            share.change(length if bounds is None else bounds.stop - bounds.start)
+            return part_response(made, bounds, told, share.give, settings.answer_seconds)
+        except BaseException:
+            share.give()
+            raise
 
     described = {"GET": _OPERATION}
     return (
@@ -116,6 +152,19 @@ def _fields(call: Call, model: Model) -> SamplesBody:
             raise InvalidError(name[:SHOWN], "is in the path" if name in _IN_PATH else "is not taken here")
     address = {"model": model.name, "version": model.version, "seed": integer(call.parameters["seed"])}
     return of_query({**given, **address, "deterministic": True})
+
+
+def _is_parted(document: Document) -> bool:
+    """Whether it is given in parts: what is written as it is, and may be held whole."""
+    return document.size <= PARTED_BYTES and not any(name == b"content-encoding" for name, _ in document.headers)
+
+
+def _says_enough(document: Document) -> bool:
+    """Whether the headers say its length before it is made; and pictures are read whole."""
+    return any(
+        name == b"content-length" or (name == b"content-type" and value.startswith(b"image/"))
+        for name, value in document.headers
+    )
 
 
 def _understood(fields: SamplesBody, asked: Asked) -> tuple[Body[SamplesBody], Understand[SamplesBody]]:

@@ -17,6 +17,7 @@ from latentserve.service.errors import (
     MethodNotAllowedError,
     NotReadyError,
     QueueFullError,
+    RangeError,
     UnsupportedEncodingError,
 )
 from latentserve.service.host.limits import RequestError
@@ -45,6 +46,8 @@ def problem(error: LatentserveError, members: Members | None = None) -> Response
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowedError):
         headers["Allow"] = error.allowed
+    if isinstance(error, RangeError):
+        headers["Content-Range"] = f"bytes */{error.length}"
     if isinstance(error, UnsupportedEncodingError):
         headers["Accept-Encoding"] = error.accepted
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.encoding.compressed import zstd
 from tests.conftest import make_shower
 from tests.server import Server
 
@@ -79,7 +80,7 @@ def test_a_page_shows_it_and_readers_read_it(server: Server, versions: dict[str,
 def test_caches_are_told_how_long_and_by_what(server: Server, get: Get) -> None:
     pinned = get("shower", 7).headers
     assert pinned["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert (pinned["Vary"], pinned["Accept-Ranges"]) == ("Accept, Accept-Encoding", "none")
+    assert (pinned["Vary"], pinned["Accept-Ranges"]) == ("Accept, Accept-Encoding", "bytes")
     loose = server.http.get("/v1/models/shower/samples/7").headers
     assert loose["Cache-Control"] == "public, max-age=60"
     assert loose["ETag"] == pinned["ETag"]
@@ -118,11 +119,14 @@ def test_what_a_client_has_is_not_sent_again(get: Get) -> None:
 def test_head_tells_the_headers_and_makes_nothing(server: Server, get: Get) -> None:
     server.wait_for(lambda: server.metric("inflight_requests") == 0)
     before = server.metric("samples_total", model="shower")
-    for form in ("png", "npy", "json"):
+    for form in ("png", "webp", "npy", "raw"):
         head = get("shower", 99, "HEAD", format=form)
         assert (head.status_code, head.content) == (200, b"")
         assert head.headers["Latentserve-Seed"] == "99"
-        assert ("Content-Length" in head.headers) == (form == "npy")
+        assert ("Content-Length" in head.headers) == (form in ("npy", "raw"))
+    large = get("table", 99, "HEAD", format="csv", n=1_000_000)
+    assert "Content-Length" not in large.headers
+    assert large.headers["Accept-Ranges"] == "none"
     made = server.metric("samples_total", model="shower")
     whole = get("shower", 99, format="npy")
     assert head.headers["Cache-Control"] == whole.headers["Cache-Control"]
@@ -130,16 +134,69 @@ def test_head_tells_the_headers_and_makes_nothing(server: Server, get: Get) -> N
     assert made == before
 
 
-def test_methods_ranges_and_bodies(server: Server, get: Get) -> None:
+def test_methods_and_bodies(server: Server, get: Get) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         answer = get("shower", 7, method)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     whole = get("shower", 7)
-    for ranges in ("bytes=0-9", "bytes=9-0", "bytes=-1", "x"):
-        answer = get("shower", 7, headers={"Range": ranges, "If-Range": whole.headers["ETag"]})
-        assert (answer.status_code, answer.content) == (200, whole.content)
     path = str(whole.request.url)
     assert server.http.request("GET", path, content=b'{"n": 5}').content == whole.content
+
+
+@pytest.mark.parametrize("query", [{}, {"format": "npy"}, {"format": "json", "n": 500}, {"format": "npy", "n": 3000}])
+def test_parts_are_of_the_whole(get: Get, query: dict[str, object]) -> None:
+    """Of small answers, and of those that are sent in pieces."""
+    headers = {"Accept-Encoding": "identity"}
+    whole = get("shower", 7, headers=headers, **query)
+    size, tag = len(whole.content), whole.headers["ETag"]
+    for asked, start, stop in (
+        ("bytes=0-9", 0, 10), ("bytes=5-", 5, size), ("bytes=-7", size - 7, size), (f"bytes=-{size + 5}", 0, size),
+        (f"BYTES = {size - 1} - {size}99", size - 1, size), ("bytes=,0-0,", 0, 1),
+    ):  # fmt: skip
+        for only_if in ({}, {"If-Range": tag}):
+            answer = get("shower", 7, headers={**headers, "Range": asked, **only_if}, **query)
+            assert (answer.status_code, answer.content) == (206, whole.content[start:stop]), asked
+            assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/{size}"
+            assert answer.headers["Content-Length"] == str(stop - start)
+            for name in ("ETag", "Content-Type", "Cache-Control", "Latentserve-Seed", "Accept-Ranges"):
+                assert answer.headers[name] == whole.headers[name]
+    for asked, only_if in (
+        ("bytes=9-0", {}), ("bytes=-", {}), ("x", {}), ("bytes=0-1,4-5", {}), ("rows=0-1", {}), ("bytes=1", {}),
+        (f"bytes=0-{'9' * 50}", {}), ("bytes=a-b", {}), ("", {}),
+        ("bytes=0-9", {"If-Range": '"x"'}), ("bytes=0-9", {"If-Range": f"W/{tag}"}),
+        ("bytes=0-9", {"If-Range": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    ):  # fmt: skip
+        answer = get("shower", 7, headers={**headers, "Range": asked, **only_if}, **query)
+        assert (answer.status_code, answer.content) == (200, whole.content), asked
+        assert "Content-Range" not in answer.headers
+    for asked in (f"bytes={size}-", "bytes=-0", f"bytes={size + 3}-{size + 9}"):
+        answer = get("shower", 7, headers={**headers, "Range": asked}, **query)
+        assert (answer.status_code, answer.headers["Content-Range"]) == (416, f"bytes */{size}"), asked
+        assert answer.headers["Content-Type"] == "application/problem+json"
+    had = get("shower", 7, headers={**headers, "Range": "bytes=0-1", "If-None-Match": tag}, **query)
+    assert had.status_code == 304
+
+
+def test_what_is_read_in_parts_is_made_once(server: Server, get: Get) -> None:
+    def made() -> float:
+        return server.metric("samples_total", model="table", arm="client")
+
+    before = made()
+    head = get("table", 4711, "HEAD", format="parquet", n=700)
+    size = int(head.headers["Content-Length"])
+    parts = [get("table", 4711, headers={"Range": f"bytes={at}-{at + 999}"}, format="parquet", n=700).content
+             for at in range(0, size, 1000)]  # fmt: skip
+    server.wait_for(lambda: made() >= before + 700)
+    assert b"".join(parts) == get("table", 4711, format="parquet", n=700).content
+    server.wait_for(lambda: made() >= before + 1400)
+    time.sleep(1.2)
+    assert made() == before + 1400
+
+
+def test_compressed_text_has_no_parts(get: Get) -> None:
+    zipped = get("table", 7, headers={"Accept-Encoding": "gzip", "Range": "bytes=0-9"}, n=5000)
+    assert (zipped.status_code, zipped.headers["Accept-Ranges"]) == (200, "none")
+    assert get("table", 7, headers={"Accept-Encoding": "identity", "Range": "bytes=0-9"}, n=5000).status_code == 206
 
 
 @pytest.mark.parametrize(
@@ -203,7 +260,7 @@ def test_text_is_compressed_for_those_who_take_it(server: Server, get: Get) -> N
 
     whole = raw("identity", n=5000)
     assert "Content-Encoding" not in whole.headers
-    zipped = raw("gzip, deflate, br, zstd", n=5000)
+    zipped = raw("gzip, deflate, br", n=5000)
     assert zipped.headers["Content-Encoding"] == "gzip"
     assert zipped.content == whole.content  # as the client decoded it
     assert zipped.headers["ETag"] != whole.headers["ETag"]
@@ -214,6 +271,16 @@ def test_text_is_compressed_for_those_who_take_it(server: Server, get: Get) -> N
         sent = b"".join(answer.iter_raw())
     assert gzip.decompress(sent) == whole.content
     assert len(sent) < len(whole.content) / 2
+    for codings, taken in (
+        ("gzip, deflate, br, zstd", "zstd"), ("gzip, zstd;q=0.9", "gzip"), ("*", "zstd"), ("zstd;q=0, *", "gzip"),
+        ("deflate, zstd;q=0", "deflate"), ("br, zstd;q=0.1", "zstd"), ("br", None), ("identity, *;q=0", None),
+    ):  # fmt: skip
+        with server.http.stream("GET", str(zipped.request.url), headers={"Accept-Encoding": codings}) as answer:
+            sent = b"".join(answer.iter_raw())
+        assert answer.headers.get("Content-Encoding") == taken, codings
+        if taken == "zstd":
+            assert zstd.decompress(sent) == whole.content
+            assert len(sent) < len(whole.content) / 2
     posted = server.http.post("/v1/samples?format=ndjson", json={"model": "table", "n": 3000, "seed": 1})
     assert posted.headers["Content-Encoding"] == "gzip"
     assert len(posted.content.splitlines()) == 3000

@@ -75,13 +75,25 @@ def content(address: str) -> bytes:
     return found
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "ndjson"])
 def test_polars(address: str, people: dict[str, list[Any]], form: str) -> None:
-    """Of an answer's bytes: by an address it wants lengths and ranges."""
+    """By its address: it asks for the length, then for parts."""
     import polars
 
-    found = getattr(polars, f"read_{form}")(content(f"{address}&format={form}"))
+    found = getattr(polars, f"scan_{form}")(f"{address}&format={form}").collect()
+    if form == "ndjson":
+        found = found.unnest("sample").select(list(people))
     equal(found.to_dict(as_series=False), people)
+
+
+def test_polars_reads_what_it_needs(address: str, people: dict[str, list[Any]]) -> None:
+    import polars
+
+    lazy = polars.scan_parquet(f"{address}&format=parquet")
+    found = lazy.filter(polars.col("children") == people["children"][3]).select("height").collect()
+    wanted = [height for height, count in zip(people["height"], people["children"], strict=True)
+              if count == people["children"][3]]  # fmt: skip
+    assert np.allclose(found["height"], wanted, atol=1e-6)
 
 
 def test_pyarrow(address: str, people: dict[str, list[Any]]) -> None:
@@ -91,13 +103,39 @@ def test_pyarrow(address: str, people: dict[str, list[Any]]) -> None:
         equal(pa.ipc.open_stream(answer).read_all().to_pydict(), people)
 
 
+def test_pyarrow_by_address(address: str, people: dict[str, list[Any]]) -> None:
+    """Through fsspec, which reads in parts."""
+    fsspec = pytest.importorskip("fsspec")
+    pytest.importorskip("aiohttp")
+    import pyarrow.parquet as pq
+
+    with fsspec.open(f"{address}&format=parquet") as file:
+        equal(pq.read_table(file).to_pydict(), people)
+
+
+def rows_of(found: Any) -> dict[str, list[Any]]:
+    rows = found.fetchall()
+    return {name: [row[place] for row in rows] for place, name in enumerate(found.columns)}
+
+
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_duckdb(address: str, people: dict[str, list[Any]], form: str, tmp_path: Path) -> None:
-    """Of a file: for addresses it needs an extension that it fetches from elsewhere."""
+    """Of a file, as it is."""
     import duckdb
 
     file = tmp_path / f"people.{form}"
     file.write_bytes(content(f"{address}&format={form}"))
-    found = getattr(duckdb, f"read_{form}")(str(file))
-    rows = found.fetchall()
-    equal({name: [row[place] for row in rows] for place, name in enumerate(found.columns)}, people)
+    equal(rows_of(getattr(duckdb, f"read_{form}")(str(file))), people)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_duckdb_by_address(address: str, people: dict[str, list[Any]], form: str) -> None:
+    """Its extension for addresses comes from elsewhere."""
+    import duckdb
+
+    connection = duckdb.connect()
+    try:
+        connection.execute("LOAD httpfs")
+    except duckdb.Error as error:
+        pytest.skip(f"duckdb has no httpfs here: {str(error).splitlines()[0]}")
+    equal(rows_of(connection.sql(f"FROM read_{form}('{address}&format={form}')")), people)

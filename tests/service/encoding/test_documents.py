@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,7 +13,22 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from latentserve.service.bundle import Column, SampleSpec
-from latentserve.service.encoding.document import CSV, JSON, NDJSON, NPY, PARQUET, PNG, WEBP, ZIP, Document
+from latentserve.service.encoding.compressed import Coding, Compressed
+from latentserve.service.encoding.document import (
+    ARROW,
+    CSV,
+    FLAC,
+    JSON,
+    MP3,
+    NDJSON,
+    NPY,
+    OGG,
+    PARQUET,
+    PNG,
+    WEBP,
+    ZIP,
+    Document,
+)
 from latentserve.service.encoding.documents import make_document
 from latentserve.service.encoding.images import contact_sheet, layout
 from latentserve.service.encoding.provenance import Provenance
@@ -55,13 +70,12 @@ def written(document: Document, samples: np.ndarray[Any, Any], cuts: list[int]) 
         (PNG, "image"),
         (WEBP, "image"),
         (ZIP, "audio"),
-        (PARQUET, "table"),
-        (PARQUET, "image"),
+        *((media, kind) for media in (ARROW, PARQUET) for kind in ("table", "image")),
     ],
 )
 @given(n=st.integers(1, 12), cuts=st.lists(st.integers(1, 11)))
 def test_slices_of_rows_are_the_whole(media: str, kind: str, n: int, cuts: list[int]) -> None:
-    if media == PARQUET:
+    if media in (ARROW, PARQUET):
         pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
     spec = SPECS[kind]
     samples = np.random.default_rng(0).uniform(-1, 1, (n, *spec.shape)).astype(np.float32)
@@ -72,6 +86,27 @@ def test_slices_of_rows_are_the_whole(media: str, kind: str, n: int, cuts: list[
     whole = written(document(), samples, [])
     assert written(document(), samples, [cut for cut in cuts if cut < n]) == whole
     assert len(whole) <= document().size
+
+
+@pytest.mark.parametrize(("media", "kind"), [
+    (ARROW, "table"), (ARROW, "image"), (PARQUET, "table"), (PARQUET, "image"), (CSV, "table"), (PNG, "image"),
+    (ZIP, "table"), (ZIP, "image"), ("gzip", "table"), ("zstd", "table"),
+    (MP3, "audio"), (OGG, "audio"), (FLAC, "audio"),
+])  # fmt: skip
+def test_slices_of_many_rows_are_the_whole(media: str, kind: str) -> None:
+    """Caches, and readers of parts, take what was made at two times for the same."""
+    pytest.importorskip("pyarrow" if media in (ARROW, PARQUET) else "soundfile" if kind == "audio" else "numpy")
+    spec, n = SPECS[kind], 300 if kind == "audio" else 60_000 if kind == "table" else 3_000
+    samples = np.random.default_rng(0).uniform(-1, 1, (n, *spec.shape)).astype(np.float32)
+
+    def document() -> Document:
+        if media in ("gzip", "zstd"):
+            return Compressed(make_document(CSV, n, spec, MADE_BY, address=True), cast("Coding", media))
+        return make_document(media, n, spec, MADE_BY, address=True)
+
+    whole = written(document(), samples, [])
+    for cuts in (range(7, n, 256), range(256, n, 256), [n // 3]):
+        assert written(document(), samples, list(cuts)) == whole
 
 
 @given(
