@@ -110,7 +110,7 @@ class SamplesHandler:
             if model is not None:
                 model.sampler.release(held)
                 if search is not None:
-                    model.metrics.count_searched(search.looked_at, search.found)
+                    model.metrics.count_searched(search.made, search.found)
 
         try:
             fields = await body(share)

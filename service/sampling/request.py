@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -26,6 +27,9 @@ class RowsRequest(NamedTuple):
     """Rows to make. `latents` float32 [n, dim] excludes what seeds them, or [n, width]: their noise is drawn; `labels`
     int64 [n] or None: drawn; `conditions` float32 [n, k] or None: drawn, and so is each that is NaN.
 
+    `numbers` int64 [n], ascending: which rows of the seed they are, instead of those from `offset` on. Such rows have
+    no places of their own in a batch.
+
     `derived`: the latents were worked out from those of other rows, and are no draws of their prior by themselves.
 
     `output` is what the engine is to give of them, which it must have: `sample`, or `sample_uint8`.
@@ -42,6 +46,7 @@ class RowsRequest(NamedTuple):
     arm: Arm = "client"
     output: Output = "sample"
     derived: bool = False
+    numbers: NDArray[np.int64] | None = None
 
     def seeded(self, latent: Latent) -> bool:
         """Whether the seed says anything of the rows' latents: all of them, or their noise."""
@@ -51,7 +56,7 @@ class RowsRequest(NamedTuple):
     def held(self) -> int:
         """Bytes of what the client sent for each row; what it said for all of them is held once."""
         held = 0
-        for array in (self.latents, self.labels, self.conditions):
+        for array in (self.latents, self.labels, self.conditions, self.numbers):
             if array is not None and array.strides[0]:
                 held += array.nbytes
         return held
@@ -69,14 +74,21 @@ def draw_inputs(manifest: Manifest, parts: Sequence[Part]) -> Inputs:
     return Inputs(_latents(manifest, parts), _labels(manifest, parts), _conditions(manifest, parts))
 
 
+def draw_labels_of_part(manifest: Manifest, part: Part) -> NDArray[np.int64]:
+    """The labels of its rows alone, of a model that has some."""
+    labels = _labels(manifest, [part])
+    assert labels is not None  # noqa: S101
+    return labels
+
+
 def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | None:
     if manifest.labels is None:
         return None
     dim, prior = manifest.latent.width, manifest.label_prior or len(manifest.labels)
     if all(request.labels is None for request, _, _ in parts):
-        return draw_labels_of(dim, prior, [_span(*part) for part in parts])
+        return draw_labels_of(dim, prior, _all_spans(parts))
     labels = [
-        draw_labels_of(dim, prior, [_span(request, start, rows)])
+        draw_labels_of(dim, prior, _spans(request, start, rows))
         if request.labels is None
         else request.labels[start : start + rows]
         for request, start, rows in parts
@@ -103,26 +115,37 @@ def _conditions(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32
         left_out = np.isnan(asked)
         if not left_out.any():
             return asked
-    drawn = draw_conditions_of(manifest.latent, manifest.conditions, [_span(*part) for part in parts])
+    drawn = draw_conditions_of(manifest.latent, manifest.conditions, _all_spans(parts))
     return drawn if asked is None else np.where(left_out, drawn, asked)
 
 
 def _latents(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.float32]:
     """Those that clients sent, and the others drawn together."""
     latent = manifest.latent
-    spans = [_span(*part) for part in parts if part[0].latents is None]
-    if len(spans) == len(parts):
-        return draw_latents_of(latent, spans)
+    if all(request.latents is None for request, _, _ in parts):
+        return draw_latents_of(latent, _all_spans(parts))
     z = []
     for request, start, rows in parts:
         if request.latents is None:
-            z.append(draw_latents_of(latent, [_span(request, start, rows)]))
+            z.append(draw_latents_of(latent, _spans(request, start, rows)))
             continue
         z.append(request.latents[start : start + rows])
         if z[-1].shape[1] < latent.dim:
-            z[-1] = np.concatenate([z[-1], draw_noise_of(latent, [_span(request, start, rows)])], axis=1)
+            z[-1] = np.concatenate([z[-1], draw_noise_of(latent, _spans(request, start, rows))], axis=1)
     return z[0] if len(z) == 1 else np.concatenate(z)
 
 
-def _span(request: RowsRequest, start: int, rows: int) -> Span:
-    return Span(request.seed, request.offset + start, rows, request.truncation)
+def _spans(request: RowsRequest, start: int, rows: int) -> list[Span]:
+    """Rows that follow one another together."""
+    if request.numbers is None:
+        return [Span(request.seed, request.offset + start, rows, request.truncation)]
+    numbers = request.numbers[start : start + rows]
+    edges = [0, *(np.flatnonzero(np.diff(numbers) != 1) + 1).tolist(), rows]
+    return [
+        Span(request.seed, number, stop - begin, request.truncation)
+        for number, (begin, stop) in zip(numbers[edges[:-1]].tolist(), pairwise(edges), strict=True)
+    ]
+
+
+def _all_spans(parts: Sequence[Part]) -> list[Span]:
+    return [span for part in parts for span in _spans(*part)]

@@ -20,7 +20,7 @@ from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.jobs import Job, Piece
-from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs
+from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs, draw_labels_of_part
 from latentserve.service.sampling.samples import LITTLE_BYTES, Samples, join
 from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
@@ -38,6 +38,7 @@ _LONE_SECONDS, _SHORT_SECONDS = 0.002, 0.0005
 _CROWD_SECONDS = 0.05  # since there were several
 _FEW_ROWS = 16  # of a request that is prepared on the event loop,
 _FEW_NUMBERS = 1 << 14  # and numbers of its latents: half a millisecond
+_DRAWN_NUMBERS = 1 << 18  # of a slice's latents, that are drawn at once, and not for each batch
 _MUCH_BYTES = 32 << 20  # of samples that were held at a time: what they took is given back when most are gone
 _RETRY_SECONDS = 0.02  # between a large request's attempts to put its next slice into a full queue
 
@@ -110,7 +111,7 @@ class Sampler:
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
         self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
-        self._critic = ThreadPoolExecutor(1, thread_name_prefix="critic")  # of rows that are chosen by their scores
+        self._critic = ThreadPoolExecutor(1, thread_name_prefix="critic")  # of rows that are chosen
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self._ran_here = False  # a request, in this round of the event loop
@@ -180,14 +181,17 @@ class Sampler:
             self._most_held = self._held_bytes
             self.engine.tidy()
 
-    async def stream(self, request: RowsRequest, expected: Callable[[], int] | None = None) -> AsyncGenerator[Samples]:
+    async def stream(
+        self, request: RowsRequest, expected: Callable[[], int] | None = None, *, begun: bool = False
+    ) -> AsyncGenerator[Samples]:
         """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
         keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun,
         with fewer rows.
 
         Who may not need all of them says how many more, one at least, are `expected` to be needed.
 
-        Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead.
+        Raises QueueFullError before the first row where the queue cannot take it; later slices wait for room instead,
+        and so does the first, where the rows follow others of a request that is `begun`.
         Raises EngineError. Rows not yet run are forgotten when the iteration is given up.
         """
         ahead: deque[Job[Slice]] = deque()
@@ -205,7 +209,7 @@ class Sampler:
                     try:
                         ahead.append(self._submit(request, start, rows, bulk=bulk, held=waiting * self._row_bytes))
                     except QueueFullError:
-                        if start == 0:
+                        if start == 0 and not begun:
                             raise
                         if ahead:
                             break
@@ -223,6 +227,11 @@ class Sampler:
         """All rows at once, in memory."""
         return Samples.join([part async for part in self.stream(request)])
 
+    async def labels(self, request: RowsRequest, start: int, rows: int) -> NDArray[np.int64]:
+        """The labels int64 [rows] of a request's rows from `start` on, drawn beside the event loop; nothing is made."""
+        work = partial(draw_labels_of_part, self.bundle.manifest, (request, start, rows))
+        return await asyncio.get_running_loop().run_in_executor(self._critic, work)
+
     async def score(self, rows: Samples, *, placed: bool) -> NDArray[np.float32]:
         """The critic's scores float32 [n] of rows, made beside the event loop. `placed`: by their numbers, as
         `Engine.score_fixed` does."""
@@ -237,20 +246,22 @@ class Sampler:
         rows = self.slice_rows
         if start == 0 and request.n > rows:
             rows = min(rows, max(1, int(_FIRST_SECONDS * self._scheduler.rate)))
-        return self.engine.whole_batches(request.offset + start, rows) if self._has_places(request) else rows
+        return self.engine.whole_batches(request.offset + start, rows) if self.has_places(request) else rows
 
     def _is_bulk(self, request: RowsRequest) -> bool:
         """Whether it yields to others: what was under way when a row is asked for, the row waits for to its end."""
         return request.n > self.slice_rows or 0 < self._scheduler.rate * BULK_BATCH_SECONDS < request.n > 1
 
-    def _has_places(self, request: RowsRequest) -> bool:
+    def has_places(self, request: RowsRequest) -> bool:
+        """Whether its rows have places of their own in a batch, so that they are what they are whatever is asked for
+        with them."""
         return request.deterministic and not self.engine.batch_invariant
 
     def _submit(self, request: RowsRequest, start: int, rows: int, *, bulk: bool, held: int = 0) -> Job[Slice]:
         size = rows * self._row_bytes
         self._unsent.take(size, held, ahead=start > 0)
         job = Job(rows, Slice(request, start), bulk=bulk)
-        if self._has_places(request):
+        if self.has_places(request):
             job.alone, job.places = True, self.engine.fixed_batch
             job.place = (request.offset + start) % job.places
         if self._held_bytes or self._ran_here:
@@ -296,6 +307,8 @@ class Sampler:
         runs: list[tuple[Inputs, int, int]] = []  # of what was drawn together, from a row to another
         for piece in pieces:
             payload = piece.job.payload
+            if payload.drawn is None and piece.rows < piece.job.rows:
+                self._draw_whole(piece.job)
             if payload.drawn is None:
                 return draw_inputs(self.bundle.manifest, parts)
             start = payload.place + piece.start
@@ -306,6 +319,13 @@ class Sampler:
         if len(runs) == 1 and start == 0 and stop == len(drawn.z):
             return drawn
         return Inputs.join([drawn.take(slice(start, stop)) for drawn, start, stop in runs])
+
+    def _draw_whole(self, job: Job[Slice]) -> None:
+        """Draw what all batches of a slice need, unless that is much: each draw by itself costs as much as 50 rows. Few
+        rows may be drawn on the event loop at this moment."""
+        if self._few_rows < job.rows <= _DRAWN_NUMBERS // self.bundle.manifest.latent.dim:
+            payload = job.payload
+            payload.drawn = draw_inputs(self.bundle.manifest, [(payload.request, payload.start, job.rows)])
 
     def _short_seconds(self, now: float) -> float:
         """How long a batch may take on the event loop, by prediction."""

@@ -64,6 +64,13 @@ class Choice(NamedTuple):
         return self.of > 1 or self.where.score is not None
 
     @property
+    def labels_say_all(self) -> bool:
+        """Whether labels alone say which rows these are: nothing need be made of others."""
+        where = self.where
+        other = where.columns or where.score is not None or (self.balance is not None and self.balance.at is not None)
+        return self.of == 1 and not other and (where.labels is not None or self.balance is not None)
+
+    @property
     def certain(self) -> bool:
         """Whether n rows are there whatever they are like."""
         where = self.where

@@ -26,6 +26,7 @@ class Search:
     Attributes:
         found: rows.
         looked_at: rows; where `done`, up to the last one that was needed.
+        made: rows of these; where labels say that they are none of the answer, the others are not.
     """
 
     def __init__(self, choice: Choice, manifest: Manifest, offset: int) -> None:
@@ -36,6 +37,7 @@ class Search:
         self._taken: set[int] = set()  # categories, of which a row was found and not yet one of each
         self.found = 0
         self.looked_at = 0
+        self.made = 0
         self.done = False
 
     @property
@@ -60,14 +62,44 @@ class Search:
         if self._choice.certain:
             return max(1, self._choice.n * self._choice.of - self.looked_at)
         if not self.found:
-            return max(_FEW_ROWS, wanted, self.looked_at)
-        return ceil(_MORE * wanted * self.looked_at / self.found) + 1
+            return max(_FEW_ROWS, wanted, self.made)
+        return ceil(_MORE * wanted * self.made / self.found) + 1
 
-    def candidates(self, rows: Samples) -> Samples:
-        """Of the next rows those that pass, whatever their scores are, with their numbers."""
-        numbers = np.arange(self.next_offset, self.next_offset + len(rows.samples))
-        self.looked_at += len(rows.samples)
-        rows.numbers = numbers
+    @property
+    def sifts(self) -> bool:
+        """Whether labels say of rows, before they are made, that they are none of the answer."""
+        return self._choice.where.labels is not None or self._choice.labels_say_all
+
+    @property
+    def labels_say_all(self) -> bool:
+        """Whether labels say which rows are the answer."""
+        return self._choice.labels_say_all
+
+    def sifted(self, labels: NDArray[np.int64], start: int) -> NDArray[np.int64]:
+        """Of rows from the `start`-th on, of which the labels int64 [n] are known, the numbers of those to be made."""
+        passing = self._choice.where.labels
+        assert passing is not None  # noqa: S101, labels are asked for
+        return self._offset + start + np.flatnonzero(passing[labels])
+
+    def chosen_by_labels(self, labels: NDArray[np.int64]) -> Samples:
+        """Of the next rows those that are the answer, where labels say all: their numbers and labels, and no samples.
+        All of them are to be made."""
+        numbers = np.arange(self.next_offset, self.next_offset + len(labels))
+        self.looked_at += len(labels)
+        rows = Samples(np.empty((len(labels), 0), np.float32), labels, None, numbers=numbers)
+        chosen = self.choose(rows.take(self._choice.where.passing(rows.samples, labels)))
+        self.made += len(chosen.samples)
+        return chosen
+
+    def candidates(self, rows: Samples, looked_at: int | None = None) -> Samples:
+        """Of the next rows those that pass, whatever their scores are, with their numbers.
+
+        Rows that were sifted have theirs, and `looked_at` says how many were looked at with them.
+        """
+        if rows.numbers is None:
+            rows.numbers = np.arange(self.next_offset, self.next_offset + len(rows.samples))
+        self.looked_at = self.looked_at + len(rows.samples) if looked_at is None else looked_at
+        self.made += len(rows.samples)
         where = self._choice.where
         if not where.columns and where.labels is None:
             return rows
@@ -90,6 +122,7 @@ class Search:
             self.done = True
             last = int(self._numbers(rows)[-1]) - self._offset
             self.looked_at = (last // self._choice.of + 1) * self._choice.of
+            self.made = min(self.made, self.looked_at)  # what came with the last one was not asked for
         return rows
 
     def end(self) -> None:

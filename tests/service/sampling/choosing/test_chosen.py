@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from latentserve.service.errors import BudgetError
+from latentserve.service.sampling.choosing import chosen
 from latentserve.service.sampling.choosing.choice import search_request
 from latentserve.service.sampling.choosing.chosen import chosen_rows
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.fields import SampleFields
+from latentserve.service.sampling.latents import draw_labels
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.sampler import BatchDone, Sampler
 from latentserve.service.sampling.samples import Samples
@@ -48,7 +50,7 @@ def find(sampler: Sampler, **fields: Any) -> tuple[list[Samples], Search]:
 
 def test_watchers_see_all_rows_that_were_looked_at(sampler: Sampler) -> None:
     """And not many that were not."""
-    parts, search = find(sampler, n=40, where={"$label": {"in": [3]}})
+    parts, search = find(sampler, n=40, where={"$score": {"min": 0}})
     rows = sorted(
         (request.offset + start, start + count)
         for batch in seen
@@ -59,8 +61,8 @@ def test_watchers_see_all_rows_that_were_looked_at(sampler: Sampler) -> None:
     assert search.looked_at <= rows[-1][1] <= 2 * search.looked_at + 64
     assert {request.arm for batch in seen for request, _, _ in batch.parts} == {"client"}
     (part,) = parts
-    assert part.labels is not None
-    assert set(part.labels) == {3}
+    assert part.scores is not None
+    assert (part.scores >= 0).all()
     assert unsent.used == 0
 
 
@@ -119,3 +121,76 @@ def test_scores_are_the_same_in_every_company(engine: Engine) -> None:
     assert np.allclose(together, engine.score(samples, inputs), rtol=1e-5)
     some = np.array([0, 3, 17, 39])
     assert np.array_equal(engine.score_fixed(samples[some], inputs.take(some), numbers[some]), together[some])
+
+
+def made_rows() -> np.ndarray:
+    """The numbers of the rows that were made, in order."""
+    numbers: list[np.ndarray] = []
+    for batch in seen:
+        for request, start, count in batch.parts:
+            assert request.numbers is not None
+            numbers.append(request.numbers[start : start + count])
+    return np.sort(np.concatenate(numbers))
+
+
+@pytest.mark.parametrize(
+    ("n", "fields", "spare"),
+    [
+        (40, {"where": {"$label": {"in": [3]}}}, 0),
+        (700, {"where": {"$label": {"in": [3, 5]}}, "offset": 11}, 0),
+        (305, {"balance": "$label"}, 0),
+        (6, {"balance": "$label", "where": {"$label": {"in": [0, 9]}}}, 0),
+        (40, {"where": {"$label": {"in": [3]}, "$score": {"min": 0}}}, 300),
+        (3, {"where": {"$label": {"in": [3]}}, "select": {"of": 8}}, 300),
+        (60, {"where": {"$label": {"in": [3, 4]}}, "select": {"of": 3}, "offset": 2, "balance": "$label"}, 300),
+    ],
+)
+def test_what_labels_rule_out_is_not_made(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch, n: int, fields: dict[str, Any], spare: int
+) -> None:
+    """And what is found is what is found where all is made."""
+    parts, search = find(sampler, n=n, **fields)
+    found = Samples.join(parts)
+    passing = fields.get("where", {}).get("$label", {}).get("in", range(10))
+    assert found.labels is not None
+    assert set(found.labels.tolist()) <= set(passing)
+    made = made_rows()
+    assert len(made) == len(set(made.tolist()))
+    assert len(made) <= n + spare or spare
+    assert len(found.samples) <= search.made <= len(made)
+    monkeypatch.setattr(Search, "sifts", False)
+    all_parts, whole = find(sampler, n=n, **fields)
+    every = Samples.join(all_parts)
+    assert np.array_equal(found.numbers, every.numbers)
+    assert np.array_equal(found.labels, every.labels)
+    assert np.allclose(found.samples, every.samples, atol=1e-5)
+    assert (search.found, search.looked_at, search.next_offset) == (whole.found, whole.looked_at, whole.next_offset)
+    assert search.made < whole.made
+
+
+@pytest.mark.parametrize("labels_at_a_time", [1, 3, 50, 10**6])
+def test_however_many_labels_are_drawn_at_a_time(
+    sampler: Sampler, monkeypatch: pytest.MonkeyPatch, labels_at_a_time: int
+) -> None:
+    asked: list[dict[str, Any]] = [
+        {"n": 12, "where": {"$label": {"in": [3]}}},
+        {"n": 5, "where": {"$label": {"in": [3]}}, "select": {"of": 4}},
+        {"n": 9, "where": {"$label": {"in": [3, 4]}, "$score": {"min": 0}}, "balance": "$label"},
+        {"n": 50, "where": {"$label": {"in": [3]}, "$score": {"max": 0}}, "budget": 100, "allow_fewer": True},
+        {"n": 50, "where": {"$label": {"in": [3]}}, "budget": 2 * 50, "allow_fewer": True, "select": {"of": 2}},
+    ]
+    whole = [find(sampler, **fields) for fields in asked]
+    monkeypatch.setattr(chosen, "_labelled_rows", lambda _sampler: labels_at_a_time)
+    for fields, (parts, search) in zip(asked, whole, strict=True):
+        again, other = find(sampler, **fields)
+        assert np.array_equal(Samples.join(again).numbers, Samples.join(parts).numbers)
+        assert (other.found, other.looked_at) == (search.found, search.looked_at)
+
+
+def test_a_label_that_no_row_has(sampler: Sampler) -> None:
+    first = next(row for row in range(100) if draw_labels(8, 10, 5, row, 1)[0] != 3)
+    parts, search = find(sampler, n=1, offset=first, budget=1, allow_fewer=True, where={"$label": {"in": [3]}})
+    assert ([len(part.samples) for part in parts], search.looked_at, seen) == ([0], 1, [])
+    assert parts[0].samples.shape == (0, 1, 8, 8)
+    with pytest.raises(BudgetError):
+        find(sampler, n=1, offset=first, budget=1, where={"$label": {"in": [3]}, "$score": {"min": 0}})
