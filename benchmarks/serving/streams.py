@@ -7,6 +7,9 @@ One worker serves a table of words and whole numbers (BUNDLE instead of it: any 
 reader takes all of an answer and looks at none of it. The engine beside it has the server's own batch and threads, and
 draws its latents by seed, in a process in which nothing else runs; it is measured before each answer. A slow reader
 takes two megabytes a second. Memory is what all processes of the server have of their own, every 50 ms.
+
+Then others ask for one row each, over 16 connections, beside one client that asks for a PNG picture again and again: a
+sheet of 1,000 samples, and one large sample; and, for comparison, for the same rows as they are.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from benchmarks.figures import Record, figure, select, shown
 from benchmarks.runner import Results, table
 from benchmarks.serving.edges.bundles import pack
 from benchmarks.serving.edges.group import Group
-from latentserve.service.benching.requests import post
+from latentserve.service.benching.load import closed_loop
+from latentserve.service.benching.requests import RAW, Address, post, seeded
 from latentserve.service.bundle import read_bundle
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -49,6 +53,10 @@ _SHARE, _MEGABYTES = 0.8, 300
 _SLOW_RATE, _SLOW_SECONDS = 2e6, 30.0
 _ENGINE_SECONDS = 3.0
 _PIECE = 1 << 20
+_BESIDE = {"1,000 of 28x28": ("digits", 1_000), "one of 1024x1024": ("canvases", 1)}
+_MEDIA = {"PNG": "image/png", "raw": RAW}
+_CONNECTIONS, _BESIDE_SECONDS = 16, 5.0
+_SLOWER = 1.5  # the p99 of others, at the most, over that without
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +88,26 @@ def measure(given: argparse.Namespace, results: Results) -> None:
                     record = {"kind": kind, "media": media}
                     results["slow"].append(record | _read(group, body, media, _SLOW_RATE, seconds))
                     results.save()
+        with Group(pack(Path(name) / "beside", "digits", "canvases"), 1, {}) as group:
+            _measure_beside(Address(group.port), results, _BESIDE_SECONDS / 5 if given.short else _BESIDE_SECONDS)
+
+
+def _measure_beside(address: Address, results: Results, seconds: float) -> None:
+    """`beside`: a record for each load of one-row requests, with what was asked for beside them."""
+    results["beside"] = []
+    others = seeded(1, RAW, model="digits")
+    closed_loop(address, others, _CONNECTIONS, seconds)
+    for number in range(results["rounds"]):
+        for what, (model, n) in _BESIDE.items():
+            for form, media in {"": "", **_MEDIA}.items():
+                asked = json.dumps({"model": model, "n": n, "seed": number}).encode()
+                beside = post("/v1/samples", asked, media) if form else None
+                load = closed_loop(address, others, _CONNECTIONS, seconds, beside)
+                results["beside"].append(
+                    {"round": number, "what": what, "form": form, "p50_ms": load.p50_ms, "p99_ms": load.p99_ms,
+                     "failed": load.failed, "per_second": load.per_second, "megabytes": load.beside_megabytes}
+                )  # fmt: skip
+                results.save()
 
 
 def _engine(bundle: Path) -> float:
@@ -161,7 +189,30 @@ def report(results: dict[str, Any]) -> Iterator[str]:
         f"slow reader, MB (aim < {_MEGABYTES})",
     )  # fmt: skip
     yield from ("", *table(head, rows))
-    yield from ("", f"{ROWS['table']:,} rows of the table, {ROWS['pictures']:,} pictures.")
+    yield from ("", f"{ROWS['table']:,} rows of the table, {ROWS['pictures']:,} pictures.", "")
+    yield from _beside(results.get("beside", []))
+
+
+def _beside(records: list[Record]) -> Iterator[str]:
+    """One-row requests of others, beside pictures."""
+    rows = []
+    for what in _BESIDE:
+        without = {one["round"]: one for one in select(records, what=what, form="")}
+        for form in _MEDIA:
+            found = {one["round"]: one for one in select(records, what=what, form=form)}
+            if not found:
+                continue
+            ratio = figure(found[number]["p99_ms"] / without[number]["p99_ms"] for number in found)
+            rows.append(
+                (
+                    what, form, figure(one["megabytes"] for one in found.values()),
+                    figure(one["p99_ms"] for one in without.values()), figure(one["p99_ms"] for one in found.values()),
+                    shown(ratio, _SLOWER), f"<= {_SLOWER}" if form == "PNG" else "-",
+                    sum(one["failed"] for one in found.values()),
+                )
+            )  # fmt: skip
+    head = ("beside", "as", "MB of it", "p99 without, ms", "p99 beside it, ms", "ratio", "aim", "failed")
+    yield from table(head, rows)
 
 
 if __name__ == "__main__":  # one measurement, in a process of its own

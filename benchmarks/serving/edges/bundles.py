@@ -23,8 +23,8 @@ _REFERENCE_SAMPLES = 500  # nobody judges them
 
 def pack(folder: Path, *names: str) -> list[Path]:
     """Bundles FOLDER/NAME: `digits` 28x28, whose rows cost; `showers`, a table with labels and conditions; `posters`,
-    3x256x256; `strips`, wider than WebP can be; `tiny` 3x16x16, whose rows cost little; `census`, a table of words and
-    whole numbers."""
+    3x256x256; `canvases`, 1x1024x1024; `strips`, wider than WebP can be; `tiny` 3x16x16, whose rows cost little;
+    `census`, a table of words and whole numbers."""
     for name in names:
         _PACKED[name](folder / name)
     return [folder / name for name in names]
@@ -50,6 +50,12 @@ def _tiny(out: Path) -> None:
 
 def _posters(out: Path) -> None:
     assemble_bundle(out, name="posters", **_picture((3, 256, 256), enlarged(32, 32, 8).SerializeToString()))
+
+
+def _canvases(out: Path) -> None:
+    assemble_bundle(
+        out, name="canvases", **_picture((1, 1024, 1024), enlarged(128, 128, 8, colours=1).SerializeToString())
+    )
 
 
 def _strips(out: Path) -> None:
@@ -90,6 +96,6 @@ def _census(out: Path) -> None:
 
 
 _PACKED: dict[str, Callable[[Path], None]] = {
-    "digits": _digits, "showers": _showers, "posters": _posters, "strips": _strips, "tiny": _tiny,
-    "census": _census,
+    "digits": _digits, "showers": _showers, "posters": _posters, "canvases": _canvases, "strips": _strips,
+    "tiny": _tiny, "census": _census,
 }  # fmt: skip
