@@ -8,17 +8,20 @@ of BentoML's. A worker of `latentserve serve` imports this when somebody first a
 from __future__ import annotations
 
 from http.client import OK
-from typing import Any
+from typing import Any, Literal
 
 import bentoml
 import orjson
+from starlette.responses import Response
 
 from latentserve.service.encoding.document import JSON
 from latentserve.service.http.application import Application
 from latentserve.service.http.body import SamplesBody
-from latentserve.service.http.call import current
+from latentserve.service.http.call import Call, current
+from latentserve.service.http.interpolations import InterpolationBody, VariationBody, interpolated, varied
 from latentserve.service.http.mounted import content_of, wants_value
 from latentserve.service.http.samples import negotiated
+from latentserve.service.http.scores import ScoresBody, answer_scores
 from latentserve.service.process import SERVING
 from latentserve.service.sampling.unsent import Share
 
@@ -59,12 +62,93 @@ class Latentserve:
             return SamplesBody.of(n=n, seed=seed, label=label, condition=condition, truncation=truncation, model=model)
 
         call = current.get()
-        answer = await SERVING.handler.respond(call, body, _AS_JSON)
-        if wants_value(call) and answer.status_code == OK:
-            value: dict[str, Any] = orjson.loads(await content_of(answer, call))
-            return value
-        # BentoML sends a response as it is: the same bytes, problems and counts as `/v1/samples`.
-        return answer  # type: ignore[return-value]
+        return await _told(call, await SERVING.handler.respond(call, body, _AS_JSON))
+
+    @bentoml.api(route="/interpolate")  # type: ignore[untyped-decorator]
+    async def interpolate(
+        self,
+        ends: list[dict[str, Any]],
+        frames: int | None = None,
+        curve: Literal["slerp", "linear"] | None = None,
+        loop: bool = False,
+        label: int | str | None = None,
+        condition: dict[str, Any] | None = None,
+        truncation: float | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """Rows on the way from row to row; each end is `{"seed", "row"}` or `{"latent"}`."""
+        given: dict[str, Any] = {"ends": ends, "frames": frames, "curve": curve, "loop": loop, "truncation": truncation}
+        given |= {"label": label, "condition": condition, "model": model}
+
+        async def body(_share: Share) -> InterpolationBody:
+            return InterpolationBody.of(**given)
+
+        call = current.get()
+        return await _told(call, await SERVING.handler.respond(call, body, interpolated(JSON, SERVING.settings)))
+
+    @bentoml.api(route="/vary")  # type: ignore[untyped-decorator]
+    async def vary(
+        self,
+        seed: int,
+        row: int = 0,
+        n: int = 1,
+        strength: float = 0.2,
+        variation_seed: int = 0,
+        label: int | str | None = None,
+        condition: dict[str, Any] | None = None,
+        truncation: float | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """`n` rows around row `row` of a seed: near it at a `strength` near 0, without anything of it at 1."""
+        given: dict[str, Any] = {
+            "seed": seed,
+            "row": row,
+            "n": n,
+            "strength": strength,
+            "variation_seed": variation_seed,
+        }
+        given |= {"label": label, "condition": condition, "truncation": truncation, "model": model}
+
+        async def body(_share: Share) -> VariationBody:
+            return VariationBody.of(**given)
+
+        call = current.get()
+        return await _told(call, await SERVING.handler.respond(call, body, varied(JSON, SERVING.settings)))
+
+    @bentoml.api(route="/score")  # type: ignore[untyped-decorator]
+    async def score(
+        self,
+        samples: list[Any],
+        label: int | str | None = None,
+        labels: list[int | str] | None = None,
+        condition: dict[str, Any] | None = None,
+        conditions: list[dict[str, Any]] | None = None,
+        model: str | None = None,
+    ) -> dict[str, Any]:
+        """What the critic gives samples: pictures as base64 of PNG files, rows of a table, or nested numbers."""
+        given: dict[str, Any] = {
+            "label": label,
+            "labels": labels,
+            "condition": condition,
+            "conditions": conditions,
+            "model": model,
+        }
+
+        async def body(_share: Share) -> tuple[ScoresBody, list[Any]]:
+            fields = ScoresBody.of(samples=samples, **given)
+            return fields, fields.samples
+
+        call = current.get()
+        return await _told(call, await answer_scores(SERVING.handler, SERVING.settings, call, JSON, body))
+
+
+async def _told(call: Call, answer: Response) -> dict[str, Any]:
+    """What another service is given: the value. BentoML sends clients a response as it is: the same bytes, problems and
+    counts as those of our own routes."""
+    if wants_value(call) and answer.status_code == OK:
+        value: dict[str, Any] = orjson.loads(await content_of(answer, call))
+        return value
+    return answer  # type: ignore[return-value]
 
 
 Latentserve.add_asgi_middleware(Application, serving=SERVING)  # type: ignore[attr-defined]

@@ -46,9 +46,9 @@ def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
     return result
 
 
-def numbers_of(rows: Sequence[Any], columns: Sequence[Column]) -> NDArray[np.float32]:
+def numbers_of(rows: Sequence[Any], columns: Sequence[Column], first: int = 0) -> NDArray[np.float32]:
     """The numbers float32 [n, columns] that stand for rows of values as `typed` gives them: the reverse. A row is a
-    list, or an object by column. Raises InvalidError."""
+    list, or an object by column. `first` is the number of the first row. Raises InvalidError, which names one."""
     numbers = np.empty((len(rows), len(columns)), np.float32)
     names = [column.name for column in columns]
     places = [
@@ -56,9 +56,10 @@ def numbers_of(rows: Sequence[Any], columns: Sequence[Column]) -> NDArray[np.flo
         for column in columns
     ]
     for index, row in enumerate(rows):
+        said = f"samples[{first + index}]"
         values = [row.get(name, _ABSENT) for name in names] if isinstance(row, dict) else row
         if not isinstance(values, list) or len(values) != len(names) or (isinstance(row, dict) and row.keys() - names):
-            raise InvalidError(f"samples[{index}]", f"is no row of {len(names)} columns, {', '.join(names)[:400]}")
+            raise InvalidError(said, f"is no row of {len(names)} columns, {', '.join(names)[:400]}")
         for at, (value, column) in enumerate(zip(values, columns, strict=True)):
             number: float | None = None
             if isinstance(value, list | dict):
@@ -70,7 +71,7 @@ def numbers_of(rows: Sequence[Any], columns: Sequence[Column]) -> NDArray[np.flo
             elif type(value) in (int, float) and abs(value) < _LARGEST:
                 number = value
             if number is None:
-                raise InvalidError(f"samples[{index}].{column.name}", "has no value that this column can have")
+                raise InvalidError(f"{said}.{column.name}", "has no value that this column can have")
             numbers[index, at] = number
     return numbers
 

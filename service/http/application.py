@@ -46,6 +46,7 @@ _EXPOSED = (
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
 _BENTOML_PAGE = "/bento"  # at / it would stand where ours does
 _BENTOML_DOCUMENT = "/docs.json"
+_BENTOML_ROUTES = ("/sample", "/interpolate", "/vary", "/score")  # that ask for samples, and are counted by their paths
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
@@ -138,7 +139,7 @@ class Application:
         return cors.preflight_response(Headers(scope=call.scope))
 
     async def _mounted(self, call: Call) -> Response:
-        if call.path == "/sample":
+        if call.path in _BENTOML_ROUTES:
             call.route, call.samples = call.path, True
         if self._hosted and wants_value(call):
             raise UnsupportedMediaError("Content-Type: what is pickled is taken from nobody")

@@ -32,6 +32,7 @@ NPZ = ("application/x-npz", "application/zip")
 
 Kind = TypeVar("Kind", bound=StrictFields)
 
+_IN_ITS_PLACE: Sequence[object] = ({}, {})  # of a list that has to be there
 _LONG_BYTES = 1 << 14  # of JSON that is not read at once: a parser takes up to two milliseconds for fewer
 
 
@@ -103,7 +104,7 @@ async def read_fields(call: Call, settings: Settings, share: Share, readers: Tur
         query = call.scope.get("query_string", b"")
         of_query = _answered(query, AnswerFields) if query else None
         content = await read_body(call, settings.max_body_bytes, share)
-        fields = parse_body(content) if len(content) <= _LONG_BYTES else await readers.result(parse_long_body(content))
+        fields = await parse_in_turns(content, SamplesBody, readers)
         return fields if of_query is None else _joined(fields, of_query)
     limit = settings.max_latents_bytes
     fields = parse_query(call.scope.get("query_string", b""))
@@ -124,7 +125,7 @@ async def read_json(call: Call, limit: int, share: Share) -> bytes:
 
 
 async def read_answered(
-    call: Call, limit: int, share: Share, kind: type[Answered], answered: type[AnswerFields]
+    call: Call, limit: int, share: Share, kind: type[Answered], answered: type[AnswerFields], readers: Turns
 ) -> Answered:
     """A JSON body of fields of a kind, beside which the query may hold `format`, as a field of `answered`.
 
@@ -133,7 +134,7 @@ async def read_answered(
     media_of(call, (JSON,))
     query = call.scope.get("query_string", b"")
     of_query = _answered(query, answered) if query else None
-    fields = parse_as(await read_body(call, limit, share), kind)
+    fields = await parse_in_turns(await read_body(call, limit, share), kind, readers)
     return fields if of_query is None else _joined(fields, of_query)
 
 
@@ -183,12 +184,24 @@ def of_query(given: Mapping[str, Any]) -> SamplesBody:
     return fields.model_copy(update={"label": TypedLabel(label)}) if label is not None else fields
 
 
+async def parse_in_turns(content: bytes, kind: type[Kind], readers: Turns) -> Kind:
+    """The fields of a JSON body, a long one beside the event loop. Raises MalformedError, InvalidError."""
+    return parse_as(content, kind) if len(content) <= _LONG_BYTES else await readers.result(parse_long(content, kind))
+
+
 def parse_long_body(content: bytes) -> Steps[SamplesBody]:
-    """The same of a long body, in steps. Its lists are parsed when they are made into rows, and then raise the same."""
+    """What `parse_body` gives, of a long body, in steps."""
+    return parse_long(content, SamplesBody)
+
+
+def parse_long(content: bytes, kind: type[Kind]) -> Steps[Kind]:
+    """The fields of a long body, in steps. Its lists are parsed when they are made into rows, and then raise the same;
+    how long those are that have to be there is for whoever takes them."""
     if not content.lstrip().startswith((b"{", b"[")):
-        return parse_body(content)  # no list, or no JSON: it does not take long
-    values, long = yield from read_members(content, SamplesBody.model_fields)
-    fields = parse_body(to_json(values, inf_nan_mode="constants"))
+        return parse_as(content, kind)  # no list, or no JSON: it does not take long
+    values, long = yield from read_members(content, kind.model_fields)
+    needed = {name: _IN_ITS_PLACE for name in long if kind.model_fields[name].is_required()}
+    fields = parse_as(to_json({**values, **needed}, inf_nan_mode="constants"), kind)
     return fields.model_copy(update=long)
 
 

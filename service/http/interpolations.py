@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
@@ -25,11 +25,12 @@ from latentserve.service.sampling.arithmetic.interpolation import InterpolationF
 from latentserve.service.sampling.arithmetic.variations import VariationFields, variation_request_steps
 from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.request import RowsRequest
+from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 INTERPOLATIONS, VARIATIONS = "/v1/interpolations", "/v1/variations"
 
-_BODY_BYTES = 1 << 18  # of JSON that is read at once
+_BODY_BYTES = 1 << 18  # of JSON: a thousand ends
 _FPS = 10.0
 _MOST_FPS = 50  # that GIF can tell, in hundredths of a second
 
@@ -89,54 +90,58 @@ _VARY = Operation(
 
 def interpolations_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
-
-    def understood(call: Call) -> Understand[InterpolationBody]:
-        def understand(model: Model, body: InterpolationBody) -> Steps[Asked]:
-            manifest = model.bundle.manifest
-            spec = manifest.sample
-            offers = [*media_types(spec), *([GIF] if spec.kind == "image" else [])]
-            media = _media(call, body, offers)
-            animated = media in ANIMATIONS
-            if body.fps is not None and not animated:
-                raise InvalidError("fps", "is of animations: the formats webp and gif")
-            dtype, output = form_of(media, model, body.dtype)
-            request = yield from interpolation_request_steps(
-                body, manifest, settings.max_n, settings.max_latents_bytes,
-                deterministic=body.deterministic, output=output,
-            )  # fmt: skip
-            if not animated:
-                return _asked(model, body, request, media, dtype, settings)
-            provenance = provenance_of(model, request)
-            fps = body.fps or _FPS
-            return Asked(request, Animation(media, request.n, spec, provenance, fps, settings.max_pixels))
-
-        return understand
-
-    return _route(INTERPOLATIONS, handler, settings, InterpolationBody, _Animated, understood, _INTERPOLATE)
+    return _route(INTERPOLATIONS, handler, settings, InterpolationBody, _Animated, interpolated, _INTERPOLATE)
 
 
 def variations_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
+    return _route(VARIATIONS, handler, settings, VariationBody, _Answered, varied, _VARY)
 
-    def understood(call: Call) -> Understand[VariationBody]:
-        def understand(model: Model, body: VariationBody) -> Steps[Asked]:
-            manifest = model.bundle.manifest
-            media = _media(call, body, media_types(manifest.sample))
-            dtype, output = form_of(media, model, body.dtype)
-            request = yield from variation_request_steps(
-                body, manifest, settings.max_n, settings.max_latents_bytes,
-                deterministic=body.deterministic, output=output,
-            )  # fmt: skip
+
+def interpolated(accept: str, settings: Settings) -> Understand[InterpolationBody]:
+    """Frames in the format that is asked for, else in the media type that the client likes best."""
+
+    def understand(model: Model, body: InterpolationBody) -> Steps[Asked]:
+        manifest = model.bundle.manifest
+        spec = manifest.sample
+        offers = [*media_types(spec), *([GIF] if spec.kind == "image" else [])]
+        media = _media(accept, body, offers)
+        animated = media in ANIMATIONS
+        if body.fps is not None and not animated:
+            raise InvalidError("fps", "is of animations: the formats webp and gif")
+        dtype, output = form_of(media, model, body.dtype)
+        request = yield from interpolation_request_steps(
+            body, manifest, settings.max_n, settings.max_latents_bytes,
+            deterministic=body.deterministic, output=output,
+        )  # fmt: skip
+        if not animated:
             return _asked(model, body, request, media, dtype, settings)
+        provenance = provenance_of(model, request)
+        fps = body.fps or _FPS
+        return Asked(request, Animation(media, request.n, spec, provenance, fps, settings.max_pixels))
 
-        return understand
-
-    return _route(VARIATIONS, handler, settings, VariationBody, _Answered, understood, _VARY)
+    return understand
 
 
-def _media(call: Call, body: _Answered, offers: Sequence[str]) -> str:
+def varied(accept: str, settings: Settings) -> Understand[VariationBody]:
+    """Variations, likewise."""
+
+    def understand(model: Model, body: VariationBody) -> Steps[Asked]:
+        manifest = model.bundle.manifest
+        media = _media(accept, body, media_types(manifest.sample))
+        dtype, output = form_of(media, model, body.dtype)
+        request = yield from variation_request_steps(
+            body, manifest, settings.max_n, settings.max_latents_bytes,
+            deterministic=body.deterministic, output=output,
+        )  # fmt: skip
+        return _asked(model, body, request, media, dtype, settings)
+
+    return understand
+
+
+def _media(accept: str, body: _Answered, offers: Sequence[str]) -> str:
     """What is answered. Raises NotAcceptableError."""
-    return negotiate(accepted(call), offers) if body.format is None else named_media(body.format, offers, _FORMATS)
+    return negotiate(accept, offers) if body.format is None else named_media(body.format, offers, _FORMATS)
 
 
 def _asked(model: Model, body: _Answered, request: RowsRequest, media: str, dtype: Dtype, settings: Settings) -> Asked:
@@ -153,14 +158,15 @@ def _route(
     settings: Settings,
     kind: type[Body],
     answered: type[_Answered],
-    understood: Callable[[Call], Understand[Body]],
+    understood: Callable[[str, Settings], Understand[Body]],
     operation: Operation,
 ) -> Route:
     limit = min(_BODY_BYTES, settings.max_body_bytes)
 
     async def post(call: Call) -> Response:
-        return await handler.respond(
-            call, lambda share: read_answered(call, limit, share, kind, answered), understood(call)
-        )
+        def read(share: Share) -> Awaitable[Body]:
+            return read_answered(call, limit, share, kind, answered, handler.readers)
+
+        return await handler.respond(call, read, understood(accepted(call), settings))
 
     return Route(path, {"POST": post}, samples=True, operations={"POST": operation})

@@ -39,9 +39,12 @@ _LISTS: dict[str, TypeAdapter[list[Any]]] = {
     "latents": TypeAdapter(list[LatentField]),
     "labels": TypeAdapter(list[LabelField]),
     "conditions": TypeAdapter(list[ConditionField]),
+    "samples": TypeAdapter(list[Any]),
+    "ends": TypeAdapter(list[dict[str, Any]]),
 }
+_OF_ANYTHING = ("samples", "ends")  # whose elements may hold long lists themselves, which are read whole
 _OBJECT = "condition"
-_WHERE = "where"  # is read whole, however long it may be
+_WHOLE = {"where": (b"{", _LONGEST_BYTES), "latent": (b"[", 1 << 18)}  # values that are read whole, up to so many bytes
 
 
 def read_members(content: bytes, known: Collection[str]) -> Steps[tuple[dict[str, Any], dict[str, InPieces]]]:
@@ -117,9 +120,10 @@ def _long_member(
         raise _malformed(content, last, 0, "expected `,` or `}` at line 1 column 1")
     if (bracket == b"[" and name in _LISTS) or (bracket == b"{" and name == _OBJECT):
         return _Long(content, outline, name, at, last)
-    if name == _WHERE and bracket == b"{":
-        if stop - at > _LONGEST_BYTES:
-            raise InvalidError(name, f"has more than the {_LONGEST_BYTES} bytes that are taken")
+    if name in _WHOLE and bracket == _WHOLE[name][0]:
+        most = _WHOLE[name][1]
+        if stop - at > most:
+            raise InvalidError(name, f"has more than the {most} bytes that are taken")
         return {name: _value(content, at, stop)}
     return {name: from_json(bracket + _CLOSES[bracket])}  # it is refused, whatever it holds
 
@@ -228,7 +232,8 @@ class _Long:
         while at <= stop and not blank:
             cut = _cut(ends, inner, at, stop)
             row, within = int(np.searchsorted(ends, at)), int(np.searchsorted(inner, cut))
-            if cut - at > _LONGEST_BYTES and len(outline.opens(at, cut, 4 if len(inner) else 3)):
+            too_long = cut - at > _LONGEST_BYTES and name not in _OF_ANYTHING
+            if too_long and len(outline.opens(at, cut, 4 if len(inner) else 3)):
                 raise InvalidError(
                     f"{name}[{row}]" if self._bracket == b"[" else name, "holds a value that is too long"
                 )

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from latentserve.service.encoding.document import Piece
+from latentserve.service.http.presence import until_gone
 from latentserve.service.http.turns import PIECE_BYTES
 
 Headers = list[tuple[bytes, bytes]]
@@ -113,12 +114,6 @@ class StreamedResponse(Response):
             self._sent()
         if self.background is not None:
             await self.background()
-
-
-async def until_gone(receive: Receive) -> None:
-    """Until the client whose body was read has gone."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _in_pieces(chunks: AsyncIterator[Piece]) -> AsyncIterator[memoryview]:

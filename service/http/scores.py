@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,21 +19,23 @@ from latentserve.service.encoding.arrays import npy_header
 from latentserve.service.encoding.document import JSON, NPY
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.arrays import SCORED, read_npy, read_npz
-from latentserve.service.http.body import NPZ, accepted, media_of, parse_as, read_body
+from latentserve.service.http.body import NPZ, accepted, media_of, parse_in_turns, read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.openapi.answers import ScoresAnswer
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
+from latentserve.service.http.presence import while_there
 from latentserve.service.http.problems import failure
 from latentserve.service.http.query import query_fields
 from latentserve.service.http.route import Route
+from latentserve.service.http.turns import Turns
 from latentserve.service.models import Model
 from latentserve.service.sampling.choosing.where import require_critic
 from latentserve.service.sampling.fields import SHOWN, NameField, TypedLabel
-from latentserve.service.sampling.pieces import Steps
+from latentserve.service.sampling.pieces import InPieces, Steps, whole_pieces_of
 from latentserve.service.sampling.samples import Samples
-from latentserve.service.sampling.scoring import SCORED_ROWS, ScoreFields, samples_to_score
+from latentserve.service.sampling.scoring import SCORED_ROWS, ScoreFields, samples_to_score_steps
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
@@ -41,6 +43,8 @@ SCORES = "/v1/scores"
 
 _FLOAT_BYTES = 4
 _OFFERS = {JSON: "json", NPY: "npy"}
+
+Sent = list[Any] | InPieces | NDArray[Any]  # samples, as they were sent
 
 
 class ScoresOf(ScoreFields):
@@ -75,40 +79,57 @@ def scores_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
 
     async def post(call: Call) -> Response:
-        share = Share(handler.models.unsent)
-        model: Model | None = None
-        try:
-            media = media_of(call, (JSON, NPY, *NPZ))
-            limit = settings.max_body_bytes if media == JSON else settings.max_latents_bytes
-            asked, sent = await _read(call, media, limit, share, handler)
-            model = call.model = handler.models.find(asked.model, asked.version)
-            model.require_ready()
-            require_critic("model", model.bundle.manifest)
-            answered = negotiate(accepted(call), tuple(_OFFERS)) if asked.format is None else asked.format
-            share.take(_FLOAT_BYTES * sent.size if isinstance(sent, np.ndarray) else limit)
-            rows = await handler.readers.result(_understood(asked, sent, model, settings.max_n))
-            parts = []
-            for start in range(0, len(rows.samples), SCORED_ROWS):  # others' come between
-                some = rows.take(slice(start, start + SCORED_ROWS))
-                parts.append(await model.sampler.score(some, placed=False))
-            return _answer(model, np.concatenate(parts), _OFFERS.get(answered, answered))
-        except Exception as error:
-            return failure(call, error, [] if model is None else model.headers)
-        finally:
-            share.give()
+        return await answer_scores(
+            handler, settings, call, accepted(call), lambda share: _read(call, share, settings, handler)
+        )
 
     return Route(SCORES, {"POST": post}, samples=True, operations={"POST": _OPERATION})
 
 
-async def _read(
-    call: Call, media: str, limit: int, share: Share, handler: SamplesHandler
-) -> tuple[ScoresOf, list[Any] | NDArray[Any]]:
+async def answer_scores(
+    handler: SamplesHandler,
+    settings: Settings,
+    call: Call,
+    accept: str,
+    read: Callable[[Share], Awaitable[tuple[ScoresOf, Sent]]],
+) -> Response:
+    """Answer a call for scores, whatever becomes of it: of what is read, whose bytes are held meanwhile."""
+    share = Share(handler.models.unsent)
+    model: Model | None = None
+    try:
+        asked, sent = await read(share)
+        model = call.model = handler.models.find(asked.model, asked.version)
+        model.require_ready()
+        require_critic("model", model.bundle.manifest)
+        answered = negotiate(accept, tuple(_OFFERS)) if asked.format is None else asked.format
+        share.take(_FLOAT_BYTES * sent.size if isinstance(sent, np.ndarray) else settings.max_body_bytes)
+        scores = await while_there(call.receive, _scores(asked, sent, model, settings.max_n, handler.readers))
+        return _answer(model, scores, _OFFERS.get(answered, answered))
+    except Exception as error:
+        return failure(call, error, [] if model is None else model.headers)
+    finally:
+        share.give()
+
+
+async def _scores(asked: ScoresOf, sent: Sent, model: Model, max_n: int, readers: Turns) -> NDArray[np.float32]:
+    """Of samples as they were sent, so many at a time: others' come between."""
+    rows = await readers.result(_understood(asked, sent, model, max_n))
+    parts = []
+    for start in range(0, len(rows.samples), SCORED_ROWS):
+        some = rows.take(slice(start, start + SCORED_ROWS))
+        parts.append(await model.sampler.score(some, placed=False))
+    return np.concatenate(parts)
+
+
+async def _read(call: Call, share: Share, settings: Settings, handler: SamplesHandler) -> tuple[ScoresOf, Sent]:
     """What is asked, and the samples as they were sent."""
+    media = media_of(call, (JSON, NPY, *NPZ))
+    limit = settings.max_body_bytes if media == JSON else settings.max_latents_bytes
     query = call.scope.get("query_string", b"")
     if media == JSON:
         for name in query_fields(query) if query else ():
             raise InvalidError(name[:SHOWN], "is in the query; beside a JSON body every field is in the body")
-        body = parse_as(await read_body(call, limit, share), ScoresBody)
+        body = await parse_in_turns(await read_body(call, limit, share), ScoresBody, handler.readers)
         return body, body.samples
     given = dict(query_fields(query))
     label = given.pop("label", None)
@@ -126,43 +147,65 @@ async def _read(
     return asked.model_copy(update={name: array for name, array in arrays.items() if name != "samples"}), samples
 
 
-def _understood(asked: ScoresOf, sent: list[Any] | NDArray[Any], model: Model, max_n: int) -> Steps[Samples]:
+def _understood(asked: ScoresOf, sent: Sent, model: Model, max_n: int) -> Steps[Samples]:
     manifest = model.bundle.manifest
     spec = manifest.sample
-    values = (yield from _values(sent, spec)) if isinstance(sent, list) else sent
+    values = sent if isinstance(sent, np.ndarray) else (yield from _values(sent, spec))
     if values.dtype == np.uint8:
         if spec.value_range is None:
             raise InvalidError("samples", "uint8 needs a value_range, which this model's samples do not have")
         values = images.from_uint8(values, spec.value_range)
     yield
-    return samples_to_score(values, asked, manifest, max_n)
+    return (yield from samples_to_score_steps(values, asked, manifest, max_n))
 
 
-def _values(sent: list[Any], spec: SampleSpec) -> Steps[NDArray[Any]]:
+def _values(sent: list[Any] | InPieces, spec: SampleSpec) -> Steps[NDArray[Any]]:
     """Samples of a JSON body as an array. Raises InvalidError."""
-    if spec.kind == "table":
-        return numbers_of(sent, spec.columns or [])
-    if spec.kind == "image" and isinstance(sent[0], str):
-        pictures = []
-        for row, text in enumerate(sent):
-            field = f"samples[{row}]"
-            try:
-                content = base64.b64decode(text, validate=True)
-            except (TypeError, ValueError, binascii.Error):
-                raise InvalidError(field, "is no base64 of a PNG file") from None
-            try:
-                pictures.append(images.read_png(content, spec))
-            except ValueError as error:
-                raise InvalidError(field, str(error)) from None
-            yield
-        return np.stack(pictures)
+    parts: list[NDArray[Any]] = []
+    pictures = False
+    for first, piece in whole_pieces_of(sent):
+        pictures |= first == 0 and spec.kind == "image" and isinstance(piece[0], str)
+        if spec.kind == "table":
+            parts.append(numbers_of(piece, spec.columns or [], first))
+        elif pictures:
+            for row, text in enumerate(piece, first):
+                parts.append(_picture(f"samples[{row}]", text, spec)[None])
+                yield
+        else:
+            parts.append(_numbers(piece, spec))
+        yield
+    if not parts:
+        raise InvalidError("samples", "is empty")
+    if any(part.shape[1:] != parts[0].shape[1:] or part.dtype != parts[0].dtype for part in parts):
+        raise _no_numbers(spec)
+    return np.concatenate(parts)
+
+
+def _picture(field: str, text: object, spec: SampleSpec) -> NDArray[np.uint8]:
+    """Of a file in base64. Raises InvalidError."""
     try:
-        values = np.array(sent)
+        content = base64.b64decode(text, validate=True)  # type: ignore[arg-type]
+    except (TypeError, ValueError, binascii.Error):
+        raise InvalidError(field, "is no base64 of a PNG file") from None
+    try:
+        return images.read_png(content, spec)
+    except ValueError as error:
+        raise InvalidError(field, str(error)) from None
+
+
+def _numbers(piece: list[Any], spec: SampleSpec) -> NDArray[np.float64]:
+    """Of nested lists. Raises InvalidError."""
+    try:
+        values = np.array(piece)
     except (ValueError, OverflowError):
         values = np.empty(0, object)
     if values.dtype.kind not in "iuf":
-        raise InvalidError("samples", f"nested numbers of the shape [n, {', '.join(map(str, spec.shape))}] are needed")
+        raise _no_numbers(spec)
     return values.astype(np.float64)
+
+
+def _no_numbers(spec: SampleSpec) -> InvalidError:
+    return InvalidError("samples", f"nested numbers of the shape [n, {', '.join(map(str, spec.shape))}] are needed")
 
 
 def _answer(model: Model, scores: NDArray[np.float32], form: str) -> Response:

@@ -3,16 +3,14 @@ sent."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import AsyncGenerator, Awaitable
-from typing import NamedTuple, TypeVar
-
-from starlette.requests import ClientDisconnect
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
 
 from latentserve.service.errors import DeadlineError
 from latentserve.service.http.call import Call
-from latentserve.service.http.responses import Headers, until_gone
+from latentserve.service.http.presence import while_there
+from latentserve.service.http.responses import Headers
 from latentserve.service.models import Model
 from latentserve.service.sampling.choosing.chosen import chosen_rows
 from latentserve.service.sampling.choosing.search import Search
@@ -22,8 +20,6 @@ from latentserve.service.sampling.unsent import Share
 
 FOUND_ROWS = 10_000  # are found before the first byte: a search that fails is refused
 FOUND_BYTES = 64 << 20  # of samples at the most
-
-Result = TypeVar("Result")
 
 
 class Found(NamedTuple):
@@ -50,11 +46,15 @@ async def begin_search(
 
     Raises BudgetError, DeadlineError (no row was looked at in time), ClientDisconnect, and what `Sampler.stream` does.
     """
+
+    def late() -> DeadlineError | None:
+        return None if search.looked_at else DeadlineError(f"no row was made within {deadline_seconds:g} s")
+
     rows = chosen_rows(model.sampler, request, search)
     if is_long(search.n, model):
-        return Found(await _while_there(call, anext(rows), search, deadline_seconds), rows, [], ended=False)
+        return Found(await while_there(call.receive, anext(rows), deadline_seconds, late), rows, [], ended=False)
     share.take(search.n * _row_bytes(model))
-    first, *others = await _while_there(call, _all(rows), search, deadline_seconds)
+    first, *others = await while_there(call.receive, _all(rows), deadline_seconds, late)
     headers = [
         (b"latentserve-looked-at", b"%d" % search.looked_at),
         (b"latentserve-next-offset", b"%d" % search.next_offset),
@@ -64,26 +64,6 @@ async def begin_search(
 
 def _row_bytes(model: Model) -> int:
     return 4 * math.prod(model.bundle.manifest.sample.shape)
-
-
-async def _while_there(call: Call, work: Awaitable[Result], search: Search, seconds: float) -> Result:
-    """What it comes to. Raises DeadlineError: after so many seconds no row was looked at; ClientDisconnect."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.create_task(until_gone(call.receive))
-    try:
-        done, _ = await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if not done:
-            if not search.looked_at:
-                raise DeadlineError(f"no row was made within {seconds:g} s")
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
 
 
 async def _all(rows: AsyncGenerator[Samples]) -> list[Samples]:

@@ -39,6 +39,26 @@ def pieces_of(rows: list[Any] | InPieces) -> Iterator[tuple[int, list[Any]]]:
             yield start, rows[start : start + _PIECE_ROWS]
 
 
+def whole_pieces_of(rows: list[Any] | InPieces) -> Iterator[tuple[int, list[Any]]]:
+    """The same, elements that are long themselves, lists and objects, whole."""
+    waiting: list[Any] = []
+    first = 0  # the number of what waits
+    for start, piece in pieces_of(rows):
+        if waiting and start < first + len(waiting):
+            begun, more = waiting[-1], piece[0]
+            if isinstance(begun, dict):
+                begun.update(more)
+            else:
+                begun.extend(more)
+            piece = piece[1:]
+        waiting += piece
+        if len(waiting) > 1:  # the last one may go on
+            yield first, waiting[:-1]
+            first, waiting = first + len(waiting) - 1, waiting[-1:]
+    if waiting:
+        yield first, waiting
+
+
 def slices_of(rows: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     """Of an array of one or two dimensions, with the number of each slice's first row."""
     step = max(1, _PIECE_NUMBERS // max(1, rows[:1].size))

@@ -11,7 +11,14 @@ from pydantic import Field
 from latentserve.service.bundle import Manifest
 from latentserve.service.errors import InvalidError, TooLargeError
 from latentserve.service.sampling.choosing.where import require_critic
-from latentserve.service.sampling.fields import ConditionField, LabelField, SampleFields, StrictFields, rows_request
+from latentserve.service.sampling.fields import (
+    ConditionField,
+    LabelField,
+    SampleFields,
+    StrictFields,
+    rows_request_steps,
+)
+from latentserve.service.sampling.pieces import Steps, at_once
 from latentserve.service.sampling.samples import Samples
 
 SCORED_ROWS = 256  # at a time, as the critic takes where it watches
@@ -32,6 +39,11 @@ def samples_to_score(values: NDArray[Any], fields: ScoreFields, manifest: Manife
     Raises InvalidError: the model has no critic, the samples are not of its shape or not finite, or it needs a label or
     a condition that is not there; TooLargeError.
     """
+    return at_once(samples_to_score_steps(values, fields, manifest, max_n))
+
+
+def samples_to_score_steps(values: NDArray[Any], fields: ScoreFields, manifest: Manifest, max_n: int) -> Steps[Samples]:
+    """The same, in steps."""
     require_critic("model", manifest)
     shape = tuple(manifest.sample.shape)
     if values.shape[1:] != shape or values.ndim != len(shape) + 1:
@@ -49,7 +61,8 @@ def samples_to_score(values: NDArray[Any], fields: ScoreFields, manifest: Manife
         raise InvalidError(f"samples[{int(np.argmin(finite))}]", "holds a number that is not finite as float32")
     names = ("label", "labels", "condition", "conditions")
     given = {name: value for name in names if (value := getattr(fields, name)) is not None}
-    request = rows_request(SampleFields.of(n=n, seed=0).model_copy(update=given), manifest, max_n)
+    yield
+    request = yield from rows_request_steps(SampleFields.of(n=n, seed=0).model_copy(update=given), manifest, max_n)
     taken = {tensor.name for tensor in manifest.onnx.critic.inputs} if manifest.onnx.critic else set()
     if "label" in taken and request.labels is None:
         raise InvalidError("label", "is needed, or labels: the critic judges a sample as one of its label")

@@ -15,6 +15,7 @@ from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import bentoml
 import httpx
@@ -226,6 +227,26 @@ def test_bentomls_own_client(server: Server) -> None:
         answer = client.sample(n=3, seed=5, label="digit 1", model="toy")
         by_index = client.sample(n=3, seed=5, label=1, model="toy")
     assert answer == by_index == server.samples(model="toy", n=3, seed=5, label=1).json()
+
+
+def test_bentomls_own_client_has_paths_variations_and_scores(server: Server) -> None:
+    """What its own routes answer."""
+
+    def ours(path: str, **body: Any) -> Any:
+        return server.http.post(path, json={"model": "toy", **body}).json()
+
+    ends = [{"seed": 7, "row": 3}, {"seed": 8, "label": 1}]
+    with bentoml.SyncHTTPClient(server.url) as client:
+        path = client.interpolate(ends=ends, frames=4, curve="linear", model="toy")
+        around = client.vary(seed=7, n=2, strength=0.3, label="digit 2", model="toy")
+        scores = client.score(samples=around["samples"], labels=around["labels"], model="toy")
+        with pytest.raises(bentoml.exceptions.BentoMLException, match="frames"):
+            client.interpolate(ends=ends, frames=1, model="toy")
+        with pytest.raises(bentoml.exceptions.BentoMLException, match="critic"):
+            client.score(samples=[[0.0] * 6], model="plain")
+    assert path == ours("/v1/interpolations", ends=ends, frames=4, curve="linear")
+    assert around == ours("/v1/variations", seed=7, n=2, strength=0.3, label=2)
+    assert scores == ours("/v1/scores", samples=around["samples"], labels=around["labels"])
 
 
 def test_no_answer_carries_the_time_of_day(server: Server) -> None:

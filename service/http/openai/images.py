@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -22,6 +22,7 @@ from latentserve.service.http.route import Route
 from latentserve.service.http.samples import provenance_of
 from latentserve.service.models import Model
 from latentserve.service.sampling.served_graph import Output
+from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 IMAGES = "/v1/images/generations"
@@ -77,7 +78,10 @@ def images_route(handler: SamplesHandler, settings: Settings) -> Route:
         )
 
     async def post(call: Call) -> Response:
-        return await handler.respond(call, lambda share: read_prompted(call, ImagesBody, settings, share), understand)
+        def read(share: Share) -> Awaitable[ImagesBody]:
+            return read_prompted(call, ImagesBody, settings, share, handler.readers)
+
+        return await handler.respond(call, read, understand)
 
     return Route(IMAGES, {"POST": post}, samples=True, members=openai_error, operations={"POST": _OPERATION})
 

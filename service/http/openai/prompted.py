@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, TypeVar
 from pydantic import Field
 
 from latentserve.service.errors import InvalidError
-from latentserve.service.http.body import parse_as, read_json
+from latentserve.service.http.body import parse_in_turns, read_json
 from latentserve.service.http.call import Call
+from latentserve.service.http.turns import Turns
 from latentserve.service.models import Model
 from latentserve.service.sampling.fields import (
     NameField,
@@ -71,9 +72,10 @@ class PromptedBody(StrictFields):
             raise
 
 
-async def read_prompted(call: Call, kind: type[Kind], settings: Settings, share: Share) -> Kind:
+async def read_prompted(call: Call, kind: type[Kind], settings: Settings, share: Share, readers: Turns) -> Kind:
     """The body of a call. Raises what `read_json` does, MalformedError, InvalidError."""
-    return parse_as(await read_json(call, min(_BODY_BYTES, settings.max_body_bytes), share), kind)
+    content = await read_json(call, min(_BODY_BYTES, settings.max_body_bytes), share)
+    return await parse_in_turns(content, kind, readers)
 
 
 @lru_cache(maxsize=16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
@@ -27,6 +27,7 @@ from latentserve.service.http.route import Route
 from latentserve.service.http.samples import provenance_of
 from latentserve.service.models import Model
 from latentserve.service.sampling.pieces import Steps
+from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 SPEECH = "/v1/audio/speech"
@@ -75,7 +76,10 @@ def speech_route(handler: SamplesHandler, settings: Settings) -> Route:
         return Asked(request, make_document(_MEDIA[form], 1, spec, provenance_of(model, request)))
 
     async def post(call: Call) -> Response:
-        return await handler.respond(call, lambda share: read_prompted(call, SpeechBody, settings, share), understand)
+        def read(share: Share) -> Awaitable[SpeechBody]:
+            return read_prompted(call, SpeechBody, settings, share, handler.readers)
+
+        return await handler.respond(call, read, understand)
 
     return Route(SPEECH, {"POST": post}, samples=True, members=openai_error, operations={"POST": _OPERATION})
 

@@ -29,7 +29,7 @@ from latentserve.service.sampling.fields import (
     shown_number,
 )
 from latentserve.service.sampling.latents import SEED_LIMIT
-from latentserve.service.sampling.pieces import Steps, at_once
+from latentserve.service.sampling.pieces import InPieces, Steps, at_once, whole_pieces_of
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.served_graph import Output
 
@@ -45,7 +45,8 @@ EndField = Annotated[dict[str, Any], WithJsonSchema(RowFields.model_json_schema(
 
 
 class InterpolationFields(StrictFields):
-    """A path, and which of its frames are wanted."""
+    """A path, and which of its frames are wanted. In the place of `ends` there may be a list that is not in memory
+    whole (`InPieces`)."""
 
     ends: Annotated[list[EndField], Field(min_length=2, max_length=_MOST_ENDS, fail_fast=True)] = Field(
         description="Rows that the path goes to, one after the other: each a seed and a row, or a latent."
@@ -93,10 +94,11 @@ def interpolation_request_steps(
     output: Output = "sample",
 ) -> Steps[RowsRequest]:
     """The same, in steps."""
-    spans = len(fields.ends) - (0 if fields.loop else 1)
+    given = yield from _ends(fields.ends)
+    spans = len(given) - (0 if fields.loop else 1)
     frames = _FRAMES * spans + (0 if fields.loop else 1) if fields.frames is None else fields.frames
-    if frames < len(fields.ends):
-        raise InvalidError("frames", f"is {frames}; each of {len(fields.ends)} ends is one")
+    if frames < len(given):
+        raise InvalidError("frames", f"is {frames}; each of {len(given)} ends is one")
     if frames > SEED_LIMIT:
         raise InvalidError("frames", f"is {shown_number(frames)}; at most 2^53 can be addressed")
     offset = fields.offset or 0
@@ -107,16 +109,29 @@ def interpolation_request_steps(
         raise InvalidError("n", f"is {shown_number(n)}; {frames - offset} frames follow")
     require_room("frames" if fields.n is None else "n", n, manifest, max_n, max_bytes)
     ends: list[Inputs] = []
-    for index, end in enumerate(fields.ends):
+    for index, end in enumerate(given):
         ends.append(_end(index, end, fields, manifest))
         yield
-    if fields.truncation is not None and all(end.get("latent") is not None for end in fields.ends):
+    if fields.truncation is not None and all(end.get("latent") is not None for end in given):
         raise InvalidError("truncation", "excludes latents, which say already what each end is made from")
     steps = frames if fields.loop else frames - 1
     places = np.array([(2 * index * steps + spans) // (2 * spans) for index in range(spans + 1)], np.int64)
     path = _Path([*ends, ends[0]] if fields.loop else ends, places)
     z, labels, conditions = yield from _between(path, offset, n, fields, manifest)
     return RowsRequest(n, 0, offset, z, labels, conditions, deterministic=deterministic, output=output, derived=True)
+
+
+def _ends(given: list[dict[str, Any]] | InPieces) -> Steps[list[dict[str, Any]]]:
+    """All of them. Raises InvalidError: there are too few or too many."""
+    if isinstance(given, list):
+        return given
+    if not 2 <= len(given) <= _MOST_ENDS:
+        raise InvalidError("ends", f"holds {len(given)} rows; 2 to {_MOST_ENDS} are needed")
+    ends: list[dict[str, Any]] = []
+    for _, piece in whole_pieces_of(given):
+        ends += piece
+        yield
+    return ends
 
 
 def _end(index: int, given: dict[str, Any], fields: InterpolationFields, manifest: Manifest) -> Inputs:

@@ -1,6 +1,6 @@
 """Bodies that a fuzzer makes up by what they reach (atheris, on libFuzzer): each is fields, or one of our refusals.
 
-    python -m tests.service.http.fuzz_bodies inference|arrays -max_total_time=600
+    python -m tests.service.http.fuzz_bodies inference|arrays|bodies -max_total_time=600
 
 It runs where atheris is installed.
 """
@@ -16,15 +16,22 @@ import atheris
 
 with atheris.instrument_imports(include=["latentserve.service.http", "latentserve.service.sampling.fields", "zipfile"]):
     from latentserve.service.errors import LatentserveError
-    from latentserve.service.http.arrays import read_npy, read_npz
+    from latentserve.service.http import json_pieces, scores
+    from latentserve.service.http.arrays import SAMPLED, SCORED, read_npy, read_npz
+    from latentserve.service.http.body import SamplesBody, parse_long
     from latentserve.service.http.inference.answer import Answer
     from latentserve.service.http.inference.request import header_length, parse_request
     from latentserve.service.http.inference.tensors import Span, read_list
+    from latentserve.service.http.interpolations import InterpolationBody, VariationBody
+    from latentserve.service.sampling.arithmetic.interpolation import interpolation_request_steps
+    from latentserve.service.sampling.arithmetic.variations import variation_request_steps
+    from latentserve.service.sampling.choosing.choice import search_request_steps
     from latentserve.service.sampling.fields import rows_request_steps
     from latentserve.service.sampling.pieces import at_once
 
 import numpy as np
 
+from latentserve.service.bundle import Column, SampleSpec
 from tests.service.http.test_body import CONDITIONAL, PHYSICS, PLAIN
 
 _LIMIT = 1 << 16
@@ -54,19 +61,46 @@ def numbers(content: bytes) -> None:
 
 def arrays(content: bytes) -> None:
     """An array, or a file of several."""
-    for name in ("latents", "labels", "conditions"):
+    for name in ("samples", "latents", "labels", "conditions"):
         with suppress(LatentserveError):
             read_npy(content, name)
-    held = at_once(read_npz(content, _LIMIT))
-    assert sum(array.nbytes for array in held.values()) <= _LIMIT
+    for taken in (SAMPLED, SCORED):
+        with suppress(LatentserveError):
+            held = at_once(read_npz(content, _LIMIT, taken))
+            assert sum(array.nbytes for array in held.values()) <= _LIMIT
 
 
-TARGETS: dict[str, tuple[Callable[[bytes], None], ...]] = {"inference": (inference, numbers), "arrays": (arrays,)}
+def bodies(content: bytes) -> None:
+    """A long JSON body of each kind, in pieces of a few bytes."""
+    for model in (CONDITIONAL, PHYSICS):
+        with suppress(LatentserveError):
+            at_once(search_request_steps(at_once(parse_long(content, SamplesBody)), model, 1000, 10_000))
+        with suppress(LatentserveError):
+            at_once(interpolation_request_steps(at_once(parse_long(content, InterpolationBody)), model, 1000, _LIMIT))
+        with suppress(LatentserveError):
+            at_once(variation_request_steps(at_once(parse_long(content, VariationBody)), model, 1000, _LIMIT))
+    for spec in SPECS:
+        with suppress(LatentserveError):
+            at_once(scores._values(at_once(parse_long(content, scores.ScoresBody)).samples, spec))
+
+
+COLUMNS = [Column(name="a", missing=-1), Column(name="b", type="string", categories=["x", "y"])]
+SPECS = (
+    SampleSpec(kind="image", shape=[1, 2, 2], value_range=(-1, 1), channels="L"),
+    SampleSpec(kind="array", shape=[2]),
+    SampleSpec(
+        kind="table", shape=[2], columns=[Column(name="a", missing=-1), Column(name="b", categories=["x", "y"])]
+    ),
+)
+TARGETS: dict[str, tuple[Callable[[bytes], None], ...]] = {
+    "inference": (inference, numbers), "arrays": (arrays,), "bodies": (bodies,),
+}  # fmt: skip
 
 
 def main() -> None:
     """Run one of them until a body is neither, or the time is over."""
     _, name, *options = sys.argv
+    json_pieces._PIECE_BYTES = 12
 
     def try_all(content: bytes) -> None:
         for target in TARGETS[name]:

@@ -46,7 +46,21 @@ def array_seeds() -> Iterator[bytes]:
     yield file.getvalue()
 
 
-SEEDS = {"inference": inference_seeds, "arrays": array_seeds}
+def body_seeds() -> Iterator[bytes]:
+    for body in (
+        {"n": 3, "labels": [1, "one", 2], "conditions": [{"energy": 0.5}, {}, {"angle": -1e-1}], "seed": 7},
+        {"latents": [[0.1, -2e3, 3]], "label": 1, "truncation": 0.5},
+        {"n": 2, "where": {"$label": {"in": [1, 2]}}, "balance": "$label", "budget": 90, "allow_fewer": True},
+        {"ends": [{"seed": 7, "row": 3}, {"latent": [0.5, 1, 2], "label": "one"}], "frames": 5, "loop": True},
+        {"seed": 7, "row": 2, "n": 4, "strength": 0.3, "condition": {"energy": 0.5}},
+        {"samples": [[[[0.5, 1], [0, 1e-3]]], [[[1, 2], [3, 4]]]], "label": 1},
+        {"samples": [{"a": 1.5, "b": "x"}, [None, "y"]]},
+        {"samples": ["iVBORw0KGgo=", "\u00e9"]},
+    ):
+        yield json.dumps(body).encode()
+
+
+SEEDS = {"inference": inference_seeds, "arrays": array_seeds, "bodies": body_seeds}
 
 
 @pytest.mark.timeout(900)  # the first time it is installed

@@ -51,6 +51,23 @@ def test_the_ends_are_rows_of_samples_and_parts_are_the_whole(server: Server, bu
     )
 
 
+def test_a_thousand_ends(server: Server) -> None:
+    """In a body that is read in pieces."""
+    ends: list[dict[str, Any]] = [{"seed": number, "row": number % 7, "label": number % 10} for number in range(999)]
+    ends.append({"latent": [0.5] * 8, "label": "digit 3"})
+    found = rows(server, "interpolations", ends=ends, frames=1000, offset=998, n=2)
+    asked = server.samples(
+        model="toy", seed=998, offset=998 % 7, label=8, deterministic=True, accept="application/x-npy"
+    )
+    assert np.allclose(found[0], np.load(io.BytesIO(asked.content))[0], atol=1e-5)
+    for wrong, field in (
+        ([*ends, ends[0]], "ends"), ([*ends[:900], 7], "ends[900]"), ([*ends[:900], {"seed": -1}], "ends[900].seed"),
+        ([*ends[:900], {"sed": 1}], "ends[900].sed"),
+    ):  # fmt: skip
+        answer = ask(server, "interpolations", ends=wrong, frames=2000)
+        assert (answer.status_code, answer.json()["field"]) == (422, field)
+
+
 def test_json_tells_frames_and_labels(server: Server) -> None:
     ends = [{"seed": 7, "label": "digit 3"}, {"seed": 8, "label": 5}]
     told = ask(server, "interpolations", ends=ends, frames=4).json()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from hypothesis import strategies as st
 
 from latentserve.service.errors import InvalidError, LatentserveError, MalformedError
 from latentserve.service.http import json_pieces
-from latentserve.service.http.body import SamplesBody, parse_body, parse_long_body
+from latentserve.service.http.body import SamplesBody, parse_body, parse_long, parse_long_body
+from latentserve.service.http.interpolations import InterpolationBody, VariationBody
+from latentserve.service.http.scores import ScoresBody
 from latentserve.service.sampling.fields import rows_request
-from latentserve.service.sampling.pieces import at_once
+from latentserve.service.sampling.pieces import at_once, whole_pieces_of
 from latentserve.service.sampling.request import RowsRequest
 from tests.service.http.test_body import CONDITIONAL, FIELDS, LABELS, PHYSICS
 
@@ -203,6 +206,33 @@ def test_refusals(content: str, words: str) -> None:
     assert type(whole) is type(pieces)
     if isinstance(whole, InvalidError) or "column" in words:
         assert str(whole) == str(pieces)
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(rows=st.lists(anything, min_size=1, max_size=5), label=st.integers(0, 9))
+def test_lists_of_anything_come_whole_in_the_end(rows: list[Any], label: int) -> None:
+    body = at_once(parse_long(json.dumps({"label": label, "samples": rows}).encode(), ScoresBody))
+    found = list(whole_pieces_of(body.samples))
+    assert [one for _, piece in found for one in piece] == rows
+    assert [first for first, _ in found] == [0, *accumulate(len(piece) for _, piece in found)][:-1]
+    assert body.label == label
+
+
+@given(ends=st.lists(st.dictionaries(texts, anything, max_size=3), min_size=2, max_size=4))
+def test_so_do_the_ends_of_a_path(ends: list[dict[str, Any]]) -> None:
+    body = at_once(parse_long(json.dumps({"ends": ends, "frames": 3}).encode(), InterpolationBody))
+    assert [one for _, piece in whole_pieces_of(body.ends) for one in piece] == ends
+
+
+def test_a_long_latent_is_read() -> None:
+    latent = [0.5] * 40
+    assert at_once(parse_long(json.dumps({"latent": latent, "n": 2}).encode(), VariationBody)).latent == latent
 
 
 def test_of_a_name_that_comes_again_the_last_is_taken() -> None:

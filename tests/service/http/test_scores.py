@@ -71,6 +71,32 @@ def test_pictures_are_scored_as_bytes_and_as_files(server: Server) -> None:
     assert np.allclose(files, exact, atol=0.05)
 
 
+def test_long_bodies_are_what_they_are_in_parts(server: Server, bundle: Path) -> None:
+    labels = [row % 10 for row in range(120)]
+    samples = open_bundle(bundle).sample(seed=7, labels=labels)
+    expected = open_bundle(bundle).score(samples, labels=labels)
+
+    def scores(**body: Any) -> Any:
+        answer = server.http.post("/v1/scores", json={"model": "toy", **body})
+        return answer.json().get("scores", answer.json().get("field"))
+
+    assert np.allclose(scores(samples=samples.tolist(), labels=labels), expected, atol=1e-5)
+    values = np.rint((samples[:, 0] + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    files = [png(one) for one in values]
+    assert len("".join(files)) > 1 << 14
+    exact = server.http.post(
+        "/v1/scores?model=toy", content=npz(samples=values[:, None], labels=labels), headers=NPZ
+    ).json()["scores"]
+    assert np.allclose(scores(samples=files, labels=labels), exact, atol=1e-5)
+    wrong = samples.tolist()
+    wrong[100][0][0][3] = "x"
+    assert scores(samples=wrong, labels=labels) == "samples"
+    assert scores(samples=[*files[:100], "x", *files[:19]], labels=labels) == "samples[100]"
+    assert scores(samples=[*samples.tolist()[:100], [[1]]], label=3) == "samples"
+    assert scores(samples=samples.tolist(), labels=labels[:-1]) == "n"
+    assert scores(samples=samples.tolist(), label=3, colour="red") == "colour"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
