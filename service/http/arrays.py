@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import io
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ _KINDS = {  # of numbers, by member: numpy's letters of kinds and types, and the
 }
 SAMPLED, SCORED = ("latents", "labels", "conditions"), ("samples", "labels", "conditions")  # members that are read
 _AXES = {"latents": "[n, dim]", "labels": "[n]", "conditions": "[n, k]", "samples": "[n, ...]"}
+
+_ONE_TYPE = re.compile(r"[<>|=]?[?a-zA-Z]+[0-9]{0,9}", re.ASCII)
 
 _DIRECTORY_END, _ZIP64 = b"PK\x05\x06", b"PK\x06\x07"
 _DIRECTORY_BYTES = 4096  # of the list of members
@@ -81,8 +84,9 @@ def _described(header: bytes, name: str) -> tuple[object, bool, tuple[int, ...]]
 
 
 def _dtype(descr: object) -> np.dtype[Any] | None:
+    """None of what is no single type: numpy also evaluates lists of them, `2f4, <i8`."""
     try:
-        return np.dtype(descr) if isinstance(descr, str) else None
+        return np.dtype(descr) if isinstance(descr, str) and _ONE_TYPE.fullmatch(descr) else None
     except (TypeError, ValueError):
         return None
 

@@ -88,9 +88,7 @@ COLUMNS = [Column(name="a", missing=-1), Column(name="b", type="string", categor
 SPECS = (
     SampleSpec(kind="image", shape=[1, 2, 2], value_range=(-1, 1), channels="L"),
     SampleSpec(kind="array", shape=[2]),
-    SampleSpec(
-        kind="table", shape=[2], columns=[Column(name="a", missing=-1), Column(name="b", categories=["x", "y"])]
-    ),
+    SampleSpec(kind="table", shape=[2], columns=COLUMNS),
 )
 TARGETS: dict[str, tuple[Callable[[bytes], None], ...]] = {
     "inference": (inference, numbers), "arrays": (arrays,), "bodies": (bodies,),

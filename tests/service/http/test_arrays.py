@@ -167,10 +167,12 @@ def test_headers_that_others_write(text: str) -> None:
         (npy(ROWS.astype(bool)), InvalidError, r"holds values of '\|b1'"),
         (npy(ROWS.view([("a", "<f4"), ("b", "<f4"), ("c", "<f4")])), InvalidError, r"holds values of \"\[\('a'"),
         (header(FOUR.replace("<f4", "nonsense")), InvalidError, "holds values of 'nonsense'"),
+        (header(FOUR.replace("<f4", "<,2")), InvalidError, "holds values of '<,2'"),
+        (header(FOUR.replace("<f4", "2f4, <i8")), InvalidError, "holds values of '2f4, <i8'"),
         (npy(ROWS[0]), InvalidError, r"has the shape \(3,\); \[n, dim\] is needed"),
         (npy(ROWS[None]), InvalidError, r"has the shape \(1, 4, 3\)"),
     ],
-    ids=range(27),
+    ids=range(29),
 )
 def test_npy_files_that_are_refused(content: bytes, error: type[LatentserveError], words: str) -> None:
     with pytest.raises(error, match=f"^latents: .*{words}") as caught:

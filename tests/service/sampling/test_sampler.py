@@ -86,6 +86,7 @@ requests = st.builds(
     seed=st.integers(0, 2**53 - 1),
     offset=st.integers(0, 2**53 - 1000),
     latents=st.none(),
+    numbers=st.none(),
     labels=st.none(),
     arm=st.just("client"),
     truncation=st.sampled_from([1.0, 0.5]),

