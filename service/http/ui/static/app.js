@@ -47,7 +47,7 @@ function offer(models, now, model) {
   which.replaceChildren(...models.map((one) => h("option", { value: one.name, selected: one === model }, one.name)));
   for (const link of document.querySelectorAll("#pages a")) {
     const page = link.dataset.page;
-    link.href = page === "play" && wall?.model === now.model ? wall.fragment : `#${page}${now.model ? `?model=${encodeURIComponent(now.model)}` : ""}`;
+    link.href = page === "play" && wall && wall.model === now.model ? wall.fragment : `#${page}${now.model ? `?model=${encodeURIComponent(now.model)}` : ""}`;
     if (page === now.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
