@@ -49,6 +49,24 @@ def test_what_is_known_of_a_model(open_page: Open, kinds: Server) -> None:
         assert page.get_by_text("none: samples are not scored").is_visible()
 
 
+def test_one_model_alone_needs_no_name(open_page: Open) -> None:
+    page = open_page("#health", path="/metrics")
+
+    def alone(route):
+        answer = route.fetch()
+        told = answer.json()
+        route.fulfill(response=answer, json=told | {"models": told["models"][:1]})
+
+    page.route("**/ui/models.json", alone)
+    page.goto(page.url.partition("/metrics")[0] + "/ui")
+    settled(page)
+    assert not page.locator("#which").is_visible()
+    for name, seen in (("Model", ".prose"), ("Health", ".verdict"), ("Playground", "#wall[aria-busy=false]")):
+        page.get_by_role("link", name=name).first.click()
+        page.wait_for_selector(seen)
+        assert "model=" not in page.url
+
+
 def test_whether_it_is_well(open_page: Open, kinds: Server) -> None:
     page = open_page("#health?model=toy")
     page.wait_for_selector(".verdict h1")
