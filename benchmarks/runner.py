@@ -44,6 +44,8 @@ BENCHMARKS = {
     "bulk": "serving.bulk",
     "protocols": "serving.protocols",
     "page": "serving.page",
+    "keys": "serving.keys",
+    "audit": "serving.audit",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",

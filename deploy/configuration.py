@@ -26,6 +26,8 @@ scrape_configs:
   - job_name: {job}
     static_configs:
       - targets: [latentserve:3000]
+    # Where the server asks for a key (LATENTSERVE_OPEN_METADATA=false): one of the scope `metrics`, in a file here.
+    # authorization: {{credentials_file: latentserve.key}}
   # `latentserve train --metrics-port 9200` listens on the loopback address of its machine. A run that goes where
   # Prometheus can reach it is written into a file here: [{{"targets": ["trainer:9200"]}}]
   - job_name: {training}

@@ -34,10 +34,11 @@ class _Commands(click.Group):
 
 
 def _commands() -> dict[str, EntryPoint]:
-    """The commands by name. In a bento the package is files that nobody installed: those of the service are there."""
-    found = {entry.name: entry for entry in entry_points(group=_GROUP)}
-    names = [] if found else [module.name for module in iter_modules(commands.__path__)]
-    return found or {name: EntryPoint(name, f"{commands.__name__}.{name}:{name}", _GROUP) for name in names}
+    """The commands by name: those of the service, which are there in a bento too, whose package is files that nobody
+    installed, and those that were installed beside them."""
+    names = [module.name for module in iter_modules(commands.__path__)]
+    own = {name: EntryPoint(name, f"{commands.__name__}.{name}:{name}", _GROUP) for name in names}
+    return own | {entry.name: entry for entry in entry_points(group=_GROUP)}
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -48,7 +49,7 @@ def cli() -> None:
     if stated:
         from latentserve.service.settings import Settings  # takes as long as a command that needs none of them
 
-        for line in unknown_settings(stated, Settings.model_fields):
+        for line in unknown_settings(stated, [*Settings.model_fields, "key"]):
             click.echo(f"latentserve: {line}", err=True)
 
 

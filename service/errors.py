@@ -66,6 +66,30 @@ class BadRequestError(LatentserveError):
     title = "The request is malformed"
 
 
+class UnauthorizedError(LatentserveError):
+    """A key is needed, and there is none, or one that is of no use; `given`: there was one."""
+
+    status = 401
+    slug = "unauthorized"
+    title = "A key is needed"
+
+    def __init__(self, message: str, *, given: bool = False) -> None:
+        super().__init__(message)
+        self.given = given
+
+
+class ForbiddenError(LatentserveError):
+    """The key is not for what was asked for, but for other `scope`s."""
+
+    status = 403
+    slug = "forbidden"
+    title = "The key is not for this"
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
 class ClosedError(LatentserveError):
     """The server answers its own machine only, and was reached from another."""
 
@@ -126,6 +150,15 @@ class UnsupportedMediaError(LatentserveError):
     title = "The body's media type is not supported"
 
 
+class MisdirectedError(LatentserveError):
+    """The server was asked under a name that is not its own: by a page, perhaps, whose name was made to mean this
+    machine."""
+
+    status = 421
+    slug = "misdirected"
+    title = "The server is not called so"
+
+
 class UnsupportedEncodingError(LatentserveError):
     """The body's `Content-Encoding` is none that is decoded; `accepted` names those that are."""
 
@@ -181,6 +214,18 @@ class QueueFullError(LatentserveError):
     status = 429
     slug = "queue-full"
     title = "The queue is full"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QuotaError(LatentserveError):
+    """The key has had what it may have for now; `retry_after` is in seconds."""
+
+    status = 429
+    slug = "quota"
+    title = "The key's quota is used up"
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 
 from latentserve.service import logs
+from latentserve.service.auditing.account import Account
+from latentserve.service.auditing.log import AuditLog
 from latentserve.service.bundle import read_bundles
 from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Group, Health
@@ -47,6 +49,7 @@ class Serving:
         models = Models(read_bundles(self.settings.bundles), self.settings)
         models.start()
         self.handler.models = models
+        self.handler.account = open_account(self.settings)
         self._loaded = True
         _tune_process()
 
@@ -65,6 +68,8 @@ class Serving:
         if self._upkeep is not None:
             self._upkeep.cancel()
         self.handler.models.stop()
+        if self.handler.account is not None:
+            self.handler.account.close()
 
     def health(self) -> Health:
         """How this process is, for whoever watches it."""
@@ -93,6 +98,13 @@ class Serving:
                 yield f"model {model.name} {model.version}: a thread of it has ended"
             if (seconds := model.sampler.running_seconds) > self.settings.hang_seconds:
                 yield f"model {model.name} {model.version}: a call of the engine has been running for {seconds:.0f} s"
+
+
+def open_account(settings: Settings) -> Account | None:
+    """The account that is to be kept; None: none is. Raises AuditError: it cannot be."""
+    if settings.audit is None:
+        return None
+    return Account(AuditLog(settings.audit), settings.audit_when_full, keep=settings.audit_keep)
 
 
 def _tune_process() -> None:

@@ -62,6 +62,17 @@ class Settings(BaseSettings):
         "`*`: every one.",
     )
     allow_open: bool = Field(False, description="Listen beyond this machine without keys.")
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Names under which a server without keys is asked on its own machine, `,` between them, beside "
+        "those without a dot, addresses and `localhost`.",
+    )
+    keys: Path | None = Field(
+        None, description="File of the keys that clients are to send; unset: `keys.json` in `HOME`, where it is there."
+    )
+    open_metadata: bool = Field(
+        True, description="Where keys are needed: `/v1/models`, `/v1/drift`, `/metrics` and the like need none."
+    )
     workers: int = Field(1, ge=1, le=64, description="Processes; one is best on a GPU.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start where it does not."
@@ -117,6 +128,15 @@ class Settings(BaseSettings):
     home: Path | None = Field(
         None, description="Folder for what a server writes; each server makes one of its own in it. Temporary if unset."
     )
+    audit: Path | None = Field(
+        None, description="Folder of an account of who was sent which samples; unset: none is kept."
+    )
+    audit_keep: bool = Field(
+        True, description="Keep beside it the latents and long lists that clients sent; else only their SHA-256."
+    )
+    audit_when_full: Literal["refuse", "serve"] = Field(
+        "refuse", description="Where nothing more can be written to it: answer 503, or serve without an account."
+    )
     log_format: Literal["text", "json"] = Field("text", description="`json`: one document a line.")
     access_log: bool = Field(False, description="Log every request.")
 
@@ -138,12 +158,12 @@ class Settings(BaseSettings):
     def _split_paths(cls, value: object) -> object:
         return [part for part in value.split(os.pathsep) if part] if isinstance(value, str) else value
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "hosts", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("socket", "tls_certificate", "tls_key", "home")
+    @field_validator("socket", "tls_certificate", "tls_key", "home", "keys", "audit")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """Workers work in another folder than the command was started in."""

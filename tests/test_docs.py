@@ -25,6 +25,7 @@ from scipy.special import ndtri
 
 from latentserve.service.bundle import Column, Condition, Latent, LatentPart, SampleSpec
 from latentserve.service.cli import cli, main
+from latentserve.service.client import ServerError
 from latentserve.service.http.body import AnswerFields, SamplesBody
 from latentserve.service.http.inference.request import INPUTS
 from latentserve.service.http.interpolations import InterpolationBody, VariationBody
@@ -310,6 +311,75 @@ def test_the_commands_of_the_page_on_deployment(block: str, bundle: Path, tmp_pa
             assert b"toy" in asked.stdout
         finally:
             server.terminate()
+
+
+def test_the_commands_of_the_page_on_keys(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """One after the other: a key is made, a server listens beyond this machine, and is asked; the key is revoked."""
+    page = (TOP / "docs" / "keys.md").read_text()
+    blocks = re.findall(r"^```(bash|python)\n(.*?)^```$", page, re.M | re.S)
+    assert [language for language, _ in blocks] == ["bash", "bash", "bash", "python", "bash"]
+    port = str(free_port())
+    add, serve, ask, program, revoke = (
+        text.replace("demo/bundle", str(bundle)).replace("3000", port) for _, text in blocks
+    )
+    command = f"{sys.executable} -P -m latentserve"
+    monkeypatch.setenv("LATENTSERVE_KEYS", str(tmp_path / "keys.json"))
+
+    def run(script: str) -> str:
+        here = re.sub(r"^latentserve", command, script, flags=re.M)
+        done = subprocess.run(["bash", "-euc", here], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "gallery" in run(add)
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        line = serve.replace("latentserve", f"exec {command}").strip()
+        server = subprocess.Popen(["bash", "-c", f"{line} --port {port}"], cwd=tmp_path, stdout=output, stderr=output)
+    with server:
+        try:
+            while "listening" not in log.read_text():
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.05)
+            assert json.JSONDecoder().raw_decode(run(ask))[0]["seed"] == 7
+            assert len(np.load(tmp_path / "four.npy")) == 4
+            monkeypatch.setenv("LATENTSERVE_KEY", (tmp_path / "gallery.key").read_text())
+            known: dict[str, Any] = {}
+            exec(program, known)  # noqa: S102
+            assert len(known["rows"]) == 4
+            run(revoke)
+            with pytest.raises(ServerError, match="was revoked"):
+                exec(program, {})  # noqa: S102
+        finally:
+            server.terminate()
+
+
+def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
+    """A server keeps one, and what it served is made again of it."""
+    page = (TOP / "docs" / "audit.md").read_text()
+    serve, ask, others = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    (line,) = re.findall(r"\n\n```\n(.*?)^```$", page, re.M | re.S)
+    version = json.loads((bundle / "manifest.json").read_text())["version"]
+
+    with Server(bundle, **{serve.split("=")[0].removeprefix("LATENTSERVE_").lower(): tmp_path / "account"}) as server:
+
+        def run(script: str) -> str:
+            here = re.sub(r"^latentserve", f"{sys.executable} -P -m latentserve", script, flags=re.M)
+            here = here.replace("demo/bundle", str(bundle)).replace("http://127.0.0.1:3000", server.url)
+            here = here.replace("digits", "toy").replace("4a40bf57d0b0", version)
+            done = subprocess.run(["bash", "-euc", here], cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        told, made = run(ask).splitlines()
+        assert made == "again.npy: 4 samples, made again"
+        shown = json.loads(line.replace("digits", "toy").replace("4a40bf57d0b0", version))
+        assert json.loads(told) == {**shown, "time": json.loads(told)["time"]}
+        assert told in run(others)
+        again, row = np.load(tmp_path / "again.npy"), np.load(tmp_path / "row.npy")
+        served = server.samples(accept="application/x-npy", n=4, seed=7, label=3).content
+        assert np.allclose(np.frombuffer(served[-again.nbytes :], np.float32), again.ravel(), atol=1e-5)
+        assert np.allclose(row[0], again[2], atol=1e-5)
 
 
 def test_the_pod_outlives_what_it_answers():

@@ -16,13 +16,15 @@ TOP = Path(__file__).parents[1]
 
 # Each room of service/ and the rooms it may import; what is not a room (errors, settings, ...) is open to all.
 KNOWS = {
+    "auditing": {"bundle", "sampling"},
+    "access": set(),
     "bundle": set(),
     "sampling": {"bundle"},
     "encoding": {"bundle"},
     "watching": {"bundle", "sampling"},
     "packing": {"bundle", "sampling", "encoding", "watching"},
     "host": set(),
-    "http": {"bundle", "sampling", "encoding", "watching", "host"},
+    "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host"},
     "benching": {"bundle", "sampling"},
     "bulk": {"bundle", "sampling", "encoding"},
 }

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 Requests = Callable[[int], bytes]  # number of a request -> its bytes
@@ -50,12 +50,19 @@ def post(
 
 
 def seeded(
-    rows: int, accept: str = RAW, path: str = SAMPLES, host: str = "127.0.0.1", **fields: str | None
+    rows: int,
+    accept: str = RAW,
+    path: str = SAMPLES,
+    host: str = "127.0.0.1",
+    headers: Mapping[str, str] | None = None,
+    **fields: str | None,
 ) -> Requests:
-    """Requests for `rows` samples whose number is their seed; `fields` are in the body too, where they are not None."""
+    """Requests for `rows` samples whose number is their seed, with these headers more; `fields` are in the body too,
+    where they are not None."""
+    lines = [f"{name}: {value}" for name, value in (headers or {}).items()]
     more = "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in fields.items() if value is not None)
     body = b'{"n":%d,"seed":%%d%s}' % (rows, more.encode().replace(b"%", b"%%"))
-    return lambda number: post(path, body % number, accept, host=host)
+    return lambda number: post(path, body % number, accept, "application/json", *lines, host=host)
 
 
 def ask(address: Address, request: bytes, seconds: float) -> tuple[int, bytes]:

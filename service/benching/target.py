@@ -19,16 +19,18 @@ from latentserve.service.addresses import unix_socket
 from latentserve.service.benching.process import free_port, last_line, process_group
 from latentserve.service.benching.requests import RAW, SAMPLES, Address, Requests, seeded
 from latentserve.service.client import Client, ServerError
+from latentserve.service.client.server import key_header
 
 _START_SECONDS = 300.0  # a large model on a slow machine takes minutes to warm up
 
 
 @dataclass(frozen=True)
 class Target:
-    """A server at `url`; `model` is what requests name, None: nothing."""
+    """A server at `url`; `model` is what requests name, None: nothing; `key` as `Client` has it."""
 
     url: str
     model: str | None = None
+    key: str | None = None
 
     @cached_property
     def address(self) -> Address:
@@ -51,13 +53,14 @@ class Target:
     def requests(self, rows: int) -> Requests:
         """Requests for `rows` samples, float32, each of another seed."""
         if unix_socket(self.url) is not None:
-            return seeded(rows, RAW, host="localhost", model=self.model)
+            return seeded(rows, RAW, host="localhost", headers=key_header(self.key), model=self.model)
         parts = urlsplit(self.url)
-        return seeded(rows, RAW, parts.path.rstrip("/") + SAMPLES, parts.netloc, model=self.model)
+        path = parts.path.rstrip("/") + SAMPLES
+        return seeded(rows, RAW, path, parts.netloc, key_header(self.key), model=self.model)
 
     def check(self, rows: int) -> None:
         """Raises ServerError, with the server's own words, unless it answers a request for so many samples."""
-        Client(self.url, retries=0).download(RAW, io.BytesIO(), n=rows, seed=0, model=self.model)
+        Client(self.url, retries=0, key=self.key).download(RAW, io.BytesIO(), n=rows, seed=0, model=self.model)
 
 
 @contextmanager

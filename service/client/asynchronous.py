@@ -34,8 +34,15 @@ Made = TypeVar("Made")
 class AsyncClient:
     """As `Client`, with the same methods and arguments, to be awaited. Requests may be under way side by side."""
 
-    def __init__(self, url: str, model: str | None = None, timeout: float = 60.0, retries: int = 5) -> None:
-        self._server = Server(url)
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        key: str | None = None,
+    ) -> None:
+        self._server = Server(url, key)
         self._conversation = Conversation(self._server, model, retries)
         self._http = self._server.async_client(timeout)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,18 @@ import httpx
 
 from latentserve.service.addresses import is_loopback, unix_socket
 from latentserve.service.errors import LatentserveError, one_line
+
+KEY = "LATENTSERVE_KEY"  # the variable that holds what our commands and clients send, where they are not told
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    """How a key is sent; nothing where there is none, here or in the environment. Raises ServerError: it is none."""
+    text = (os.environ.get(KEY, "") if key is None else key).strip()
+    if not text:
+        return {}
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ServerError("the key: is to be of printable ASCII characters, without spaces")
+    return {"Authorization": f"Bearer {text}"}
 
 
 class ServerError(LatentserveError):
@@ -29,10 +42,14 @@ class ServerError(LatentserveError):
 
 
 class Server:
-    """A running server at `url`, such as http://127.0.0.1:3000, or http+unix:/run/latentserve.sock."""
+    """A running server at `url`, such as http://127.0.0.1:3000, or http+unix:/run/latentserve.sock.
 
-    def __init__(self, url: str) -> None:
+    `key` is sent with every request; None: what LATENTSERVE_KEY says, if it says anything.
+    """
+
+    def __init__(self, url: str, key: str | None = None) -> None:
         self.url = url.rstrip("/")
+        self._headers = key_header(key)
         unix = unix_socket(url)
         with self.told():
             if unix is None and not urlsplit(url).hostname:
@@ -46,7 +63,12 @@ class Server:
             verify = self._verify()
             unix = httpx.HTTPTransport(verify=verify, uds=self._socket) if self._socket else None
             return httpx.Client(
-                base_url=self._base, timeout=timeout, trust_env=self._outside, verify=verify, transport=unix
+                base_url=self._base,
+                headers=self._headers,
+                timeout=timeout,
+                trust_env=self._outside,
+                verify=verify,
+                transport=unix,
             )
 
     def async_client(self, timeout: float) -> httpx.AsyncClient:
@@ -55,7 +77,12 @@ class Server:
             verify = self._verify()
             unix = httpx.AsyncHTTPTransport(verify=verify, uds=self._socket) if self._socket else None
             return httpx.AsyncClient(
-                base_url=self._base, timeout=timeout, trust_env=self._outside, verify=verify, transport=unix
+                base_url=self._base,
+                headers=self._headers,
+                timeout=timeout,
+                trust_env=self._outside,
+                verify=verify,
+                transport=unix,
             )
 
     @property

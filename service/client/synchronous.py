@@ -40,12 +40,20 @@ class Client:
         timeout: seconds for a connection, and for each part of an answer.
         retries: how often is asked again what failed and may go well later: no connection, one that broke, a full
             queue, a server that is not ready. The server says after which time.
+        key: that is sent; None: what the variable LATENTSERVE_KEY holds, if anything.
 
     Every method raises ServerError, one line with the server's own words. To be used by one thread.
     """
 
-    def __init__(self, url: str, model: str | None = None, timeout: float = 60.0, retries: int = 5) -> None:
-        self._server = Server(url)
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        key: str | None = None,
+    ) -> None:
+        self._server = Server(url, key)
         self._conversation = Conversation(self._server, model, retries)
         self._http = self._server.sync_client(timeout)
 

@@ -24,6 +24,7 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client, ServerError
 from latentserve.service.cores import cores
 from latentserve.service.errors import InvalidError, LatentserveError
+from latentserve.service.key_option import key_option
 from latentserve.service.settings import load_settings
 
 _BUSY = 0.9  # cores of the load generator, whose one thread has no more
@@ -49,7 +50,8 @@ class _Report:
     "--seconds", type=click.FloatRange(0.1, 3600), default=2.0, show_default=True, help="Of each of five measurements."
 )
 @click.option("--json", "file", type=click.Path(path_type=Path), help="File to write every figure to.")
-def bench(source: str, model: str | None, seconds: float, file: Path | None) -> None:
+@key_option
+def bench(source: str, model: str | None, seconds: float, file: Path | None, key: str | None) -> None:
     """Measure requests/s, samples/s and latency under load.
 
     A BUNDLE gets a server of its own, with the settings of the environment (LATENTSERVE_THREADS, ...), and beside it
@@ -66,7 +68,7 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
         raise LatentserveError(f"{file}: cannot be written")
     with _progress() as say:
         if is_url(source):
-            report = _of_server(source, model, seconds, say)
+            report = _of_server(source, model, seconds, key, say)
         elif model is None:
             report = _of_bundle(Path(source), seconds, say)
         else:
@@ -76,10 +78,10 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None) -> 
     click.echo(_text(report), nl=False)
 
 
-def _of_server(url: str, name: str | None, seconds: float, say: Say) -> _Report:
+def _of_server(url: str, name: str | None, seconds: float, key: str | None, say: Say) -> _Report:
     """The server at a URL. Raises ServerError."""
-    target = Target(url, name)
-    models = {model["name"]: model for model in Client(url, retries=0).models()}
+    target = Target(url, name, key)
+    models = {model["name"]: model for model in Client(url, retries=0, key=key).models()}
     names = ", ".join(map(str, models)) or "nothing"
     if name is None and len(models) != 1:
         raise ServerError(f"{url}: serves {names}; say which with --model")

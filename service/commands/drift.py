@@ -16,6 +16,7 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
 from latentserve.service.drift import ROWS, SECONDS, judge_bundle
 from latentserve.service.errors import InvalidError
+from latentserve.service.key_option import key_option
 from latentserve.service.settings import load_settings
 
 _STATUS = {"none": 0, "not_enough_samples": 3}  # of any other cause: 1
@@ -44,7 +45,10 @@ _ANSWER_SECONDS = 10.0  # for the server's
     help=f"The time to draw them in; a slow generator gives fewer [{SECONDS:g}, without --rows].",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print it as GET /v1/drift answers.")
-def drift(source: str, real: Path | None, rows: int | None, seconds: float | None, as_json: bool) -> None:
+@key_option
+def drift(
+    source: str, real: Path | None, rows: int | None, seconds: float | None, as_json: bool, key: str | None
+) -> None:
     """Say whether the samples changed, and whose doing it is.
 
     The server at a URL is asked what it has seen. From a BUNDLE 20,000 samples are drawn here, or as many as 30 seconds
@@ -66,7 +70,7 @@ def drift(source: str, real: Path | None, rows: int | None, seconds: float | Non
     elif rows or seconds:
         raise InvalidError("--rows" if rows else "--seconds", "is of a bundle's folder: a server has seen what it has")
     else:
-        models = Client(source, timeout=_ANSWER_SECONDS, retries=0).drift()
+        models = Client(source, timeout=_ANSWER_SECONDS, retries=0, key=key).drift()
     if as_json:
         click.echo(json.dumps({"models": models}, indent=1))
     else:

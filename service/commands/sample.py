@@ -23,6 +23,7 @@ from latentserve.service.bulk.run import here, run_job
 from latentserve.service.bulk.sources import BundleSource, ServerSource
 from latentserve.service.bundle import read_bundle
 from latentserve.service.client import Client
+from latentserve.service.client.server import KEY
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
 from latentserve.service.encoding.document import (
@@ -44,6 +45,7 @@ from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import InvalidError, LatentserveError, one_line
+from latentserve.service.key_option import key_option
 from latentserve.service.opened import open_bundle
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.fields import label_from_text
@@ -112,6 +114,7 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
     show_default=True,
     help="What makes shards: this process, or the Ray cluster of RAY_ADDRESS or of this machine.",
 )
+@key_option
 def sample(
     source: str,
     model: str | None,
@@ -131,6 +134,7 @@ def sample(
     dtype: Dtype | None,
     shard_rows: int | None,
     engine: str,
+    key: str | None,
 ) -> None:
     """Draw samples into a file, or any number of them into a folder of shards.
 
@@ -144,6 +148,8 @@ def sample(
     asked |= {"where": _where(where), "balance": balance, "select": best_of and {"of": best_of}, "budget": budget}
     asked |= {"allow_fewer": allow_fewer or None}
     if form is not None:
+        if key is not None:
+            os.environ[KEY] = key  # to those that make shards, wherever they are started from here
         _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine)
         return
     for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
@@ -153,10 +159,12 @@ def sample(
     if media is None:
         raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}; --format is for a folder")
     seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
-    draw = _of_server if is_url(source) else _of_bundle
     asked |= {"seed": seed, "model": model}
     with _new_file(Path(out)) as file:
-        draw(source, file, media, label, asked)
+        if is_url(source):
+            _of_server(Client(source, retries=0, key=key), file, media, label, asked)
+        else:
+            _of_bundle(source, file, media, label, asked)
     click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
 
 
@@ -185,9 +193,8 @@ def _where(text: str | None) -> object:
         raise InvalidError("--where", f"is not JSON: {one_line(error)}") from None
 
 
-def _of_server(url: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
+def _of_server(client: Client, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
     """Samples of the model that a server has."""
-    client = Client(url, retries=0)
     named: int | str | None = label
     if label is not None and label.isdigit():  # only of digits it depends on the names what they mean
         models = [one for one in client.models() if asked["model"] in (None, one["name"])]

@@ -14,7 +14,9 @@ from pathlib import Path
 import click
 
 from latentserve.service import logs
+from latentserve.service.access.key_file import KeyFileError, key_path, read_keys
 from latentserve.service.addresses import is_loopback
+from latentserve.service.auditing.log import AuditLog
 from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_path, bind_port, tls_context
@@ -46,7 +48,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     \b
     Example: latentserve serve demo/bundle --port 3000
     """
-    settings = load_settings(bundles=bundles or None, **options)
+    settings = _with_keys(load_settings(bundles=bundles or None, **options), options)
     paths = [path.resolve() for path in settings.bundles]
     for path in paths:
         if os.pathsep in str(path):
@@ -54,6 +56,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     logs.configure(settings.log_format)
     if settings.tls_certificate is not None:
         tls_context(settings.tls_certificate, settings.tls_key)
+    if settings.audit is not None:
+        AuditLog(settings.audit)
     limits = _limits(settings)
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.
@@ -87,6 +91,19 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
         finally:
             logs.flush()  # what is said last is the last line
     sys.exit(status)
+
+
+def _with_keys(settings: Settings, options: dict[str, object]) -> Settings:
+    """With the file of keys stated, where there is one: what is needed now is needed of all workers, whatever becomes
+    of the file. Raises KeyFileError: there is none where it should be, or it cannot be used."""
+    path = key_path(settings.keys, settings.home)
+    if path is None or (settings.keys is None and not path.exists()):
+        return settings
+    try:
+        read_keys(path)
+    except FileNotFoundError:
+        raise KeyFileError(f"{path}: there is no such file; `latentserve keys add` makes it") from None
+    return load_settings(**(options | {"bundles": settings.bundles or None, "keys": path}))
 
 
 def _worker_environment(state: StateFolder) -> dict[str, str]:
@@ -125,10 +142,10 @@ def _host(settings: Settings) -> str:
         ipaddress.ip_address(host)
     except ValueError:
         raise SettingsError(f"--host {host}: not an IP address") from None
-    if not is_loopback(host) and not settings.allow_open:
+    if not is_loopback(host) and not settings.allow_open and settings.keys is None:
         raise SettingsError(
-            f"--host {host}: anybody who reaches this machine could use the server; "
-            "set LATENTSERVE_ALLOW_OPEN=true to allow that"
+            f"--host {host}: anybody who reaches this machine could use the server; make a key (`latentserve keys add`)"
+            ", or set LATENTSERVE_ALLOW_OPEN=true to allow that"
         )
     return host
 

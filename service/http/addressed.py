@@ -3,6 +3,7 @@ pure function of it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
@@ -19,6 +20,7 @@ from latentserve.service.errors import (
     NotAcceptableError,
     NotFoundError,
     QueueFullError,
+    QuotaError,
     RangeError,
     TooLargeError,
 )
@@ -28,6 +30,7 @@ from latentserve.service.http.etags import matches
 from latentserve.service.http.handler import Asked, Body, SamplesHandler, Understand
 from latentserve.service.http.kept import Kept
 from latentserve.service.http.openapi.operation import Operation
+from latentserve.service.http.paid import Bill
 from latentserve.service.http.parts import PARTED_BYTES, Parts, part_response
 from latentserve.service.http.problems import failure
 from latentserve.service.http.query import integer, query_fields
@@ -45,8 +48,8 @@ from latentserve.service.settings import Settings
 PINNED = "/v1/models/{model}/versions/{version}/samples/{seed}"
 UNPINNED = "/v1/models/{model}/samples/{seed}"
 
-_FOR_EVER = b"public, max-age=31536000, immutable"
-_FOR_A_MOMENT = b"public, max-age=60"  # another version may be served then
+_FOR_EVER = b"max-age=31536000, immutable"
+_FOR_A_MOMENT = b"max-age=60"  # another version may be served then
 _VARY = (b"vary", b"Accept, Accept-Encoding")
 _RANGES, _NO_RANGES = (b"accept-ranges", b"bytes"), (b"accept-ranges", b"none")
 
@@ -59,7 +62,16 @@ _OPERATION = Operation(
     "answer that says `Accept-Ranges: bytes` is answered 206.",
     query={name: PROPERTIES[name] for name in _TAKEN if name != "condition"},
     answers=ANSWERS,
-    errors=(NotFoundError, NotAcceptableError, TooLargeError, RangeError, InvalidError, QueueFullError, DeadlineError),
+    errors=(
+        NotFoundError,
+        NotAcceptableError,
+        TooLargeError,
+        RangeError,
+        InvalidError,
+        QueueFullError,
+        QuotaError,
+        DeadlineError,
+    ),
 )
 _NATURAL = (PNG, CSV, WAV)  # what a file of such samples is, for clients that say nothing of what they take
 
@@ -81,9 +93,10 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
             tag = _tag(model, asked, fields)
             document = asked.document
             parted = _is_parted(document)
+            whose = b"public" if call.grant is None else b"private"  # a cache that many share asks nobody for a key
             told = [
                 (b"etag", tag),
-                (b"cache-control", _FOR_EVER if "version" in path else _FOR_A_MOMENT),
+                (b"cache-control", b"%b, %b" % (whose, _FOR_EVER if "version" in path else _FOR_A_MOMENT)),
                 _VARY,
                 _RANGES if parted else _NO_RANGES,
             ]
@@ -95,12 +108,14 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
 
             if call.method == "HEAD":
                 if parted and not _says_enough(document):
-                    return await part(call, document.size, tag, told, make, None)
+                    return await part(call, model, asked, tag, told, make, None)
                 return BodilessResponse(200, [*model.headers, *document.headers, *_address(asked.request), *told])
             if parted and (wanted := asked_range(call.headers, tag)) is not None:
-                return await part(call, document.size, tag, told, make, wanted)
+                return await part(call, model, asked, tag, told, make, wanted)
             response: Response | None = kept.find(tag)
-            if response is None:
+            if response is not None:
+                await pay(call, model, asked, asked.request.n)
+            else:
                 response = await make()
                 if isinstance(response, WholeResponse):
                     kept.keep(tag, response.raw_headers, bytes(response.body))
@@ -110,22 +125,50 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
         except Exception as error:
             return failure(call, error, [] if model is None else model.headers)
 
+    async def pay(call: Call, model: Model, asked: Asked, rows: int) -> None:
+        """Rows that are sent, and were made for somebody else before, cost the same."""
+        bill = Bill(call)
+        try:
+            bill.begin(rows)
+            await bill.pay()
+        finally:
+            bill.end()
+        await handler.tell(call, model, asked, asked.request.n)
+
     async def part(
-        call: Call, size: int, tag: bytes, told: Headers, make: Callable[[], Awaitable[Response]], wanted: bytes | None
+        call: Call,
+        model: Model,
+        asked: Asked,
+        tag: bytes,
+        told: Headers,
+        make: Callable[[], Awaitable[Response]],
+        wanted: bytes | None,
     ) -> Response:
         """The range that is wanted of an answer, or, to HEAD, what is known of it once it is made."""
         share = Share(handler.models.unsent)
+        here = False
+
+        async def make_here() -> Response:
+            nonlocal here
+            here = True
+            return await make()
+
         try:
-            share.take(size)
-            made = await parts.find(tag, call, make)
+            share.take(asked.document.size)
+            made = await parts.find(tag, call, make_here)
             if isinstance(made, Response):
                 share.give()
                 return made
             length = len(made.content)
             if wanted is None:
                 share.give()
+                if call.sent is not None:
+                    call.sent.end(rows=0)
                 return BodilessResponse(200, [*made.headers, *told, (b"content-length", b"%d" % length)])
             bounds = part_of(wanted, length)
+            if not here:
+                size = length if bounds is None else bounds.stop - bounds.start
+                await pay(call, model, asked, max(1, math.ceil(asked.request.n * size / max(length, 1))))
             share.change(length if bounds is None else bounds.stop - bounds.start)
             return part_response(made, bounds, told, share.give, settings.answer_seconds)
         except BaseException:

@@ -22,6 +22,7 @@ from latentserve.service.errors import (
     LatentserveError,
     NotFoundError,
     NotReadyError,
+    QuotaError,
     UnsupportedMediaError,
     one_line,
 )
@@ -30,7 +31,7 @@ from latentserve.service.host.refusal import KINDS, NOT_READY, Refused
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.forwarded import TrustedProxies
-from latentserve.service.http.loopback import require_loopback
+from latentserve.service.http.gate import Gate, needs_mounted
 from latentserve.service.http.mounted import MountedResponse, wants_value, without_pictures
 from latentserve.service.http.problems import CLIENT_GONE, failure
 from latentserve.service.http.routes import Routes
@@ -43,13 +44,29 @@ _EXPOSED = (
     "ETag",
     "Inference-Header-Content-Length",
 )
+# What browsers are to make of any answer: its bytes are of the type that it says, no page frames it, and where it was
+# asked from is nobody's business.
+_SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_LATER = ("RateLimit", "RateLimit-Policy", "Retry-After")
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
 _BENTOML_PAGE = "/bento"  # at / it would stand where ours does
 _BENTOML_DOCUMENT = "/docs.json"
 _BENTOML_ROUTES = ("/sample", "/interpolate", "/vary", "/score")  # that ask for samples, and are counted by their paths
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
-_REASONS = {413: "too_large", 422: "invalid", 429: "queue_full", 503: "not_ready", 504: "deadline"}
+_REASONS = {
+    401: "unauthorized",
+    403: "forbidden",
+    413: "too_large",
+    422: "invalid",
+    429: "queue_full",
+    503: "not_ready",
+    504: "deadline",
+}
 
 
 class Application:
@@ -75,6 +92,7 @@ class Application:
         settings = serving.settings
         self._settings = settings
         self._root = settings.root_path
+        self._gate = Gate(settings)
         self._proxies = TrustedProxies(settings.trusted_proxies) if settings.trusted_proxies else None
         self._cors = _cors(settings.cors_origins) if settings.cors_origins else None
 
@@ -98,7 +116,9 @@ class Application:
             response = await self._respond(call)
         except Exception as error:
             response = failure(call, error)
-        response.raw_headers.append((b"x-request-id", call.id))
+        response.raw_headers += (*_SAFE, (b"x-request-id", call.id))
+        if call.grant is not None and call.samples:
+            response.raw_headers += call.grant.account.headers
         if call.traceparent is not None:
             response.raw_headers.append((b"traceparent", call.traceparent))
         if self._group.draining:
@@ -109,6 +129,8 @@ class Application:
             status = response.status_code
         except (ClientDisconnect, OSError):  # it has gone, or took too long
             status = CLIENT_GONE
+            if call.sent is not None:
+                call.sent.broke()
         except Exception as error:  # the connection ends with half of an answer
             call.error, status = error, error.status if isinstance(error, LatentserveError) else _SERVER_ERROR
         finally:
@@ -124,11 +146,13 @@ class Application:
             call.route, call.samples, call.members = route.template, route.samples, route.members
         if self._group.draining and (route is None or not route.while_draining):
             raise NotReadyError("the server is draining", _DRAIN_RETRY_SECONDS)
-        if not self._settings.allow_open and (route is None or not route.for_strangers):
-            require_loopback(call.scope)
         if self._cors is not None and call.method == "OPTIONS" and b"access-control-request-method" in call.headers:
-            return self._preflight(self._cors, call)
-        return self._mounted(call) if route is None else route.answer(call)
+            return self._preflight(self._cors, call)  # browsers send no key with it; nothing is told but who may ask
+        if route is None:
+            self._gate.admit(call, needs_mounted(call.path))
+            return self._mounted(call)
+        self._gate.admit(call, route.needs, for_strangers=route.for_strangers)
+        return route.answer(call)
 
     def _is_metrics_port(self, scope: Scope) -> bool:
         """Whether a request came on the port that only answers who runs the server."""
@@ -155,7 +179,8 @@ class Application:
             call.model.metrics.count_request(call.route, status, seconds)
         else:
             metrics.count_unrouted(call.route, status)
-        if call.samples and (reason := _REASONS.get(status)) is not None:
+        reason = "quota" if isinstance(call.error, QuotaError) else _REASONS.get(status)
+        if call.samples and reason is not None:
             metrics.REJECTED.labels(reason=reason).inc()
         if status >= _CLIENT_ERROR or self._settings.access_log:
             self._log(call, status, seconds)
@@ -186,6 +211,7 @@ class Application:
             "request_id": call.id.decode(),
             "traceparent": call.traceparent and call.traceparent.decode(),
             "detail": error and one_line(error),
+            "key": call.grant and call.grant.key.id,
         }
         if status >= _SERVER_ERROR:
             foreseen = isinstance(error, LatentserveError)
@@ -258,5 +284,5 @@ def _cors(origins: tuple[str, ...]) -> CORSMiddleware:
         allow_origins=origins,
         allow_methods=("GET", "HEAD", "POST"),
         allow_headers=("*",),
-        expose_headers=(*_EXPOSED, "Retry-After", "X-Request-ID"),
+        expose_headers=(*_EXPOSED, *_LATER, "WWW-Authenticate", "X-Request-ID"),
     )

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 
 from starlette.types import Receive, Scope
 
+from latentserve.service.access.grants import Grant
+from latentserve.service.auditing.account import Sent
 from latentserve.service.errors import LatentserveError
 from latentserve.service.models import Model
 from latentserve.service.request_ids import request_id
@@ -31,8 +33,10 @@ class Call:
         route: the template that it is counted under.
         parameters: what its path has in the places of the template.
         samples: it asks for samples.
+        grant: what its key lets it have; None: it needed none.
         members: what its protocol wants of an error, or None.
         model: that it was for, where that is known.
+        sent: its answer, where that is in an account.
         began: when it arrived, as `time.perf_counter` has it.
         error: why it was not answered as asked, or None.
     """
@@ -40,6 +44,7 @@ class Call:
     __slots__ = (
         "began",
         "error",
+        "grant",
         "headers",
         "id",
         "members",
@@ -51,6 +56,7 @@ class Call:
         "route",
         "samples",
         "scope",
+        "sent",
         "traceparent",
     )
 
@@ -69,8 +75,10 @@ class Call:
         self.route = "other"
         self.parameters: Mapping[str, str] = {}
         self.samples = False
+        self.grant: Grant | None = None
         self.members: Members | None = None
         self.model: Model | None = None
+        self.sent: Sent | None = None
         self.error: Exception | None = None
 
     @property

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
+from latentserve.service.auditing.account import Account
 from latentserve.service.encoding.document import Document, Piece
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import DeadlineError
 from latentserve.service.http.body import SamplesBody, read_fields
 from latentserve.service.http.call import Call
+from latentserve.service.http.paid import Bill
 from latentserve.service.http.problems import failure
 from latentserve.service.http.responses import Headers, StreamedResponse, WholeResponse
 from latentserve.service.http.row_headers import row_headers
@@ -33,6 +36,7 @@ from latentserve.service.sampling.sampler import Slice
 from latentserve.service.sampling.samples import Samples
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
+from latentserve.service.watching.metrics import UNAUDITED
 
 
 class Fields(Protocol):
@@ -53,17 +57,21 @@ class Fields(Protocol):
 
 FieldsOf = TypeVar("FieldsOf", bound=Fields)
 
+_HASHED_BYTES = 1 << 18  # of what a client sent for its rows: more take longer than a turn of the event loop may
+
 
 class Asked(NamedTuple):
     """The rows that fields ask a model for, and the document that they are to fill.
 
-    Where rows are chosen: which, and the document of so many of them, if they turn out to be fewer.
+    Where rows are chosen: which, and the document of so many of them, if they turn out to be fewer. `more`: what says
+    which rows they are, beside the request, for the account.
     """
 
     request: RowsRequest
     document: Document
     choice: Choice | None = None
     of_fewer: Callable[[int], Document] | None = None
+    more: Mapping[str, Any] | None = None
 
 
 # Reads a body; while it arrives, its bytes are held.
@@ -75,12 +83,13 @@ Understand = Callable[[Model, FieldsOf], Steps[Asked]]
 class SamplesHandler:
     """Answers requests for samples, from every protocol.
 
-    `models` is set once they are loaded; `inflight` requests are under way, and of those `waiting` wait for the engine;
-    long bodies are read by `readers`.
+    `models` is set once they are loaded, and `account`, where one is kept; `inflight` requests are under way, and of
+    those `waiting` wait for the engine; long bodies are read by `readers`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.models = Models([], settings)
+        self.account: Account | None = None
         self._settings = settings
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)
@@ -102,11 +111,16 @@ class SamplesHandler:
         model: Model | None = None
         share = Share(self.models.unsent)
         held = 0  # rows in memory until the answer is sent
+        streams = False
         search: Search | None = None
+        bill = Bill(call)
 
         def release() -> None:
             self.inflight -= 1
             share.give()
+            bill.end()
+            if call.sent is not None and streams:
+                call.sent.end()
             if model is not None:
                 model.sampler.release(held)
                 if search is not None:
@@ -116,23 +130,30 @@ class SamplesHandler:
             fields = await body(share)
             model = call.model = self.models.find(fields.model, fields.version)
             model.require_ready()
+            if self.account is not None:
+                self.account.require()
             steps = understand(model, fields)
             asked = at_once(steps) if not fields.long else await self.readers.result(steps)
             del fields, steps  # and the body with them
             request, document = asked.request, asked.document
+            bill.begin(request.n if asked.choice is None else asked.choice.n, known=asked.choice is None)
             if asked.choice is not None:
                 search = Search(asked.choice, model.bundle.manifest, request.offset)
-                headers, chunks = await self._search(call, model, asked, search, share)
+                headers, chunks = await self._search(call, model, asked, search, share, bill)
+                streams = True
                 return StreamedResponse(headers, chunks, release, self._settings.answer_seconds)
             headers = _headers(model, request, document)
             whole = document.size <= PIECE_BYTES
             share.change(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
-                rows = model.sampler.stream(request)
+                rows = bill.paced(model.sampler.stream(request))
                 first = await self._first(rows)  # what is refused is refused before the first byte
                 model.metrics.queue_seconds.observe(first.queue_seconds)
-                chunks = self._write(model, document, first, rows)
+                await self.tell(call, model, asked, request.n)
+                chunks = self._write(call, model, document, first, rows)
             else:
+                if bill.owed:
+                    await bill.pay()
                 job = model.sampler.submit(request)
                 held = request.n
                 part = await self._collect(model, job, call.receive)
@@ -140,8 +161,11 @@ class SamplesHandler:
                     headers += _row_headers(model, part)
                 if whole:
                     content = await self._encode(model, document, part)
+                    await self.tell(call, model, asked, request.n)
                     return WholeResponse(headers, content, release)
-                chunks = self._write(model, document, part)
+                await self.tell(call, model, asked, request.n)
+                chunks = self._write(call, model, document, part)
+            streams = True
             return StreamedResponse(headers, chunks, release, self._settings.answer_seconds)
         except Exception as error:
             release()
@@ -151,19 +175,35 @@ class SamplesHandler:
             raise
 
     async def _search(
-        self, call: Call, model: Model, asked: Asked, search: Search, share: Share
+        self, call: Call, model: Model, asked: Asked, search: Search, share: Share, bill: Bill
     ) -> tuple[Headers, AsyncGenerator[Piece]]:
         """Headers and body of an answer of chosen rows."""
         request, document = asked.request, asked.document
         share.change(document.held + PIECE_BYTES)
-        found = await begin_search(call, model, request, search, share, self._settings.deadline_seconds)
+        seconds = self._settings.deadline_seconds
+        found = await begin_search(call, model, request, search, share, seconds, bill.paced)
         if found.ended and search.found < search.n and asked.of_fewer is not None:
             document = asked.of_fewer(search.found)
         model.metrics.queue_seconds.observe(found.first.queue_seconds)
         headers = [*_headers(model, request, document), *found.headers]
         if not document.has_room and search.found == len(found.first.samples):
             headers += _row_headers(model, found.first)
-        return headers, self._write(model, document, found.first, found.rest, search)
+        await self.tell(call, model, asked, search.found if found.ended else search.n)
+        return headers, self._write(call, model, document, found.first, found.rest, search)
+
+    async def tell(self, call: Call, model: Model, asked: Asked, n: int) -> None:
+        """Say in the account, where one is kept, that n rows are about to be sent. Raises UnauditedError."""
+        if self.account is None:
+            return
+        request, media = asked.request, dict(asked.document.headers).get(b"content-type", b"").decode("latin-1")
+        key = None if call.grant is None else call.grant.key.id
+        tell = partial(
+            self.account.sent,
+            call.id.decode(), key, call.route, model.bundle.manifest, request, n, media, asked.more,
+        )  # fmt: skip
+        call.sent = await asyncio.to_thread(tell) if request.held > _HASHED_BYTES else tell()
+        if call.sent is None:
+            UNAUDITED.inc()
 
     async def _first(self, rows: AsyncGenerator[Samples]) -> Samples:
         try:
@@ -199,6 +239,7 @@ class SamplesHandler:
 
     async def _write(
         self,
+        call: Call,
         model: Model,
         document: Document,
         part: Samples,
@@ -217,6 +258,9 @@ class SamplesHandler:
                 yield piece
                 began = time.perf_counter()
 
+        sent = call.sent
+        if sent is not None:
+            sent.rows += len(part.samples)
         pieces = _begun(document, part)
         del part  # it is in memory until it is written, and no longer
         try:
@@ -225,6 +269,8 @@ class SamplesHandler:
             if rest is not None:
                 async for later in rest:
                     pieces = document.rows(_rows(later))
+                    if sent is not None:
+                        sent.rows += len(later.samples)
                     del later
                     async for piece in written(pieces):
                         yield piece

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 from starlette.responses import Response
@@ -118,7 +118,8 @@ def interpolated(accept: str, settings: Settings) -> Understand[InterpolationBod
             return _asked(model, body, request, media, dtype, settings)
         provenance = provenance_of(model, request)
         fps = body.fps or _FPS
-        return Asked(request, Animation(media, request.n, spec, provenance, fps, settings.max_pixels))
+        document = Animation(media, request.n, spec, provenance, fps, settings.max_pixels)
+        return Asked(request, document, more=_more(body))
 
     return understand
 
@@ -149,7 +150,15 @@ def _asked(model: Model, body: _Answered, request: RowsRequest, media: str, dtyp
     document = make_document(
         media, request.n, spec, provenance, dtype, address=body.address, max_pixels=settings.max_pixels
     )
-    return Asked(request, document)
+    return Asked(request, document, more=_more(body))
+
+
+def _more(body: _Answered) -> Mapping[str, Any]:
+    """What says which rows they are."""
+    kind, fields = "variation", VariationFields.model_fields
+    if isinstance(body, InterpolationFields):
+        kind, fields = "interpolation", InterpolationFields.model_fields
+    return {kind: body.model_dump(include=set(fields), exclude_none=True)}
 
 
 def _route(

@@ -12,18 +12,23 @@ from latentserve.service.errors import (
     BadRequestError,
     BodyTimeoutError,
     BudgetError,
+    ForbiddenError,
     InvalidError,
     LatentserveError,
     MethodNotAllowedError,
     NotReadyError,
     QueueFullError,
+    QuotaError,
     RangeError,
+    UnauthorizedError,
     UnsupportedEncodingError,
 )
 from latentserve.service.host.limits import RequestError
 from latentserve.service.http.call import Call, Members
 
 CLIENT_GONE = 499  # nobody reads it; it is counted
+
+_CHALLENGE = 'Bearer realm="latentserve"'  # RFC 6750, section 3
 
 
 def problem(error: LatentserveError, members: Members | None = None) -> Response:
@@ -41,7 +46,7 @@ def problem(error: LatentserveError, members: Members | None = None) -> Response
         body["field"] = error.field
     if isinstance(error, BudgetError):
         body |= {"looked_at": error.looked_at, "passed": error.passed}
-    if isinstance(error, QueueFullError | NotReadyError):
+    if isinstance(error, QueueFullError | QuotaError | NotReadyError):
         body["retry_after"] = error.retry_after
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, MethodNotAllowedError):
@@ -50,6 +55,10 @@ def problem(error: LatentserveError, members: Members | None = None) -> Response
         headers["Content-Range"] = f"bytes */{error.length}"
     if isinstance(error, UnsupportedEncodingError):
         headers["Accept-Encoding"] = error.accepted
+    if isinstance(error, UnauthorizedError):
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="invalid_token"' if error.given else _CHALLENGE
+    if isinstance(error, ForbiddenError):
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope", scope="{error.scope}"'
     return Response(orjson.dumps(body), error.status, headers, "application/problem+json")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from starlette.responses import Response
 
+from latentserve.service.access.needs import Needs
 from latentserve.service.errors import MethodNotAllowedError, NotFoundError
 from latentserve.service.http.call import Call, Members
 from latentserve.service.http.openapi.operation import Operation
@@ -23,6 +24,7 @@ class Route:
             has in `parameters`.
         handlers: by method. Who answers GET answers HEAD.
         samples: it is asked for samples.
+        needs: what a client needs for it, where keys are on.
         operations: what is said of it, by method.
         members: what its protocol wants of an error, beside the members of a problem.
         while_draining: it is answered while the server drains, too.
@@ -33,6 +35,7 @@ class Route:
     template: str
     handlers: Mapping[str, Handler]
     samples: bool = False
+    needs: Needs = "sample"
     operations: Mapping[str, Operation] = field(default_factory=dict)
     members: Members | None = None
     while_draining: bool = False

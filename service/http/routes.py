@@ -35,7 +35,7 @@ from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
 
 # Who answers what no route is there for, by the beginning of the path.
-_UNKNOWN = {"/v1/": Route("other", {}, members=openai_error), "/v2/": inference.UNKNOWN}
+_UNKNOWN = {"/v1/": Route("other", {}, needs="nothing", members=openai_error), "/v2/": inference.UNKNOWN}
 
 _LIST = Operation("What is served.", answers={JSON: ModelsAnswer})
 _DESCRIBE = Operation("One model, with its manifest.", answers={JSON: OneModelAnswer}, errors=(NotFoundError,))
@@ -63,16 +63,23 @@ class Routes:
             images_route(serving.handler, serving.settings),
             speech_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),
-            Route("/v1/models", {"GET": self._list}, members=openai_error, operations={"GET": _LIST}),
-            Route("/v1/models/{model}", {"GET": self._describe}, members=openai_error, operations={"GET": _DESCRIBE}),
-            Route("/v1/drift", {"GET": self._drift}, operations={"GET": _DRIFT}),
+            *self._about(),
             *UiRoutes(serving, group, self._metrics),
-            Route("/openapi.json", {"GET": self._openapi}),
-            Route("/docs", {"GET": self._page}),
-            Route("/metrics", {"GET": self._exposition}, while_draining=True, of_operators=True),
-            Route("/readyz", {"GET": self._ready}, while_draining=True, of_operators=True, for_strangers=True),
-            Route("/livez", {"GET": self._live}, while_draining=True, of_operators=True, for_strangers=True),
-            Route("*", {}),
+            Route("/openapi.json", {"GET": self._openapi}, needs="nothing"),
+            Route("/docs", {"GET": self._page}, needs="nothing"),
+            Route("/metrics", {"GET": self._exposition}, needs="metrics", while_draining=True, of_operators=True),
+            *(
+                Route(
+                    path,
+                    {"GET": handler},
+                    needs="nothing",
+                    while_draining=True,
+                    of_operators=True,
+                    for_strangers=True,
+                )
+                for path, handler in (("/readyz", self._ready), ("/livez", self._live))
+            ),
+            Route("*", {}, needs="nothing"),
         )
         self._all = routes
         self._plain = {route.template: route for route in routes if "{" not in route.template}
@@ -81,6 +88,15 @@ class Routes:
             if "{" in route.template:
                 pattern = route.template.split("/")
                 self._patterns.setdefault(len(pattern), []).append((pattern, route))
+
+    def _about(self) -> Iterator[Route]:
+        """What is served, and how it does."""
+        listed, described = {"GET": _LIST}, {"GET": _DESCRIBE}
+        yield Route("/v1/models", {"GET": self._list}, needs="metadata", members=openai_error, operations=listed)
+        yield Route(
+            "/v1/models/{model}", {"GET": self._describe}, needs="metadata", members=openai_error, operations=described
+        )
+        yield Route("/v1/drift", {"GET": self._drift}, needs="metadata", operations={"GET": _DRIFT})
 
     def __iter__(self) -> Iterator[Route]:
         """All of them."""

@@ -41,6 +41,7 @@ from latentserve.service.settings import Settings
 
 SAMPLES = "/v1/samples"
 
+_CHOSEN_BY = ("where", "balance", "select", "allow_fewer")
 _OPEN_ENDED = (CSV, NDJSON)  # that do not say first how many rows they have
 _COMPRESSED_BYTES = 1 << 15  # of an answer; fewer arrive sooner as they are
 PROPERTIES = SamplesBody.model_json_schema()["properties"]
@@ -120,7 +121,8 @@ def negotiated(
                 raise InvalidError("allow_fewer", f"no row was found, and {media} holds one at the least")
             return document(n)
 
-        return Asked(request, document(choice.n), choice, of_fewer)
+        chosen = {name: getattr(fields, name) for name in _CHOSEN_BY if getattr(fields, name) is not None}
+        return Asked(request, document(choice.n), choice, of_fewer, {**chosen, "budget": request.n})
 
     return understand
 

@@ -25,6 +25,7 @@ from latentserve.service.http.handler import SamplesHandler
 from latentserve.service.http.negotiation import negotiate
 from latentserve.service.http.openapi.answers import ScoresAnswer
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
+from latentserve.service.http.paid import Bill
 from latentserve.service.http.presence import while_there
 from latentserve.service.http.problems import failure
 from latentserve.service.http.query import query_fields
@@ -83,7 +84,7 @@ def scores_route(handler: SamplesHandler, settings: Settings) -> Route:
             handler, settings, call, accepted(call), lambda share: _read(call, share, settings, handler)
         )
 
-    return Route(SCORES, {"POST": post}, samples=True, operations={"POST": _OPERATION})
+    return Route(SCORES, {"POST": post}, samples=True, needs="score", operations={"POST": _OPERATION})
 
 
 async def answer_scores(
@@ -95,6 +96,7 @@ async def answer_scores(
 ) -> Response:
     """Answer a call for scores, whatever becomes of it: of what is read, whose bytes are held meanwhile."""
     share = Share(handler.models.unsent)
+    bill = Bill(call)
     model: Model | None = None
     try:
         asked, sent = await read(share)
@@ -103,17 +105,25 @@ async def answer_scores(
         require_critic("model", model.bundle.manifest)
         answered = negotiate(accept, tuple(_OFFERS)) if asked.format is None else asked.format
         share.take(_FLOAT_BYTES * sent.size if isinstance(sent, np.ndarray) else settings.max_body_bytes)
-        scores = await while_there(call.receive, _scores(asked, sent, model, settings.max_n, handler.readers))
+        scores = await while_there(call.receive, _scores(asked, sent, model, settings.max_n, handler.readers, bill))
+        if handler.account is not None:
+            key = None if call.grant is None else call.grant.key.id
+            handler.account.scored(call.id.decode(), key, call.route, model.bundle.manifest, len(scores))
         return _answer(model, scores, _OFFERS.get(answered, answered))
     except Exception as error:
         return failure(call, error, [] if model is None else model.headers)
     finally:
         share.give()
+        bill.end()
 
 
-async def _scores(asked: ScoresOf, sent: Sent, model: Model, max_n: int, readers: Turns) -> NDArray[np.float32]:
+async def _scores(
+    asked: ScoresOf, sent: Sent, model: Model, max_n: int, readers: Turns, bill: Bill
+) -> NDArray[np.float32]:
     """Of samples as they were sent, so many at a time: others' come between."""
     rows = await readers.result(_understood(asked, sent, model, max_n))
+    bill.begin(len(rows.samples))
+    await bill.wait()
     parts = []
     for start in range(0, len(rows.samples), SCORED_ROWS):
         some = rows.take(slice(start, start + SCORED_ROWS))

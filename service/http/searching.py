@@ -12,7 +12,7 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.presence import while_there
 from latentserve.service.http.responses import Headers
 from latentserve.service.models import Model
-from latentserve.service.sampling.choosing.chosen import chosen_rows
+from latentserve.service.sampling.choosing.chosen import Paced, chosen_rows
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.samples import Samples
@@ -40,7 +40,13 @@ def is_long(n: int, model: Model) -> bool:
 
 
 async def begin_search(
-    call: Call, model: Model, request: RowsRequest, search: Search, share: Share, deadline_seconds: float
+    call: Call,
+    model: Model,
+    request: RowsRequest,
+    search: Search,
+    share: Share,
+    deadline_seconds: float,
+    paced: Paced,
 ) -> Found:
     """Search for the rows that a call asks for, as long as its client is there.
 
@@ -50,7 +56,7 @@ async def begin_search(
     def late() -> DeadlineError | None:
         return None if search.looked_at else DeadlineError(f"no row was made within {deadline_seconds:g} s")
 
-    rows = chosen_rows(model.sampler, request, search)
+    rows = chosen_rows(model.sampler, request, search, paced)
     if is_long(search.n, model):
         return Found(await while_there(call.receive, anext(rows), deadline_seconds, late), rows, [], ended=False)
     share.take(search.n * _row_bytes(model))

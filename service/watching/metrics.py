@@ -73,6 +73,10 @@ SEARCHED = Counter(
     (*_MODEL, "outcome"),
 )  # fmt: skip
 REJECTED = Counter("latentserve_rejected_total", "Sampling requests refused, by reason.", ("reason",))
+UNAUDITED = Counter(
+    "latentserve_unaudited_answers_total",
+    "Answers of samples that were sent without a line in the account, for there was no room for it.",
+)
 CACHE_REQUESTS = Counter(
     "latentserve_cache_requests_total",
     "Samples asked for by address that a worker's cache was asked for, by whether it had them.",
@@ -214,7 +218,7 @@ UNROUTED = {
     "/sample": ("400", "404", "405", "408", "413", "415", "499", "500", "503", "504"),
     "other": ("400", "404", "405", "408", "413", "414", "415", "431", "499", "500", "503", "504"),
 }  # fmt: skip
-REASONS = ("queue_full", "too_large", "invalid", "not_ready", "deadline")
+REASONS = ("queue_full", "quota", "too_large", "invalid", "unauthorized", "forbidden", "not_ready", "deadline")
 OUTCOMES = ("match", "mismatch")
 CHOSEN, PASSED_OVER = "chosen", "passed_over"
 SIGNS = ("positive", "negative")

@@ -344,7 +344,16 @@ def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     at_zero = {
         ("latentserve_samples_total", "arm"): {"server", "client", "control"},
         ("latentserve_monitored_samples_total", "arm"): {"server", "client", "control"},
-        ("latentserve_rejected_total", "reason"): {"queue_full", "too_large", "invalid", "not_ready", "deadline"},
+        ("latentserve_rejected_total", "reason"): {
+            "queue_full",
+            "quota",
+            "too_large",
+            "invalid",
+            "unauthorized",
+            "forbidden",
+            "not_ready",
+            "deadline",
+        },
         ("latentserve_requests_total", "route"): {"/v1/samples", "/sample", "other"},
         ("latentserve_probe_runs_total", "outcome"): {"match", "mismatch"},
         ("latentserve_output_signal_bin_total", "bin"): {f"{index:02}" for index in range(20)},

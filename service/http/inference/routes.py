@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
 
+from latentserve.service.access.needs import Needs
 from latentserve.service.errors import LatentserveError
 from latentserve.service.host.group import Group
 from latentserve.service.http.body import read_body
@@ -27,6 +28,7 @@ from latentserve.service.watching.exposition import Exposition
 
 _ROOT = "/v2"
 _INDEX_BYTES = 1 << 10  # of the body that asks for the index
+_NEEDS: Mapping[str, Needs] = {"/infer": "sample", "/stats": "metrics"}  # by the end of a path; others are metadata
 
 
 def inference_routes(serving: Serving, group: Group, exposition: Exposition) -> Sequence[Route]:
@@ -39,7 +41,7 @@ def error_member(error: LatentserveError) -> Mapping[str, object]:
     return {"error": str(error)}
 
 
-UNKNOWN = Route("other", {}, members=error_member)
+UNKNOWN = Route("other", {}, needs="nothing", members=error_member)
 
 
 class _Inference:
@@ -60,18 +62,28 @@ class _Inference:
         return (
             *(
                 Route(
-                    f"{_ROOT}/models/{{model}}{version}{end}", handlers, samples=end == "/infer", members=error_member
+                    f"{_ROOT}/models/{{model}}{version}{end}",
+                    handlers,
+                    samples=end == "/infer",
+                    needs=_NEEDS.get(end, "metadata"),
+                    members=error_member,
                 )
                 for end, handlers in of_model.items()
                 for version in ("", "/versions/{version}")
             ),
-            Route(f"{_ROOT}/models/stats", {"GET": self._statistics}, members=error_member),
-            Route(_ROOT, {"GET": self._server}, members=error_member),
-            Route(f"{_ROOT}/repository/index", {"GET": self._index, "POST": self._index}, members=error_member),
+            Route(f"{_ROOT}/models/stats", {"GET": self._statistics}, needs="metrics", members=error_member),
+            Route(_ROOT, {"GET": self._server}, needs="metadata", members=error_member),
+            Route(
+                f"{_ROOT}/repository/index",
+                {"GET": self._index, "POST": self._index},
+                needs="metadata",
+                members=error_member,
+            ),
             *(
                 Route(
                     f"{_ROOT}/health/{end}",
                     {"GET": handler},
+                    needs="nothing",
                     members=error_member,
                     while_draining=True,
                     for_strangers=True,

@@ -15,15 +15,32 @@ from latentserve.service.errors import (
     BadRequestError,
     ClosedError,
     EngineError,
+    ForbiddenError,
     LatentserveError,
+    MisdirectedError,
     NotReadyError,
+    UnauthorizedError,
 )
 from latentserve.service.http.openapi.answers import ProblemAnswer
 from latentserve.service.http.openapi.operation import Operation
 from latentserve.service.http.route import Route
 
 _PROBLEM = "application/problem+json"
-_EVERYWHERE: Sequence[type[LatentserveError]] = (BadRequestError, ClosedError, NotReadyError, EngineError)
+_EVERYWHERE: Sequence[type[LatentserveError]] = (
+    BadRequestError,
+    UnauthorizedError,
+    ForbiddenError,
+    ClosedError,
+    MisdirectedError,
+    NotReadyError,
+    EngineError,
+)
+# Where keys are on; the last: where they are off.
+_SECURITY: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": []}, {"header": []}, {})
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 _REF = "#/components/schemas/{model}"
 _RETRY = {"Retry-After": {"description": "Seconds until it is worth another try.", "schema": {"type": "integer"}}}
 
@@ -44,6 +61,7 @@ def describe(routes: Iterable[Route], root_path: str = "") -> bytes:
                 "description": "Row `i` of seed `s` is the same sample always. Errors are problem details (RFC 9457).",
             },
             "servers": [{"url": root_path or "/"}],
+            "security": _SECURITY,
             "paths": {
                 route.template: {
                     method.lower(): _operation(route, method, operation, references)
@@ -51,7 +69,7 @@ def describe(routes: Iterable[Route], root_path: str = "") -> bytes:
                 }
                 for route in described
             },
-            "components": {"schemas": schemas["$defs"]},
+            "components": {"schemas": schemas["$defs"], "securitySchemes": _SCHEMES},
         }
     )
 

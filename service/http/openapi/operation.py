@@ -17,6 +17,7 @@ from latentserve.service.errors import (
     NotAcceptableError,
     NotFoundError,
     QueueFullError,
+    QuotaError,
     TooLargeError,
     UnsupportedEncodingError,
     UnsupportedMediaError,
@@ -25,7 +26,7 @@ from latentserve.service.errors import (
 # What whoever asks for samples may meet.
 SAMPLING_ERRORS: Sequence[type[LatentserveError]] = (
     MalformedError, MalformedArraysError, NotFoundError, NotAcceptableError, BodyTimeoutError, TooLargeError,
-    UnsupportedMediaError, UnsupportedEncodingError, InvalidError, QueueFullError, DeadlineError,
+    UnsupportedMediaError, UnsupportedEncodingError, InvalidError, QueueFullError, QuotaError, DeadlineError,
 )  # fmt: skip
 
 

@@ -32,11 +32,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
-SAFE: Mapping[str, str] = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+SAFE: Mapping[str, str] = {"Content-Security-Policy": POLICY}  # beside what every answer has
 
 
 class Content:

@@ -36,15 +36,15 @@ class UiRoutes:
 
     def __iter__(self) -> Iterator[Route]:
         """All of them."""
-        yield Route("/", {"GET": self._lead})
-        yield Route("/ui", {"GET": self._page})
-        yield Route("/ui/models.json", {"GET": self._models})
-        yield Route("/ui/health.json", {"GET": self._healths})
-        yield Route("/ui/runbooks.json", {"GET": self._runbooks})
-        yield Route("/ui/{file}", {"GET": self._file})
-        yield Route("/ui/runbooks/{name}", {"GET": self._runbook})
-        yield Route("/ui/cards/{model}", {"GET": self._card})
-        yield Route("/ui/pictures/{model}/{name}", {"GET": self._picture})
+        yield Route("/", {"GET": self._lead}, needs="nothing")
+        yield Route("/ui", {"GET": self._page}, needs="nothing")
+        yield Route("/ui/models.json", {"GET": self._models}, needs="metadata")
+        yield Route("/ui/health.json", {"GET": self._healths}, needs="metadata")
+        yield Route("/ui/runbooks.json", {"GET": self._runbooks}, needs="nothing")
+        yield Route("/ui/{file}", {"GET": self._file}, needs="nothing")
+        yield Route("/ui/runbooks/{name}", {"GET": self._runbook}, needs="nothing")
+        yield Route("/ui/cards/{model}", {"GET": self._card}, needs="metadata")
+        yield Route("/ui/pictures/{model}/{name}", {"GET": self._picture}, needs="metadata")
 
     async def _lead(self, _call: Call) -> Response:
         # Relative where nobody says under which path a proxy shows the server: `/anything/` leads to `/anything/ui`.

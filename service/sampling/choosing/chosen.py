@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import numpy as np
@@ -16,19 +16,24 @@ from latentserve.service.sampling.samples import Samples
 _SLICES = 16  # of rows that are known to be worth making, which are asked for together
 _LABEL_WORDS = 1 << 18  # of random numbers that are drawn for labels at a time: two milliseconds
 
+Paced = Callable[[AsyncGenerator[Samples]], AsyncGenerator[Samples]]  # the same rows, when they may be had
 
-async def chosen_rows(sampler: Sampler, request: RowsRequest, search: Search) -> AsyncGenerator[Samples]:
+
+async def chosen_rows(
+    sampler: Sampler, request: RowsRequest, search: Search, paced: Paced = lambda rows: rows
+) -> AsyncGenerator[Samples]:
     """The rows in order, `slice_rows` at a time: the last ones may be fewer, and of none there is one empty part.
 
-    Raises what `Sampler.stream` does, and BudgetError: fewer were found than are to be. Rows that are looked at are the
-    engine's as those of any large request are; those not yet made are forgotten when the iteration is given up.
+    Raises what `Sampler.stream` does, and BudgetError: fewer were found than are to be. Rows that are made are the
+    engine's as those of any large request are, when `paced` gives them; those not yet made are forgotten when the
+    iteration is given up.
     """
     if not search.sifts or sampler.has_places(request):
-        source = _of_all(sampler, request, search)
+        source = _of_all(sampler, request, search, paced)
     elif search.labels_say_all:
-        source = _by_labels(sampler, request, search)
+        source = _by_labels(sampler, request, search, paced)
     else:
-        source = _of_sifted(sampler, request, search)
+        source = _of_sifted(sampler, request, search, paced)
     found: list[Samples] = []
     count = 0
     async with aclosing(source) as parts:
@@ -49,9 +54,9 @@ async def chosen_rows(sampler: Sampler, request: RowsRequest, search: Search) ->
         yield Samples.join(found or [_nothing(sampler, request)])
 
 
-async def _of_all(sampler: Sampler, request: RowsRequest, search: Search) -> AsyncGenerator[Samples]:
+async def _of_all(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
     """Of rows that are all made."""
-    async with aclosing(sampler.stream(request, lambda: search.expected)) as looked_at:
+    async with aclosing(paced(sampler.stream(request, lambda: search.expected))) as looked_at:
         async for part in looked_at:
             yield await _chosen(sampler, request, search, search.candidates(part))
             if search.done:
@@ -66,7 +71,7 @@ async def _chosen(sampler: Sampler, request: RowsRequest, search: Search, rows: 
     return search.choose(rows)
 
 
-async def _by_labels(sampler: Sampler, request: RowsRequest, search: Search) -> AsyncGenerator[Samples]:
+async def _by_labels(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
     """Of which only those are made that are the answer."""
     start, most, begun = 0, _SLICES * sampler.slice_rows, False
     while start < request.n and not search.done:
@@ -77,13 +82,13 @@ async def _by_labels(sampler: Sampler, request: RowsRequest, search: Search) -> 
             start += rows
         wanted = Samples.join(known)
         some = request._replace(n=len(wanted.samples), numbers=wanted.numbers, labels=wanted.labels)
-        async with aclosing(_made(sampler, some, begun=begun)) as made:
+        async with aclosing(_made(sampler, some, paced, begun=begun)) as made:
             async for part in made:
                 yield part
         begun = True
 
 
-async def _of_sifted(sampler: Sampler, request: RowsRequest, search: Search) -> AsyncGenerator[Samples]:
+async def _of_sifted(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
     """Of which only those are made whose labels pass."""
     start, begun = 0, False
     while start < request.n:
@@ -99,7 +104,7 @@ async def _of_sifted(sampler: Sampler, request: RowsRequest, search: Search) -> 
         wanted = np.concatenate(numbers)
         some = request._replace(n=len(wanted), numbers=wanted, labels=np.concatenate(labels))
         place = 0
-        async with aclosing(_made(sampler, some, search, begun=begun)) as made:
+        async with aclosing(_made(sampler, some, paced, search, begun=begun)) as made:
             async for part in made:
                 place += len(part.samples)
                 # Up to the next one that is made: those before it are known not to pass.
@@ -116,14 +121,14 @@ async def _of_sifted(sampler: Sampler, request: RowsRequest, search: Search) -> 
 
 
 async def _made(
-    sampler: Sampler, request: RowsRequest, search: Search | None = None, *, begun: bool
+    sampler: Sampler, request: RowsRequest, paced: Paced, search: Search | None = None, *, begun: bool
 ) -> AsyncGenerator[Samples]:
     """Rows that have numbers, with these; with a search, as many as it expects to need."""
     numbers = request.numbers
     assert numbers is not None  # noqa: S101, they were sifted
     at = 0
     expected = None if search is None else lambda: search.expected
-    async with aclosing(sampler.stream(request, expected, begun=begun)) as made:
+    async with aclosing(paced(sampler.stream(request, expected, begun=begun))) as made:
         async for part in made:
             part.numbers = numbers[at : at + len(part.samples)]
             at += len(part.samples)

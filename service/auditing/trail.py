@@ -1,0 +1,140 @@
+"""Reading an account: all lines in the order of time, or those of a request, or of a row, wherever they are."""
+
+from __future__ import annotations
+
+import heapq
+import mmap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from latentserve.service.auditing.index import Entries, lines_of_request, lines_of_row, model_sum, read_entries
+from latentserve.service.auditing.log import KEPT, SUFFIX, AuditError
+from latentserve.service.errors import one_line
+
+Line = dict[str, Any]
+
+_LINE_BYTES = 1 << 20  # no line is longer
+
+
+class Trail:
+    """The account in a folder, while it is written or afterwards."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises AuditError: there is no such folder."""
+        self.folder = folder
+        try:
+            self._segments = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+        except OSError as error:
+            raise AuditError(f"{folder}: cannot be read ({one_line(error)})") from None
+
+    def lines(self) -> Iterator[Line]:
+        """All lines, in the order of time."""
+        waiting = list(reversed(self._segments))
+        open_: list[tuple[str, int, Line, Iterator[Line]]] = []
+        number = 0
+        while waiting or open_:
+            while waiting and (not open_ or _began(waiting[-1]) <= open_[0][0]):
+                number += 1
+                _push(open_, number, _read(waiting.pop()))
+            if open_:
+                _, place, line, rest = heapq.heappop(open_)
+                yield line
+                _push(open_, place, rest)
+
+    def of_request(self, id_: str) -> Iterator[Line]:
+        """The lines of a request, oldest segment first."""
+        needle = orjson.dumps(id_)
+        for segment in self._segments:
+            entries = read_entries(segment)
+            for line in _found(segment, entries, lines_of_request(entries, id_), needle):
+                if line.get("id") == id_:
+                    yield line
+
+    def of_row(self, model: str, version: str, seed: int, row: int) -> Iterator[Line]:
+        """The lines on answers that held, or where rows were chosen may have held, this row; the newest segment
+        first."""
+        mine = model_sum(model, version)
+        needle = b'"seed":%d,' % seed
+        for segment in reversed(self._segments):
+            entries = read_entries(segment)
+            for line in _found(segment, entries, lines_of_row(entries, mine, seed, row), needle):
+                if (line.get("model"), line.get("version"), line.get("seed")) != (model, version, seed):
+                    continue
+                if "latents" not in line:
+                    first = line.get("offset", 0)
+                    if first <= row < first + max(line.get("n", 0), line.get("budget", 0)):
+                        yield line
+
+    def ended(self, line: Line) -> Line | None:
+        """What was said of an answer when it had ended; None: nothing, so it was sent whole."""
+        for other in self.of_request(line["id"]):
+            if other.get("event") == "ended" and other.get("began") == line["time"]:
+                return other
+        return None
+
+    def kept(self, sha256: str, suffix: str) -> bytes:
+        """What was too long for a line. Raises AuditError: it was not kept."""
+        path = self.folder / KEPT / f"{sha256}{suffix}"
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise AuditError(f"{path}: was not kept: it cannot be made again ({one_line(error)})") from None
+
+
+def _began(segment: Path) -> str:
+    """When, as lines have the time."""
+    text = segment.name.partition("-")[0]
+    return f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[9:11]}:{text[11:13]}:{text[13:]}Z"
+
+
+def _push(open_: list[tuple[str, int, Line, Iterator[Line]]], place: int, lines: Iterator[Line]) -> None:
+    if (line := next(lines, None)) is not None:
+        heapq.heappush(open_, (str(line.get("time", "")), place, line, lines))
+
+
+def _read(segment: Path) -> Iterator[Line]:
+    with segment.open("rb") as file:
+        for text in file:
+            if (line := _parsed(text)) is not None:
+                yield line
+
+
+def _found(segment: Path, entries: Entries, places: NDArray[np.int64], needle: bytes) -> Iterator[Line]:
+    """Lines at these places, and those behind the last entry that hold these bytes, in order."""
+    last = int(entries["at"][-1]) if len(entries) else 0
+    with segment.open("rb") as file:
+        if segment.stat().st_size == 0:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            for at in places[places < last].tolist():
+                yield from _parsed_at(content, at)
+            at = last
+            while (hit := content.find(needle, at)) >= 0:
+                start = content.rfind(b"\n", 0, hit) + 1
+                yield from _parsed_at(content, max(start, last))
+                end = content.find(b"\n", hit)
+                if end < 0:
+                    return
+                at = end + 1
+
+
+def _parsed_at(content: mmap.mmap, at: int) -> Sequence[Line]:
+    end = content.find(b"\n", at, at + _LINE_BYTES)
+    line = _parsed(content[at : end + 1]) if end >= 0 else None
+    return () if line is None else (line,)
+
+
+def _parsed(text: bytes) -> Line | None:
+    """A line; None of half of one, which is being written, or of what is none."""
+    if not text.endswith(b"\n"):
+        return None
+    try:
+        line = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return line if isinstance(line, dict) else None
