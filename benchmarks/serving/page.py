@@ -13,6 +13,7 @@ without any. `--pictures` also writes what the pages look like.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import statistics
 import tempfile
@@ -21,6 +22,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from benchmarks.commands import program
 from benchmarks.environments import AbsentError
@@ -43,6 +46,8 @@ FIRST_SECONDS, FRAME_MS, IDLE_SHARE, FIRST_BYTES = 1.0, 17.0, 0.01, 150_000
 _START_SECONDS = 60.0
 _FRAMES_SECONDS = 5.0
 _TABS = 3
+_COLOURS = 128  # of a picture
+_POLLS_MS = 5_000.0  # rates are told from the second document on
 _SEEN = """() => new Promise(seen => {
   const look = () => {
     const image = [...document.querySelectorAll('#wall img')].find(one => one.complete && one.naturalWidth);
@@ -63,6 +68,15 @@ _FRAMES = """milliseconds => new Promise(done => {
   };
   requestAnimationFrame(next);
 })"""
+_JUDGED = """async () => {
+  const body = {method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{"n": 20000}'};
+  await (await fetch('v1/samples?format=raw', body)).arrayBuffer();
+  for (;;) {
+    const {models} = await (await fetch('v1/drift')).json();
+    if (models[0].cause !== 'not_enough_samples') return;
+    await new Promise(later => setTimeout(later, 500));
+  }
+}"""
 _PHONE, _DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 860}
 
 
@@ -184,6 +198,8 @@ def _share(pid: int, seconds: float) -> float:
 def _draw(browser: Browser, url: str, folder: Path) -> None:
     """Pictures of every page, in the light and in the dark, and on a phone."""
     folder.mkdir(parents=True, exist_ok=True)
+    with _opened(browser, url) as page:
+        page.evaluate(_JUDGED)
     for name, fragment, there in (
         ("playground", "#play?seed=7", "#wall[aria-busy=false]"),
         ("model", "#model", ".prose table"),
@@ -192,18 +208,25 @@ def _draw(browser: Browser, url: str, folder: Path) -> None:
         for scheme in ("light", "dark"):
             with _opened(browser, url + fragment, color_scheme=scheme) as page:
                 page.wait_for_selector(there)
-                page.screenshot(path=folder / f"{name}-{scheme}.png")
-    with _opened(browser, f"{url}#play?seed=7") as page:
+                page.wait_for_timeout(_POLLS_MS)
+                _save(page, folder / f"{name}-{scheme}.png")
+    with _opened(browser, f"{url}#play?seed=7", reduced_motion="reduce") as page:
         page.wait_for_selector("#wall[aria-busy=false]")
         for place in (0, 4):
             page.locator("#wall .keep").nth(place).click()
         page.click("#between")
         page.fill("#between-place", "14")
-        page.screenshot(path=folder / "interpolation-light.png")
+        _save(page, folder / "interpolation-light.png")
         page.set_viewport_size(_PHONE)  # type: ignore[arg-type]
         page.reload()
         page.wait_for_selector("#wall[aria-busy=false]")
-        page.screenshot(path=folder / "phone-light.png")
+        _save(page, folder / "phone-light.png")
+
+
+def _save(page: Page, path: Path) -> None:
+    """What is seen, in as few bytes as it takes."""
+    with Image.open(io.BytesIO(page.screenshot())) as picture:
+        picture.convert("RGB").quantize(_COLOURS).save(path, optimize=True)
 
 
 def report(results: Results) -> list[str]:

@@ -5,6 +5,7 @@ import { failure } from "./failure.js";
 import { Refusal, askJson } from "./server.js";
 import * as state from "./state.js";
 import * as playground from "./playground.js";
+import { look } from "./verdict.js";
 
 const PAGES = {
   play: { title: "Playground", load: async () => playground },
@@ -50,23 +51,6 @@ function offer(models, now, model) {
     link.href = page === "play" && wall && wall.model === now.model ? wall.fragment : `#${page}${now.model ? `?model=${encodeURIComponent(now.model)}` : ""}`;
     if (page === now.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-  }
-}
-
-const WELL = { none: "well", not_enough_samples: "early" };
-
-async function look() {
-  if (document.hidden) return;
-  const dot = document.getElementById("dot");
-  try {
-    const { models } = await askJson("v1/drift");
-    const worst = models.find((one) => !(one.cause in WELL)) ?? models.find((one) => one.cause !== "none") ?? models[0];
-    dot.dataset.state = worst ? (WELL[worst.cause] ?? "changed") : "unknown";
-    document.getElementById("dot-told").textContent = worst ? `: ${worst.sentence}` : "";
-    dot.title = worst?.sentence ?? "";
-  } catch {
-    dot.dataset.state = "unknown";
-    document.getElementById("dot-told").textContent = ": the server does not answer";
   }
 }
 

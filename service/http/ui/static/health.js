@@ -23,7 +23,7 @@ const DETECTORS = {
   generated: "samples of the server's own seeds", joint: "features together", asked: "samples of clients' seeds", latents: "clients' latents",
   labels: "mix of labels", conditions: "mix of conditions",
 };
-const STAGES = { request: "whole request", queue: "wait for the engine", inference: "one call of the engine", encode: "writing the answer" };
+const STAGES = { request: "request", queue: "wait", inference: "engine", encode: "encoding" };
 const ARMS = { all: "all", server: "the server's seeds", client: "clients' seeds and latents", control: "control samples" };
 const DEVIATIONS = 4; // of a bin from its share, that chance hardly ever makes
 
@@ -133,7 +133,7 @@ function evidence(own, width) {
   const series = names.map((name) => ({ name: DETECTORS[name] ?? name, values: [...(history.log_evidence[name] ?? history.seconds_ago.map(() => 0)), current[name]] }));
   const loudest = Math.max(0, ...Object.values(current));
   const words = `Evidence of drift: now ${number(loudest)} at the most; an alarm is raised at ${number(threshold)}.`;
-  return h("section", { class: "card wide" }, h("h2", {}, "Evidence over time"), h("p", { class: "small" }, `${words} It grows where samples differ from the reference; by chance alone it crosses the line once in 30 days.`),
+  return h("section", { class: "card wide" }, h("h2", {}, "Evidence over time"), h("p", { class: "small" }, `${words} It grows where samples differ from the reference; by chance alone it crosses the line once in 30 days at the most.`),
     lines(series, [...history.seconds_ago, 0], threshold, words, width));
 }
 
@@ -192,8 +192,8 @@ function batch(own) {
 }
 
 function latency(own) {
-  const shares = [["half", 0.5], ["19 of 20", 0.95], ["99 of 100", 0.99]];
-  return h("section", { class: "card" }, h("h2", {}, "Latency by stage"), h("p", { class: "small" }, "Since the start; this share of them took no longer."), h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Latency by stage" }, h("table", {},
+  const shares = [["50 %", 0.5], ["95 %", 0.95], ["99 %", 0.99]];
+  return h("section", { class: "card" }, h("h2", {}, "Latency by stage"), h("p", { class: "small" }, "Since the start: this share took no longer for the whole request, its wait for the engine, a call of it, and writing the answer."), h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Latency by stage" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "stage"), ...shares.map(([title]) => h("th", { scope: "col" }, title)))),
     h("tbody", {}, ...Object.entries(STAGES).map(([stage, title]) => h("tr", {}, h("th", { scope: "row" }, title), ...shares.map(([, share]) => h("td", { class: "number" }, seconds(quantile(own.seconds[stage], share))))))))));
 }

@@ -37,7 +37,11 @@ export function sharp(canvas, width, height) {
   return context;
 }
 
-const ink = (canvas, name) => getComputedStyle(canvas).getPropertyValue(name).trim();
+// A colour of the page, as a canvas that is in it takes it.
+export function ink(canvas, name) {
+  canvas.style.color = `var(${name})`;
+  return getComputedStyle(canvas).color;
+}
 
 export function range(values) {
   let least = Infinity, most = -Infinity;

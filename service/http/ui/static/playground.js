@@ -6,6 +6,7 @@ import { debounce, h, number, tell, toast } from "./elements.js";
 import { addressed, described, makeTile } from "./kinds.js";
 import { askJson } from "./server.js";
 import { write } from "./state.js";
+import { verdictLine } from "./verdict.js";
 
 const USUAL = { image: 24, array: 24, audio: 9, table: 50 };
 const WAIT = 120; // milliseconds after the last change of a slider
@@ -44,10 +45,11 @@ export async function show(main, context) {
       h("button", { type: "button", class: "quiet", id: "code", on: { click: async () => (await import("./code.js")).showCode(context) } }, "Use in code"),
       h("button", { type: "button", class: "quiet", id: "download", on: { click: async () => (await import("./code.js")).showDownload(context) } }, "Download"),
       h("button", { type: "button", class: "quiet", id: "link", on: { click: copyLink } }, "Copy link"),
-    ));
+    ),
+    h("p", { class: "small hint" }, "Click one to keep it, and see what is around it; two, to go from one to the other."));
   main.replaceChildren(h("div", { class: "playground" },
-    h("h1", {}, h("b", {}, model.name), ` makes ${sentence(model)}.`),
-    h("details", { class: "ask", open: matchMedia("(min-width: 52rem)").matches }, h("summary", {}, "What is asked for"), form),
+    h("div", { class: "told" }, h("h1", {}, h("b", {}, model.name), ` makes ${sentence(model)}.`), verdictLine(model.name)),
+    h("details", { class: "ask", open: matchMedia("(min-width: 52rem)").matches }, h("summary", {}, "Ask for"), form),
     h("section", { class: "stage", "aria-label": "Samples" }, panel, tools, wall, kept)));
   showKept(play);
   await refresh(play);

@@ -1,7 +1,7 @@
 // Sounds: seen as a waveform above a spectrogram, and heard.
 
 import { number } from "./elements.js";
-import { colour, range, sharp } from "./kinds.js";
+import { colour, ink, range, sharp } from "./kinds.js";
 
 const WIDTH = 240, WAVE = 64, BANDS = 96;
 const DECIBELS = 80; // from the loudest down to what is shown as silence
@@ -22,7 +22,7 @@ export function drawSound(canvas, values, rate) {
   const [least, most] = range(values);
   canvas.setAttribute("aria-label", `${number(values.length / rate, 2)} s of sound, values from ${number(least, 2)} to ${number(most, 2)}`);
   const size = Math.max(Math.abs(least), Math.abs(most)) || 1;
-  context.fillStyle = getComputedStyle(canvas).getPropertyValue("--chart").trim();
+  context.fillStyle = ink(canvas, "--chart");
   for (let x = 0; x < WIDTH; x += 1) {
     const from = Math.floor((x / WIDTH) * values.length);
     const [low, high] = range(values.subarray(from, Math.max(from + 1, Math.floor(((x + 1) / WIDTH) * values.length))));
