@@ -85,6 +85,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     metavar="PORT",
     help="Serve the last line of stats.jsonl to Prometheus on 127.0.0.1 while training; 0 takes a free port.",
 )
+@click.option("--page", "paged", is_flag=True, help="Keep RUN/page.html up to date, to be watched in a browser.")
 @click.option("--tensorboard", is_flag=True, help="Write the lines of stats.jsonl for TensorBoard, too, if installed.")
 @click.option(
     "--supervise",
@@ -98,6 +99,7 @@ def train(
     weights: tuple[Path, ...],
     run: Path,
     metrics_port: int | None,
+    paged: bool,
     tensorboard: bool,
     supervise: str | None,
 ) -> None:
@@ -105,8 +107,9 @@ def train(
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
     goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
-    gradient norms, how far samples are from reals, and more; --metrics-port and --tensorboard show the same numbers
-    and change nothing in the run. The journal.jsonl in its folder says what is, or would be, done about a fault.
+    gradient norms, how far samples are from reals, and more; --page, --metrics-port and --tensorboard show the same
+    numbers and change nothing in the run. The journal.jsonl in its folder says what is, or would be, done about a
+    fault.
 
     \b
     Examples:
@@ -114,6 +117,7 @@ def train(
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
+      latentserve train digits --page --out runs/digits
       latentserve train digits --metrics-port 9101 --out runs/digits
       latentserve train digits --supervise observe --out runs/digits
       torchrun --nproc-per-node 2 --no-python latentserve train digits --out runs/digits
@@ -135,6 +139,7 @@ def train(
         from latentserve.training import networks
         from latentserve.training.distributed import joined, require_hardware
         from latentserve.training.reporting import metrics
+        from latentserve.training.reporting.page import Page
         from latentserve.training.run import images_seen, is_over, loop, prepare, pretrained
         from latentserve.training.watching import held_out
 
@@ -150,16 +155,30 @@ def train(
         if ranks.leads:
             prepare(run, config)
         ranks.wait()
+        page = Page(run, config) if paged and ranks.leads else None
         if is_over(run, config):
+            if page is not None:
+                page.write("finished")
             if ranks.leads:
                 click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
             return
         if tensorboard and ranks.leads:
             sinks.append(stack.enter_context(metrics.tensorboard(run)))
+        if page is not None:
+            page.write("training")
+            sinks.append(page.show)
+            click.echo(f"page: {page.path}", err=True)
         unseen = held_out(split, dataset)
         interrupted = stack.enter_context(interruptible())
-        seen = loop.train(config, dataset, run, interrupted, sinks, initial, ranks, unseen)
+        try:
+            seen = loop.train(config, dataset, run, interrupted, sinks, initial, ranks, unseen)
+        except TrainingError as error:
+            if page is not None:
+                page.write(f"ended: {error}")
+            raise
         over = is_over(run, config)
+        if page is not None:
+            page.write("finished" if over else "saved, and not finished")
     if not ranks.leads:
         return
     if over and seen < config.images:

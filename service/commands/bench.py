@@ -7,9 +7,7 @@ import math
 import os
 import signal
 import statistics
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +24,9 @@ from latentserve.service.cores import cores
 from latentserve.service.errors import InvalidError, LatentserveError
 from latentserve.service.key_option import key_option
 from latentserve.service.settings import load_settings
+from latentserve.service.terminal.line import Line
 
 _BUSY = 0.9  # cores of the load generator, whose one thread has no more
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -66,11 +63,11 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None, key
         raise InvalidError("--seconds", "is not a number")
     if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
         raise LatentserveError(f"{file}: cannot be written")
-    with _progress() as say:
+    with Line() as line:
         if is_url(source):
-            report = _of_server(source, model, seconds, key, say)
+            report = _of_server(source, model, seconds, key, line)
         elif model is None:
-            report = _of_bundle(Path(source), seconds, say)
+            report = _of_bundle(Path(source), seconds, line)
         else:
             raise InvalidError("--model", "is for a URL; a bundle holds one model")
     if file is not None:
@@ -78,7 +75,7 @@ def bench(source: str, model: str | None, seconds: float, file: Path | None, key
     click.echo(_text(report), nl=False)
 
 
-def _of_server(url: str, name: str | None, seconds: float, key: str | None, say: Say) -> _Report:
+def _of_server(url: str, name: str | None, seconds: float, key: str | None, line: Line) -> _Report:
     """The server at a URL. Raises ServerError."""
     target = Target(url, name, key)
     models = {model["name"]: model for model in Client(url, retries=0, key=key).models()}
@@ -88,30 +85,32 @@ def _of_server(url: str, name: str | None, seconds: float, key: str | None, say:
     if name is not None and name not in models:
         raise ServerError(f"{url}: serves {names}, not {name}")
     served = models[name] if name is not None else next(iter(models.values()))
-    return _Report(url, served["name"], served.get("version"), _measure(target, seconds, None, say))
+    return _Report(url, served["name"], served.get("version"), _measure(target, seconds, None, line))
 
 
-def _of_bundle(path: Path, seconds: float, say: Say) -> _Report:
+def _of_bundle(path: Path, seconds: float, line: Line) -> _Report:
     """A bundle, on a server of its own. Raises BundleError, SettingsError, RuntimeMissingError, ServerError."""
     bundle, settings = read_bundle(path), load_settings(bundles=(path,))
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a terminal that closes must not leave the server running
         signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
-    say("starting a server")
+    line.begin("starting a server")
     with own_server(path) as target:
-        say("the raw engine")
+        line.begin("the raw engine")
         bare = BareEngine(bundle, settings.engine_threads, settings.device)
         batch = bare.best_batch(seconds / 10)
-        measurements = _measure(target, seconds, lambda: bare.samples_per_second(batch, seconds / 3), say)
+        measurements = _measure(target, seconds, lambda: bare.samples_per_second(batch, seconds / 3), line)
     how = {"provider": bare.provider, "threads": settings.engine_threads, "batch": batch}
     return _Report(str(path), bundle.manifest.name, bundle.manifest.version, measurements, how)
 
 
-def _measure(target: Target, seconds: float, engine: Callable[[], float] | None, say: Say) -> list[Measurement]:
+def _measure(target: Target, seconds: float, engine: Callable[[], float] | None, line: Line) -> list[Measurement]:
     measured: list[Measurement] = []
+    line.begin("measuring", len(CASES), "loads")
     try:
         for measurement in measure(target, seconds, engine):
             measured.append(measurement)
-            say(f"{len(measured)} of {len(CASES)} measured")
+            load = measurement.load
+            line.at(len(measured), f"{load.per_second:,.0f} requests/s, p50 {load.p50_ms:.3g} ms")
     except OSError as error:
         raise ServerError(f"{target.url}: {error.strerror or error}") from None
     return measured
@@ -141,19 +140,3 @@ def _text(report: _Report) -> str:
     if (busiest := max(measurement.load.client_cpu for measurement in report.measurements)) > _BUSY:
         lines.append(f"\nthe load generator took {busiest:.2f} cores; the server may be faster than it can ask\n")
     return "".join(lines)
-
-
-@contextmanager
-def _progress() -> Iterator[Say]:
-    """Says what is under way in one line on standard error, if that is a terminal, and takes it back at the end."""
-    shown = sys.stderr.isatty()
-
-    def say(text: str) -> None:
-        if shown:
-            click.echo(f"\r\x1b[K{text} ...", err=True, nl=False)
-
-    try:
-        yield say
-    finally:
-        if shown:
-            click.echo("\r\x1b[K", err=True, nl=False)

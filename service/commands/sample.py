@@ -10,9 +10,12 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, BinaryIO, cast, get_args
 
 import click
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
 
 from latentserve.service.addresses import is_url
 from latentserve.service.bulk.cluster import on_cluster
@@ -21,7 +24,7 @@ from latentserve.service.bulk.object_store import open_store
 from latentserve.service.bulk.progress import Progress
 from latentserve.service.bulk.run import here, run_job
 from latentserve.service.bulk.sources import BundleSource, ServerSource
-from latentserve.service.bundle import read_bundle
+from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.client import Client
 from latentserve.service.client.server import KEY
 from latentserve.service.encoding.arrays import Dtype
@@ -50,11 +53,16 @@ from latentserve.service.opened import open_bundle
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.fields import label_from_text
 from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.terminal.abilities import graphics_of
+from latentserve.service.terminal.drawing import MOST, draw
+from latentserve.service.terminal.graphics import GRAPHICS, Graphics
+from latentserve.service.terminal.line import Line
 
 _OPTIONS = {"select": "best-of", "select.of": "best-of", "allow_fewer": "allow-fewer"}
 _SOUNDS = {".wav": WAV, ".mp3": MP3, ".opus": OGG, ".ogg": OGG, ".flac": FLAC}
 _TABLES = {".csv": CSV, ".arrow": ARROW, ".parquet": PARQUET}
 _ROWS = {".json": JSON, ".ndjson": NDJSON, ".jsonl": NDJSON, ".zip": ZIP}
+_Shown = tuple[NDArray[np.float32], SampleSpec, list[str] | None]
 _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS}
 
 
@@ -87,7 +95,6 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
 @click.option("--allow-fewer", is_flag=True, help="Take fewer where the budget ends.")
 @click.option(
     "--out",
-    required=True,
     metavar="FILE|FOLDER",
     help="File: .png, .webp (a sheet), .wav, .mp3, .opus, .flac (end to end), .npy, .csv, .arrow, .parquet, .json, "
     ".ndjson, .jsonl or .zip (a file a sample). With --format: a folder, or its URL in an object store.",
@@ -114,6 +121,12 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
     show_default=True,
     help="What makes shards: this process, or the Ray cluster of RAY_ADDRESS or of this machine.",
 )
+@click.option("--show", is_flag=True, help="Draw them here, in the terminal.")
+@click.option(
+    "--graphics",
+    type=click.Choice(GRAPHICS),
+    help="What pictures are drawn by. Default: the best that the terminal has.",
+)
 @key_option
 def sample(
     source: str,
@@ -129,25 +142,34 @@ def sample(
     best_of: int | None,
     budget: int | None,
     allow_fewer: bool,
-    out: str,
+    out: str | None,
     form: Form | None,
     dtype: Dtype | None,
     shard_rows: int | None,
     engine: str,
+    show: bool,
+    graphics: Graphics | None,
     key: str | None,
 ) -> None:
-    """Draw samples into a file, or any number of them into a folder of shards.
+    """Draw samples into a file or on the terminal, or any number of them into a folder of shards.
 
     \b
     Example: latentserve sample demo/bundle -n 64 --seed 7 --out digits.png
+             latentserve sample demo/bundle -n 8 --seed 7 --show
              latentserve sample demo/bundle -n 10000000 --out digits --format parquet
     """
+    if out is None and (form is not None or not show):
+        raise click.UsageError("Missing option '--out', or '--show'.")
+    if show and n > MOST:
+        raise InvalidError("-n", f"is {n:,}; --show draws {MOST:,} at the most")
     if model is not None and not is_url(source):
         raise InvalidError("--model", f"{source} is a bundle, and has one")
     asked: dict[str, Any] = {"n": n, "condition": _condition(conditions), "truncation": truncation, "offset": offset}
     asked |= {"where": _where(where), "balance": balance, "select": best_of and {"of": best_of}, "budget": budget}
     asked |= {"allow_fewer": allow_fewer or None}
-    if form is not None:
+    if form is not None and out is not None:
+        if show:
+            raise click.UsageError("--show is not for shards: draw some of their samples by the same seed.")
         if key is not None:
             os.environ[KEY] = key  # to those that make shards, wherever they are started from here
         _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine)
@@ -155,17 +177,27 @@ def sample(
     for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
         if given:
             raise LatentserveError(f"{option} is of shards: --format says of which")
-    media = _MEDIA.get(Path(out).suffix.lower())
-    if media is None:
-        raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}; --format is for a folder")
     seed = secrets.randbelow(SEED_LIMIT) if seed is None else seed
     asked |= {"seed": seed, "model": model}
-    with _new_file(Path(out)) as file:
+    if out is not None:
+        media = _MEDIA.get(Path(out).suffix.lower())
+        if media is None:
+            raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}; --format is for a folder")
+        with Line() as line, _new_file(Path(out)) as file:
+            if is_url(source):
+                _of_server(Client(source, retries=0, key=key), file, media, label, asked, line)
+            else:
+                _of_bundle(source, file, media, label, asked, line)
+        click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
+    if show:
+        console = Console(highlight=False)
         if is_url(source):
-            _of_server(Client(source, retries=0, key=key), file, media, label, asked)
+            samples, spec, labels = _shown_of_server(Client(source, retries=0, key=key), label, asked)
         else:
-            _of_bundle(source, file, media, label, asked)
-    click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
+            samples, spec, labels = _shown_of_bundle(source, label, asked)
+        draw(console, samples, spec, graphics or graphics_of(console, os.environ), labels)
+        if out is None:
+            click.echo(f"seed {seed}")
 
 
 def _condition(stated: Iterable[str]) -> dict[str, float] | None:
@@ -193,16 +225,56 @@ def _where(text: str | None) -> object:
         raise InvalidError("--where", f"is not JSON: {one_line(error)}") from None
 
 
-def _of_server(client: Client, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
+def _label_of(client: Client, label: str | None, model: str | None) -> int | str | None:
+    if label is None or not label.isdigit():  # only of digits it depends on the names what they mean
+        return label
+    models = [one for one in client.models() if model in (None, one["name"])]
+    return label_from_text(label, models[0].get("labels") if models else None)
+
+
+def _of_server(
+    client: Client, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any], line: Line
+) -> None:
     """Samples of the model that a server has."""
-    named: int | str | None = label
-    if label is not None and label.isdigit():  # only of digits it depends on the names what they mean
-        models = [one for one in client.models() if asked["model"] in (None, one["name"])]
-        named = label_from_text(label, models[0].get("labels") if models else None)
-    client.download(media, file, **asked, label=named, deterministic=True)
+    line.begin(f"{asked['n']:,} samples of the server", unit="bytes")
+    counted = cast("BinaryIO", _Counted(file, line))
+    client.download(media, counted, **asked, label=_label_of(client, label, asked["model"]), deterministic=True)
 
 
-def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any]) -> None:
+class _Counted:
+    """A file whose length a line shows as it grows."""
+
+    def __init__(self, file: BinaryIO, line: Line) -> None:
+        self._file, self._line, self._written = file, line, 0
+
+    def write(self, content: bytes) -> None:
+        self._file.write(content)
+        self._written += len(content)
+        self._line.at(self._written)
+
+
+def _shown_of_server(client: Client, label: str | None, asked: dict[str, Any]) -> _Shown:
+    with client:
+        found = client.sample(**asked, label=_label_of(client, label, asked["model"]), deterministic=True)
+    return found.array, found.spec, found.labels
+
+
+def _shown_of_bundle(path: str, label: str | None, asked: dict[str, Any]) -> _Shown:
+    bundle = open_bundle(path)
+    manifest = bundle.manifest
+    named = None if label is None else label_from_text(label, manifest.labels)
+    with _options_named():
+        request, choice = bundle.asked(**asked, label=named)
+    if choice is None:
+        parts = list(bundle.parts(request))
+    else:
+        parts = list(bundle.chosen(request, Search(choice, manifest, request.offset)))
+    names = manifest.labels or []
+    labels = [names[at] for part in parts if part.labels is not None for at in part.labels]
+    return np.concatenate([part.samples for part in parts]), manifest.sample, labels
+
+
+def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any], line: Line) -> None:
     """Samples of a bundle, a slice at a time."""
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -236,8 +308,12 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         provenance = provenance._replace(scored=choice.scored)
     document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
     file.write(document.opening())
+    line.begin(str(path), n, "samples")
+    made = 0
     for part in parts:
         file.writelines(document.rows(part))
+        made += len(part.samples)
+        line.at(made)
     file.writelines(document.closing())
 
 

@@ -167,7 +167,7 @@ import sys
 from importlib.abc import MetaPathFinder
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name in {"torch", "yaml", "sklearn", "safetensors", "matplotlib", "rich", "onnxscript"}:
+        if name in {"torch", "yaml", "sklearn", "safetensors", "matplotlib", "onnxscript"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from latentserve.service.cli import main

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from latentserve.service.terminal.line import Line
 from latentserve.training.commands import training_extra
 from latentserve.training.errors import ReportError
 
@@ -53,10 +54,14 @@ def evaluate(
     if len(subjects) > 2:
         raise ReportError(f"{len(subjects)} runs and bundles: one is evaluated, or two are compared")
 
-    def progress(step: str) -> None:
-        click.echo(f"{step} ...", err=True)
+    line = Line()
 
-    with training_extra():
+    def progress(step: str) -> None:
+        line.begin(step)
+        if not line.live:
+            click.echo(f"{step} ...", err=True)
+
+    with training_extra(), line:
         from latentserve.training.evaluation.baseline import Baseline
         from latentserve.training.evaluation.evaluate import evaluate as measure
         from latentserve.training.evaluation.findings import assess

@@ -151,22 +151,6 @@ def waveform(samples: Samples, title: str) -> Any:
     return draw
 
 
-def curve(lines: list[dict[str, Any]], names: Sequence[str], title: str, marks: Sequence[int]) -> Any:
-    """A plot of some fields of stats.jsonl over images seen, with dotted lines at the `marks`."""
-
-    def draw(axis: "Axes") -> None:
-        for mark in marks:
-            axis.axvline(mark, color="#c33", linestyle=":", linewidth=1)
-        for name in names:
-            known = [(line["images"], line[name]) for line in lines if name in line and "images" in line]
-            if known:
-                axis.plot(*zip(*known, strict=True), label=name.replace("_", " "))
-        axis.set_title(title)
-        axis.legend(fontsize="small")
-
-    return draw
-
-
 def _data_uri(buffer: io.BytesIO, media_type: str) -> str:
     """A file inside a page."""
     return f"data:{media_type};base64,{base64.b64encode(buffer.getvalue()).decode()}"

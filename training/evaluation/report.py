@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -25,6 +24,9 @@ from latentserve.training.evaluation.journal import curves, supervision
 from latentserve.training.evaluation.statistic import MEANINGS, Difference, summary
 from latentserve.training.evaluation.subject import Subject
 from latentserve.training.evaluation.views import Samples
+from latentserve.training.reporting import curves as curve_pictures
+from latentserve.training.reporting import strict
+from latentserve.training.supervising.words import Supervision
 
 FORMAT = "latentserve-evaluation-1"
 JSON, HTML = "report.json", "report.html"
@@ -128,7 +130,7 @@ def page(evaluations: Sequence[Evaluation], baseline: Baseline, differences: Seq
     names = [each.subject.name for each in evaluations]
     if len(set(names)) < len(names):
         names = ["the first", "the second"]
-    templates = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined)
+    templates = strict.environment(Path(__file__).parent, Path(__file__).with_name("quiz.js"))
     templates.filters.update(number=_number, told=_told, code=_code)
     return templates.get_template("report.html.j2").render(
         subjects=[_subject(each, baseline, alone=len(evaluations) == 1) for each in evaluations],
@@ -152,7 +154,7 @@ def _subject(evaluation: Evaluation, baseline: Baseline, alone: bool) -> dict[st
         "about": _about(evaluation, baseline),
         "supervision": supervised,
         "journal": [asdict(action) for action in ((supervised and supervised.actions) or [])[:_MOST_CHANGES]],
-        "curves": _curves(lines, supervised.changes) if supervised and lines else None,
+        "curves": _curves(lines, supervised) if supervised and lines else None,
     }
     if not alone:
         pictured = baseline.reals.train.kind == "image"
@@ -188,14 +190,10 @@ def _about(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def _curves(lines: list[dict[str, Any]], marks: Sequence[int]) -> pictures.Shown:
-    shown = (
-        (("critic_loss", "generator_loss"), "losses"),
-        (("real_accuracy", "fake_accuracy"), "critic right on"),
-        (("diversity",), "diversity (1: as real data)"),
-        (("frechet", "frechet_floor"), "distance from real data"),
-    )
-    return pictures.figure([pictures.curve(lines, names, title, marks) for names, title in shown], 2)
+def _curves(lines: list[dict[str, Any]], supervised: Supervision) -> Markup:
+    """Of a run's statistics, with what its supervisor found."""
+    marks = [curve_pictures.Mark(*found) for found in supervised.findings]
+    return curve_pictures.draw(lines, max(line["images"] for line in lines), marks)
 
 
 def _look(evaluation: Evaluation, baseline: Baseline) -> dict[str, Any]:

@@ -3,49 +3,48 @@
 import math
 import sys
 from collections.abc import Mapping
+from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from latentserve.service.terminal.line import Line, duration
 
 
 def note(means: Mapping[str, float], nonfinite_steps: int) -> str:
-    """What the progress says of a tick."""
+    """What matters of a tick: how far samples are from reals, beside what chance makes of that; losses; and trouble."""
     losses = " ".join(f"{player} {means.get(f'{player}_loss', math.nan):.3f}" for player in ("critic", "generator"))
-    return f"{losses} · {nonfinite_steps} steps not finite" if nonfinite_steps else losses
+    parts = [losses]
+    if "frechet" in means:
+        floor = f" (floor {means['frechet_floor']:.3g})" if "frechet_floor" in means else ""
+        parts.insert(0, f"frechet {means['frechet']:.3g}{floor}")
+    if nonfinite_steps:
+        parts.append(f"{nonfinite_steps} steps not finite")
+    if means.get("actions"):
+        parts.append(f"{means['actions']:.0f} changes by the supervisor")
+    return ", ".join(parts)
 
 
 class Bar:
-    """Progress in images with rate and ETA: a live bar on a terminal, a plain line a tick anywhere else."""
+    """Progress in images with rate and estimate: a live line on a terminal, a plain line a tick anywhere else."""
 
     def __init__(self, images: int, images_seen: int, shown: bool = True) -> None:
-        console = Console(stderr=True)
-        self.images = images
-        self.live, self.shown = console.is_terminal and shown, shown
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("images · {task.fields[rate]:,.0f}/s · ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=not self.live,
-        )
-        self._task = self._progress.add_task("training", total=images, completed=images_seen, rate=0.0, note="")
+        self.images, self.shown = images, shown
+        self._line = Line(shown)
+        self._line.begin("training", images, "images", done=images_seen)
 
-    def __enter__(self) -> "Bar":
-        self._progress.start()
+    def __enter__(self) -> Self:
+        self._line.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._progress.stop()
+        self._line.__exit__(None, None, None)
 
     def step(self, images_seen: int) -> None:
-        self._progress.update(self._task, completed=min(images_seen, self.images))
+        """So many images were shown."""
+        self._line.at(min(images_seen, self.images))
 
     def tick(self, images_seen: int, rate: float, note: str) -> None:
-        self._progress.update(self._task, rate=rate, note=note)
-        if self.shown and not self.live:
+        """A line of statistics was written: images a second, and what matters of it."""
+        self._line.at(min(images_seen, self.images), note)
+        if self.shown and not self._line.live:
             left = max(self.images - images_seen, 0) / rate
-            line = f"{images_seen:,}/{self.images:,} images  {rate:,.0f}/s  ETA {left:.0f} s  {note}"
+            line = f"{images_seen:,}/{self.images:,} images  {rate:,.0f}/s  ETA {duration(left)}  {note}"
             print(line, file=sys.stderr, flush=True)

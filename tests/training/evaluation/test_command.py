@@ -1,5 +1,7 @@
 """`latentserve evaluate`, from the command line to the files it leaves."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -78,7 +80,7 @@ class Links(HTMLParser):
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.sources += [value or "" for name, value in attributes if name in ("src", "href")]
-        if tag not in ("img", "meta", "br"):
+        if tag not in ("img", "meta", "link", "br"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -92,7 +94,14 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Path) -> None:
     page.close()
     assert page.open == []
     assert len(page.sources) > 20
+    assert page.sources.pop(0) == "data:,"  # no icon is asked for
     assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    for kind, content in re.findall(r"<(style|script)>(.*?)</\1>", text, re.S):  # a browser runs these and nothing else
+        told = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{told}'" in text
+    assert "default-src 'none'" in text
+    assert not re.search(r"\sstyle=|\son[a-z]+=", text)
+    assert text.count("<polyline") >= 4
     assert not re.search(r"https?://", re.sub(r"base64,[^\"]*", "", text))
     assert text.count('data-answer="real"') == text.count('data-answer="generated"') == 10
     for words in (

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from latentserve.training.evaluation.journal import DEEDS, curves, deed, supervision
+from latentserve.training.evaluation.journal import curves, supervision
 from latentserve.training.evaluation.subject import Subject, open_subject
 from latentserve.training.recipe.config import Config
 from latentserve.training.supervising import Action, Changes, Journal
 from latentserve.training.supervising.remedies import LADDERS, change
+from latentserve.training.supervising.words import DEEDS, deed
 
 
 @pytest.fixture

@@ -53,7 +53,10 @@ def test_a_line_cut_in_the_middle_is_dropped_and_sinks_are_shown_the_others(tmp_
 
 def test_a_tick_without_a_finite_step_can_still_be_noted_and_drawn(tmp_path: Path) -> None:
     assert note({"critic_loss": 0.5, "generator_loss": 0.25}, 0) == "critic 0.500 generator 0.250"
-    assert note({}, 7) == "critic nan generator nan · 7 steps not finite"
+    good = {"critic_loss": 0.5, "generator_loss": 0.25, "frechet": 0.3134, "frechet_floor": 0.05, "actions": 2}
+    said = "frechet 0.313 (floor 0.05), critic 0.500 generator 0.250, 2 changes by the supervisor"
+    assert note(good, 0) == said
+    assert note({}, 7) == "critic nan generator nan, 7 steps not finite"
     whole = {"images": 200, "critic_loss": 1.0, "generator_loss": 1.0, "real_score": 0.1, "fake_score": 0.1}
     save_losses([whole, {"images": 400}], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
