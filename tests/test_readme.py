@@ -23,6 +23,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import cli
 from tests.digits import write_idx
 from tests.generators import dense_generator
@@ -130,6 +131,16 @@ def serve_and_ask(demo: Demo, command: str, **variables: str) -> None:
 def test_the_two_commands():
     commands = [line.split("#")[0].strip() for line in block("make demo    #").splitlines()]
     assert commands == ["make demo", "make test"]  # the first runs in the fixture, the second runs this
+
+
+def test_another_process_exports_the_same_bytes(demo: Demo):
+    words = [*(f"export demo/run {FEW}").split(), "--name", "renamed", "--out", "again"]
+    demo.call(shlex.join([".venv/bin/latentserve", *words]))
+    for name in ("generator.onnx", "critic.onnx"):
+        one, other = ((demo.folder / bundle / name).read_bytes() for bundle in ("demo/bundle", "again"))
+        assert one == other, name
+    one, other = (read_bundle(demo.folder / bundle).manifest for bundle in ("demo/bundle", "again"))
+    assert one.version == other.version
 
 
 def test_curl_an_image(demo: Demo):

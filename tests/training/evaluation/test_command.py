@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 import shutil
+from contextlib import chdir
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -27,15 +29,40 @@ def called(*words: object) -> str:
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Documented:
+    """What the three commands of the page printed, and the folders that they left."""
+
+    printed: list[str]
+    report: Path  # of the run, whose journal tells of one action
+    of_bundle: Path
+    comparison: Path
+
+
 @pytest.fixture(scope="module")
-def report(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("reports") / "run"
-    run = Path(shutil.copytree(run, tmp_path_factory.mktemp("treated") / "run"))  # others read the journal, too
-    Journal(run, 0).write([Action(400, "plateau", "frechet", (3.0,), 2.0, "lr", 1.0, 0.5, applied=True)])
-    printed = called(run, "--samples", 200, "--out", out)
+def documented(run: Path, run_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Documented:
+    folder = tmp_path_factory.mktemp("documented")
+    (folder / "bundles").mkdir()
+    (folder / "bundles" / "digits").symlink_to(run_bundle)
+    treated = Path(shutil.copytree(run, folder / "runs" / "digits"))  # others read the journal, too
+    Journal(treated, 0).write([Action(400, "plateau", "frechet", (3.0,), 2.0, "lr", 1.0, 0.5, applied=True)])
+    page = (TOP / "docs" / "evaluation.md").read_text()
+    blocks = re.findall(r"^```bash\nlatentserve evaluate (.*?)\n```$", page, re.M)
+    assert len(blocks) == page.count("```bash")
+    printed = []
+    with chdir(folder):
+        for words, samples, left in zip(blocks, (200, 60, 200), ("of-run", "of-bundle", "comparison"), strict=True):
+            printed.append(called(*words.split(), "--samples", samples))
+            Path(words.split()[-1]).rename(left)
+    return Documented(printed, folder / "of-run", folder / "of-bundle", folder / "comparison")
+
+
+@pytest.fixture
+def report(documented: Documented) -> Path:
+    printed = documented.printed[0]
     assert "This generator is not good" in printed
-    assert f"{out}/report.html: open it in a browser" in printed
-    return out
+    assert "report/report.html: open it in a browser" in printed
+    return documented.report
 
 
 def test_every_statistic_says_what_it_stands_beside(report: Path) -> None:
@@ -120,12 +147,9 @@ def test_the_page_is_whole_and_needs_nothing_else(report: Path) -> None:
                if name not in ("conditions", "columns", "pairs", "column_wasserstein"))  # fmt: skip
 
 
-def test_a_run_and_its_bundle_get_the_same_numbers_and_no_difference(
-    report: Path, run: Path, run_bundle: Path, tmp_path: Path
-) -> None:
-    printed = called(run, run_bundle, "--data", "digits", "--samples", 200, "--out", tmp_path)
-    assert "No difference between" in printed
-    told = json.loads((tmp_path / "report.json").read_text())
+def test_a_run_and_its_bundle_get_the_same_numbers_and_no_difference(documented: Documented, report: Path) -> None:
+    assert "No difference between" in documented.printed[2]
+    told = json.loads((documented.comparison / "report.json").read_text())
     alone = json.loads((report / "report.json").read_text())["statistics"]
     for key, each in told["comparison"]["statistics"].items():
         assert each["real"] is False
@@ -134,7 +158,13 @@ def test_a_run_and_its_bundle_get_the_same_numbers_and_no_difference(
         assert each["second"] == pytest.approx(each["first"], rel=1e-2, abs=0.02)
     distances = told["comparison"]["statistics"]["frechet_classifier"]
     assert distances["second"] == pytest.approx(distances["first"], rel=1e-4)
-    assert "Which differences are real" in (tmp_path / "report.html").read_text()
+    assert "Which differences are real" in (documented.comparison / "report.html").read_text()
+
+
+def test_a_bundle_is_evaluated_with_features_of_its_own(documented: Documented) -> None:
+    told = json.loads((documented.of_bundle / "report.json").read_text())
+    assert told["n"] == 60
+    assert {"classifier", "random", "critic"} == set(told["features"])
 
 
 def test_a_journal_of_another_version_and_cut_statistics_stop_no_report(run: Path, tmp_path: Path) -> None:
@@ -165,18 +195,3 @@ def test_mistakes_are_told_in_a_line(run: Path, run_bundle: Path, tmp_path: Path
             called(*words)
         assert complaint in str(error.value)
         assert "\n" not in str(error.value)
-
-
-def test_the_documented_commands(run: Path, run_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, folder in (("runs", run), ("bundles", run_bundle)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "digits").symlink_to(folder)
-    monkeypatch.chdir(tmp_path)
-    page = (TOP / "docs" / "evaluation.md").read_text()
-    blocks = re.findall(r"^```bash\nlatentserve evaluate (.*?)\n```$", page, re.M)
-    assert len(blocks) == page.count("```bash")
-    for words in blocks:
-        called(*words.split(), "--samples", 60)
-    told = json.loads(Path("report/report.json").read_text())
-    assert {"classifier", "random", "critic"} == set(told["features"])
-    assert Path("comparison/report.html").exists()

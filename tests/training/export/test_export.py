@@ -116,6 +116,7 @@ def test_the_graph_holds_no_chance_and_no_trace_of_this_machine(bundle: Path) ->
             assert trace not in content
 
 
+@pytest.mark.full  # what `make demo` exports is compared in tests/test_readme.py
 @pytest.mark.parametrize("run", ["convolutional"], indirect=True)
 def test_another_process_exports_the_same_bytes(run: Path, bundle: Path, tmp_path: Path) -> None:
     words = ["export", str(run), "--out", "b", "--name", "renamed", "--reference-samples", str(SAMPLES)]
