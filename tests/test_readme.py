@@ -27,7 +27,7 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import cli
 from tests.digits import write_idx
 from tests.generators import dense_generator
-from tests.server import free_port
+from tests.server import NO_TLS, free_port
 
 TOP = Path(__file__).parents[1]
 # The demo trains, in whichever test asks for it first.
@@ -106,7 +106,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def answers(port: int) -> bool:
     """Whether a server is ready there."""
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200
+        return httpx.get(f"http://127.0.0.1:{port}/readyz", verify=NO_TLS).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -40,6 +40,7 @@ class Prometheus:
 
     def __init__(self, port: int, targets: Path) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._http = httpx.Client(base_url=f"{self.url}/api/v1/", timeout=_ASK_SECONDS)
         self._targets = targets
 
     def scrape(self, instances: Sequence[str]) -> None:
@@ -66,7 +67,7 @@ class Prometheus:
         return [f"{rule['name']}: {rule['lastError']}" for rule in rules if rule.get("lastError")]
 
     def _get(self, path: str, **parameters: str) -> Any:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=parameters, timeout=_ASK_SECONDS)
+        answer = self._http.get(path, params=parameters)
         if answer.status_code != 200:
             raise RuntimeError(f"{path} {parameters}: {answer.text[:500]}")
         return answer.json()["data"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import bentoml
 import httpx
 
-from tests.server import Server, free_port
+from tests.server import NO_TLS, Server, free_port
 
 SERVICE = """
 import bentoml
@@ -62,7 +62,7 @@ def test_it_answers_another_service(bundle: Path, tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{port}"
         for _ in range(600):
             with suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/readyz").status_code == 200:
+                if httpx.get(f"{url}/readyz", verify=NO_TLS).status_code == 200:
                     break
             time.sleep(0.1)
         with bentoml.SyncHTTPClient(url, timeout=60) as client:
