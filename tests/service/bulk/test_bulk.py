@@ -81,6 +81,13 @@ def test_shards_have_the_rows_of_http(bundle: Path, server: Server, tmp_path: Pa
         assert (told["size"], told["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
 
 
+def test_a_seed_that_was_drawn_is_kept(bundle: Path, tmp_path: Path):
+    command = ["sample", str(bundle), "-n", "50", "--format", "npz", "--out", str(tmp_path / "out")]
+    first, second = (CliRunner().invoke(cli, command).output.splitlines()[-1] for _ in range(2))
+    assert first == second
+    assert "samples of seed" in first
+
+
 def test_a_server_gives_the_same_bytes(bundle: Path, table: Path, start_server: Callable[..., Server], tmp_path: Path):
     server = start_server(bundle, table)
     for form, path, words in (
