@@ -382,6 +382,17 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
         assert np.allclose(row[0], again[2], atol=1e-5)
 
 
+def test_each_claim_of_the_page_on_threats_has_its_tests():
+    page = (TOP / "docs" / "threats.md").read_text()
+    claims = [row.split(" | ") for row in re.findall(r"^\| (?!claim|---)(.+) \|$", page, re.M)]
+    assert len(claims) > 20
+    for claim, held_by in claims:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", held_by)
+        assert tests, claim
+        for file, test in tests:
+            assert f"def {test}(" in (TOP / file).read_text(), f"{file}::{test}"
+
+
 def test_the_pod_outlives_what_it_answers():
     """The manifest of the page is YAML, and its times fit the server's."""
     deployment, service = yaml.safe_load_all(re.search(r"^```yaml\n(.*?)^```$", DEPLOYMENT, re.M | re.S)[1])

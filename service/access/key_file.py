@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hmac
 import logging
+import math
 import os
 import stat
 import tempfile
@@ -28,6 +29,7 @@ FILE = "keys.json"  # in the folder for what a server writes, where no other is 
 _MOST_BYTES = 16 << 20
 _OTHERS = stat.S_IWGRP | stat.S_IRWXO  # rights that nobody may have
 _LOOK_SECONDS = 0.25  # between looks for a file that is not there yet
+_FRESH_SECONDS = 0.005  # between looks whether it has changed: for each request it would take as long as all the rest
 
 Stamp = tuple[int, int, int, int]  # of a file: another one, or the same after a change, has another
 
@@ -100,6 +102,7 @@ def changing(path: Path) -> Iterator[list[Key]]:
         try:
             _write(path, keys)
             os.fsync(folder)
+            time.sleep(2 * _FRESH_SECONDS)  # servers have looked: what was revoked is of no use when this is done
         except OSError as error:
             raise KeyFileError(f"{path}: cannot be written ({one_line(error)})") from None
     finally:
@@ -129,12 +132,14 @@ class KeyRing:
     def __init__(self, path: Path, *, required: bool) -> None:
         """`required`: keys are on, whether the file is there or not."""
         self.path = path
+        self._name = os.fspath(path)
         self._on = required
         self._stamp: Stamp | None = None
         self._keys: dict[bytes, Key] = {}  # by the first half of their digest
         self._by_id: dict[str, Key] = {}
         self._fault: str | None = "was not read yet"
-        self._looked = 0.0
+        self._looked = 0.0  # for a file that is not there
+        self._fresh = -math.inf  # looked at
 
     @property
     def on(self) -> bool:
@@ -161,8 +166,14 @@ class KeyRing:
 
     def _look(self) -> None:
         """Read the file again if it has changed. Raises NotReadyError: it cannot be read."""
+        now = time.monotonic()
+        if now - self._fresh < _FRESH_SECONDS:
+            if self._fault is not None:
+                raise _closed()
+            return
+        self._fresh = now
         try:
-            stamp = _stamp(self.path.stat())
+            stamp = _stamp(os.stat(self._name))  # noqa: PTH116, with every request: a third of the time
         except OSError as error:
             self._fail(f"{self.path}: {one_line(error)}", None)
         else:

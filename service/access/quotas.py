@@ -31,6 +31,7 @@ class Account:
         self._most = key.rows_in_flight
         self.burst = self._rate
         self.left = self._rate or 0
+        self._policy = None if self._rate is None else (b"ratelimit-policy", b'"rows";q=%d;w=1' % self._rate)
         self._table = table
         self._place = table.place(key.id)
 
@@ -43,38 +44,30 @@ class Account:
         if most is not None and rows > most:
             raise TooLargeError(f"n: {rows} rows were asked for; this key may have {most} in flight")
         table, place = self._table, self._place
-        with table.locked():
+        table.lock()
+        try:
             now = time.time()  # not before: others have counted until now
-            bucket = table.read(place)
-            tokens = self._tokens(bucket.tokens, bucket.counted, now)
+            id_, had, counted, requests, total, refused, _ = table.read(place)
+            tokens = self._tokens(had, counted, now)
             if most is not None and table.in_flight(place) + rows > most:
                 table.forget_ended()  # before somebody is refused for what nobody waits for
                 if (others := table.in_flight(place)) + rows > most:
-                    table.write(place, bucket._replace(refused=bucket.refused + 1, used=now))
+                    table.write(place, id_, had, counted, requests, total, refused + 1, now)
                     raise QuotaError(f"{others} rows of this key are in flight; it may have {most}", 1)
             paid = 0
             if burst is not None:
                 whole = known and rows <= burst
                 if tokens < (needed := rows if whole else 1):
-                    table.write(
-                        place, bucket._replace(tokens=tokens, counted=now, refused=bucket.refused + 1, used=now)
-                    )
+                    table.write(place, id_, tokens, now, requests, total, refused + 1, now)
                     self.left = int(tokens)
                     seconds = max(1, math.ceil((needed - tokens) / burst))
                     raise QuotaError(f"this key may have {burst} rows a second; try again in {seconds} s", seconds)
                 paid = rows if whole else 0
             table.begin(place, rows)
-            counted = paid if burst is not None else rows
-            table.write(
-                place,
-                bucket._replace(
-                    tokens=tokens - paid,
-                    counted=now,
-                    requests=bucket.requests + 1,
-                    rows=bucket.rows + counted,
-                    used=now,
-                ),
-            )
+            total += paid if burst is not None else rows
+            table.write(place, id_, tokens - paid, now, requests + 1, total, refused, now)
+        finally:
+            table.unlock()
         self.left = int(tokens - paid)
         return 0 if burst is None or paid else rows
 
@@ -94,11 +87,11 @@ class Account:
         table, place = self._table, self._place
         with table.locked():
             now = time.time()  # not before: others have counted until now
-            bucket = table.read(place)
-            tokens = self._tokens(bucket.tokens, bucket.counted, now)
+            id_, had, counted, requests, total, refused, _ = table.read(place)
+            tokens = self._tokens(had, counted, now)
             taken = min(rows, int(tokens))
             left = tokens - taken
-            table.write(place, bucket._replace(tokens=left, counted=now, rows=bucket.rows + taken, used=now))
+            table.write(place, id_, left, now, requests, total + taken, refused, now)
         self.left = int(left)
         return taken
 
@@ -111,9 +104,6 @@ class Account:
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
         """What is told of it with an answer (draft-ietf-httpapi-ratelimit-headers-10)."""
-        if self.burst is None:
+        if self._policy is None:
             return []
-        return [
-            (b"ratelimit-policy", b'"rows";q=%d;w=1' % self.burst),
-            (b"ratelimit", b'"rows";r=%d;t=1' % max(0, self.left)),
-        ]
+        return [self._policy, (b"ratelimit", b'"rows";r=%d;t=1' % max(0, self.left))]

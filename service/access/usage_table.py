@@ -1,6 +1,6 @@
 """What each key has used, and has under way: a table in a file that all workers share, a record a key.
 
-    header   magic, number of records, and the processes that count: a column each
+    header   magic, number of records, whether there ever were many processes, and those that count: a column each
     record   id, tokens, when they were counted, requests, rows, refused, last use, rows in flight by column
 
 Who changes a record holds the file's lock for some microseconds; what is under way in a process is in a column that it
@@ -25,12 +25,15 @@ USAGE = ".usage"  # what its name ends with
 
 _MAGIC = b"LSUSAGE1"
 _COLUMNS = 128  # processes that count at a time
-_START = struct.Struct("<8sQ")
+_START = struct.Struct("<8sQQ")
 _PROCESS = struct.Struct("<QQ")  # its number, and when it started
 _HEADER_BYTES = _START.size + _COLUMNS * _PROCESS.size
 _BUCKET = struct.Struct("<16sddQQQd")
 _IN_FLIGHT = struct.Struct(f"<{_COLUMNS}I")
 _ONE = struct.Struct("<I")
+_FEW_COLUMNS = 8
+_FEW = struct.Struct(f"<{_FEW_COLUMNS}I")
+_EXCLUSIVE, _UNLOCK, _flock = fcntl.LOCK_EX, fcntl.LOCK_UN, fcntl.flock
 _RECORD_BYTES = _BUCKET.size + _IN_FLIGHT.size
 _RECORDS = 64  # that there is room for at first
 _MOST_ROWS = (1 << 32) - 1
@@ -74,7 +77,7 @@ class UsageTable:
             with self.locked():
                 if os.fstat(self._file).st_size == 0:
                     os.posix_fallocate(self._file, 0, _HEADER_BYTES + _RECORDS * _RECORD_BYTES)
-                    os.pwrite(self._file, _START.pack(_MAGIC, 0), 0)
+                    os.pwrite(self._file, _START.pack(_MAGIC, 0, 0), 0)
                 elif os.pread(self._file, len(_MAGIC), 0) != _MAGIC:
                     raise UsageTableError(f"{path}: is no table of the use of keys")
                 self._map = mmap.mmap(self._file, 0)
@@ -88,14 +91,22 @@ class UsageTable:
         self._map.close()
         os.close(self._file)
 
+    def lock(self) -> None:
+        """Nobody else changes it until `unlock`."""
+        _flock(self._file, _EXCLUSIVE)
+
+    def unlock(self) -> None:
+        """Others may."""
+        _flock(self._file, _UNLOCK)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Nobody else changes it meanwhile."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.lock()
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.unlock()
 
     def place(self, key: str) -> int:
         """Where the record of a key begins, which is made where there is none. Raises OSError: there is no room."""
@@ -113,20 +124,23 @@ class UsageTable:
         with self.locked():
             self._read_places()
             self.forget_ended()
-            found = [(self.read(place), self.in_flight(place)) for place in self._places.values()]
+            found = [(Bucket._make(self.read(place)), self.in_flight(place)) for place in self._places.values()]
         return iter(found)
 
-    def read(self, place: int) -> Bucket:
-        """A record."""
-        return Bucket._make(_BUCKET.unpack_from(self._map, place))
+    def read(self, place: int) -> tuple[bytes, float, float, int, int, int, float]:
+        """A record, in the order of `Bucket`."""
+        return _BUCKET.unpack_from(self._map, place)
 
-    def write(self, place: int, bucket: Bucket) -> None:
+    def write(
+        self, place: int, id_: bytes, tokens: float, counted: float, requests: int, rows: int, refused: int, used: float
+    ) -> None:
         """Change a record, which is to be locked."""
-        _BUCKET.pack_into(self._map, place, *bucket)
+        _BUCKET.pack_into(self._map, place, id_, tokens, counted, requests, rows, refused, used)
 
     def in_flight(self, place: int) -> int:
         """Rows that are under way of a key, in all processes."""
-        return sum(_IN_FLIGHT.unpack_from(self._map, place + _BUCKET.size))
+        columns = _IN_FLIGHT if _START.unpack_from(self._map)[2] else _FEW  # the first ones are taken first
+        return sum(columns.unpack_from(self._map, place + _BUCKET.size))
 
     def begin(self, place: int, rows: int) -> None:
         """So many more are under way in this process. The table is to be locked."""
@@ -154,10 +168,10 @@ class UsageTable:
         size = os.fstat(self._file).st_size
         if size > len(self._map):
             self._map = mmap.mmap(self._file, 0)
-        _, count = _START.unpack_from(self._map)
+        _, count, _ = _START.unpack_from(self._map)
         for number in range(len(self._places), min(count, (size - _HEADER_BYTES) // _RECORD_BYTES)):
             place = _HEADER_BYTES + number * _RECORD_BYTES
-            self._places[self.read(place).id.rstrip(b"\0")] = place
+            self._places[self.read(place)[0].rstrip(b"\0")] = place
 
     def _make(self, name: bytes) -> int:
         count = len(self._places)
@@ -165,8 +179,8 @@ class UsageTable:
         if place + _RECORD_BYTES > len(self._map):  # there is room on the disk before anything is written to it
             os.posix_fallocate(self._file, 0, _HEADER_BYTES + 2 * count * _RECORD_BYTES)
             self._map = mmap.mmap(self._file, 0)
-        self.write(place, Bucket(name, 0.0, 0.0, 0, 0, 0, 0.0))
-        _START.pack_into(self._map, 0, _MAGIC, count + 1)
+        self.write(place, name, 0.0, 0.0, 0, 0, 0, 0.0)
+        _START.pack_into(self._map, 0, _MAGIC, count + 1, _START.unpack_from(self._map)[2])
         self._places[name] = place
         return place
 
@@ -177,6 +191,9 @@ class UsageTable:
             if not self._process(column)[0]:
                 own = os.getpid()
                 _PROCESS.pack_into(self._map, _START.size + column * _PROCESS.size, own, _started(own))
+                if column >= _FEW_COLUMNS:
+                    magic, count, _ = _START.unpack_from(self._map)
+                    _START.pack_into(self._map, 0, magic, count, 1)
                 return column
         raise UsageTableError(f"{self.path}: {_COLUMNS} processes count in it already")
 

@@ -82,17 +82,17 @@ class Account:
         """
         began = now()
         try:
-            told: dict[str, object] = {"time": began, "event": "sampled", "id": id_}
-            if key is not None:
-                told["key"] = key
-            told |= {"route": route, "model": manifest.name, "version": manifest.version, "n": n}
-            told |= arguments_of(request, more, self._keep)
+            name, version = manifest.name, manifest.version
+            told: dict[str, object] = {"time": began, "event": "sampled", "id": id_, "key": key, "route": route}
+            if key is None:
+                del told["key"]
+            told.update(model=name, version=version, n=n, **arguments_of(request, more, self._keep))
             told["as"] = media
             by_number = request.latents is None and not request.derived
             self._log.write(
                 orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE),
                 id_.encode(),
-                model_sum(manifest.name, manifest.version),
+                model_sum(name, version),
                 seed=request.seed if by_number else NO_SEED,
                 offset=request.offset,
                 rows=request.n,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ def entry(at: int, id_: bytes, model: int = 0, seed: int = NO_SEED, offset: int 
     return _ENTRY.pack(at, zlib.crc32(id_), seed, offset, min(rows, _MOST), model)
 
 
+@lru_cache(maxsize=64)
 def model_sum(name: str, version: str) -> int:
     """What a model's lines are known by."""
     return zlib.crc32(f"{name}\n{version}".encode())

@@ -191,30 +191,22 @@ def test_what_is_wrong_is_told_in_a_line(audited: Audited, bundle: Path, plain_b
     assert not out.exists()
 
 
-def test_latents_that_were_not_kept_cannot_be_made_again(
-    start_server: Callable[..., Server], bundle: Path, tmp_path: Path
-) -> None:
-    server = start_server(bundle, audit=tmp_path / "account", audit_keep=False)
-    answer = server.samples(latents=LATENTS.tolist())
-    audited = Audited(server, tmp_path / "account")
-    done = audited.again(bundle, tmp_path / "again.npy", "--id", answer.headers["X-Request-ID"])
-    assert "was not kept" in str(done.exception)
-
-
-def test_keys_are_in_it(
+def test_keys_are_in_it_and_latents_that_are_not_kept_cannot_be_made_again(
     start_server: Callable[..., Server], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, file = tmp_path / "account", tmp_path / "keys.json"
     monkeypatch.setenv("LATENTSERVE_AUDIT", str(folder))
-    made = CliRunner().invoke(cli, ["keys", "--keys", str(file), "add", "gallery", "--rows-per-second", "10"])
+    made = CliRunner().invoke(cli, ["keys", "--keys", str(file), "add", "gallery", "--rows-per-second", "50"])
     key = made.stdout.strip()
-    server = start_server(bundle, audit=folder, keys=file)
-    answer = server.http.post("/v1/samples", json={}, headers={"X-API-Key": key})
+    server = start_server(bundle, audit=folder, audit_keep=False, keys=file)
+    answer = server.http.post("/v1/samples", json={"latents": LATENTS.tolist()}, headers={"X-API-Key": key})
+    done = Audited(server, folder).again(bundle, tmp_path / "again.npy", "--id", answer.headers["X-Request-ID"])
+    assert "was not kept" in str(done.exception)
     assert CliRunner().invoke(cli, ["keys", "--keys", str(file), "revoke", "gallery"]).exit_code == 0
     lines = list(Trail(folder).lines())
     assert [line["event"] for line in lines] == ["key-added", "sampled", "key-revoked"]
     (id_,) = {line["key"] for line in lines}
-    assert lines[0]["rows_per_second"] == 10
+    assert lines[0]["rows_per_second"] == 50
     assert lines[1]["id"] == answer.headers["X-Request-ID"]
     told = CliRunner().invoke(cli, ["audit", str(folder), "--key", id_, "--until", "2000-01-01"])
     assert told.output == ""
@@ -226,7 +218,7 @@ def test_keys_are_in_it(
     assert "other" not in file.read_text()
 
 
-@pytest.mark.parametrize("when_full", ["refuse", "serve"])
+@pytest.mark.parametrize("when_full", ["refuse", pytest.param("serve", marks=pytest.mark.full)])
 def test_a_full_disk(start_server: Callable[..., Server], bundle: Path, tmp_path: Path, when_full: str) -> None:
     """No file of the worker's may grow beyond some kibibytes: as a disk that is full, it refuses what is written."""
     folder = tmp_path / "account"

@@ -359,6 +359,7 @@ def test_a_broken_file_lets_nobody_in_until_it_is_mended(locked: Locked, keys: d
     content = locked.file.read_bytes()
     try:
         locked.file.write_bytes(b"{")
+        time.sleep(0.05)  # servers look every few milliseconds
         for _ in range(4):
             answer = locked.ask(keys["sample"])
             assert answer.status_code == 503
@@ -366,6 +367,7 @@ def test_a_broken_file_lets_nobody_in_until_it_is_mended(locked: Locked, keys: d
         assert locked.ask(method="GET", path="/readyz").status_code == 200
     finally:
         locked.file.write_bytes(content)
+        time.sleep(0.05)
     assert locked.ask(keys["sample"]).status_code == 200
     assert "keys-failed" in locked.server.log.read_text()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from latentserve.service.access import key_file
 from latentserve.service.access.key_file import KeyFileError, KeyRing, changing, key_path, key_ring, read_keys
 from latentserve.service.access.keys import SCOPES, Key, new_key
 from latentserve.service.errors import NotReadyError
@@ -26,6 +27,11 @@ def add(path: Path, name: str = "one", **given: object) -> tuple[str, Key]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "keys.json"
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_file, "_FRESH_SECONDS", 0)
 
 
 def test_a_key_is_32_random_bytes_of_which_the_hash_is_kept(path: Path):
