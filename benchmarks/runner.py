@@ -42,6 +42,7 @@ BENCHMARKS = {
     "order": "serving.order",
     "streams": "serving.streams",
     "bulk": "serving.bulk",
+    "bulk-cluster": "serving.bulk_cluster",
     "protocols": "serving.protocols",
     "page": "serving.page",
     "keys": "serving.keys",

@@ -47,6 +47,7 @@ _KILLED_ROWS = {"table": 1_000_000, "pictures": 20_000}
 _SHARD_ROWS = {"table": 100_000, "pictures": 2_000}  # of the killed ones
 _SHARE, _MEGABYTES = 0.9, 500
 _BATCHES = (16, 64, 256, 1024)
+_MOMENT = 0.1
 _TRIED_SECONDS, _ENGINE_SECONDS = 1.0, 5.0
 
 
@@ -85,24 +86,33 @@ def _command(bundle: Path, kind: str, rows: int, out: Path, seed: int) -> list[s
 
 def _job(bundle: Path, kind: str, rows: int, out: Path, seed: int) -> dict[str, Any]:
     """One, whose folder is removed."""
-    began = time.time()
-    process = subprocess.Popen(
-        _command(bundle, kind, rows, out, seed), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    ended = time.time()
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise AbsentError(f"a job failed: {said.decode().strip()}")
+    began, megabytes = time.time(), 0.0
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(_command(bundle, kind, rows, out, seed), stdout=subprocess.DEVNULL, stderr=said)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            megabytes = max(megabytes, _most_megabytes(process.pid))
+            time.sleep(_MOMENT)
+        stopped = time.time()
+        process.returncode = os.waitstatus_to_exitcode(ended[1])
+        if process.returncode:
+            said.seek(0)
+            raise AbsentError(f"a job failed: {said.read().decode().strip()}")
+    usage = ended[2]
     started = (out / "job.json").stat().st_mtime
     size = sum(path.stat().st_size for path in out.iterdir())
     shutil.rmtree(out)
     return {
-        "rows": rows, "rows_per_second": rows / (ended - started), "whole_rows_per_second": rows / (ended - began),
-        "cpu_seconds": usage.ru_utime + usage.ru_stime, "megabytes": usage.ru_maxrss * 1024 / 1e6, "bytes": size,
+        "rows": rows, "rows_per_second": rows / (stopped - started), "whole_rows_per_second": rows / (stopped - began),
+        "cpu_seconds": usage.ru_utime + usage.ru_stime, "megabytes": megabytes, "bytes": size,
     }  # fmt: skip
+
+
+def _most_megabytes(pid: int) -> float:
+    """That a process ever had."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0  # it has ended
 
 
 def _kill(results: Results, bundle: Path, kind: str, kills: int, scratch: Path) -> None:

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
 from latentserve.training.recipe import load_config, write_config
+from tests.server import NO_TLS
 
 LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 
@@ -70,23 +71,6 @@ def test_pictures_in_folders_become_a_bundle(
     assert manifest.monitor.real_samples == 40 * len(classes)
 
 
-def test_a_port_of_the_systems_choice_is_named_and_scraped_while_it_trains(tiny_file: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    words = ["train", str(tiny_file), "--set", "images=50000000", "--metrics-port", "0", "--out", str(run)]
-    process = subprocess.Popen([*LATENTSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    url = process.stderr.readline().removeprefix("metrics: ").strip()
-    images, deadline = 0, time.monotonic() + 60
-    while images == 0:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        text = httpx.get(url, timeout=10).text
-        images = float(text.split('latentserve_training_images_total{recipe="tiny",run="run"} ')[1].split()[0])
-    process.terminate()
-    out, _ = process.communicate(timeout=30)
-    assert process.returncode == 0
-    assert f"--set images=50000000 --metrics-port 0 --out {run}" in out
-
-
 def test_a_taken_port_stops_it_before_anything_is_made(latentserve, tiny_file: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -100,22 +84,27 @@ def test_a_taken_port_stops_it_before_anything_is_made(latentserve, tiny_file: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
-def test_a_signal_saves_and_says_how_to_resume(tiny_file: Path, tmp_path: Path, number: int) -> None:
+def test_a_port_of_the_systems_choice_is_scraped_while_it_trains_and_a_signal_saves_and_says_how_to_resume(
+    tiny_file: Path, tmp_path: Path, number: int
+) -> None:
     run = tmp_path / "a run"
-    words = ["train", str(tiny_file), "--set", "images=50000000", "--set", "snapshot=50000000", "--out", str(run)]
-    process = subprocess.Popen([*LATENTSERVE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    stats = run / "stats.jsonl"
-    deadline = time.monotonic() + 60
-    while not (stats.exists() and stats.read_text().count("\n") >= 2):
+    words = ["--set", "images=50000000", "--set", "snapshot=50000000", "--metrics-port", "0"]
+    command = [*LATENTSERVE, "train", str(tiny_file), *words, "--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = process.stderr.readline().removeprefix("metrics: ").strip()
+    stats, images, deadline = run / "stats.jsonl", 0.0, time.monotonic() + 60
+    while not (images and stats.exists() and stats.read_text().count("\n") >= 2):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.stderr.read()
+        text = httpx.get(url, timeout=10, verify=NO_TLS).text
+        images = float(text.split('latentserve_training_images_total{recipe="tiny",run="a run"} ')[1].split()[0])
         time.sleep(0.05)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in err
     assert "saved after" in out
-    assert f"latentserve train {tiny_file} --set images=50000000 --set snapshot=50000000 --out '{run}'" in out
+    assert f"latentserve train {tiny_file} {' '.join(words)} --out '{run}'" in out
     with safe_open(run / "checkpoint.safetensors", framework="pt") as file:
         assert "rng" in file.keys()  # noqa: SIM118
 

@@ -16,6 +16,7 @@ import tarfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -78,6 +79,13 @@ def test_shards_have_the_rows_of_http(bundle: Path, server: Server, tmp_path: Pa
         told = json.loads(line)
         content = (tmp_path / "out" / told["shard"]).read_bytes()
         assert (told["size"], told["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_a_seed_that_was_drawn_is_kept(bundle: Path, tmp_path: Path):
+    command = ["sample", str(bundle), "-n", "50", "--format", "npz", "--out", str(tmp_path / "out")]
+    first, second = (CliRunner().invoke(cli, command).output.splitlines()[-1] for _ in range(2))
+    assert first == second
+    assert "samples of seed" in first
 
 
 def test_a_server_gives_the_same_bytes(bundle: Path, table: Path, start_server: Callable[..., Server], tmp_path: Path):
@@ -196,6 +204,52 @@ def test_a_job_that_is_killed_goes_on_to_the_same_bytes(slow_bundle: Path, tmp_p
     rng = random.Random(kills)
     assert killed([*COMMAND, str(slow_bundle), *words, "--out", str(out)], out, rng, kills)
     assert files(out) == files(tmp_path / "whole")
+
+
+@pytest.mark.full
+def test_a_server_that_is_started_again_is_waited_for(slow_bundle: Path, tmp_path: Path):
+    """And so is a job over it that was killed."""
+    words = ["-n", "3000", "--seed", "3", "--format", "parquet", "--shard-rows", "100"]
+    subprocess.run([*COMMAND, str(slow_bundle), *words, "--out", str(tmp_path / "whole")], check=True)
+    out, path = tmp_path / "out", tmp_path / "socket"
+    command = [*COMMAND, f"http+unix:{path}", *words, "--out", str(out)]
+    with Server(slow_bundle, socket=path):
+        first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        _wait_for(out, 3, first)
+        first.kill()
+        first.wait()
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        _wait_for(out, 8, second)
+    with Server(slow_bundle, socket=path):
+        _, said = second.communicate()
+    assert second.returncode == 0, said
+    assert files(out) == files(tmp_path / "whole")
+
+
+def _wait_for(out: Path, shards: int, process: subprocess.Popen[Any]) -> None:
+    while len(list(out.glob("*.parquet"))) < shards:
+        assert process.poll() is None
+        time.sleep(0.01)
+
+
+def test_an_object_store_is_a_folder(bundle: Path, tmp_path: Path):
+    """Here one in memory; what is there already is not made again, and what is another job's is told."""
+    fsspec = pytest.importorskip("fsspec", reason="needs latentserve[ray]")
+    bulk(bundle, tmp_path / "out", "parquet")
+    store = fsspec.filesystem("memory")
+    for form in ("parquet", "parquet", "png"):
+        url = f"memory://bulk-{form}"
+        bulk(bundle, url, form)
+    there = {Path(name).name: store.cat_file(name) for name in store.find("/bulk-parquet")}
+    assert there == {name: content for name, content in files(tmp_path / "out").items() if name != ".lock"}
+    assert len(store.find("/bulk-png")) == N + 4 + 2
+    store.rm("/bulk-parquet/" + min(there))
+    bulk(bundle, "memory://bulk-parquet", "parquet")
+    assert store.cat_file("/bulk-parquet/" + min(there)) == there[min(there)]
+    with pytest.raises(LatentserveError, match="memory://bulk-parquet: its job is another one: form is parquet there"):
+        bulk(bundle, "memory://bulk-parquet", "npz")
+    with pytest.raises(LatentserveError, match="nowhere://x: Protocol not known: nowhere"):
+        bulk(bundle, "nowhere://x", "npz")
 
 
 def test_what_is_wrong_with_a_folder_is_one_line(bundle: Path, tmp_path: Path):
