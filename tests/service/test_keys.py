@@ -29,6 +29,7 @@ from latentserve.service.host.group import Group
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.settings import Settings
+from tests.browser import chromium
 from tests.server import Server
 
 PAGE = (Path(__file__).parents[2] / "docs" / "keys.md").read_text()
@@ -564,6 +565,35 @@ def test_what_each_key_has_used_is_told(locked: Locked) -> None:
     (one,) = [one for one in json.loads(done.output) if one["name"] == "used"]
     assert (one["requests"], one["rows"], one["refused"], one["rows_in_flight"]) == (1, 60, 1, 0)
     assert "used" in CliRunner().invoke(cli, ["keys", "--keys", str(locked.file), "usage"]).output
+
+
+# The page
+
+
+def test_the_page_asks_for_a_key_and_sends_it_with_all_that_it_asks(locked: Locked) -> None:
+    """It is kept for the tab alone. One whose rows are used up for now is told so, and goes on by itself."""
+    key = locked.add("looks", "sample", rows_per_second=12)
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(15_000)
+        page.goto(f"{locked.server.url}/ui#play?n=9")
+        page.fill("#key", "no-such-key")
+        page.get_by_role("button", name="Use it").click()
+        page.locator(".failure p", has_text="there is no such key").wait_for()
+        page.fill("#key", key)
+        page.get_by_role("button", name="Use it").click()
+        page.wait_for_selector("#wall[aria-busy=false] img")
+        assert page.eval_on_selector_all("#wall img", "all => all.map(one => one.naturalWidth)") == [8] * 9
+        assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+        page.select_option("#count", "100")
+        page.get_by_role("button", name="Try again").wait_for()
+        page.select_option("#count", "9")
+        page.wait_for_selector("#wall[aria-busy=false] img")
+        page.click("#code")
+        assert "$LATENTSERVE_KEY" in page.locator(".snippet pre").nth(0).inner_text()
+        other = browser.new_page()
+        other.goto(f"{locked.server.url}/ui")
+        other.wait_for_selector("#key")  # of another tab nothing is known
 
 
 # Names

@@ -2,7 +2,7 @@
 
 import { dialog, h, toast, bytes } from "./elements.js";
 import { requestOf, rowPath, searches, fieldsOf } from "./playground.js";
-import { base, save } from "./server.js";
+import { base, key, save } from "./server.js";
 
 const NAMES = {
   png: "PNG, one sheet", webp: "WebP, one sheet", zip: "ZIP of single files", csv: "CSV", parquet: "Parquet", arrow: "Arrow", wav: "WAV", mp3: "MP3",
@@ -28,7 +28,8 @@ function python(value) {
 export function snippets(context) {
   const { model, now } = context;
   const fields = requestOf(context), format = natural(model);
-  const curl = `curl -sf ${quoted(`${base()}/v1/samples?format=${format}`)} \\\n     -H 'Content-Type: application/json' \\\n     -d ${quoted(JSON.stringify(fields))} -o ${model.name}.${SUFFIX[format] ?? format}`;
+  const opened = key.get() ? ` \\\n     -H "Authorization: Bearer $LATENTSERVE_KEY"` : ""; // which Python takes by itself
+  const curl = `curl -sf ${quoted(`${base()}/v1/samples?format=${format}`)}${opened} \\\n     -H 'Content-Type: application/json' \\\n     -d ${quoted(JSON.stringify(fields))} -o ${model.name}.${SUFFIX[format] ?? format}`;
   const taken = { image: "samples.images()[0].show()", table: "print(samples.frame())" }[model.sample.kind] ?? "print(samples.array.shape)";
   const given = Object.entries(fields).map(([name, value]) => `${name}=${python(value)}`).join(", ");
   const found = { curl, Python: `from latentserve import Client\n\nwith Client("${base()}") as server:\n    samples = server.sample(${given})\n${taken}` };

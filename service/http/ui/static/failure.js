@@ -1,4 +1,4 @@
-import { h, tell } from "./elements.js";
+import { h } from "./elements.js";
 import { Refusal, key } from "./server.js";
 
 // What is shown where there is nothing else to show: why, and what can be done about it.
@@ -31,6 +31,5 @@ export function failure(error, again) {
       }, 1000);
     }
   }
-  tell(error.message);
   return h("section", { class: "failure", role: "alert" }, ...parts);
 }

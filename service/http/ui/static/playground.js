@@ -9,6 +9,7 @@ import { write } from "./state.js";
 import { verdictLine } from "./verdict.js";
 
 const USUAL = { image: 24, array: 24, audio: 9, table: 50 };
+const LEAST = 9, MOST_NUMBERS = 1 << 22; // of samples that are large, not more than so many numbers are shown at first
 const WAIT = 120; // milliseconds after the last change of a slider
 const MOST_KEPT = 12;
 const MOST_LABELS = 8; // that the sentence above the wall names
@@ -16,7 +17,8 @@ const MOST_LABELS = 8; // that the sentence above the wall names
 // Show it in `main`; what is returned leaves it.
 export async function show(main, context) {
   const { now, model } = context;
-  now.n ??= USUAL[model.sample.kind];
+  const size = model.sample.shape.reduce((product, one) => product * one, 1);
+  now.n ??= Math.min(USUAL[model.sample.kind], Math.max(LEAST, Math.floor(MOST_NUMBERS / size)));
   const wall = h("div", { class: `wall ${model.sample.kind}`, id: "wall", "aria-busy": "true" });
   const which = h("p", { class: "which-rows", id: "which-rows" });
   const panel = h("div", { id: "panel" });

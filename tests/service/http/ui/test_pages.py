@@ -121,31 +121,6 @@ def test_a_server_that_is_full_or_not_ready(open_page: Open, error: LatentserveE
     settled(page)
 
 
-def test_a_server_that_wants_a_key(open_page: Open, kinds: Server) -> None:
-    """Which is kept for this tab, and sent with all that is asked: pictures, too."""
-    page = open_page(faults=True)
-    settled(page)
-    seen: list[str | None] = []
-
-    def guard(route):
-        seen.append(route.request.headers.get("authorization"))
-        if seen[-1] == "Bearer sesame":
-            return route.fallback()
-        problem = {"title": "No key", "detail": "a key is needed", "status": 401}
-        return route.fulfill(status=401, body=json.dumps(problem), content_type="application/problem+json")
-
-    page.route("**/*.json", guard)
-    page.route("**/v1/**", guard)
-    page.reload()
-    page.fill("#key", "sesame")
-    page.get_by_role("button", name="Use it").click()
-    settled(page)
-    assert page.eval_on_selector_all("#wall img", "all => all.every(one => one.naturalWidth === 8)")
-    assert page.evaluate("localStorage.length") == 0
-    page.select_option("#best", "2")
-    page.wait_for_selector("figcaption .score")
-
-
 def test_nothing_is_found(open_page: Open) -> None:
     page = open_page("#play?model=people&where=%7B%22share%22%3A%7B%22min%22%3A2%7D%7D", faults=True)
     page.wait_for_selector(".empty, .failure")
