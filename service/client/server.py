@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -60,30 +60,23 @@ class Server:
     def sync_client(self, timeout: float) -> httpx.Client:
         """Connections to it. Raises ServerError."""
         with self.told():
-            verify = self._verify()
-            unix = httpx.HTTPTransport(verify=verify, uds=self._socket) if self._socket else None
-            return httpx.Client(
-                base_url=self._base,
-                headers=self._headers,
-                timeout=timeout,
-                trust_env=self._outside,
-                verify=verify,
-                transport=unix,
-            )
+            return httpx.Client(**self._options(timeout, httpx.HTTPTransport))
 
     def async_client(self, timeout: float) -> httpx.AsyncClient:
         """The same, to be awaited. Raises ServerError."""
         with self.told():
-            verify = self._verify()
-            unix = httpx.AsyncHTTPTransport(verify=verify, uds=self._socket) if self._socket else None
-            return httpx.AsyncClient(
-                base_url=self._base,
-                headers=self._headers,
-                timeout=timeout,
-                trust_env=self._outside,
-                verify=verify,
-                transport=unix,
-            )
+            return httpx.AsyncClient(**self._options(timeout, httpx.AsyncHTTPTransport))
+
+    def _options(self, timeout: float, transport: Callable[..., object]) -> dict[str, Any]:
+        verify = self._verify()
+        return {
+            "base_url": self._base,
+            "headers": self._headers,
+            "timeout": timeout,
+            "trust_env": self._outside,
+            "verify": verify,
+            "transport": transport(verify=verify, uds=self._socket) if self._socket else None,
+        }
 
     @property
     def _outside(self) -> bool:
