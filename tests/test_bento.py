@@ -99,6 +99,8 @@ def test_serves(by: str, stranger: str, environment: dict[str, str], tmp_path: P
             assert answer.status_code == 200
             assert len(answer.json()["samples"]) == 2
             assert http.post("/sample", json={"seed": 7}).status_code == 200
+            assert http.get("/ui").headers["Content-Type"].startswith("text/html")
+            assert http.get("/ui/runbooks/LatentserveOutputDrift").status_code == 200
         server.send_signal(signal.SIGTERM)
         assert server.wait(STOP_SECONDS) == 0
     finally:
