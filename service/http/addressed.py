@@ -72,6 +72,7 @@ _OPERATION = Operation(
         QuotaError,
         DeadlineError,
     ),
+    parts=True,
 )
 _NATURAL = (PNG, CSV, WAV)  # what a file of such samples is, for clients that say nothing of what they take
 

@@ -35,6 +35,12 @@ _EVERYWHERE: Sequence[type[LatentserveError]] = (
     NotReadyError,
     EngineError,
 )
+# What the host answers itself, to any request that is such, by the kinds of `service/host/refusal.py`.
+_OF_THE_HOST = {
+    HTTPStatus.REQUEST_URI_TOO_LONG: "uri-too-long",
+    HTTPStatus.EXPECTATION_FAILED: "expectation",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "header-too-large",
+}
 # Where keys are on; the last: where they are off.
 _SECURITY: Sequence[Mapping[str, Sequence[str]]] = ({"bearer": []}, {"header": []}, {})
 _SCHEMES = {
@@ -93,6 +99,9 @@ def _operation(
         "parameters": [*_path(route), *_query(operation)],
         "responses": {"200": {"description": "As asked.", "content": content}} | _errors(operation.errors, references),
     }
+    if operation.parts:
+        bytes_of_it = {media: _content(None, references) for media in operation.answers}
+        described["responses"]["206"] = {"description": "The `Range` of it that was asked for.", "content": bytes_of_it}
     if operation.description:
         described["description"] = operation.description
     if operation.body:
@@ -125,7 +134,9 @@ def _in_query(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _errors(errors: Sequence[type[LatentserveError]], references: Mapping[type[BaseModel], Any]) -> dict[str, Any]:
-    by_status: dict[int, list[str]] = {}
+    by_status: dict[int, list[str]] = {
+        status.value: [f"{status.phrase} (`{kind}`)."] for status, kind in _OF_THE_HOST.items()
+    }
     for error in (*_EVERYWHERE, *errors):
         by_status.setdefault(error.status, []).append(f"{error.title} (`{error.slug}`).")
     content = {_PROBLEM: {"schema": references[ProblemAnswer]}}

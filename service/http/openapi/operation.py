@@ -42,6 +42,7 @@ class Operation:
         examples: of a JSON body, by name. Each is answered with 200 by a server of any model.
         answers: by media type, of 200, likewise.
         errors: what it raises of its own, beside what every operation may meet.
+        parts: a `Range` of an answer may be asked for, and is 206.
     """
 
     summary: str
@@ -51,3 +52,4 @@ class Operation:
     examples: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     answers: Mapping[str, type[BaseModel] | None] = field(default_factory=dict)
     errors: Sequence[type[LatentserveError]] = ()
+    parts: bool = False

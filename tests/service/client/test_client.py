@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 import re
 import socket
 import threading
@@ -245,6 +246,20 @@ def test_who_may_not_come_again_is_told(server: Server) -> None:
 def test_an_answer_that_breaks_off_is_asked_for_again(server: Server, client: Client, after: int) -> None:
     with in_front(server, after, after) as url, Client(url, model="toy") as patient:
         assert np.array_equal(patient.sample(n=3, seed=7).array, client.sample(n=3, seed=7).array)
+
+
+@pytest.mark.parametrize("n", [3_000, pytest.param(300_000, marks=pytest.mark.full)])
+def test_rows_come_once_each_over_connections_that_break(server: Server, bundle: Path, n: int) -> None:
+    """Answers that break off anywhere, and servers that are busy in between."""
+    chance, whole = random.Random(0), 1 << 40
+    faults = [chance.choice([0, 100, 2_000, 100_000, whole, whole]) for _ in range(n // 300)]
+    with in_front(server, *faults) as url, Client(url, model="toy", retries=30) as client:
+        parts = list(client.rows(n, seed=7, deterministic=True))
+    assert np.array_equal(np.concatenate([one.numbers for one in parts]), np.arange(n))
+    opened = open_bundle(bundle)
+    for part in parts:
+        rows = opened.sample(len(part), seed=7, offset=int(part.numbers[0]))
+        assert np.allclose(part.array, rows, atol=1e-5)
 
 
 def test_nobody_is_there() -> None:

@@ -173,7 +173,7 @@ async def bodies_beyond_the_limit(target: Target) -> Ends:
     )
 
 
-@hostile("200", "404", "405", "413", bodies=4 << 20)
+@hostile("200", "307", "404", "405", "413", bodies=4 << 20)
 async def bodies_where_none_belong(target: Target) -> Ends:
     """1 MiB and 64 MB for routes that take none."""
     requests = [
