@@ -204,7 +204,7 @@ def test_as_a_bento(demo: Demo, tmp_path: Path):
 def test_from_python(demo: Demo):
     """The blocks of the page on Python, one after the other."""
     blocks = re.findall(r"^```python\n(.*?)^```$", (TOP / "docs" / "python.md").read_text(), re.M | re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for code in blocks:
         printed = demo.execute(code.replace("127.0.0.1:3000", f"127.0.0.1:{demo.port}"))
         for told in re.findall(r"print\(.*\)  # (.*)$", code, re.M):
