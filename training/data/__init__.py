@@ -54,7 +54,7 @@ def load(name: str, path: Path | None, split: Split = "train", **options: Unpack
         raise DataError(f"--data: `{name}` needs a {choice.path}")
     loader = resolve(choice.loader, "data")
     if name != "files":
-        reading.refuse(f"`{name}`", *_OF_FILES)
+        reading.refuse(name, *_OF_FILES)
     dataset: Dataset
     if path is None:
         dataset = loader(split)

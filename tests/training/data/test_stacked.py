@@ -57,5 +57,5 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
         load("stacked-mnist", None)
     with pytest.raises(DataError, match="absent: no such folder"):
         load("stacked-mnist", tmp_path / "absent")
-    with pytest.raises(DataError, match="`size`: means nothing to `stacked-mnist`"):
+    with pytest.raises(DataError, match="`size`: means nothing to stacked-mnist"):
         load("stacked-mnist", tmp_path, size=8)
