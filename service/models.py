@@ -35,6 +35,7 @@ class Model:
         manifest = bundle.manifest
         self.bundle = bundle
         self.name, self.version = manifest.name, manifest.version
+        self.producer = settings.aigc_producer  # whom its answers name
         self.engine = Engine(
             bundle, settings.device, settings.engine_threads, settings.max_batch, tensorrt=settings.tensorrt
         )

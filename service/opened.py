@@ -257,6 +257,10 @@ class OpenedBundle:
             start += len(part)
         return rows
 
+    def made(self, request: RowsRequest) -> Samples:
+        """The same in the form that was asked for, with what each row was made for."""
+        return Samples.join(list(self.parts(request)))
+
     def slices(self, request: RowsRequest) -> Iterator[NDArray[np.float32]]:
         """The same, some megabytes at a time."""
         return (part.samples for part in self.parts(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -168,13 +169,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Serve
         yield folder, server
 
 
-@pytest.mark.parametrize("page", ["start.md", "on-call.md", "drift.md"])
+@pytest.mark.parametrize("page", ["start.md", "on-call.md", "drift.md", "marks.md"])
 def test_the_commands_of_a_page_about_a_server(page: str, demo: tuple[Path, Server]) -> None:
     folder, server = demo
     for language, text in blocks(page):
         if language == "bash":
             command = ["bash", "-euo", "pipefail", "-c", text.replace(HERE, server.url)]
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            path = f"{sys.prefix}/bin:{os.environ['PATH']}"
+            done = subprocess.run(
+                command, cwd=folder, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
         else:
             assert told(text, folder)

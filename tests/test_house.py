@@ -24,8 +24,9 @@ KNOWS = {
     "watching": {"bundle", "sampling"},
     "terminal": {"bundle", "encoding"},
     "packing": {"bundle", "sampling", "encoding", "watching", "terminal"},
+    "verifying": {"bundle", "sampling", "encoding"},
     "host": set(),
-    "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host"},
+    "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host", "verifying"},
     "benching": {"bundle", "sampling"},
     "bulk": {"bundle", "sampling", "encoding"},
 }

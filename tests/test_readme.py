@@ -236,3 +236,7 @@ def test_in_a_container(demo: Demo):
         )
     finally:
         subprocess.run(["docker", "stop", "latentserve-readme"], capture_output=True, check=False)
+
+
+def test_marks(demo: Demo) -> None:
+    assert demo.run(block("latentserve verify")).startswith("exact: ")

@@ -26,6 +26,7 @@ from latentserve.service.bulk.run import here, run_job
 from latentserve.service.bulk.sources import BundleSource, ServerSource
 from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.client import Client
+from latentserve.service.client.server import KEY
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
 from latentserve.service.encoding.document import (
@@ -46,6 +47,7 @@ from latentserve.service.encoding.document import (
 from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
+from latentserve.service.environment import PREFIX
 from latentserve.service.errors import InvalidError, LatentserveError, one_line
 from latentserve.service.key_option import key_option
 from latentserve.service.opened import open_bundle
@@ -169,7 +171,9 @@ def sample(
     if form is not None and out is not None:
         if show:
             raise click.UsageError("--show is not for shards: draw some of their samples by the same seed.")
-        _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine, key)
+        if key is not None:
+            os.environ[KEY] = key  # to those that make shards, wherever they are started from here
+        _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine)
         return
     for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
         if given:
@@ -295,6 +299,9 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         labels=manifest.labels or (),
         conditions=manifest.condition_names,
         label_bytes=manifest.label_bytes,
+        producer=os.environ.get(f"{PREFIX}AIGC_PRODUCER", ""),
+        asked_labels=request.labels,
+        asked_conditions=request.conditions,
     )
     if choice is None:
         n, parts = request.n, (Rows(part.samples, part.labels, part.conditions) for part in bundle.parts(request))
@@ -302,7 +309,7 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         chosen = bundle.chosen(request, Search(choice, manifest, request.offset))
         found = [Rows(part.samples, part.labels, part.conditions, part.numbers, part.scores) for part in chosen]
         n, parts = sum(len(part.samples) for part in found), (part for part in found if len(part.samples))
-        provenance = provenance._replace(scored=choice.scored)
+        provenance = provenance._replace(chosen=True, scored=choice.scored)
     document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
     file.write(document.opening())
     line.begin(str(path), n, "samples")
@@ -325,14 +332,13 @@ def _into_folder(
     asked: dict[str, Any],
     seed: int | None,
     engine: str,
-    key: str | None,
 ) -> None:
     """Samples in shards, those that are not there."""
     if engine == "ray":
-        manifest = ServerSource(source, model, key).manifest if is_url(source) else read_bundle(Path(source)).manifest
-        makers = on_cluster(source, model, out, key)
+        manifest = ServerSource(source, model).manifest if is_url(source) else read_bundle(Path(source)).manifest
+        makers = on_cluster(source, model, out)
     else:
-        rows = ServerSource(source, model, key) if is_url(source) else BundleSource(Path(source))
+        rows = ServerSource(source, model) if is_url(source) else BundleSource(Path(source))
         manifest, makers = rows.manifest, here(rows)
     asked["label"] = None if label is None else label_from_text(label, manifest.labels)
 

@@ -55,7 +55,7 @@ class Animation(Document):
         self._frames = np.empty((n, height, width, channels), np.uint8)
         self._row = 0
         self.in_one_go = pixels > images.SMALL_PIXELS
-        self.size = HEAD_BYTES + pixels * channels
+        self.size = HEAD_BYTES + provenance.rows_mark_bytes(n) + pixels * channels
         self.held = pixels * images.WEBP_BYTES
 
     def rows(self, part: Rows) -> Iterator[Piece]:
@@ -71,14 +71,15 @@ class Animation(Document):
         first, *others = (_picture(frame) for frame in self._frames)
         options: dict[str, Any] = {"save_all": True, "append_images": others, "duration": self._milliseconds, "loop": 0}
         buffer = io.BytesIO()
-        xmp = self._provenance.xmp().encode()
+        n = len(self._frames)
+        xmp = self._provenance.xmp(n)
         if self._media == WEBP:
             first.save(buffer, "WEBP", xmp=xmp, lossless=True, quality=0, method=0, **options)
             yield buffer.getvalue()
             return
         # Nothing of a frame shows through the next one, where that is transparent.
         disposal = {"disposal": 2} if self._spec.channels == "RGBA" else {}
-        first.save(buffer, "GIF", comment=self._provenance.sentence(), optimize=False, **disposal, **options)
+        first.save(buffer, "GIF", comment=self._provenance.sentence(n), optimize=False, **disposal, **options)
         written = buffer.getvalue()
         start = _GIF_HEAD + (3 << (written[_GIF_FLAGS] & 7) + 1 if written[_GIF_FLAGS] & _GIF_COLOURS else 0)
         yield written[:start] + _XMP_BLOCK + xmp + _XMP_END

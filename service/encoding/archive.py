@@ -57,13 +57,19 @@ class Zip(Document):
         if self._suffix is None:
             self._inner = Csv(n, spec) if spec.kind == "table" else arrays.Values(NPY, n, spec, dtype)
         size = n * (_file_bytes(spec)) if self._inner is None else self._inner.size
-        self.size = HEAD_BYTES + size + n * provenance.facts_bytes + _LISTED_BYTES * (members + _OWN_MEMBERS)
+        self.size = (
+            HEAD_BYTES
+            + size
+            + n * provenance.facts_bytes
+            + provenance.rows_mark_bytes(n)
+            + _LISTED_BYTES * (members + _OWN_MEMBERS)
+        )
         self.held = members * _MEMBER_BYTES + n * (16 + 4 * len(provenance.conditions))
 
     def opening(self) -> bytes:
         """What is said of all rows; the beginning of the one file, where they have one."""
         with self._zip.open(member("about.json", FAST), "w") as file:
-            file.write(orjson.dumps(self._provenance.head(self._n), option=orjson.OPT_APPEND_NEWLINE))
+            file.write(orjson.dumps(self._provenance.mark(self._n), option=orjson.OPT_APPEND_NEWLINE))
         if self._inner is not None:
             table = self._spec.kind == "table"
             info = member("samples.csv" if table else "samples.npy", FAST if table else STORED)

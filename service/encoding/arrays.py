@@ -123,10 +123,15 @@ class Values(Document):
 
     cheap = True
 
-    def __init__(self, media: str, n: int, spec: SampleSpec, dtype: Dtype) -> None:
+    def __init__(
+        self, media: str, n: int, spec: SampleSpec, dtype: Dtype, provenance: Provenance | None = None
+    ) -> None:
+        """With `provenance`, the headers hold the mark."""
         self._spec = spec
         self._dtype: Dtype = dtype
         self._opening, self.headers, self.size = _describe(media, (n, *spec.shape), dtype)
+        if provenance is not None:
+            self.headers = (*self.headers, provenance.header(n))
 
     def opening(self) -> bytes:
         """The `.npy` header."""

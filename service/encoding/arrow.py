@@ -100,7 +100,8 @@ class Arrow(Document):
         self._writer: Any = None
         self._waiting: list[Rows] = []
         self._room = self._batch_rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES // self._batches.row_bytes))
-        self.size = HEAD_BYTES + n * (self._batches.row_bytes + 2 * provenance.facts_bytes + HEAD_BYTES // 8)
+        self.size = HEAD_BYTES + provenance.rows_mark_bytes(n)
+        self.size += n * (self._batches.row_bytes + 2 * provenance.facts_bytes + HEAD_BYTES // 8)
         self.held = min(n, self._batch_rows) * self._batches.row_bytes
 
     def rows(self, part: Rows) -> Iterator[Piece]:
@@ -117,7 +118,7 @@ class Arrow(Document):
         part, self._waiting, self._room = Rows.join(self._waiting), [], self._batch_rows
         told = _told(part, self._provenance)
         if self._writer is None:
-            head = self._provenance.head(self._n) | (told if len(part.samples) == self._n else {})
+            head = self._provenance.mark(self._n) | (told if len(part.samples) == self._n else {})
             schema = self._batches.schema.with_metadata({_KEY: orjson.dumps(head)})
             self._writer = pa.ipc.new_stream(self._sink, schema)
         first, self._row = self._row, self._row + len(part.samples)
@@ -150,7 +151,7 @@ class Parquet(Document):
         self._waiting: list[Any] = []
         self._room = self._group_rows = max(1, _GROUP_BYTES // self._batches.row_bytes)
         self._sink = Sink()
-        schema = self._batches.schema.with_metadata({_KEY: orjson.dumps(provenance.head(n))})
+        schema = self._batches.schema.with_metadata({_KEY: orjson.dumps(provenance.mark(n))})
         # Random numbers are all different, and no smaller for being compressed.
         words = [field.name for field in schema if pa.types.is_string(field.type)]
         packed = "snappy" if spec.kind == "table" or dtype == "uint8" else "none"

@@ -1,7 +1,8 @@
 """Audio samples as a WAV file: RIFF with 16-bit PCM, samples end to end, and the mark that they are synthetic.
 
 Chunks: `fmt ` and `data` of "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft 1991);
-`_PMX` with an XMP packet (Adobe, XMP specification, part 3, section 2.3.2), which readers that do not know it skip.
+`_PMX` with an XMP packet (Adobe, XMP specification, part 3, section 2.3.2) and, where a producer is named, `AIGC` with
+the seven fields of GB 45438-2025, which readers that do not know them skip.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ FULL_SCALE = 1 << (8 * _BYTES - 1)
 _COUNTED = 1 << 32  # RIFF counts bytes in 32 bits,
 _COUNTED_FRAME = 1 << 16  # and those of a frame in 16; what precedes the values is less than that, too
 _PCM = 1
+_CHUNK_BYTES = 8  # of its head
+_ROOM = 10  # bytes for each of a mark's, which is told as XML, as a line and as an address, too; an even number
 
 
 def is_wav(spec: SampleSpec) -> bool:
@@ -46,12 +49,23 @@ def data_bytes(n: int, spec: SampleSpec) -> int:
 
 def wav_header(n: int, spec: SampleSpec, provenance: Provenance) -> bytes:
     """What precedes the values of n samples in the file."""
+    return _header(n, spec, _marks(n, provenance))
+
+
+def _header(n: int, spec: SampleSpec, marks: bytes) -> bytes:
     rate, frame = spec.sample_rate or 0, _BYTES * channels_of(spec)
     form = struct.pack("<HHIIHH", _PCM, channels_of(spec), rate, frame * rate, frame, 8 * _BYTES)
-    marks = _chunk(b"LIST", b"INFO" + b"".join(_info(provenance))) + _chunk(b"_PMX", provenance.xmp().encode())
     before = b"WAVE" + _chunk(b"fmt ", form) + marks
     size = data_bytes(n, spec)
     return struct.pack("<4sI", b"RIFF", len(before) + 8 + size) + before + struct.pack("<4sI", b"data", size)
+
+
+def _marks(n: int, provenance: Provenance) -> bytes:
+    """The chunks that say what made n samples."""
+    marks = _chunk(b"LIST", b"INFO" + b"".join(_info(provenance, n))) + _chunk(b"_PMX", provenance.xmp(n))
+    if aigc := provenance.aigc(n):
+        marks += _chunk(b"AIGC", aigc.encode())
+    return marks
 
 
 def interleaved(samples: NDArray[np.float32], spec: SampleSpec) -> NDArray[np.int16]:
@@ -80,11 +94,11 @@ def channels_of(spec: SampleSpec) -> int:
     return spec.shape[0] if len(spec.shape) == 2 else 1
 
 
-def _info(provenance: Provenance) -> list[bytes]:
+def _info(provenance: Provenance, n: int) -> list[bytes]:
     """What made it, as players show it: software, and a comment."""
-    told = provenance.text()
+    told = provenance.text(n)
     software = told.pop("Software")
-    texts = ((b"ISFT", software), (b"ICMT", provenance.sentence()))
+    texts = ((b"ISFT", software), (b"ICMT", provenance.sentence(n)))
     return [_chunk(name, text.encode() + b"\0") for name, text in texts]
 
 
@@ -99,17 +113,33 @@ class Wav(Document):
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance) -> None:
         if n > (most := most_samples(spec)):
             raise TooLargeError(f"n: {n} samples were asked for; a WAV file holds {most} of them")
+        self._n = n
         self._spec = spec
-        self._opening = wav_header(n, spec, provenance)
-        length = len(self._opening) + data_bytes(n, spec)
+        self._provenance = provenance
+        self._marks = _marks(n, provenance)
+        self._room = 0
+        if provenance.chosen or (n == 1 and (provenance.labels or provenance.conditions)):
+            # What is known only when the rows are there has room: the file's length is told before.
+            self._room = _CHUNK_BYTES + _ROOM * provenance.rows_mark_bytes(n)
+        self._begun = False
+        length = len(_header(n, spec, self._marks)) + self._room + data_bytes(n, spec)
         self.headers = ((b"content-type", WAV.encode()), (b"content-length", b"%d" % length))
         self.size = length
 
-    def opening(self) -> bytes:
-        """The chunks before the values."""
-        return self._opening
-
     def rows(self, part: Rows) -> Iterator[Piece]:
-        """The values."""
+        """The values; before the first, the chunks that precede them."""
+        if not self._begun:
+            self._begun = True
+            yield _header(self._n, self._spec, self._told(part))
         for some in in_parts(cast("NDArray[np.float32]", part.samples)):
             yield pcm(some, self._spec)
+
+    def _told(self, part: Rows) -> bytes:
+        """The marks, with what is known of the rows, in their room, of which a chunk of nothing is the rest."""
+        if not self._room:
+            return self._marks
+        size = len(self._marks) + self._room
+        marks = _marks(self._n, self._provenance.knowing(part, self._n))
+        if len(marks) + _CHUNK_BYTES > size:
+            marks = self._marks
+        return marks + _chunk(b"JUNK", bytes(size - len(marks) - _CHUNK_BYTES))

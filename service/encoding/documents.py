@@ -116,10 +116,10 @@ def make_document(
         return EncodedAudio(media, n, spec, provenance)
     columns = Address(provenance) if address else None
     if media == CSV:
-        return Csv(n, spec, columns)
+        return Csv(n, spec, columns, provenance)
     if media in (ARROW, PARQUET):
         from latentserve.service.encoding.arrow import Arrow, Parquet  # their package is an extra
 
         of = Arrow if media == ARROW else Parquet
         return of(n, spec, provenance, dtype, columns)
-    return Values(media, n, spec, dtype)
+    return Values(media, n, spec, dtype, provenance)

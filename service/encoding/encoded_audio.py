@@ -39,31 +39,35 @@ class EncodedAudio(Document):
         self._media = media
         self._spec = spec
         self._frames = n * spec.shape[-1]
-        self._opening = id3_tag(provenance) if media == MP3 else b""
+        self._n = n
+        self._provenance = provenance
         self._resampler = Resampler(own, rate, channels)
         values = audio.data_bytes(n, spec) * rate // own
         short = values <= _SHORT_BYTES
         self._file = _Kept() if short else _Passing()
         self._pages = Pages()
-        self._begun = False
+        self._begun = self._marked = False
         # Of a file that does not say how long it is, players tell by its bit rate.
         constant = {"bitrate_mode": "CONSTANT", "compression_level": 0.5} if media == MP3 and not short else {}
         self._writer: Any = soundfile.SoundFile(
             self._file, "w", rate, channels, codec.coding, format=codec.container, **constant
         )
-        if media != MP3:
-            self._writer.software = "latentserve"
-            self._writer.comment = f"{provenance.sentence()}, {DIGITAL_SOURCE_TYPE}"
         self.headers = ((b"content-type", media.encode()),)
-        self.size = HEAD_BYTES + len(self._opening) + values + values // 8
+        self.size = 2 * HEAD_BYTES + provenance.rows_mark_bytes(n) + values + values // 8
         self.held = values if short else 0
 
-    def opening(self) -> bytes:
-        """What says that it is synthetic, where the format has that before everything else."""
-        return self._opening
-
     def rows(self, part: Rows) -> Iterator[Piece]:
-        """What is written of the next samples."""
+        """What is written of the next samples; before the first, what says what made them."""
+        if not self._marked:
+            self._marked = True
+            told = self._provenance.knowing(part, self._n)
+            if self._media == MP3:
+                yield id3_tag(told, self._n)
+            else:
+                self._writer.software = "latentserve"
+                self._writer.comment = f"{told.sentence(self._n)}, {DIGITAL_SOURCE_TYPE}, {told.mark_text(self._n)}"
+                if aigc := told.aigc(self._n):
+                    self._writer.copyright = aigc
         for some in frames(cast("NDArray[np.float32]", part.samples), self._spec):
             yield from self._written(self._resampler.take(some))
 

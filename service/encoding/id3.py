@@ -13,13 +13,13 @@ from latentserve.service.encoding.provenance import Provenance
 _LATIN_1 = b"\0"
 
 
-def id3_tag(provenance: Provenance) -> bytes:
-    """The tag."""
+def id3_tag(provenance: Provenance, n: int = 1) -> bytes:
+    """The tag of n rows."""
     frames = b"".join(
         [
             _frame(b"TSSE", _LATIN_1 + b"latentserve"),
-            _frame(b"COMM", _LATIN_1 + b"eng" + b"\0" + provenance.sentence().encode("ascii")),
-            _frame(b"PRIV", b"XMP\0" + provenance.xmp().encode()),
+            _frame(b"COMM", _LATIN_1 + b"eng" + b"\0" + provenance.sentence(n).encode("ascii")),
+            _frame(b"PRIV", b"XMP\0" + provenance.xmp(n)),
         ]
     )
     size = len(frames)

@@ -125,9 +125,9 @@ def contact_sheet(images: NDArray[np.uint8], columns: int | None = None) -> NDAr
     return np.moveaxis(pixels, -1, 0)
 
 
-def png_writer(height: int, width: int, channels: int, provenance: Provenance) -> PngWriter:
-    """A picture that says what made it."""
-    return PngWriter(height, width, channels, provenance.text(), provenance.xmp())
+def png_writer(height: int, width: int, channels: int, provenance: Provenance, n: int = 1) -> PngWriter:
+    """A picture of n rows that says what made it."""
+    return PngWriter(height, width, channels, provenance.text(n), provenance.xmp(n))
 
 
 def png(image: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
@@ -139,23 +139,23 @@ def png(image: NDArray[np.uint8], provenance: Provenance) -> Iterator[bytes]:
     yield writer.closing()
 
 
-def webp(pixels: NDArray[np.uint8], provenance: Provenance, quality: int | None = None) -> bytes:
-    """Pixels uint8 [H, W, C], C of 1, 3 or 4, as a file that says what made it: without loss, or of this quality, 0 to
-    100."""
+def webp(pixels: NDArray[np.uint8], provenance: Provenance, quality: int | None = None, n: int = 1) -> bytes:
+    """Pixels uint8 [H, W, C], C of 1, 3 or 4, of n rows, as a file that says what made it: without loss, or of this
+    quality, 0 to 100."""
     effort = {} if pixels.shape[0] * pixels.shape[1] <= SMALL_PIXELS else {"method": 0}
     if quality is not None:
-        return _written(pixels, "WEBP", provenance, quality=quality, **effort)
-    return _written(pixels, "WEBP", provenance, lossless=True, **effort, **({"quality": 0} if effort else {}))
+        return _written(pixels, "WEBP", provenance.xmp(n), quality=quality, **effort)
+    return _written(pixels, "WEBP", provenance.xmp(n), lossless=True, **effort, **({"quality": 0} if effort else {}))
 
 
 def jpeg(pixels: NDArray[np.uint8], provenance: Provenance, quality: int = JPEG_QUALITY) -> bytes:
     """Pixels uint8 [H, W, C], C of 1 or 3, as a file of this quality, 0 to 100, that says what made it."""
-    return _written(pixels, "JPEG", provenance, quality=min(quality, JPEG_QUALITY), subsampling=0)
+    return _written(pixels, "JPEG", provenance.xmp(), quality=min(quality, JPEG_QUALITY), subsampling=0)
 
 
-def _written(pixels: NDArray[np.uint8], form: str, provenance: Provenance, **options: int) -> bytes:
+def _written(pixels: NDArray[np.uint8], form: str, xmp: bytes, **options: int) -> bytes:
     """By Pillow."""
     picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     buffer = io.BytesIO()
-    picture.save(buffer, form, xmp=provenance.xmp().encode(), **options)
+    picture.save(buffer, form, xmp=xmp, **options)
     return buffer.getvalue()

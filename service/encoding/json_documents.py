@@ -88,10 +88,11 @@ class Json(Document):
 class Ndjson(Document):
     """A JSON object a row: `sample`, and what is known of it."""
 
-    headers = ((b"content-type", NDJSON.encode()),)
     has_room = True
 
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance) -> None:
+        of_all = provenance._replace(asked_labels=None, asked_conditions=None)  # lines tell their own
+        self.headers = ((b"content-type", NDJSON.encode()), of_all.header(n))
         self._spec = spec
         self._provenance = provenance
         self._row = 0

@@ -21,12 +21,14 @@ _FACT_BYTES = 16  # of a row: its number, and its label
 
 class Npz(Document):
     """`samples` [n, *shape]; `rows` int64 [n], each one's number in its seed; and where the model has them `labels`
-    int64 [n], indices, and `conditions` float32 [n, k], in the order of the manifest."""
+    int64 [n], indices, and `conditions` float32 [n, k], in the order of the manifest. The mark is the archive's
+    comment."""
 
     headers = ((b"content-type", NPZ.encode()),)
     has_room = True
 
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, dtype: arrays.Dtype) -> None:
+        self._n = n
         self._provenance = provenance
         self._row = 0
         self._numbers: list[NDArray[np.int64]] = []
@@ -66,5 +68,6 @@ class Npz(Document):
                 with self._zip.open(member(f"{name}.npy", STORED), "w") as inner:
                     np.lib.format.write_array(inner, np.concatenate(found), allow_pickle=False)
                 yield self._sink.taken()
+        self._zip.comment = self._provenance.mark_text(self._n, short=True).encode()
         self._zip.close()
         yield self._sink.taken()

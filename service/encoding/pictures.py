@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding import images
 from latentserve.service.encoding.document import HEAD_BYTES, PNG, WEBP, Document, Piece
-from latentserve.service.encoding.png import LARGEST_SIDE
+from latentserve.service.encoding.png import LARGEST_SIDE, PngWriter
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows, in_parts
 from latentserve.service.errors import InvalidError, TooLargeError
@@ -38,25 +38,30 @@ class Png(Document):
 
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, sheet: images.Layout) -> None:
         channels, height, width = spec.shape
+        self._n = n
         self._spec = spec
+        self._provenance = provenance
+        self._sheet = sheet
         self._canvas = images.Canvas(n, channels, (height, width), sheet)
-        self._writer = images.png_writer(sheet.height, sheet.width, channels, provenance)
-        self.size = HEAD_BYTES + sheet.height * (1 + sheet.width * channels)
+        self._writer: PngWriter | None = None
+        self.size = HEAD_BYTES + provenance.rows_mark_bytes(n) + sheet.height * (1 + sheet.width * channels)
         self.held = self._canvas.band.nbytes
 
-    def opening(self) -> bytes:
-        """The chunks before the pixels."""
-        return self._writer.opening
-
     def rows(self, part: Rows) -> Iterator[Piece]:
-        """The rows of pixels that are whole."""
+        """The rows of pixels that are whole; before the first, the chunks that say what made them."""
+        if (writer := self._writer) is None:
+            told = self._provenance.knowing(part, self._n)
+            writer = images.png_writer(self._sheet.height, self._sheet.width, self._spec.shape[0], told, self._n)
+            self._writer = writer
+            yield writer.opening
         for some in in_parts(part.samples):
             for band in self._canvas.put(images.pixels(some, self._spec)):
-                yield from self._writer.rows(band)
+                yield from writer.rows(band)
 
     def closing(self) -> Iterator[Piece]:
         """The end of the file."""
-        yield self._writer.closing()
+        if self._writer is not None:
+            yield self._writer.closing()
 
 
 class Webp(Document):
@@ -66,16 +71,21 @@ class Webp(Document):
 
     def __init__(self, n: int, spec: SampleSpec, provenance: Provenance, sheet: images.Layout) -> None:
         channels, height, width = spec.shape
+        self._n = n
         self._spec = spec
         self._provenance = provenance
+        self._begun = False
         self._canvas = images.Canvas(n, channels, (height, width), sheet, sheet.rows)
         pixels = sheet.height * sheet.width
         self.in_one_go = pixels > images.SMALL_PIXELS
-        self.size = HEAD_BYTES + pixels * channels
+        self.size = HEAD_BYTES + provenance.rows_mark_bytes(n) + pixels * channels
         self.held = pixels * images.WEBP_BYTES
 
     def rows(self, part: Rows) -> Iterator[Piece]:
         """Nothing yet."""
+        if not self._begun:
+            self._begun = True
+            self._provenance = self._provenance.knowing(part, self._n)
         for some in in_parts(part.samples):
             for _ in self._canvas.put(images.pixels(some, self._spec)):
                 pass
@@ -83,4 +93,4 @@ class Webp(Document):
 
     def closing(self) -> Iterator[Piece]:
         """The picture."""
-        yield images.webp(self._canvas.band, self._provenance)
+        yield images.webp(self._canvas.band, self._provenance, n=self._n)

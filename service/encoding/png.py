@@ -27,17 +27,17 @@ class PngWriter:
     """One picture of `channels` 1, 3 or 4, 8 bits each: its `opening`, its `rows` in order, its `closing`.
 
     Args:
-        texts: key and value pairs, for `tEXt` chunks (Latin-1).
+        texts: key and value pairs, for `tEXt` chunks, or `iTXt` ones where they are not ASCII.
         xmp: an XMP packet, for an `iTXt` chunk.
     """
 
-    def __init__(self, height: int, width: int, channels: int, texts: Mapping[str, str], xmp: str) -> None:
+    def __init__(self, height: int, width: int, channels: int, texts: Mapping[str, str], xmp: bytes) -> None:
         self._channels = channels
         self._above: Rows = np.zeros((1, width * channels), np.uint8)
         self._stream = zlib.compressobj(_LEVEL)
         header = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[channels], 0, 0, 0)
-        described = [_chunk(b"tEXt", key.encode() + b"\0" + text.encode("latin-1")) for key, text in texts.items()]
-        described.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp.encode()))
+        described = [_text(key, text) for key, text in texts.items()]
+        described.append(_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp))
         self.opening = b"".join([_SIGNATURE, _chunk(b"IHDR", header), *described])
 
     def rows(self, rows: Rows) -> Iterator[bytes]:
@@ -72,6 +72,12 @@ def _filtered(rows: Rows, above: Rows, channels: int) -> bytes:
     result[:, 0] = best
     result[:, 1:] = tried[best, np.arange(len(rows))]
     return result.tobytes()
+
+
+def _text(key: str, text: str) -> bytes:
+    if text.isascii():
+        return _chunk(b"tEXt", key.encode() + b"\0" + text.encode())
+    return _chunk(b"iTXt", key.encode() + b"\0\0\0\0\0" + text.encode())
 
 
 def _chunk(name: bytes, content: bytes) -> bytes:

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec, plain, typed
-from latentserve.service.encoding.document import HEAD_BYTES, NUMBER_BYTES, Document, Piece
+from latentserve.service.encoding.document import HEAD_BYTES, NUMBER_BYTES, Document, Headers, Piece
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
-
-_FORM_BYTES = 192  # of a value that is written in a form, at the most
 
 
 def rows(samples: NDArray[np.float32], spec: SampleSpec) -> Iterable[tuple[Any, ...]]:
@@ -34,8 +32,7 @@ def csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
 def row_bytes(spec: SampleSpec) -> int:
     """Of a row as text, at the most."""
     longest = [max((len(str(one)) for one in column.categories or ()), default=0) for column in spec.columns or ()]
-    written = sum(_FORM_BYTES for column in spec.columns or () if column.form is not None)
-    return written + sum(max(NUMBER_BYTES, 4 * length) for length in longest)
+    return sum(max(NUMBER_BYTES, 4 * length) for length in longest)
 
 
 class Address:
@@ -79,10 +76,15 @@ class Csv(Document):
     """A line of the columns' names, then a line for each row of a table, with columns of its address where there are
     such."""
 
-    headers = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
+    headers: Headers = ((b"content-type", b"text/csv; charset=utf-8; header=present"),)
     text = True
 
-    def __init__(self, n: int, spec: SampleSpec, address: Address | None = None) -> None:
+    def __init__(
+        self, n: int, spec: SampleSpec, address: Address | None = None, provenance: Provenance | None = None
+    ) -> None:
+        """With `provenance`, the headers hold the mark."""
+        if provenance is not None:
+            self.headers = (*self.headers, provenance.header(n))
         self._spec = spec
         self._address = address
         self._row = 0

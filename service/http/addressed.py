@@ -230,7 +230,8 @@ def _tag(model: Model, asked: Asked, fields: SamplesBody) -> bytes:
     label = None if request.labels is None else int(request.labels[0])
     condition = None if request.conditions is None else request.conditions[0].tobytes()
     rows = request.seed, request.offset, request.n, request.truncation, label, condition, fields.dtype, fields.address
-    digest = _of_maker(model.name, model.version, model.engine.provider, model.engine.runtime_version).copy()
+    engine = model.engine
+    digest = _of_maker(model.name, model.version, model.producer, engine.provider, engine.runtime_version).copy()
     digest.update(b"%r" % (rows,))
     for name, value in asked.document.headers:
         digest.update(b"\n%b:%b" % (name, value))

@@ -32,6 +32,8 @@ INTERPOLATIONS, VARIATIONS = "/v1/interpolations", "/v1/variations"
 
 _BODY_BYTES = 1 << 18  # of JSON: a thousand ends
 _FPS = 10.0
+_OF_ANSWERS = {*AnswerFields.model_fields, "fps"}
+_TOLD_ENDS = 64  # that a mark holds
 _MOST_FPS = 50  # that GIF can tell, in hundredths of a second
 
 AnimatedFormat = Format | Literal["gif"]
@@ -115,8 +117,8 @@ def interpolated(accept: str, settings: Settings) -> Understand[InterpolationBod
             deterministic=body.deterministic, output=output,
         )  # fmt: skip
         if not animated:
-            return _asked(model, body, request, media, dtype, settings)
-        provenance = provenance_of(model, request)
+            return _asked(model, "interpolation", body, request, media, dtype, settings)
+        provenance = provenance_of(model, request, derived_by("interpolation", body))
         fps = body.fps or _FPS
         document = Animation(media, request.n, spec, provenance, fps, settings.max_pixels)
         return Asked(request, document, more=_more(body))
@@ -135,7 +137,7 @@ def varied(accept: str, settings: Settings) -> Understand[VariationBody]:
             body, manifest, settings.max_n, settings.max_latents_bytes,
             deterministic=body.deterministic, output=output,
         )  # fmt: skip
-        return _asked(model, body, request, media, dtype, settings)
+        return _asked(model, "variation", body, request, media, dtype, settings)
 
     return understand
 
@@ -145,8 +147,23 @@ def _media(accept: str, body: _Answered, offers: Sequence[str]) -> str:
     return negotiate(accept, offers) if body.format is None else named_media(body.format, offers, _FORMATS)
 
 
-def _asked(model: Model, body: _Answered, request: RowsRequest, media: str, dtype: Dtype, settings: Settings) -> Asked:
-    spec, provenance = model.bundle.manifest.sample, provenance_of(model, request)
+def derived_by(way: str, body: _Answered) -> dict[str, object] | None:
+    """What a mark says of rows that were worked out from others: the fields that made them; None: they are many, or
+    hold latents, which a client keeps.
+    """
+    fields = {name: value for name, value in body if name not in _OF_ANSWERS and value is not None}
+    ends = fields.get("ends", [fields])
+    if not isinstance(ends, list) or len(ends) > _TOLD_ENDS or any("latent" in end for end in ends):
+        return None
+    if not all(isinstance(end.get("condition", {}), dict) for end in (fields, *ends)):
+        return None  # it is so long that it was read in turns
+    return {way: fields}
+
+
+def _asked(
+    model: Model, way: str, body: _Answered, request: RowsRequest, media: str, dtype: Dtype, settings: Settings
+) -> Asked:
+    spec, provenance = model.bundle.manifest.sample, provenance_of(model, request, derived_by(way, body))
     document = make_document(
         media, request.n, spec, provenance, dtype, address=body.address, max_pixels=settings.max_pixels
     )

@@ -30,6 +30,7 @@ from latentserve.service.http.route import Route
 from latentserve.service.http.samples import samples_route
 from latentserve.service.http.scores import scores_route
 from latentserve.service.http.ui.routes import UiRoutes
+from latentserve.service.http.verify import verify_route
 from latentserve.service.serving import Serving
 from latentserve.service.upkeep import update_metrics
 from latentserve.service.watching.exposition import CONTENT_TYPES, TEXT, Exposition
@@ -60,6 +61,7 @@ class Routes:
             interpolations_route(serving.handler, serving.settings),
             variations_route(serving.handler, serving.settings),
             scores_route(serving.handler, serving.settings),
+            verify_route(serving.handler, serving.settings),
             images_route(serving.handler, serving.settings),
             speech_route(serving.handler, serving.settings),
             *inference.inference_routes(serving, group, self._metrics),

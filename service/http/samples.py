@@ -99,8 +99,8 @@ def negotiated(
             output=output,
         )
         provenance = provenance_of(model, request)
-        if choice is not None and choice.scored:
-            provenance = provenance._replace(scored=True)
+        if choice is not None:
+            provenance = provenance._replace(chosen=True, scored=choice.scored)
 
         def document(n: int) -> Document:
             address = fields.address or choice is not None
@@ -143,8 +143,8 @@ def form_of(media: str, model: Model, asked: Dtype) -> tuple[Dtype, Output]:
     return dtype, "sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample"
 
 
-def provenance_of(model: Model, request: RowsRequest) -> Provenance:
-    """What makes the rows of a request."""
+def provenance_of(model: Model, request: RowsRequest, derived: Mapping[str, object] | None = None) -> Provenance:
+    """What makes the rows of a request; of those whose latents were worked out here, how."""
     manifest = model.bundle.manifest
     seed, noise_seed, truncation = None, None, None
     if request.latents is None:
@@ -161,4 +161,8 @@ def provenance_of(model: Model, request: RowsRequest) -> Provenance:
         manifest.labels or (),
         manifest.condition_names,
         manifest.label_bytes,
+        producer=model.producer,
+        asked_labels=request.labels,
+        asked_conditions=request.conditions,
+        derived=derived,
     )

@@ -56,6 +56,20 @@ class ScoresAnswer(_Answer):
     scores: list[float | None]
 
 
+class VerifyAnswer(_Answer):
+    """Whether a file was made here, on what that rests, which rows its mark names, how far it is from them, and why."""
+
+    verdict: Literal["exact", "alike", "no"]
+    rests_on: list[Literal["mark", "signature", "audit"]]
+    model: str | None
+    version: str | None
+    seed: int | None
+    row: int | None
+    n: int | None
+    distance: float | None
+    why: str
+
+
 class Picture(_Answer):
     """A file, as base64; what it was made for, and the prompt that asks for that again."""
 

@@ -1,0 +1,1 @@
+"""Was a file made here? Its mark, and its content beside that of the rows that the mark names, made again."""
