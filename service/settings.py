@@ -300,7 +300,7 @@ def load_settings(**given: object) -> Settings:
 
 
 def settings_table() -> str:
-    """Every setting as a Markdown table, for the README."""
+    """Every setting as a Markdown table, for the documentation."""
     lines = ["| setting | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default in ((), None, "") else f"`{str(field.default).lower()}`"

@@ -34,7 +34,7 @@ from latentserve.service.http.openai.speech import SpeechBody
 from latentserve.service.http.scores import ScoresBody
 from latentserve.service.packing.foreign.roles import parse_role
 from latentserve.service.sampling.latents import Span, draw_conditions, draw_labels, draw_latents, draw_noise_of
-from latentserve.service.settings import Settings, settings_table
+from latentserve.service.settings import Settings
 from tests.certificates import self_signed
 from tests.conftest import make_bundle
 from tests.generators import dense_generator, model
@@ -408,12 +408,6 @@ def test_the_pod_outlives_what_it_answers():
                                            for name, value in stated.items()}).metrics_port  # fmt: skip
     assert {container[f"{kind}Probe"]["httpGet"]["port"] for kind in ("startup", "readiness", "liveness")} == {"http"}
     assert service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
-
-
-def test_the_readme_holds_the_table_of_settings():
-    assert settings_table() in (TOP / "README.md").read_text(), (
-        "run `python -m latentserve.service.settings` and paste the table"
-    )
 
 
 def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

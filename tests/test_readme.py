@@ -1,4 +1,5 @@
-"""Every command of the README, run as it stands there (ports, the environment's path and budgets aside)."""
+"""Every command of the README and of the tour, run as it stands there (ports, the environment's path and budgets
+aside)."""
 
 from __future__ import annotations
 
@@ -33,15 +34,16 @@ TOP = Path(__file__).parents[1]
 # The demo trains, in whichever test asks for it first.
 pytestmark = pytest.mark.timeout(1200)
 
-BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", (TOP / "README.md").read_text(), re.M | re.S)
+README, TOUR = ((TOP / page).read_text() for page in ("README.md", "docs/tour.md"))
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", TOUR, re.M | re.S)
 DEMO_SECONDS = 900  # on a quiet machine with two cores it takes half a minute
 FEW = "--reference-samples 1000"  # of 100,000 or more, which take most of the time
 
 
 def block(containing: str) -> str:
-    """The one block of the README that holds these words."""
+    """The one block of the tour that holds these words."""
     found = [text for _, text in BLOCKS if containing in text]
-    assert len(found) == 1, f"{len(found)} blocks of the README hold {containing!r}"
+    assert len(found) == 1, f"{len(found)} blocks of the tour hold {containing!r}"
     return found[0]
 
 
@@ -141,6 +143,39 @@ def test_another_process_exports_the_same_bytes(demo: Demo):
         assert one == other, name
     one, other = (read_bundle(demo.folder / bundle).manifest for bundle in ("demo/bundle", "again"))
     assert one.version == other.version
+
+
+def test_the_readme_itself(demo: Demo):
+    """Two blocks, of two commands and of three."""
+    first, second = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+    make, curl = first.strip().splitlines()
+    assert make.split("#")[0].strip() == "make demo"  # the fixture runs it
+    demo.run(curl)
+    with Image.open(demo.folder / "digits.png") as picture:
+        assert picture.size == (78, 78)
+    onnx.save(dense_generator(labels=None), demo.folder / "generator.onnx")
+    pack, sample, serve = second.strip().splitlines()
+    demo.call(f"{pack} {FEW}")
+    assert "seed 7" in demo.run(sample)
+    serve_and_ask(demo, serve)
+
+
+def test_the_readme_is_a_page_and_its_figures_are_measured():
+    assert len(README.splitlines()) <= 70
+    measured = (TOP / "benchmarks" / "results" / "serving.md").read_text()
+    rows = re.findall(r"^\| \**([\w ()]+?)\** \| ([\w0-9 ]+) \| ([\d,]+) \| ([\d.]+) \| ([\d.]+) \|", README, re.M)
+    assert len(rows) == 5
+    for server, answer, *figures in rows:
+        name = server.replace("Triton (pytriton)", "Triton") + (", base64" if answer.startswith("base64") else "")
+        row = re.search(rf"^\| 28x28 \| {re.escape(name)} \| {answer} \| 1 \| closed \| 32 \| (.*)$", measured, re.M)
+        assert row is not None, name
+        rate, over, _, p99 = (cell.split(" [")[0].strip() for cell in row[1].split("|")[:4])
+        assert figures == [rate, over, p99], name
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", README)
+    assert pictures
+    assert all((TOP / picture).stat().st_size < 1_000_000 for picture in pictures)
+    for target in re.findall(r"\]\(([\w./-]+)\)", README):
+        assert (TOP / target).exists(), target
 
 
 def test_curl_an_image(demo: Demo):

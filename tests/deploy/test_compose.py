@@ -31,9 +31,9 @@ PASSWORD = "of-this-test"  # noqa: S105
 HEALTHY_SECONDS = 120
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 
-# The README's command: variables, and the words after `docker compose`.
+# The tour's command: variables, and the words after `docker compose`.
 VARIABLE, WORDS = re.search(
-    r"^(GRAFANA_ADMIN_PASSWORD)=\S+ docker compose (.+)$", (TOP / "README.md").read_text(), re.MULTILINE
+    r"^(GRAFANA_ADMIN_PASSWORD)=\S+ docker compose (.+)$", (TOP / "docs" / "tour.md").read_text(), re.MULTILINE
 ).groups()
 
 # What the images of these names would have: their programs, and folders of their users'.

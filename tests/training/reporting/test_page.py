@@ -109,3 +109,12 @@ def test_curves_of_any_values(values: list[float]) -> None:
         0 <= float(y) <= curves.HEIGHT
         for y in re.findall(r"[\d.]+,(-?[\d.]+)", "".join(re.findall(r'points="([^"]*)"', drawn)))
     )
+
+
+def test_its_colours_are_those_of_the_service() -> None:
+    top = Path(__file__).parents[3]
+    files = top / "service" / "http" / "ui" / "static" / "style.css", top / "training" / "reporting" / "page.css"
+    service, ours = (dict(re.findall(r"^  --([\w-]+): (.*);$", file.read_text(), re.M)) for file in files)
+    shared = service.keys() & ours.keys()
+    assert len(shared) > 10
+    assert {name: ours[name] for name in shared} == {name: service[name] for name in shared}
