@@ -99,7 +99,11 @@ class Folder:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     raise LatentserveError(f"{self}: another job is writing there") from None
-                yield
+                try:
+                    yield
+                finally:
+                    with suppress(LatentserveError):
+                        self.tidy()  # a disk that is full has room for what comes next
 
     def job(self) -> Job | None:
         """See Store."""

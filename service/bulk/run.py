@@ -139,7 +139,6 @@ class Shards:
     def end(self) -> None:
         """The list in the order of the rows, as it is where nothing had to be made twice."""
         self._folder.rewrite(self.whole[name] for name in sorted(self.whole))
-        self._folder.tidy()
 
 
 def _write(folder: Writer, files: ShardFiles, portions: Iterable[Portion], told: Callable[[int], None]) -> Done:

@@ -192,12 +192,12 @@ def killed(command: list[str], out: Path, rng: random.Random, kills: int) -> int
 @pytest.mark.parametrize(
     ("form", "kills"),
     [
-        ("parquet", 3),
+        ("parquet", 2),
         *(pytest.param(form, 20, marks=pytest.mark.full) for form in ("parquet", "npz", "webdataset", "png")),
     ],
 )
 def test_a_job_that_is_killed_goes_on_to_the_same_bytes(slow_bundle: Path, tmp_path: Path, form: str, kills: int):
-    words = ["-n", "2000", "--seed", "3", "--format", form, "--shard-rows", "100"]
+    words = ["-n", "1000", "--seed", "3", "--format", form, "--shard-rows", "50"]
     undisturbed = [*COMMAND, str(slow_bundle), *words, "--out", str(tmp_path / "whole")]
     subprocess.run(undisturbed, check=True, capture_output=True)
     out = tmp_path / "killed"
@@ -315,6 +315,26 @@ def test_two_jobs_at_once(slow_bundle: Path, tmp_path: Path):
         first.kill()
         first.wait()
     assert (second.returncode, second.stderr) == (1, f"latentserve: {tmp_path / 'out'}: another job is writing there\n")
+
+
+def test_a_full_disk_and_room_made_on_it(bundle: Path, tmp_path: Path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system may be mounted here")
+    try:
+        with pytest.raises(
+            LatentserveError, match="No space left on device; the same command goes on when there is room"
+        ):
+            bulk(bundle, disk / "out", "npz", n=3000)
+        assert 0 < len(list((disk / "out").glob("*.npz"))) < 10
+        assert not list((disk / "out").glob(".part-*"))
+        subprocess.run(["mount", "-o", "remount,size=3m", str(disk)], check=True)
+        bulk(bundle, disk / "out", "npz", n=3000)
+        assert len(whole(disk / "out")) == 3000
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_disk_that_takes_no_more(bundle: Path, tmp_path: Path):
