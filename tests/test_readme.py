@@ -146,10 +146,11 @@ def test_another_process_exports_the_same_bytes(demo: Demo):
 
 
 def test_the_readme_itself(demo: Demo):
-    """Two blocks, of two commands and of three."""
+    """Two blocks, of three commands each."""
     first, second = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
-    make, curl = first.strip().splitlines()
+    make, test, curl = first.strip().splitlines()
     assert make.split("#")[0].strip() == "make demo"  # the fixture runs it
+    assert test.split("#")[0].strip() == "make test"  # which runs this
     demo.run(curl)
     with Image.open(demo.folder / "digits.png") as picture:
         assert picture.size == (78, 78)
