@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.signal import fftconvolve
 
 Array = NDArray[Any]
 
@@ -103,9 +102,12 @@ def _resized(picture: Array, width: int, height: int) -> Array:
 
 def _part_distance(part: Array, whole: Array) -> float:
     """Of a part from where in the whole it fits best."""
-    total = np.zeros((whole.shape[0] - part.shape[0] + 1, whole.shape[1] - part.shape[1] + 1))
-    ones = np.ones(part.shape[:2])
+    height, width = whole.shape[0] - part.shape[0] + 1, whole.shape[1] - part.shape[1] + 1
+    size = whole.shape[:2]
+    ones = np.fft.rfft2(np.ones(part.shape[:2]), size).conj()
+    total = np.zeros((height, width))
     for plane in range(part.shape[2]):
         a, b = part[..., plane].astype(np.float64), whole[..., plane].astype(np.float64)
-        total += (a**2).sum() - 2 * fftconvolve(b, a[::-1, ::-1], "valid") + fftconvolve(b**2, ones, "valid")
+        both = np.fft.rfft2(b**2) * ones - 2 * np.fft.rfft2(b) * np.fft.rfft2(a, size).conj()
+        total += (a**2).sum() + np.fft.irfft2(both, size)[:height, :width]
     return math.sqrt(max(0.0, float(total.min())) / part.size) / _FULL["u"]
