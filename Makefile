@@ -25,8 +25,9 @@ demo/bundle/manifest.json: $(VENV)/.installed
 	$(RUN)/latentserve train digits --out demo/run $(TRAIN)
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
+# Three files at a time, also on two cores: one of them waits, as a rule, for a server, an alarm, or a second to go by.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
 
 test-full: $(VENV)/.installed
 	$(RUN)/python -m pytest
@@ -49,7 +50,7 @@ bench: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,ray,docs,dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,telemetry,ray,docs,dev]"
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from latentserve.service import logs
 from latentserve.service.auditing.account import Account
@@ -20,6 +21,9 @@ from latentserve.service.settings import Settings
 from latentserve.service.upkeep import keep_up
 from latentserve.service.watching import metrics
 
+if TYPE_CHECKING:
+    from latentserve.service.telemetry import Telemetry
+
 _SWITCH_SECONDS = 0.0005
 
 
@@ -32,6 +36,7 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.group = Group()
+        self.telemetry: Telemetry | None = None
         self.handler = SamplesHandler(settings)
         self._loaded = self._stopping = False
         self._upkeep: asyncio.Task[None] | None = None
@@ -50,6 +55,7 @@ class Serving:
         models.start()
         self.handler.models = models
         self.handler.account = open_account(self.settings)
+        self.telemetry = open_telemetry(self.settings)
         self._loaded = True
         _tune_process()
 
@@ -70,6 +76,8 @@ class Serving:
         self.handler.models.stop()
         if self.handler.account is not None:
             self.handler.account.close()
+        if self.telemetry is not None:
+            self.telemetry.stop()
 
     def health(self) -> Health:
         """How this process is, for whoever watches it."""
@@ -105,6 +113,18 @@ def open_account(settings: Settings) -> Account | None:
     if settings.audit is None:
         return None
     return Account(AuditLog(settings.audit), settings.audit_when_full, keep=settings.audit_keep)
+
+
+def open_telemetry(settings: Settings) -> Telemetry | None:
+    """What exports traces; None: nothing does. Raises TelemetryError."""
+    if settings.telemetry is None:
+        return None
+    from latentserve.service.telemetry import (
+        Telemetry,
+        otlp_exporter,
+    )  # takes as long as all else that a worker imports
+
+    return Telemetry(otlp_exporter(settings.telemetry), settings.telemetry_share)
 
 
 def _tune_process() -> None:

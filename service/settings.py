@@ -142,6 +142,12 @@ class Settings(BaseSettings):
     audit_when_full: Literal["refuse", "serve"] = Field(
         "refuse", description="Where nothing more can be written to it: answer 503, or serve without an account."
     )
+    telemetry: str | None = Field(
+        None, description="URL of a collector of OpenTelemetry's (OTLP over HTTP), such as `http://collector:4318`."
+    )
+    telemetry_share: float = Field(
+        0.01, ge=0, le=1, description="Of the requests that are traced, where who asks does not say (`traceparent`)."
+    )
     log_format: Literal["text", "json"] = Field("text", description="`json`: one document a line.")
     access_log: bool = Field(False, description="Log every request.")
 
@@ -224,6 +230,13 @@ class Settings(BaseSettings):
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(_origin(origin) for origin in value)
+
+    @field_validator("telemetry")
+    @classmethod
+    def _collector(cls, value: str | None) -> str | None:
+        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("is not a URL, such as http://collector:4318")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -41,6 +41,7 @@ from tests.generators import dense_generator, model
 from tests.server import Server, free_port
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
+from tests.training.data import examples
 
 TOP = Path(__file__).parents[1]
 
@@ -424,6 +425,39 @@ def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: py
             main()
         assert not left.value.code, command
     assert (tmp_path / "runs" / "digits" / "stats.jsonl").read_text().count('"frechet_floor"') == 2
+
+
+DATA = re.findall(r"^```bash\n(.*?)^```\n\n```\n(.*?)^```$", (TOP / "docs" / "data.md").read_text(), re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def strangers_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="needs latentserve[training]")
+    pytest.importorskip("soundfile", reason="needs latentserve[audio]")
+    folder = tmp_path_factory.mktemp("data")
+    examples.write_all(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("command", "shown"), DATA, ids=[shlex.split(command)[4] for command, _ in DATA])
+def test_the_page_on_data_shows_what_is_printed(
+    command: str,
+    shown: str,
+    strangers_data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    """Of its commands, with few images."""
+    assert len(DATA) == 5
+    monkeypatch.chdir(strangers_data)
+    short = ["--set", "images=64", "--set", "batch=32", "--set", "width=16", "--set", "tick=64", "--set", "snapshot=64"]
+    small = ["--set", "network=dense"] if "train mnist" in command else []  # what is printed is of the data alone
+    monkeypatch.setattr(sys, "argv", [*shlex.split(command), *short, *small])
+    with pytest.raises(SystemExit) as left:
+        main()
+    printed = capsys.readouterr().err
+    assert not left.value.code, printed
+    assert [line for line in printed.splitlines() if line.startswith("data: ")] == shown.splitlines()
 
 
 def generators() -> dict[str, onnx.ModelProto]:

@@ -1,5 +1,6 @@
 """The commands `latentserve train` and `latentserve export`. Importing this needs no torch: `--help` always works."""
 
+import json
 import os
 import shlex
 import signal
@@ -68,6 +69,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one field; lr.end=1e-5 for inner ones."
 )
+@click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column of a table out.")
+@click.option(
+    "--types",
+    multiple=True,
+    metavar="COLUMN=TYPE",
+    help="What a table's column holds: number, category, or how its dates are written, such as %d/%m/%Y.",
+)
 @click.option(
     "--init",
     "weights",
@@ -90,12 +98,14 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 @click.option(
     "--supervise",
     type=click.Choice(["act", "observe", "off"]),
-    help="Let a supervisor change a run that fails (default), or only write what it would do into journal.jsonl.",
+    help="Let a supervisor change a run that fails, or only write what it would do into journal.jsonl (default).",
 )
 def train(
     recipe: str,
     data: Path | None,
     overrides: tuple[str, ...],
+    drop: tuple[str, ...],
+    types: tuple[str, ...],
     weights: tuple[Path, ...],
     run: Path,
     metrics_port: int | None,
@@ -119,18 +129,19 @@ def train(
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --page --out runs/digits
       latentserve train digits --metrics-port 9101 --out runs/digits
-      latentserve train digits --supervise observe --out runs/digits
+      latentserve train digits --supervise act --out runs/digits
       torchrun --nproc-per-node 2 --no-python latentserve train digits --out runs/digits
     """
     with one_voice(), training_extra(), ExitStack() as stack:
-        from latentserve.training.data import Dataset, Split, load
+        from latentserve.training.data import Dataset, Split, load, summary
         from latentserve.training.recipe import load_config
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
-        config = load_config(recipe, (*overrides, *supervised))
+        told = [f"{name}={json.dumps(list(given))}" for name, given in (("drop", drop), ("types", types)) if given]
+        config = load_config(recipe, (*overrides, *told, *supervised))
 
         def split(name: Split) -> Dataset:
-            return load(config.data, data, name, size=config.size, label=config.label, conditions=config.conditions)
+            return load(config.data, data, name, **config.reading)
 
         dataset = split("train")
         if dataset.conditions is not None and started_rank() == 0:
@@ -169,6 +180,9 @@ def train(
             sinks.append(page.show)
             click.echo(f"page: {page.path}", err=True)
         unseen = held_out(split, dataset)
+        if ranks.leads:
+            for said in summary(dataset, unseen):
+                click.echo(f"data: {said}", err=True)
         interrupted = stack.enter_context(interruptible())
         try:
             seen = loop.train(config, dataset, run, interrupted, sinks, initial, ranks, unseen)

@@ -86,6 +86,18 @@ class Ranks:
         """Until all ranks have come here."""
         self.any(False)
 
+    def told(self, message: bytes) -> bytes:
+        """What the rank that leads says to all; the others' messages are not heard."""
+        if self.count == 1:
+            return message
+        length = torch.tensor([len(message) if self.leads else 0])
+        self.add_up([length])
+        said = torch.zeros(int(length), dtype=torch.uint8)
+        if self.leads:
+            said = torch.frombuffer(bytearray(message), dtype=torch.uint8)
+        self.add_up([said])
+        return bytes(said.numpy())
+
     def require_equal(self, content: Iterable[bytes | memoryview], otherwise: str) -> None:
         """See that all ranks hold the same. Raises RunError on all of them, with the rank put into the message."""
         if self.count == 1:

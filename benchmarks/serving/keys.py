@@ -44,7 +44,7 @@ _GENERATORS = (CONVOLUTIONAL_28, TINY)
 _CONNECTIONS = (1, 32)
 _SIDES = ("keys, quota, account", "none", "none again")
 _TRIERS = 64
-_RATE = 500  # rows a second of the key that is tried
+_RATE = 200  # rows a second of the key that is tried
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -69,7 +69,7 @@ _FRAMES = """milliseconds => new Promise(done => {
   requestAnimationFrame(next);
 })"""
 _JUDGED = """async () => {
-  const body = {method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{"n": 20000}'};
+  const body = {method: 'POST', headers: {'Content-Type': 'application/json'}, body: '{"n": 6000}'};
   await (await fetch('v1/samples?format=raw', body)).arrayBuffer();
   for (;;) {
     const {models} = await (await fetch('v1/drift')).json();
@@ -208,7 +208,8 @@ def _draw(browser: Browser, url: str, folder: Path) -> None:
         for scheme in ("light", "dark"):
             with _opened(browser, url + fragment, color_scheme=scheme) as page:
                 page.wait_for_selector(there)
-                page.wait_for_timeout(_POLLS_MS)
+                if name == "health":
+                    page.wait_for_timeout(_POLLS_MS)
                 _save(page, folder / f"{name}-{scheme}.png")
     with _opened(browser, f"{url}#play?seed=7", reduced_motion="reduce") as page:
         page.wait_for_selector("#wall[aria-busy=false]")

@@ -1,8 +1,9 @@
 """What is the supervisor worth? Runs that are given a fault, with it and without it, and healthy ones.
 
-    python -m benchmarks supervision
+    python -m benchmarks supervision --adult adult.csv.gz --mnist MNIST_FOLDER
 
-Faults and the names they may be called by are in `benchmarks/training/faults.py`. A run sees the first of every two
+Faults and the names they may be called by are in `benchmarks/training/faults.py`, healthy runs in
+`benchmarks/training/healthy.py`. A run sees the first of every two
 of the test half's digits as its held-out part, and is judged by the others: Frechet distance and agreement with a
 classifier, of 2,000 samples of the averaged generator that is left at the end. What is written down already is not
 done again.
@@ -19,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.runner import Results
+from benchmarks.training import healthy
 from benchmarks.training.faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.training.supervision_report import report
 from latentserve.training import networks
@@ -34,26 +35,16 @@ from latentserve.training.run import CHECKPOINT, checkpoint, loop
 from latentserve.training.supervising import read_journal
 from latentserve.training.watching.space import Space
 
-__all__ = ["RESUMES", "TITLE", "measure", "options", "report"]
+__all__ = ["RESUMES", "SHORT", "TITLE", "measure", "options", "report"]
 
 TITLE = "What the supervisor is worth"
-RESUMES = True
+RESUMES = SHORT = True
 
 Record = dict[str, Any]
 
 SEEDS = range(300, 305)  # thresholds were tuned on seeds 0 to 4, and mended after 100 to 104 and 200 to 204
 SAMPLES = 2_000
 SAMPLE_SEED = 20_000  # added to a run's seed
-
-# Healthy recipes: images, briefly and as shipped; images by another loss and with augmentation; points.
-AUGMENTED = ("loss=non-saturating", "gamma={start: 1.0, end: 0.1}", "augment=[translate]")
-SHORT_RING = ("images=400000", "tick=20000", "snapshot=400000", "ema_half_life={start: 0, end: 40000}")
-RECIPES = {
-    "digits, briefly": ("digits", TINY, 5),
-    "digits, as shipped": ("digits", (), 5),
-    "digits, non-saturating, augmented": ("digits", (*TINY, *AUGMENTED), 5),
-    "ring, briefly": ("ring", SHORT_RING, 5),
-}
 
 
 class Judge:
@@ -97,8 +88,7 @@ def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
     """One run with a fault, or its healthy sibling."""
     fault = (FAULTS | HEALTHY)[name]
     config = load_config("digits", (*TINY, *fault.overrides, f"seed={seed}", f"supervise='{supervise}'"))
-    healthy = load("digits", None)
-    dataset = fault.data(healthy, seed)
+    dataset = fault.data(load("digits", None), seed)
     inject = nullcontext() if fault.inject is None else fault.inject(config, dataset, Clock())
     with tempfile.TemporaryDirectory() as folder, inject:
         run = Path(folder)
@@ -124,49 +114,34 @@ def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
         }
 
 
-def healthy(recipe: str, seed: int) -> Record:
-    """One run without a fault, with and without the supervisor: actions, and whether the weights are the same."""
-    name, overrides, _ = RECIPES[recipe]
-    dataset, test = load(name, None), load(name, None, "test")
-    found = {}
-    for supervise in ("act", "off"):
-        config = load_config(name, (*overrides, "threads=1", f"seed={seed}", f"supervise='{supervise}'"))
-        with tempfile.TemporaryDirectory() as folder:
-            loop.train(config, dataset, Path(folder), held_out=test)
-            weights = load_file(Path(folder) / CHECKPOINT)
-            found[supervise] = {key: value for key, value in weights.items() if not key.startswith("best.")}
-            if supervise == "act":
-                journal = read_journal(Path(folder))
-    same = found["act"].keys() == found["off"].keys() and all(
-        torch.equal(tensor, found["off"][key]) for key, tensor in found["act"].items()
-    )
-    return {
-        "recipe": recipe,
-        "seed": seed,
-        "actions": [[action.images, action.fault, action.action] for action in journal],
-        "same_weights": same,
-    }
-
-
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", choices=tuple(FAULTS), nargs="*", default=list(FAULTS))
-    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS))
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="of runs with a fault")
     parser.add_argument("--no-healthy", action="store_true")
+    parser.add_argument("--kinds", choices=tuple(healthy.KINDS), nargs="*", default=list(healthy.KINDS))
+    parser.add_argument("--adult", type=Path, help="adult.csv.gz; without it, its runs are left out")
+    parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files; without it, its runs are left out")
 
 
 def measure(given: argparse.Namespace, results: Results) -> None:
-    """All runs that are not written down."""
+    """All runs that are not written down. The short form is the first seventh of one healthy run of each kind, and one
+    seed of the faults."""
     of_faults, of_healthy = (results.setdefault(key, []) for key in ("faulty", "healthy"))
     judge = Judge()
-    for seed in given.seeds:
+    for seed in given.seeds[:1] if given.short else given.seeds:
         for name in (*HEALTHY, *given.faults):
             for supervise in ("off",) if name in HEALTHY else ("off", "act"):
                 key = (name, seed, supervise)
                 if key not in {(one["fault"], one["seed"], one["supervise"]) for one in of_faults}:
                     of_faults.append(faulty(judge, name, seed, supervise))
                     results.save()
-    for recipe, (_, _, count) in RECIPES.items() if not given.no_healthy else ():
-        for seed in range(SEEDS.start, SEEDS.start + count):
-            if (recipe, seed) not in {(one["recipe"], one["seed"]) for one in of_healthy}:
-                of_healthy.append(healthy(recipe, seed))
-                results.save()
+    folders = {name: path for name in ("adult", "mnist") if (path := getattr(given, name)) is not None}
+    kept: dict[tuple[str, int], Any] = {}
+    for seed in healthy.SEEDS[:1] if given.short else healthy.SEEDS:
+        for kind in given.kinds if not given.no_healthy else ():
+            if (kind, seed) not in {(one["recipe"], one["seed"]) for one in of_healthy}:
+                found = healthy.run(kind, seed, folders, kept, given.short)
+                if found is not None:
+                    of_healthy.append(found)
+                    results.save()
+        kept.clear()

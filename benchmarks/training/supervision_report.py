@@ -44,6 +44,9 @@ def report(results: Record) -> Iterator[str]:
             rows.append((recipe, len(of), changes, len(actions) - changes, same))
         head = ("healthy recipe", "runs", "changes", "wrong alarms", "same weights as without")
         yield from ("", *table(head, rows))
+        changed = sum(any(name not in ("tell", "skip") for _, _, name in run["actions"]) for run in results["healthy"])
+        yield ""
+        yield f"Of {len(results['healthy'])} healthy runs {changed} were changed."
 
 
 def _healthy_row(name: str, runs: list[Record]) -> Sequence[object]:

@@ -25,6 +25,7 @@ from latentserve.service.bulk.object_store import ObjectStore, open_store
 from latentserve.service.bulk.progress import Progress
 from latentserve.service.bulk.run import Makers, Shards, make_shard
 from latentserve.service.bulk.sources import BundleSource, ServerSource, Source
+from latentserve.service.client.server import KEY
 from latentserve.service.errors import BundleError, LatentserveError, one_line
 
 _ADDRESS = "RAY_ADDRESS"  # Ray's own
@@ -32,13 +33,13 @@ _CONNECT_SECONDS = 5.0
 _WAITING = 2  # tasks for each that can run at a time
 _MOMENT = 1.0
 
-_sources: dict[str, Source] = {}  # of this process of the cluster
+_sources: dict[tuple[str, str | None, str], Source] = {}  # of this process of the cluster
 
 
 class Work(NamedTuple):
     """What a task is given: nothing that is known to one machine only.
 
-    `files` refers to the bundle's, for nodes that do not see them at `source`.
+    `files` refers to the bundle's, for nodes that do not see them at `source`; `key` is what a server is sent.
     """
 
     release: str
@@ -47,6 +48,7 @@ class Work(NamedTuple):
     model: str | None
     files: list[Any]
     out: str
+    key: str | None = None
 
 
 class Told(NamedTuple):
@@ -57,7 +59,7 @@ class Told(NamedTuple):
     error: str = ""
 
 
-def on_cluster(source: str, model: str | None, out: str) -> Makers:
+def on_cluster(source: str, model: str | None, out: str, key: str | None = None) -> Makers:
     """Shards of the bundle or the model of a server at `source`, made by the Ray cluster that `RAY_ADDRESS` names, or
     that runs on this machine. Raises LatentserveError: there is none."""
     ray = _connected()
@@ -66,7 +68,8 @@ def on_cluster(source: str, model: str | None, out: str) -> Makers:
         if shards.job.searches:
             raise LatentserveError("--engine ray: rows that are looked for come one after the other; leave it out")
         files = [] if is_url(source) else [ray.put(_read_files(Path(source)))]
-        work = Work(__version__, shards.job.to_json(), _everywhere(source), model, files, _everywhere(out))
+        sent = (os.environ.get(KEY) if key is None else key) if is_url(source) else None
+        work = Work(__version__, shards.job.to_json(), _everywhere(source), model, files, _everywhere(out), sent)
         resources = ray.cluster_resources()
         kind = "GPU" if resources.get("GPU", 0) >= 1 else "CPU"
         if resources.get("CPU", 0) < 1:
@@ -144,12 +147,13 @@ def _task(work: Work, shard: tuple[str, int, int]) -> Told:
 
 def _source(work: Work, job: Job) -> Source:
     """Opened once in a process. Raises LatentserveError."""
-    if job.version not in _sources:
+    place = work.source, work.model, job.version
+    if place not in _sources:
         if is_url(work.source):
-            _sources[job.version] = ServerSource(work.source, work.model)
+            _sources[place] = ServerSource(work.source, work.model, work.key)
         else:
-            _sources[job.version] = _bundle(work, job)
-    source = _sources[job.version]
+            _sources[place] = _bundle(work, job)
+    source = _sources[place]
     if source.manifest.version != job.version:
         raise LatentserveError(f"{work.source}: is of version {source.manifest.version}; the job is of {job.version}")
     return source

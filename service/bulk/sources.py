@@ -105,11 +105,11 @@ class ServerSource:
 
     tells_scores = False
 
-    def __init__(self, url: str, model: str | None = None) -> None:
-        """`model`: of a server that has several."""
-        with Client(url, model, retries=_AT_FIRST) as client:
+    def __init__(self, url: str, model: str | None = None, key: str | None = None) -> None:
+        """`model`: of a server that has several; `key`: see Client."""
+        with Client(url, model, retries=_AT_FIRST, key=key) as client:
             self.manifest = client.manifest()
-        self._client = Client(url, self.manifest.name, retries=_RETRIES)
+        self._client = Client(url, self.manifest.name, retries=_RETRIES, key=key)
 
     def rows(self, job: Job, shard: Shard) -> Iterator[Rows]:
         """See Source."""

@@ -1,6 +1,7 @@
 """The bundle: what training hands to serving. The ground floor, which imports nothing above it."""
 
 from latentserve.service.bundle.files import Bundle, check_place, read_bundle, read_bundles, write_bundle
+from latentserve.service.bundle.forms import Form
 from latentserve.service.bundle.golden import Golden
 from latentserve.service.bundle.inputs import Inputs
 from latentserve.service.bundle.manifest import (
@@ -16,13 +17,14 @@ from latentserve.service.bundle.manifest import (
     SampleSpec,
     Tensor,
 )
-from latentserve.service.bundle.values import category_places, numbers_of, plain, shortest, typed
+from latentserve.service.bundle.values import category_places, measured, numbers_of, plain, shortest, typed
 from latentserve.service.bundle.version import content_version
 
 __all__ = [
     "Bundle",
     "Column",
     "Condition",
+    "Form",
     "Golden",
     "Graph",
     "Inputs",
@@ -37,6 +39,7 @@ __all__ = [
     "category_places",
     "check_place",
     "content_version",
+    "measured",
     "numbers_of",
     "plain",
     "read_bundle",

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from latentserve.service.bundle.forms import Form
+
 SCHEMA_VERSION: Final = 2
 READ_VERSIONS: Final = (1, 2)
 
@@ -27,6 +29,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=-(2**62), le=2**62)]
 
 _FLOAT32_LARGEST = 3.4e38
 
@@ -156,6 +159,8 @@ class Column(_Part):
         categories: the values that places from 0 on stand for, null among them for a missing one.
         decimals: that its values are rounded to.
         missing: the number that stands for a missing value.
+        origin, step: a whole number x stands for the value origin + step x, which no single float would hold exactly.
+        form: how its values are written; null: as plain numbers.
     """
 
     name: str
@@ -163,6 +168,9 @@ class Column(_Part):
     categories: Annotated[list[Category], Field(min_length=1)] | None = None
     decimals: Annotated[int, Field(ge=0, le=12)] | None = None
     missing: Finite | None = None
+    origin: Whole | None = None
+    step: Annotated[Whole, Field(gt=0)] | None = None
+    form: Form | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -172,11 +180,13 @@ class Column(_Part):
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         if self.categories is None:
-            if self.type in ("bool", "string"):
+            if self.type == "bool" or (self.type == "string" and self.form is None):
                 raise ValueError(f"a column of type {self.type} needs categories")
             return self
         if self.decimals is not None or self.missing is not None:
             raise ValueError("a column with categories has neither decimals nor a number for missing values")
+        if any(of is not None for of in (self.origin, self.step, self.form)):
+            raise ValueError("a column with categories has neither origin, step nor form")
         if any(value is not None and type(value) not in _held_as(self.type) for value in self.categories):
             raise ValueError(f"categories must be values of type {self.type}")
         if len({(type(value), value) for value in self.categories}) != len(self.categories):

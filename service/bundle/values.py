@@ -14,12 +14,13 @@ from latentserve.service.errors import InvalidError
 
 _ABSENT = object()  # of a row, the value of a column
 _LARGEST = 3.4e38  # as float32
+_WHOLE = 2.0**31  # numbers of a column with an origin are less than that
 
 
 def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
     """The numbers of one column, float32 [n], as its values [n]: of the column's own type, or objects with None among
-    them where values are missing. A number that is not finite is missing; a place outside the categories is the
-    nearest of them."""
+    them where values are missing, and texts where it has a form. A number that is not finite is missing; a place
+    outside the categories is the nearest of them."""
     absent = ~np.isfinite(values)
     if column.missing is not None:
         absent |= values == np.float32(column.missing)
@@ -29,21 +30,32 @@ def typed(values: NDArray[np.float32], column: Column) -> NDArray[Any]:
         chosen = np.array([column.categories[place] for place in category_places(known, column).tolist()], dtype=object)
         chosen[absent] = None
         return chosen
-    dtype = np.dtype(column.type or "float32")
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        exact = np.rint(known.astype(np.float64))
-        # The largest int64 is no double; the one below it is.
-        whole = exact.clip(limits.min, np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max)
-        result: NDArray[Any] = whole.astype(dtype)
-    elif column.decimals is not None:
-        result = np.round(known.astype(np.float64), column.decimals).astype(dtype)
-    else:
-        result = known if dtype == np.float32 else shortest(known).astype(dtype)
+    result = measured(known, column)
+    if column.form is not None:
+        written = [column.form.write(value, column.decimals) for value in plain(result)]
+        result = np.array(written, dtype=object)
     if absent.any():
         result = np.array(plain(result), dtype=object)
         result[absent] = None
     return result
+
+
+def measured(known: NDArray[np.float32], column: Column) -> NDArray[Any]:
+    """Finite numbers [n] of a column without categories as its values [n], before they are written in its form."""
+    dtype = np.dtype("float32" if column.type is None else "float64" if column.form is not None else column.type)
+    if column.origin is not None or column.step is not None:
+        whole = np.rint(known.astype(np.float64)).clip(-_WHOLE, _WHOLE).astype(np.int64)
+        value = (column.origin or 0) + (column.step or 1) * whole
+        return value if dtype.kind == "f" else value.astype(dtype)
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        exact = np.rint(known.astype(np.float64))
+        # The largest int64 is no double; the one below it is.
+        within = exact.clip(limits.min, np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max)
+        return within.astype(dtype)
+    if column.decimals is not None:
+        return np.round(known.astype(np.float64), column.decimals).astype(dtype)
+    return known if dtype == np.float32 else shortest(known).astype(dtype)
 
 
 def numbers_of(rows: Sequence[Any], columns: Sequence[Column], first: int = 0) -> NDArray[np.float32]:
@@ -68,12 +80,19 @@ def numbers_of(rows: Sequence[Any], columns: Sequence[Column], first: int = 0) -
                 number = places[at].get((isinstance(value, bool), value))
             elif value is None:
                 number = column.missing
-            elif type(value) in (int, float) and abs(value) < _LARGEST:
-                number = value
+            elif isinstance(value, str) and column.form is not None:
+                number = _of_value(column.form.read(value), column)
+            elif type(value) in (int, float) and abs(value) < _LARGEST and column.form is None:
+                number = _of_value(value, column)
             if number is None:
                 raise InvalidError(f"{said}.{column.name}", "has no value that this column can have")
             numbers[index, at] = number
     return numbers
+
+
+def _of_value(value: float | None, column: Column) -> float | None:
+    """The number that stands for a value."""
+    return None if value is None else (value - (column.origin or 0)) / (column.step or 1)
 
 
 def category_places(values: NDArray[np.float32], column: Column) -> NDArray[np.int64]:

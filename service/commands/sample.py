@@ -26,7 +26,6 @@ from latentserve.service.bulk.run import here, run_job
 from latentserve.service.bulk.sources import BundleSource, ServerSource
 from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.client import Client
-from latentserve.service.client.server import KEY
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
 from latentserve.service.encoding.document import (
@@ -171,9 +170,7 @@ def sample(
     if form is not None and out is not None:
         if show:
             raise click.UsageError("--show is not for shards: draw some of their samples by the same seed.")
-        if key is not None:
-            os.environ[KEY] = key  # to those that make shards, wherever they are started from here
-        _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine)
+        _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine, key)
         return
     for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
         if given:
@@ -332,13 +329,14 @@ def _into_folder(
     asked: dict[str, Any],
     seed: int | None,
     engine: str,
+    key: str | None,
 ) -> None:
     """Samples in shards, those that are not there."""
     if engine == "ray":
-        manifest = ServerSource(source, model).manifest if is_url(source) else read_bundle(Path(source)).manifest
-        makers = on_cluster(source, model, out)
+        manifest = ServerSource(source, model, key).manifest if is_url(source) else read_bundle(Path(source)).manifest
+        makers = on_cluster(source, model, out, key)
     else:
-        rows = ServerSource(source, model) if is_url(source) else BundleSource(Path(source))
+        rows = ServerSource(source, model, key) if is_url(source) else BundleSource(Path(source))
         manifest, makers = rows.manifest, here(rows)
     asked["label"] = None if label is None else label_from_text(label, manifest.labels)
 

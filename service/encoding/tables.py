@@ -15,6 +15,8 @@ from latentserve.service.encoding.document import HEAD_BYTES, NUMBER_BYTES, Docu
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 
+_FORM_BYTES = 192  # of a value that is written in a form, at the most
+
 
 def rows(samples: NDArray[np.float32], spec: SampleSpec) -> Iterable[tuple[Any, ...]]:
     """Rows of Python values, missing ones None, from samples float32 [n, columns]."""
@@ -32,7 +34,8 @@ def csv_lines(lines: Iterable[Iterable[Any]]) -> bytes:
 def row_bytes(spec: SampleSpec) -> int:
     """Of a row as text, at the most."""
     longest = [max((len(str(one)) for one in column.categories or ()), default=0) for column in spec.columns or ()]
-    return sum(max(NUMBER_BYTES, 4 * length) for length in longest)
+    written = sum(_FORM_BYTES for column in spec.columns or () if column.form is not None)
+    return written + sum(max(NUMBER_BYTES, 4 * length) for length in longest)
 
 
 class Address:

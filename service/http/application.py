@@ -108,6 +108,8 @@ class Application:
         if self._root and path.startswith(f"{self._root}/"):
             path = path[len(self._root) :]
         call = Call(scope, receive if self._hosted else _in_time(receive, self._settings.body_seconds), path)
+        if (telemetry := self.serving.telemetry) is not None:
+            call.trace = telemetry.begin(call.traceparent)
         if self._proxies is not None:
             self._proxies.believe(scope, call.headers)
         if self._cors is not None:
@@ -184,6 +186,13 @@ class Application:
             metrics.REJECTED.labels(reason=reason).inc()
         if status >= _CLIENT_ERROR or self._settings.access_log:
             self._log(call, status, seconds)
+        if call.trace is not None and self.serving.telemetry is not None:
+            about: dict[str, str | int] = {"http.request.method": call.method, "http.route": call.route}
+            about["latentserve.request_id"] = call.id.decode()
+            if call.model is not None:
+                about |= {"latentserve.model": call.model.name, "latentserve.version": call.model.version}
+            name = f"{call.method} {call.route}"
+            self.serving.telemetry.end(call.trace, call.traceparent, name, call.began, status, about)
 
     def _count_refused(self, refused: Refused, client: str | None) -> None:
         """Count what the host has answered itself: no call came of it."""

@@ -14,6 +14,7 @@ from latentserve.service.auditing.account import Sent
 from latentserve.service.errors import LatentserveError
 from latentserve.service.models import Model
 from latentserve.service.request_ids import request_id
+from latentserve.service.trace import Trace
 
 Members = Callable[[LatentserveError], Mapping[str, object]]
 
@@ -37,6 +38,7 @@ class Call:
         members: what its protocol wants of an error, or None.
         model: that it was for, where that is known.
         sent: its answer, where that is in an account.
+        trace: what is noted of it; None: it is not traced.
         began: when it arrived, as `time.perf_counter` has it.
         error: why it was not answered as asked, or None.
     """
@@ -57,6 +59,7 @@ class Call:
         "samples",
         "scope",
         "sent",
+        "trace",
         "traceparent",
     )
 
@@ -79,6 +82,7 @@ class Call:
         self.members: Members | None = None
         self.model: Model | None = None
         self.sent: Sent | None = None
+        self.trace: Trace | None = None
         self.error: Exception | None = None
 
     @property

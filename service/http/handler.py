@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive
 
 from latentserve.service.auditing.account import Account
 from latentserve.service.encoding.document import Document, Piece
@@ -147,7 +146,9 @@ class SamplesHandler:
             share.change(request.held + document.held + (document.size if whole else PIECE_BYTES))
             if request.n > model.sampler.slice_rows:
                 rows = bill.paced(model.sampler.stream(request))
+                asked_at = time.perf_counter()
                 first = await self._first(rows)  # what is refused is refused before the first byte
+                _note_first(call, asked_at, first)
                 model.metrics.queue_seconds.observe(first.queue_seconds)
                 await self.tell(call, model, asked, request.n)
                 chunks = self._write(call, model, document, first, rows)
@@ -156,11 +157,11 @@ class SamplesHandler:
                     await bill.pay()
                 job = model.sampler.submit(request)
                 held = request.n
-                part = await self._collect(model, job, call.receive)
+                part = await self._collect(call, model, job)
                 if not document.has_room:
                     headers += _row_headers(model, part)
                 if whole:
-                    content = await self._encode(model, document, part)
+                    content = await self._encode(call, model, document, part)
                     await self.tell(call, model, asked, request.n)
                     return WholeResponse(headers, content, release)
                 await self.tell(call, model, asked, request.n)
@@ -181,7 +182,9 @@ class SamplesHandler:
         request, document = asked.request, asked.document
         share.change(document.held + PIECE_BYTES)
         seconds = self._settings.deadline_seconds
+        asked_at = time.perf_counter()
         found = await begin_search(call, model, request, search, share, seconds, bill.paced)
+        _note_first(call, asked_at, found.first)
         if found.ended and search.found < search.n and asked.of_fewer is not None:
             document = asked.of_fewer(search.found)
         model.metrics.queue_seconds.observe(found.first.queue_seconds)
@@ -211,9 +214,9 @@ class SamplesHandler:
         except TimeoutError:
             raise DeadlineError(f"no row was made within {self._settings.deadline_seconds:g} s") from None
 
-    async def _collect(self, model: Model, job: Job[Slice], receive: Receive) -> Samples:
+    async def _collect(self, call: Call, model: Model, job: Job[Slice]) -> Samples:
         """The rows of a submitted job. Raises DeadlineError, and ClientDisconnect where the client has gone first."""
-        self.waiting.add(job, receive)
+        self.waiting.add(job, call.receive)
         try:
             part = await model.sampler.collect(job)
         except asyncio.CancelledError:
@@ -224,9 +227,12 @@ class SamplesHandler:
         finally:
             self.waiting.remove(job)
         model.metrics.queue_seconds.observe(part.queue_seconds)
+        if call.trace is not None:
+            call.trace.note("queue", job.enqueued, job.started)
+            call.trace.note("engine", job.started, time.perf_counter())
         return part
 
-    async def _encode(self, model: Model, document: Document, part: Samples) -> bytes:
+    async def _encode(self, call: Call, model: Model, document: Document, part: Samples) -> bytes:
         """A small answer, whole."""
         began = time.perf_counter()
         pieces = chain(_begun(document, part), document.closing())
@@ -234,7 +240,10 @@ class SamplesHandler:
             content = b"".join(pieces)
         else:
             content = b"".join([piece async for piece in self._turns(document).pieces(pieces)])
-        model.metrics.encode_seconds.observe(time.perf_counter() - began)
+        ended = time.perf_counter()
+        model.metrics.encode_seconds.observe(ended - began)
+        if call.trace is not None:
+            call.trace.note("encode", began, ended)
         return content
 
     async def _write(
@@ -258,7 +267,7 @@ class SamplesHandler:
                 yield piece
                 began = time.perf_counter()
 
-        sent = call.sent
+        sent, begun = call.sent, time.perf_counter()
         if sent is not None:
             sent.rows += len(part.samples)
         pieces = _begun(document, part)
@@ -279,12 +288,22 @@ class SamplesHandler:
             async for piece in written(document.closing()):
                 yield piece
             model.metrics.encode_seconds.observe(seconds)
+            if call.trace is not None:
+                call.trace.note("encode", begun, time.perf_counter())
         finally:
             if rest is not None:
                 await rest.aclose()
 
     def _turns(self, document: Document) -> Turns:
         return self._large_pictures if document.in_one_go else self._encoders
+
+
+def _note_first(call: Call, asked_at: float, first: Samples) -> None:
+    """Of a large answer the time to its first rows is noted."""
+    if call.trace is not None:
+        made_from = asked_at + first.queue_seconds
+        call.trace.note("queue", asked_at, made_from)
+        call.trace.note("engine", made_from, max(made_from, time.perf_counter()))
 
 
 def _headers(model: Model, request: RowsRequest, document: Document) -> Headers:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploy.rules import rule_files, rule_groups
+from deploy.rules import rule_groups
+from deploy.rules.rule import Group, rule_file
 from deploy.windows import BLOCK, SCRAPE, Times
 from tests.fleet import tool
 
@@ -85,24 +87,28 @@ def passes(
     minutes: int,
     checks: Iterable[Check],
     files: Sequence[str] = FILES,
+    alert: str | None = None,
 ) -> None:
     """Assert that each check holds, of the rules in `files` as they are generated now.
 
-    Values may come with the minute at which they restart.
+    Values may come with the minute at which they restart. Where all checks are on one `alert`, only that and the
+    records beneath it are evaluated, which is what promtool's time goes into.
     """
-    times = Times()
-    texts = rule_files(times, "runbooks")
-    for name in files:
-        (folder / f"{name}.rules.yml").write_text(texts[f"{name}.rules.yml"])
+    every = rule_groups(Times())
+    groups = {f"{name}.rules.yml": every[f"{name}.rules.yml"] for name in files}
+    if alert is not None:
+        groups = _beneath(alert, groups)
+    texts = {name: rule_file(of, "runbooks") for name, of in groups.items()}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
     inputs = []
-    used = "".join(texts[f"{name}.rules.yml"] for name in files)
+    used = "".join(texts.values())
     for one, of in content.items():
         if one[0] not in used:  # promtool would take its time over it
             continue
         own, restart = of if isinstance(of, tuple) else (of, None)
         away = "0" if one[0] == "up" else "_"
         inputs.append({"series": _written(one), "values": notation(own, minutes, restart, away)})
-    groups = rule_groups(times)
     test: dict[str, Any] = {
         "interval": f"{SCRAPE:g}s",
         "input_series": inputs,
@@ -118,15 +124,30 @@ def passes(
     # promtool evaluates all groups at one interval, that of the records on which the others rest. Those of single
     # replicas, of every fourth minute, are then summed four times over: their shares are the same.
     file = {
-        "rule_files": [f"{name}.rules.yml" for name in files],
+        "rule_files": list(groups),
         "evaluation_interval": f"{BLOCK:g}s",
-        "group_eval_order": [group.name for name in files for group in groups[f"{name}.rules.yml"]],
+        "group_eval_order": [group.name for of in groups.values() for group in of],
         "tests": [test],
     }
     (folder / "test.yml").write_text(json.dumps(file, ensure_ascii=False))
     command = [tool("promtool"), "test", "rules", "test.yml"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[:5000]
+
+
+def _beneath(alert: str, groups: Mapping[str, Sequence[Group]]) -> dict[str, list[Group]]:
+    """The same files and groups with this alert alone, what it is computed from, and what that is computed from."""
+    rules = [rule for of in groups.values() for group in of for rule in group.rules]
+    known: set[str] = set()
+    names = {alert}
+    while names != known:
+        known = set(names)
+        names |= {word for rule in rules if rule.name in known for word in re.findall(r"[a-zA-Z_][\w:]*", rule.expr)}
+    kept = {
+        file: [replace(group, rules=[rule for rule in group.rules if rule.name in names]) for group in of]
+        for file, of in groups.items()
+    }
+    return {file: of for file, some in kept.items() if (of := [group for group in some if group.rules])}
 
 
 def _written(one: Key) -> str:

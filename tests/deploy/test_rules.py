@@ -79,7 +79,7 @@ def test_an_alert_fires_and_does_not(case: Case, tmp_path: Path):
         Check(MINUTES, firing(*this, by=[*case.by, *dict(case.more), "severity"]), expected),
         Check(MINUTES, " or ".join(firing(*this, f'{label}=~"calm.*"') for label in ("model", "instance"))),
     ]
-    passes(tmp_path, content, MINUTES, checks, [*case.files, "alerts"])
+    passes(tmp_path, content, MINUTES, checks, [*case.files, "alerts"], case.alert)
 
 
 @pytest.mark.parametrize("traffic", [1.0, 0.0], ids=["usual traffic", "no traffic"])

@@ -48,6 +48,8 @@ def verdict(server: Server, model: str) -> dict[str, Any]:
 
 
 def test_another_mix_is_named_and_is_no_drift(server: Server) -> None:
+    # A verdict may come before all rows are counted.
+    server.wait_for(lambda: verdict(server, "healthy")["evidence"]["rows"]["server"] == ROWS * REQUESTS, 30)
     server.wait_for(lambda: verdict(server, "healthy")["cause"] == "condition_mix", 30)
     found = verdict(server, "healthy")
     assert "more often" in found["sentence"] or "less often" in found["sentence"]
@@ -57,7 +59,9 @@ def test_another_mix_is_named_and_is_no_drift(server: Server) -> None:
     assert sum(evidence["conditions"]["energy"].values()) == ROWS * REQUESTS
     assert list(evidence["alarms"]) == ["conditions"]
     for name in ("energy", "angle"):
-        assert server.metric("condition_rows_total", model="healthy", condition=name) == ROWS * REQUESTS
+        server.wait_for(
+            lambda name=name: server.metric("condition_rows_total", model="healthy", condition=name) == ROWS * REQUESTS
+        )
         assert server.metric("condition_rows_total", model="healthy", condition=name, bin="drawn") == 0
 
 

@@ -514,6 +514,6 @@ def test_sigterm_answers_what_is_under_way_and_ends_with_0(start_server: Callabl
 
 
 def test_the_page_may_load_nothing_from_elsewhere(server: Server) -> None:
-    page = server.http.get("/")
+    page = server.http.get("/bento")
     assert page.status_code == 200
     assert page.headers["Content-Security-Policy"].startswith("default-src 'self'")

@@ -1,50 +1,52 @@
 """Data sets: samples of one kind, read once and named by their content.
 
 What is in memory: of IDX, `.npz` and tables everything, as bytes or single floats; of `.npy` files what is looked at;
-of pictures and WAV files everything up to a GiB, and beyond it what is looked at.
+of pictures and recordings everything up to a GiB, and beyond it what is looked at.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Unpack
 
-from latentserve.training.data import arrays, hub, idx, pictures, sounds, tables
+from latentserve.service.bundle import Column
+from latentserve.training.data import arrays, encoded, hub, idx, pictures, series, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
-from latentserve.training.data.folders import comes_in_two, part
+from latentserve.training.data.folders import HELD_OUT
+from latentserve.training.data.listing import ZIP, Listing, advice
+from latentserve.training.data.metadata import STYLEGAN
+from latentserve.training.data.names import split_of
+from latentserve.training.data.reading import Options, Reading
+from latentserve.training.data.summary import summary
 from latentserve.training.errors import DataError
 from latentserve.training.recipe.choices import DATASETS, resolve
 
-__all__ = ["AT_HAND", "Dataset", "Description", "Split", "load"]
+__all__ = ["AT_HAND", "Dataset", "Description", "Options", "Split", "load", "summary"]
 
 AT_HAND = tuple(name for name, choice in DATASETS.items() if choice.path is None)  # wherever the training extra is
 
+_OF_FILES = ("size", "label", "folders", "broken", "background", "drop", "types")
 
-def load(
-    name: str,
-    path: Path | None,
-    split: Split = "train",
-    *,
-    size: int | None = None,
-    label: str | None = None,
-    conditions: bool = True,
-) -> Dataset:
+
+def load(name: str, path: Path | None, split: Split = "train", **options: Unpack[Options]) -> Dataset:
     """Load a split of a data set by its name.
 
     Args:
         name: `digits`, `ring`, `grid`, `waves` and `blobs` need no path, `mnist` and `stacked-mnist` are a folder of
-            IDX files, `files` is whatever lies at the path: a folder of pictures, of WAV files, or of one folder a
-            class; IDX files; `.npy`, `.npz`, `.csv`, `.csv.gz`, `.parquet` or `.wav`; a folder of one of these with
-            a `conditions.csv`; or `hf:NAME`, a data set of the package `datasets`.
+            IDX files, `files` is whatever lies at the path: a folder or a ZIP archive of pictures or of recordings, or
+            of one folder a class; IDX files; `.npy`, `.npz`, a table (CSV, lines of JSON, Parquet), Parquet with
+            pictures, a recording; a folder of one of these with a `conditions.csv`; or `hf:NAME`, a data set of the
+            package `datasets`.
         path: Where it is.
         split: `test` is the held-out part, of data sets that have one.
-        size: Side in pixels that pictures are brought to, or frames that audio is cut into.
-        label: A table's column of labels.
-        conditions: Whether samples keep the numbers that they are made for, where there are any.
+        options: How files are read, as `Reading` has it.
 
     Raises:
         DataError: Names the file, folder, column or option that is missing, superfluous, or not what it should be.
     """
+    reading = Reading(**options)
     choice = DATASETS[name]
     if choice.path is None and path is not None:
         raise DataError(f"--data: `{name}` {choice.origin} and takes no folder")
@@ -52,90 +54,163 @@ def load(
         raise DataError(f"--data: `{name}` needs a {choice.path}")
     loader = resolve(choice.loader, "data")
     if name != "files":
-        _refuse(name, size=size, label=label)
+        reading.refuse(name, *_OF_FILES)
     dataset: Dataset
     if path is None:
         dataset = loader(split)
     else:
-        dataset = loader(path, split, size, label) if name == "files" else loader(path, split)
-    return dataset if conditions else dataset.without_conditions()
+        dataset = loader(path, split, reading) if name == "files" else loader(path, split)
+    return dataset if reading.conditions else dataset.without_conditions()
 
 
-def files(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
+def files(path: Path, split: Split, reading: Reading) -> Dataset:
     """Whatever lies at a path, as `load` says."""
-    dataset = hub.load(path, split, size, label) if hub.is_name(path) else _load_path(path, split, size, label)
-    if len(dataset) < 2:
+    dataset = hub.load(path, split, reading) if hub.is_name(path) else _load_path(path, split, reading)
+    if len(dataset) < 2 and split == "train":
         raise DataError(f"{path}: one sample; there is nothing to learn from less than two")
     return dataset
 
 
-def _load_path(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
-    suffix = ".csv.gz" if path.name.lower().endswith(".csv.gz") else path.suffix.lower()
+def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
+    name = path.name.lower()
     stem = path.resolve().name.partition(".")[0]
     try:
         if path.is_dir():
-            return _load_folder(path, stem, split, size, label)
+            return _load_folder(path, stem, split, reading)
         if not path.is_file():
             raise DataError(f"{path}: no such file or folder")
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    if suffix in arrays.SUFFIXES:
-        _refuse(f"a {suffix} file", size=size, label=label)
+    if name.endswith(arrays.SUFFIXES):
+        reading.refuse(f"a {path.suffix.lower()} file", *_OF_FILES)
         return arrays.load(stem, path, split)
+    if name.endswith(ZIP):
+        listing = Listing.of(path)
+        if listing.having(sounds.SUFFIXES) and not listing.having(pictures.SUFFIXES):
+            return sounds.load(stem, path, split, reading)
+        reading.refuse("an archive of pictures", "types")
+        return pictures.load(stem, path, split, reading)
     if split == "test":
         raise DataError(f"{path}: one file, which has no held-out part")
-    if suffix in sounds.SUFFIXES:
-        _refuse("a WAV file", label=label)
-        return sounds.load(stem, path, None, size)
-    if suffix in tables.CSV or suffix in tables.PARQUET:
-        _refuse("a table", size=size)
-        return tables.load(stem, path, label)
-    known = [*arrays.SUFFIXES, *tables.CSV, *tables.PARQUET, *sounds.SUFFIXES]
+    if name.endswith(sounds.SUFFIXES):
+        return sounds.load(stem, path, split, reading)
+    if name.endswith(tables.SUFFIXES):
+        if name.endswith(tables.PARQUET) and encoded.picture_column(path) is not None:
+            return encoded.load(stem, [path], reading)
+        return _table(stem, str(path), tables.read(path, reading), reading)
+    if name.endswith(pictures.SUFFIXES):
+        raise DataError(f"{path}: one picture; name the folder that it lies in with others")
+    told = advice([PurePosixPath(path.name)])
+    if told is not None:
+        raise DataError(f"{path.parent / told}")
+    known = [*arrays.SUFFIXES, *tables.SUFFIXES, *sounds.SUFFIXES, *ZIP]
     raise DataError(f"{path}: the suffix must be one of {', '.join(known)}, or the path a folder's")
 
 
-def _load_folder(path: Path, stem: str, split: Split, size: int | None, label: str | None) -> Dataset:
+def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Dataset:
     if idx.is_idx(path):
-        _refuse("a folder of IDX files", size=size, label=label)
+        reading.refuse("a folder of IDX files", *_OF_FILES)
         if (path / CONDITIONS).exists():
             raise DataError(f"{path / CONDITIONS}: not of IDX files; put them into an .npy file beside it")
         return idx.load(stem, path, split, None)
-    in_two = comes_in_two(path)
-    if in_two and (path / CONDITIONS).exists():
-        raise DataError(f"{path / CONDITIONS}: of which samples? Each of the folders beside it has its own")
-    here = part(path, split) if in_two else path
-    table_files = [file for file in _having(here, tables.SUFFIXES) if file.name != CONDITIONS]
+    listing = Listing.of(path)
+    of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
+    if len(of_sounds) > len(of_pictures):
+        dataset = sounds.load(stem, path, split, reading)
+        return _noting(dataset, of_pictures, "pictures")
+    if of_pictures:
+        return _noting(pictures.load(stem, path, split, reading), of_sounds, "recordings")
+    table_files = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
     if table_files:
-        return _load_only(table_files, "tables", in_two, split, size, label)
-    _refuse("a folder", label=label)
-    of_part = split if in_two or split == "test" else None
-    if any(file.suffix.lower() in sounds.SUFFIXES for file in path.rglob("*")):
-        return sounds.load(stem, path, of_part, size)
-    array_files = _having(here, arrays.SUFFIXES)
-    if array_files and not any(file.suffix.lower() in pictures.SUFFIXES for file in path.rglob("*")):
-        return _load_only(array_files, "arrays", in_two, split, size, label)
-    return pictures.load(stem, path, of_part, size)
+        return _load_only(listing, table_files, "tables", stem, split, reading)
+    array_files = listing.having(arrays.SUFFIXES)
+    if array_files:
+        return _load_only(listing, array_files, "arrays", stem, split, reading)
+    return pictures.load(stem, path, split, reading)  # which says what there is instead
 
 
-def _having(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return [file for file in sorted(folder.iterdir()) if file.name.lower().endswith(suffixes)]
+def _noting(dataset: Dataset, others: list[PurePosixPath], what: str) -> Dataset:
+    if not others:
+        return dataset
+    return replace(dataset, notes=(*dataset.notes, f"left out: {len(others):,} {what}, such as {others[0]}"))
 
 
 def _load_only(
-    files: list[Path], what: str, in_two: bool, split: Split, size: int | None, label: str | None
+    listing: Listing, found: list[PurePosixPath], what: str, stem: str, split: Split, reading: Reading
 ) -> Dataset:
-    """The one file of samples in a folder, with the conditions beside it; `in_two`: the folder is that of a split."""
-    folder = files[0].parent
-    if len(files) > 1:
-        raise DataError(f"{folder}: {len(files)} {what} in it; name one of them")
-    if split == "test" and not in_two and (folder / CONDITIONS).exists():
-        raise DataError(f"{folder / CONDITIONS}: of the training part; a held-out one needs a folder of its own")
-    dataset = _load_path(files[0], "train" if in_two else split, size, label)
-    return replace(dataset, conditions=beside_rows(folder, len(dataset), files[0].name))
+    """The one file of samples in a folder, or in that of a split, or the files of a split by their names, with the
+    conditions beside it."""
+    parts: dict[str, list[PurePosixPath]] = {}
+    for file in found:
+        known = [split_of(folder) for folder in file.parts[:-1]] + [split_of_file(file.name)]
+        parts.setdefault(next((each for each in known if each), "train" if len(found) == 1 else ""), []).append(file)
+    if "train" not in parts and list(parts) != [""]:
+        alone = next(iter(parts))
+        raise DataError(
+            f"{listing.source}: only `{parts[alone][0]}` in it, which is what is held out; to train on it, name it"
+        )
+    if "train" not in parts:
+        raise DataError(f"{listing.source}: {len(found)} {what} in it; name one of them")
+    held = next((name for name in HELD_OUT if name in parts), None)
+    train = parts["train"]
+    paths = [listing.source / file for file in train]
+    several = len(paths) > 1 and all(path.name.lower().endswith(tables.PARQUET) for path in paths)
+    if len(paths) > 1 and not several:
+        raise DataError(f"{paths[0].parent}: {len(paths)} {what} in it; name one of them")
+    if split == "test" and held is None:
+        if (paths[0].parent / CONDITIONS).exists() and what == "arrays":
+            raise DataError(
+                f"{paths[0].parent / CONDITIONS}: of the training part; a held-out one needs a folder of its own"
+            )
+        if what == "arrays":
+            return _load_path(paths[0], split, reading)
+        raise DataError(f"{listing.source}: one file, which has no held-out part")
+    if what == "tables":
+        dataset = _of_tables(listing, parts, held, paths, stem, split, reading)
+    else:
+        used = paths[0] if split == "train" else listing.source / parts[held or ""][0]
+        dataset = replace(_load_path(used, "train", reading), name=paths[0].resolve().name.partition(".")[0])
+    folder = (paths[0] if split == "train" else listing.source / parts[held or ""][0]).parent
+    if any(known and (folder.parent / CONDITIONS).is_file() for known in [split_of(folder.name)]):
+        raise DataError(f"{folder.parent / CONDITIONS}: of which samples? Each of the folders beside it has its own")
+    left = sum(len(files) for name, files in parts.items() if name not in ("train", held))
+    notes = (f"left out: {left:,} {what}, which are of no split",) if left else ()
+    beside = beside_rows(folder, len(dataset), paths[0].name)
+    return replace(dataset, conditions=beside or dataset.conditions, notes=(*dataset.notes, *notes))
 
 
-def _refuse(what: str, **given: object) -> None:
-    """Say which option means nothing here."""
-    for option, value in given.items():
-        if value is not None:
-            raise DataError(f"`{option}`: means nothing to {what}")
+def _of_tables(
+    listing: Listing,
+    parts: dict[str, list[PurePosixPath]],
+    held: str | None,
+    paths: list[Path],
+    stem: str,
+    split: Split,
+    reading: Reading,
+) -> Dataset:
+    """The tables of a split, those of Parquet one after the other; a held-out one is read as the other's columns."""
+    if paths[0].name.lower().endswith(tables.PARQUET) and encoded.picture_column(paths[0]) is not None:
+        used = paths if split == "train" else [listing.source / file for file in parts[held or ""]]
+        return encoded.load(stem, used, reading)
+    name = paths[0].resolve().name.partition(".")[0] if len(paths) == 1 else stem
+    train = _table(name, str(paths[0]), tables.read_all(paths, reading), reading)
+    if split == "train":
+        return train
+    others = [listing.source / file for file in parts[held or ""]]
+    return _table(name, str(others[0]), tables.read_all(others, reading), reading, train.columns)
+
+
+def _table(
+    name: str, source: str, read: tables.Read, reading: Reading, like: Sequence[Column] | None = None
+) -> Dataset:
+    """A table's rows, or windows of them where `size` says of how many."""
+    if reading.size is not None:
+        return series.windows(name, source, read, reading)
+    reading.refuse("a table", "folders", "broken", "background")
+    return tables.table(name, source, read, reading, like)
+
+
+def split_of_file(name: str) -> str | None:
+    """The split that a file's name says: `train-00000-of-00002.parquet`, `people_test.csv`."""
+    words = [word for word in name.lower().partition(".")[0].replace("_", "-").split("-") if word]
+    return next((known for word in words if (known := split_of(word))), None)

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Condition
 from latentserve.service.sampling.latents import condition_at
-from latentserve.training.data.lines import NUMBER, csv_lines
+from latentserve.training.data.lines import NUMBER, Open, csv_lines
+from latentserve.training.data.listing import Listing
+from latentserve.training.data.names import split_of
 from latentserve.training.errors import DataError
 
 FILE = "conditions.csv"
@@ -106,27 +108,39 @@ def beside_rows(folder: Path, count: int, what: str) -> Conditions | None:
     return _varied(path, Conditions(values, names, units))
 
 
-def beside_files(folder: Path, files: Sequence[Path], what: str) -> Conditions | None:
-    """Those that a folder holds for files in it, in the files' order, whatever that of the rows is; None where it holds
-    none.
+def beside_files(
+    listing: Listing, folder: PurePosixPath, files: Sequence[PurePosixPath], what: str
+) -> Conditions | None:
+    """Those that the folder of a split holds for files in it, in the files' order, whatever that of the rows is; None
+    where it holds none.
 
     Raises DataError naming file, row and column.
     """
-    path = folder / FILE
-    stray = next((one.parent / FILE for one in files if one.parent != folder and (one.parent / FILE).is_file()), None)
+    there = [file for file in listing.files if file.name == FILE]
+    stray = next((file for file in there if folder in file.parent.parents), None)
     if stray is not None:
-        raise DataError(f"{stray}: belongs into {folder}, with the files of all classes in it")
-    if not path.is_file():
+        belongs = f"belongs into {listing.name(folder)}, with the files of all classes in it"
+        raise DataError(f"{listing.name(stray)}: {belongs}")
+    above = [file for file in there if folder.is_relative_to(file.parent)]
+    if not above:
         return None
-    names, units, named, lines, values = _read(path)
+    of_split = any(map(split_of, folder.parts))
+    outside = next((file for file in above if of_split and file.parent != folder), None)
+    if outside is not None:
+        raise DataError(f"{listing.name(outside)}: of which samples? Each of the folders beside it has its own")
+    at = max(above, key=lambda file: len(file.parts))
+    path = Path(listing.name(at))
+    names, units, named, lines, values = _read(path, lambda: listing.open(at))
     if named is None:
         raise DataError(f"{path}: its first column must be `{_SAMPLES}`, and name each of the {what}")
-    places = {file.relative_to(folder).as_posix(): place for place, file in enumerate(files)}
+    places = {file.relative_to(at.parent).as_posix(): place for place, file in enumerate(files)}
     row_of = np.full(len(files), -1, np.int64)
     for row, (line, name) in enumerate(zip(lines, named, strict=True)):
         place = places.get(PurePosixPath(name).as_posix())
         if place is None:
-            raise DataError(f"{path}: line {line}, column `{_SAMPLES}`: `{name}` is none of the {what} in {folder}")
+            raise DataError(
+                f"{path}: line {line}, column `{_SAMPLES}`: `{name}` is none of the {what} in {path.parent}"
+            )
         if row_of[place] >= 0:
             raise DataError(
                 f"{path}: line {line}, column `{_SAMPLES}`: `{name}` has a row already, on line {lines[row_of[place]]}"
@@ -134,7 +148,7 @@ def beside_files(folder: Path, files: Sequence[Path], what: str) -> Conditions |
         row_of[place] = row
     missing = np.flatnonzero(row_of < 0)
     if len(missing):
-        raise DataError(f"{path}: no row for {files[missing[0]].relative_to(folder).as_posix()}")
+        raise DataError(f"{path}: no row for {files[missing[0]].relative_to(at.parent).as_posix()}")
     return _varied(path, Conditions(values[row_of], names, units))
 
 
@@ -146,9 +160,11 @@ def _varied(path: Path, conditions: Conditions) -> Conditions:
     return conditions
 
 
-def _read(path: Path) -> tuple[list[str], list[str | None], list[str] | None, list[int], NDArray[np.float32]]:
+def _read(
+    path: Path, source: Open | None = None
+) -> tuple[list[str], list[str | None], list[str] | None, list[int], NDArray[np.float32]]:
     """Names, units, what the column `file` says if there is one, the line of each row, and the numbers [rows, k]."""
-    lines = csv_lines(path)
+    lines = csv_lines(path, None, source)
     _, header = next(lines)
     if header[0] == _SAMPLES:
         header = header[1:]

@@ -78,6 +78,7 @@ class Dataset:
         sample_rate: of audio, in hertz.
         columns: of a table, whose samples hold values, places in a column's categories, and its `missing`.
         conditions: numbers that samples are made for; None: there are none.
+        notes: what was understood of the files, and what of them was left out; no part of the content.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Dataset:
     sample_rate: int | None = None
     columns: list[Column] | None = None
     conditions: Conditions | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -11,7 +11,8 @@ import numpy as np
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
 from latentserve.training.data.dataset import Dataset, Split
-from latentserve.training.data.tables import Distinct, arrow_column, table
+from latentserve.training.data.reading import Reading
+from latentserve.training.data.tables import Distinct, Read, arrow_column, table
 from latentserve.training.errors import DataError
 
 _PREFIX = "hf:"
@@ -23,7 +24,7 @@ def is_name(path: Path) -> bool:
     return str(path).startswith(_PREFIX)
 
 
-def load(path: Path, split: Split, size: int | None, label: str | None) -> Dataset:
+def load(path: Path, split: Split, reading: Reading) -> Dataset:
     """A data set with a column of pictures, labelled by `label` or its column of classes; or a table.
 
     Raises DataError naming the data set and the column.
@@ -46,10 +47,11 @@ def load(path: Path, split: Split, size: int | None, label: str | None) -> Datas
     shown = next((key for key, kind in part.features.items() if isinstance(kind, datasets.Image)), None)
     stem = Path(name).name
     if shown is None:
-        if size is not None:
-            raise DataError("`size`: means nothing to a table")
-        return table(stem, source, _columns(part, source), label)
-    classes = label or next((key for key, kind in part.features.items() if isinstance(kind, datasets.ClassLabel)), None)
+        reading.refuse("a table", "size", "folders", "broken", "background")
+        return table(stem, source, Read(_columns(part, source)), reading)
+    classes = reading.label or next(
+        (key for key, kind in part.features.items() if isinstance(kind, datasets.ClassLabel)), None
+    )
     if classes is not None and not isinstance(part.features.get(classes), datasets.ClassLabel):
         raise DataError(f"{source}: column `{classes}` is none of classes")
     labels = np.zeros(len(part), np.int64) if classes is None else np.array(part[classes], np.int64)
@@ -57,8 +59,9 @@ def load(path: Path, split: Split, size: int | None, label: str | None) -> Datas
     if labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin())} has no label")
     names = [f"{source}, row {row}" for row in range(len(part))]
-    samples = pictures.decode(names, lambda row: part[row][shown], size)
-    return Dataset(stem, samples, labels, label_names, stored_range=pictures.STORED_RANGE)
+    samples, kept, seen = pictures.decode(names, lambda row: part[row][shown], reading)
+    notes = seen.notes(reading.size, reading.background)
+    return Dataset(stem, samples, labels[kept], label_names, stored_range=pictures.STORED_RANGE, notes=notes)
 
 
 def _columns(part: Any, source: str) -> list[Distinct]:

@@ -1,73 +1,202 @@
-"""Folders of pictures. Each is decoded once, into 8-bit values; more than a GiB of them lie in a mapped file."""
+"""Folders and archives of pictures. Each is decoded once, into 8-bit values; more than a GiB of them lie in a mapped
+file."""
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageColor, ImageOps, features
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import conditions
+from latentserve.training.data import conditions, metadata
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import find
+from latentserve.training.data.listing import Listing, advice, kinds
+from latentserve.training.data.metadata import STYLEGAN
+from latentserve.training.data.reading import Reading
+from latentserve.training.data.tables import SUFFIXES as TABLES
 from latentserve.training.errors import DataError
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+    ".tga", ".jp2", *((".avif",) if features.check("avif") else ()),
+)  # fmt: skip
 
 STORED_RANGE = (0.0, 255.0)
 
 _GREY = {"1", "L", "LA"}
 _DEEP = {"I", "F"}  # and I;16: more than 8 bits a channel
+_NAMED = 3  # broken files in an error
 
 
-def load(name: str, folder: Path, split: Split | None, size: int | None) -> Dataset:
-    """A folder of pictures, or of class folders of them, as images [N, C, H, W]: grey where all are, else RGB.
+@dataclass
+class Seen:
+    """What was met among pictures, by how many."""
 
-    Args:
-        name: What the data set is called.
-        folder: Where they are.
-        split: The part, where the folder has `train` and `test`.
-        size: Side that every picture is brought to, the longer side cropped; None: all must have the same.
+    formats: Counter[str] = field(default_factory=Counter)
+    transparent: int = 0
+    turned: int = 0
+    frames: int = 0
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
 
-    Raises:
-        DataError: Names the first picture that is broken, of more than 8 bits, or of another size than the first.
+    def notes(self, size: int | None, background: str) -> tuple[str, ...]:
+        """In words."""
+        notes = [", ".join(f"{count:,} {name}" for name, count in self.formats.most_common())]
+        if size is not None and set(self.sizes) != {(size, size)}:
+            (width, height), _ = self.sizes.most_common(1)[0]
+            least, most = min(self.sizes), max(self.sizes)
+            of = (
+                f"from {least[0]}x{least[1]} to {most[0]}x{most[1]} pixels, most of them "
+                if len(self.sizes) > 1
+                else ""
+            )
+            notes.append(f"{of}{width}x{height}; the longer side is cropped, and all are brought to {size}x{size}")
+            small = sum(count for (w, h), count in self.sizes.items() if min(w, h) < size)
+            notes += [f"{small:,} are smaller than that, and were enlarged"] if small else []
+        if self.transparent:
+            notes.append(f"{self.transparent:,} are transparent and were laid on {background}; --set background=COLOUR")
+        if self.turned:
+            notes.append(f"{self.turned:,} were turned upright, as their Exif tag says")
+        if self.frames:
+            notes.append(f"{self.frames:,} have several frames or pages, of which the first was taken")
+        if self.broken:
+            notes.append(f"left out: {len(self.broken):,} broken, as told: {_some(self.broken)}")
+        return tuple(notes)
+
+
+def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
+    """A folder or an archive of pictures, or of class folders of them, as images [N, C, H, W]: grey where all are, else
+    RGB.
+
+    Raises DataError: names the first picture that is broken, of more than 8 bits, or of another size than the first.
     """
-    labelled = find(folder, SUFFIXES, "pictures", split)
-    beside = conditions.beside_files(labelled.folder, labelled.files, "pictures")
-    samples = decode([str(file) for file in labelled.files], lambda at: Image.open(labelled.files[at]), size)
-    return Dataset(name, samples, labelled.labels, labelled.label_names, stored_range=STORED_RANGE, conditions=beside)
+    listing = Listing.of(path)
+    shards = any(file.name == STYLEGAN for file in listing.files)
+    found = find(listing, SUFFIXES, "pictures", split, reading.plain_folders() if shards else reading)
+    beside = conditions.beside_files(listing, found.folder, found.files, "pictures")
+    if beside is None:
+        found, beside = metadata.beside(found, "pictures", reading)
+    elif reading.label is not None:
+        reading.refuse("a folder with conditions.csv", "label")
+    reading.refuse("pictures", "types")
+    files = found.files
+    samples, kept, seen = decode(found.names, lambda at: _open(listing, files[at]), reading)
+    found = found.only(kept)
+    others = [
+        file
+        for file in listing.files
+        if not file.name.lower().endswith((*SUFFIXES, *TABLES)) and file.name != STYLEGAN and not _is_text(file.name)
+    ]
+    notes = [*seen.notes(reading.size, reading.background), *found.notes]
+    if others:
+        told = advice(others)
+        notes.append(f"left out: {kinds(others)}" + (f" ({told})" if told else ""))
+    if listing.dangling:
+        notes.append(f"left out: {len(listing.dangling):,} links that lead nowhere, such as {listing.dangling[0]}")
+    return Dataset(
+        name,
+        samples,
+        found.labels,
+        found.label_names,
+        stored_range=STORED_RANGE,
+        conditions=None if beside is None else beside.take(kept),
+        notes=tuple(notes),
+    )
 
 
-def decode(names: Sequence[str], open_at: Callable[[int], Image.Image], size: int | None) -> NDArray[np.uint8]:
-    """Pictures as uint8 [N, C, H, W], as in `load`; `open_at` gives the one at a place, which errors call by name."""
-    grey, first = True, None
+def decode(
+    names: Sequence[str], open_at: Callable[[int], Image.Image], reading: Reading
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], Seen]:
+    """Pictures as uint8 [N, C, H, W], as in `load`, which of them these are, and what was met; `open_at` gives the one
+    at a place, which errors call by name. Raises DataError."""
+    size, background = reading.size, ImageColor.getrgb(reading.background)[:3]
+    seen, grey, first, first_name = Seen(), True, None, ""
+    kept = []
     for at, name in enumerate(names):
-        with _opened(open_at, at, name) as picture:
-            mode, upright = picture.mode, _upright_size(picture)
-        if mode in _DEEP or mode.startswith("I;"):
-            raise DataError(f"{name}: more than 8 bits a channel; convert it")
-        grey = grey and mode in _GREY
-        first = first or upright
+        try:
+            with _opened(open_at, at, name) as picture:
+                mode, deep = picture.mode, is_deep(picture)  # before Pillow looks for Exif tags, and so decodes it
+                upright = _upright_size(picture)
+                seen.formats[picture.format or "unknown"] += 1
+                seen.frames += getattr(picture, "n_frames", 1) > 1
+                seen.turned += picture.getexif().get(0x0112, 1) != 1
+                lies = picture.has_transparency_data
+        except DataError as error:
+            seen.broken.append(str(error))
+            continue
+        if deep:
+            raise DataError(
+                f"{name}: more than 8 bits a channel; convert it to 8 bits, or save all as an .npy of floats in 0 to 1"
+            )
+        grey = grey and mode in _GREY and not (lies and len(set(background)) > 1)
+        first, first_name = (upright, name) if first is None else (first, first_name)
+        seen.sizes[upright] += 1
         if size is None and upright != first:
-            sizes = f"{upright[0]}x{upright[1]} pixels, {Path(names[0]).name} is {first[0]}x{first[1]}"
+            sizes = f"{upright[0]}x{upright[1]} pixels, {Path(first_name).name} is {first[0]}x{first[1]}"
             raise DataError(f"{name}: is {sizes}; `size` in the configuration brings all to one size")
+        kept.append(at)
+    _require_whole(seen, len(names), reading)
     width, height = (size, size) if size is not None else first or (0, 0)
-    samples = storage((len(names), 1 if grey else 3, height, width), np.uint8, names[0])
-    for at, name in enumerate(names):
-        with _opened(open_at, at, name) as picture:
-            samples[at] = _pixels(picture, grey, size)
-    return samples
+    samples = storage((len(kept), 1 if grey else 3, height, width), np.uint8, names[0])
+    rows: list[int] = []
+    for at in kept:
+        try:
+            with _opened(open_at, at, names[at]) as picture:
+                samples[len(rows)] = _pixels(picture, grey, size, background, seen)
+        except DataError as error:
+            seen.broken.append(str(error))
+            continue
+        rows.append(at)
+    _require_whole(seen, len(names), reading)
+    return samples[: len(rows)], np.array(rows, np.int64), seen
 
 
-def _pixels(picture: Image.Image, grey: bool, size: int | None) -> NDArray[np.uint8]:
-    """One picture as uint8 [C, H, W], upright."""
-    seen = ImageOps.exif_transpose(picture).convert("L" if grey else "RGB")
-    if size is not None and seen.size != (size, size):
-        seen = ImageOps.fit(seen, (size, size), Image.Resampling.LANCZOS)
-    values = np.asarray(seen, np.uint8)
+def is_deep(picture: Image.Image) -> bool:
+    """Whether a channel has more than 8 bits; Pillow would cut those of colours without a word."""
+    if picture.mode in _DEEP or picture.mode.startswith("I;"):
+        return True
+    for tile in getattr(picture, "tile", []):
+        if ";16" in str(tile[3]):
+            return True
+        if tile[0] == "ppm" and any(int(number) > 255 for number in re.findall(r"\d+", str(tile[3]))):
+            return True
+    bits = getattr(picture, "tag_v2", {}).get(258)  # BitsPerSample
+    return bits is not None and max(bits if isinstance(bits, tuple) else (bits,)) > 8
+
+
+def _require_whole(seen: Seen, count: int, reading: Reading) -> None:
+    """Raises DataError naming what is broken, unless that may be passed over."""
+    if seen.broken and (reading.broken == "refuse" or len(seen.broken) == count):
+        more = f"; {len(seen.broken):,} of {count:,} are; --set broken=skip passes them over" if count > 1 else ""
+        raise DataError(seen.broken[0] + more)
+
+
+def _pixels(
+    picture: Image.Image, grey: bool, size: int | None, background: tuple[int, ...], seen: Seen
+) -> NDArray[np.uint8]:
+    """One picture as uint8 [C, H, W], upright, on the background."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.has_transparency_data:
+        shown = upright.convert("RGBA")
+        if shown.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]
+            seen.transparent += 1
+            under = Image.new("RGBA", shown.size, (*background, 255))
+            upright = Image.alpha_composite(under, shown)
+    brought = upright.convert("L" if grey else "RGB")
+    if size is not None and brought.size != (size, size):
+        brought = ImageOps.fit(brought, (size, size), Image.Resampling.LANCZOS)
+    values = np.asarray(brought, np.uint8)
     return values[None] if grey else np.moveaxis(values, -1, 0)
+
+
+def _open(listing: Listing, file: PurePosixPath) -> Image.Image:
+    return Image.open(listing.source / file if listing.archive is None else listing.open(file))
 
 
 @contextmanager
@@ -84,3 +213,13 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
     """Width and height once the camera's orientation is undone (Exif tag 0x0112: 5 to 8 lie on their side)."""
     width, height = picture.size
     return (height, width) if picture.getexif().get(0x0112) in (5, 6, 7, 8) else (width, height)
+
+
+def _is_text(name: str) -> bool:
+    """Whether it tells of the data set, to people."""
+    return bool(re.match(r"(?:readme|licen[cs]e|citation|changelog|notice|authors)(?:\..*)?\Z", name, re.IGNORECASE))
+
+
+def _some(errors: Sequence[str]) -> str:
+    names = [error.partition(":")[0] for error in errors]
+    return ", ".join(Path(name).name for name in names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")

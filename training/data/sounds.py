@@ -1,21 +1,30 @@
-"""WAV files, alone or in folders, as audio. Each is read once; more than a GiB of them lie in a mapped file."""
+"""Recordings, alone or in folders, as audio: WAV files by SciPy, others by soundfile, of the extra `audio`. Each is
+read once to be looked at, and once to be kept; more than a GiB of them lie in a mapped file."""
 
 import warnings
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import conditions
+from latentserve.training.data import conditions, metadata
 from latentserve.training.data.dataset import Dataset, Split, storage
-from latentserve.training.data.folders import find
+from latentserve.training.data.folders import LabelledFiles, find
+from latentserve.training.data.listing import Listing, kinds
+from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
-SUFFIXES = (".wav",)
+WAV = (".wav", ".wave")
+OTHERS = (".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
+SUFFIXES = (*WAV, *OTHERS)
 
-# What becomes -1 and 1, by the type scipy reads a file as; 24 bits come as the upper ones of 32.
+# What becomes -1 and 1, by the type a file is read as; 24 bits come as the upper ones of 32.
 _RANGES = {
     "uint8": (0.0, 256.0),
     "int16": (-(2.0**15), 2.0**15),
@@ -23,64 +32,202 @@ _RANGES = {
     "float32": None,
     "float64": None,
 }
+_INTEGERS = 2.0  # a float beyond it is one of integers that were not divided by their range
 
 
-def load(name: str, path: Path, split: Split | None, size: int | None) -> Dataset:
-    """A WAV file, a folder of them, or of class folders of them, as audio [N, channels, length].
+@dataclass(frozen=True)
+class Heard:
+    """What a recording is like: its rate in hertz, its type, its channels and its frames."""
 
-    Args:
-        name: What the data set is called.
-        path: Where they are.
-        split: The part, where the folder has `train` and `test`.
-        size: Frames of a sample, into which longer files are cut, the rest left out; None: all must be of one length.
+    rate: int
+    type: str
+    channels: int
+    frames: int
 
-    Raises:
-        DataError: Names the first file that is broken, or that differs from the first in rate, type or length.
+    @classmethod
+    def of(cls, rate: int, frames: NDArray[Any]) -> "Heard":
+        """Of frames [length, channels]."""
+        return cls(rate, frames.dtype.name, frames.shape[1], len(frames))
+
+    def length_at(self, rate: int) -> int:
+        """Its frames at another rate."""
+        return self.frames if rate == self.rate else self.frames * rate // self.rate
+
+
+def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
+    """A recording, a folder or archive of them, or of class folders of them, as audio [N, channels, length].
+
+    `reading.size` is the frames of a sample, into which longer files are cut, the rest left out; None: all must be of
+    one length. Files of other rates are brought to the most frequent one, and of several channels to one where some
+    have one.
+
+    Raises DataError: names the first file that cannot be read, or is of another length.
     """
-    labelled = find(path, SUFFIXES, "WAV files", split) if path.is_dir() else None
-    files = [path] if labelled is None else labelled.files
-    beside = None if labelled is None else conditions.beside_files(labelled.folder, files, "WAV files")
-    first_rate, first = _read(files[0])
+    reading.refuse("audio", "types", "background")
+    found: LabelledFiles | None = None
+    beside = None
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        listing = Listing.of(path)
+        found = find(listing, SUFFIXES, "recordings", split, reading)
+        beside = conditions.beside_files(listing, found.folder, found.files, "recordings")
+        if beside is None:
+            found, beside = metadata.beside(found, "recordings", reading)
+        files = found.files
+    else:
+        reading.refuse("one recording", "label")
+        listing = Listing(path.parent, (PurePosixPath(path.name),))
+        files = list(listing.files)
+    notes = list(found.notes) if found is not None else []
+    heard, kept, broken = [], [], []
+    for at, file in enumerate(files):
+        try:
+            heard.append(Heard.of(*_read(listing, file)))
+        except DataError as error:
+            broken.append(str(error))
+            continue
+        kept.append(at)
+    if broken and (reading.broken == "refuse" or not kept):
+        more = f"; {len(broken):,} of {len(files):,} are; --set broken=skip passes them over" if len(files) > 1 else ""
+        raise DataError(broken[0] + more)
+    if broken:
+        names = ", ".join(one.partition(":")[0] for one in broken[:3])
+        notes.append(f"left out: {len(broken):,} broken, as told: {names}")
+    names_of = [listing.name(files[at]) for at in kept]
+    aim = _aim(heard, names_of, notes)
+    lengths = [each.length_at(aim.rate) for each in heard]
+    size = reading.size
     pieces = []
-    for file in files:
-        rate, frames = _read(file)
-        if rate != first_rate:
-            raise DataError(f"{file}: {rate} Hz; {files[0].name} has {first_rate}")
-        if frames.dtype != first.dtype or frames.shape[1] != first.shape[1]:
-            given, expected = (f"{of.shape[1]} channels of {of.dtype}" for of in (frames, first))
-            raise DataError(f"{file}: {given}; {files[0].name} has {expected}")
-        if size is None and len(frames) != len(first):
-            lengths = f"{len(frames)} frames; {files[0].name} has {len(first)}"
-            raise DataError(f"{file}: {lengths}; `size` in the configuration cuts all to one length")
-        if size is not None and len(frames) < size:
-            raise DataError(f"{file}: {len(frames)} frames; `size` asks for {size}")
-        pieces.append(1 if size is None else len(frames) // size)
-    length = len(first) if size is None else size
-    samples = storage((sum(pieces), first.shape[1], length), first.dtype, str(path))
+    for file_name, frames in zip(names_of, lengths, strict=True):
+        if size is None and frames != lengths[0]:
+            told = f"{frames} frames; {Path(names_of[0]).name} has {lengths[0]}"
+            raise DataError(f"{file_name}: {told}; `size` in the configuration cuts all to one length")
+        if size is not None and frames < size:
+            raise DataError(f"{file_name}: {frames} frames; `size` asks for {size}")
+        pieces.append(1 if size is None else frames // size)
+    length = lengths[0] if size is None else size
+    samples = storage((sum(pieces), aim.channels, length), aim.type, str(path))
     row = 0
-    for file, count in zip(files, pieces, strict=True):
-        frames = _read(file)[1][: count * length]
-        if frames.dtype.kind == "f" and not np.isfinite(frames).all():
-            raise DataError(f"{file}: frame {int(np.argmin(np.isfinite(frames).all(axis=1)))} is not finite")
-        samples[row : row + count] = frames.reshape(count, length, -1).transpose(0, 2, 1)
+    for at, count in zip(kept, pieces, strict=True):
+        sound = _brought(*_read(listing, files[at]), aim)
+        samples[row : row + count] = sound[: count * length].reshape(count, length, -1).transpose(0, 2, 1)
         row += count
-    labels = np.zeros(len(samples), np.int64) if labelled is None else np.repeat(labelled.labels, pieces)
-    names = [] if labelled is None else labelled.label_names
-    stored = _RANGES[first.dtype.name]
-    of_pieces = None if beside is None else beside.take(np.repeat(np.arange(len(files)), pieces))
-    return Dataset(name, samples, labels, names, "audio", stored, first_rate, conditions=of_pieces)
+    if size is not None:
+        over = sum(frames - count * length for frames, count in zip(lengths, pieces, strict=True)) / aim.rate
+        window = f"{length:,} frames ({length / aim.rate:.3g} s)"
+        said = f"{len(kept):,} recordings, cut into {sum(pieces):,} windows of {window}"
+        notes.append(said + (f"; {over:,.3g} s at their ends are left out" if over else ""))
+    if found is not None and (others := [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]):
+        notes.append(f"beside the recordings: {kinds(others)}")
+    labels = np.zeros(len(samples), np.int64) if found is None else np.repeat(found.labels[kept], pieces)
+    label_names = [] if found is None else found.label_names
+    rows = np.repeat(np.array(kept, np.int64), pieces)
+    return Dataset(
+        name,
+        samples,
+        labels,
+        label_names,
+        "audio",
+        _RANGES[aim.type],
+        aim.rate,
+        conditions=None if beside is None else beside.take(rows),
+        notes=tuple(notes),
+    )
 
 
-def _read(file: Path) -> tuple[int, NDArray[np.generic]]:
+def _aim(heard: Sequence[Heard], names: Sequence[str], notes: list[str]) -> Heard:
+    """What all are brought to: the most frequent rate, the fewest channels, and floats where any has to be changed."""
+    types, rates, channels = (Counter(getattr(each, of) for each in heard) for of in ("type", "rate", "channels"))
+    rate, fewest = rates.most_common(1)[0][0], min(channels)
+    if len(channels) > 1 and fewest != 1:
+        odd = next(at for at, each in enumerate(heard) if each.channels != heard[0].channels)
+        raise DataError(f"{names[odd]}: {heard[odd].channels} channels; {Path(names[0]).name} has {heard[0].channels}")
+    if len(rates) > 1:
+        try:
+            import soxr  # noqa: F401
+        except ModuleNotFoundError:
+            odd = next(at for at, each in enumerate(heard) if each.rate != heard[0].rate)
+            told = f"{heard[odd].rate} Hz; {Path(names[0]).name} has {heard[0].rate}"
+            raise DataError(f"{names[odd]}: {told}; install latentserve[audio] to resample") from None
+        told = ", ".join(f"{of:,} Hz of {count:,}" for of, count in rates.most_common())
+        notes.append(f"rates are {told}; all were brought to {rate:,} Hz")
+    if len(channels) > 1:
+        mixed = sum(count for number, count in channels.items() if number > 1)
+        notes.append(f"{mixed:,} of several channels were mixed to one, as the others have")
+    if len(types) > 1:
+        notes.append("types are " + ", ".join(f"{name} of {count:,}" for name, count in types.most_common()))
+    same = len(types) == len(rates) == len(channels) == 1
+    return Heard(rate, heard[0].type if same else "float32", fewest, 0)
+
+
+def _brought(rate: int, frames: NDArray[Any], aim: Heard) -> NDArray[Any]:
+    """Frames as the others are."""
+    if (rate, frames.dtype.name, frames.shape[1]) == (aim.rate, aim.type, aim.channels):
+        return frames
+    length = Heard.of(rate, frames).length_at(aim.rate)
+    floats = _as_floats(frames)
+    if floats.shape[1] != aim.channels:
+        floats = floats.mean(axis=1, keepdims=True)
+    if rate != aim.rate:
+        import soxr
+
+        resampled = soxr.resample(floats, rate, aim.rate, quality="VHQ").clip(-1, 1)
+        floats = np.zeros((length, aim.channels), np.float32)
+        floats[: len(resampled)] = resampled[:length]
+    return floats
+
+
+def _as_floats(frames: NDArray[Any]) -> NDArray[np.float32]:
+    """In -1 to 1."""
+    stored = _RANGES[frames.dtype.name]
+    if stored is None:
+        return frames.astype(np.float32)
+    low, high = stored
+    return ((frames - np.float32(low)) / np.float32((high - low) / 2) - 1).astype(np.float32)
+
+
+def _read(listing: Listing, file: PurePosixPath) -> tuple[int, NDArray[Any]]:
     """Rate in hertz, and frames [length, channels]."""
+    name = listing.name(file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
-            rate, frames = wavfile.read(file)
+        with listing.open(file) as opened:
+            rate, frames = _of_wav(opened) if file.name.lower().endswith(WAV) else _of_others(opened)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     except Exception as error:  # scipy fails in its own ways on files that are something else
-        raise DataError(f"{file}: cannot be read as WAV: {one_line(error)}") from None
+        kind = "WAV" if file.name.lower().endswith(WAV) else "audio"
+        raise DataError(f"{name}: cannot be read as {kind}: {one_line(error)}") from None
     if len(frames) == 0:
-        raise DataError(f"{file}: no sound in it")
+        raise DataError(f"{name}: no sound in it")
     if frames.dtype.name not in _RANGES:
-        raise DataError(f"{file}: samples of type {frames.dtype}; 8 to 32 bits are read")
-    return int(rate), frames.reshape(len(frames), -1)
+        raise DataError(f"{name}: samples of type {frames.dtype}; 8 to 32 bits are read")
+    frames = frames.reshape(len(frames), -1)
+    if frames.dtype.kind == "f":
+        if not np.isfinite(frames).all():
+            raise DataError(f"{name}: frame {int(np.argmin(np.isfinite(frames).all(axis=1)))} is not finite")
+        loudest = float(np.abs(frames).max())
+        if loudest > 1:
+            said = "whole numbers that were written as floats" if loudest > _INTEGERS else "too loud"
+            raise DataError(
+                f"{name}: floats up to {loudest:g}, {said}; a generator makes -1 to 1: divide all by one number"
+            )
+    return int(rate), frames
+
+
+def _of_wav(opened: IO[bytes]) -> tuple[int, NDArray[Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
+        rate, frames = wavfile.read(opened)
+    return int(rate), frames
+
+
+def _of_others(opened: IO[bytes]) -> tuple[int, NDArray[Any]]:
+    try:
+        import soundfile
+    except ModuleNotFoundError:
+        raise DataError("soundfile is not installed: install latentserve[audio]") from None
+    with soundfile.SoundFile(opened) as file:
+        kind = {"PCM_16": "int16", "PCM_S8": "int16", "PCM_24": "int32", "PCM_32": "int32"}.get(file.subtype, "float32")
+        frames = file.read(dtype=kind, always_2d=True)
+        if kind == "float32":
+            frames = frames.clip(-1, 1)  # decoders of lossy formats overshoot
+        return file.samplerate, frames

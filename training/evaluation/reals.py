@@ -95,18 +95,18 @@ def _source(subject: Subject, data: Path | None) -> Callable[[Split], Dataset]:
     if str(data) in AT_HAND:
         return lambda split: load(str(data), None, split, conditions=conditions)
     if config is not None and name not in AT_HAND:
-        size, label = config.size, config.label
-        return lambda split: load(name, data, split, size=size, label=label, conditions=conditions)
+        reading = {**config.reading, "conditions": conditions}
+        return lambda split: load(name, data, split, **reading)
     size, label = _size(data, subject), _label(subject)
     return lambda split: load("files", data, split, size=size, label=label, conditions=conditions)
 
 
 def _size(data: Path, subject: Subject) -> int | None:
     """What pictures of any size, and long recordings, are brought to."""
-    if not data.is_dir():
+    if not data.is_dir() and data.suffix.lower() not in (".zip", ".parquet"):
         return subject.shape[-1] if subject.kind == "audio" else None
     if subject.kind == "image":
-        loose = any(file.suffix.lower() in pictures.SUFFIXES for file in data.rglob("*"))
+        loose = not data.is_dir() or any(file.suffix.lower() in pictures.SUFFIXES for file in data.rglob("*"))
         return subject.shape[-1] if loose and subject.shape[-1] == subject.shape[-2] else None
     return subject.shape[-1] if subject.kind == "audio" else None
 
@@ -123,6 +123,8 @@ def _alike(held: Dataset, train: Dataset) -> Dataset:
     """The held-out part with the training part's labels. Raises DataError where its samples or labels are others."""
     if held.samples.shape[1:] != train.samples.shape[1:] or held.columns != train.columns:
         raise DataError(f"{held.name}: held-out samples are of another shape")
+    if bool(held.label_names) != bool(train.label_names):
+        raise DataError(f"{held.name}: held-out samples have {'' if held.label_names else 'no '}labels")
     if not set(held.label_names) <= set(train.label_names):
         raise DataError(f"{held.name}: held-out samples have labels that the others lack")
     if sorted(condition_names(held)) != sorted(condition_names(train)):

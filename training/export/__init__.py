@@ -45,7 +45,7 @@ def export_run(
     dataset = Description(**header["dataset"])
     real = None
     if data is not None or config.data in AT_HAND:
-        loaded = load(config.data, data, size=config.size, label=config.label, conditions=config.conditions)
+        loaded = load(config.data, data, **config.reading)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
         require_enough(len(loaded), str(data or config.data))

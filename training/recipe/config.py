@@ -90,6 +90,12 @@ class Config(Strict):
     )
     label: str | None = None  # column of a table, or of the hub's pictures, that labels it
     conditions: bool = True  # whether the numbers that samples are made for are learnt, where the data have any
+    folders: Literal["auto", "classes", "none"] = "auto"  # what folders of files are, where they do not look like it
+    broken: Literal["refuse", "skip"] = "refuse"  # what is done about files that cannot be read
+    background: str = "white"  # colour that transparent pictures are laid on
+    drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # columns of a table that are left out
+    # COLUMN=number, COLUMN=category, or how a column's dates are written: COLUMN=%d/%m/%Y.
+    types: Annotated[tuple[str, ...], Field(strict=False)] = ()
     network: Annotated[str, one_of(NETWORKS, own=True)] = "residual"  # generator and critic; module:Class is your own
     width: PositiveInt  # units (dense, mixture, tabular) or channels of the largest map (all others) of both networks
     latent: PositiveInt  # dimension of the latent z, drawn from N(0, I)
@@ -121,9 +127,15 @@ class Config(Strict):
     tick: PositiveInt  # images between two lines of stats.jsonl
     snapshot: PositiveInt  # images between two checkpoints, each with a sample grid
     # Whether a failing run is changed, or its journal only says what would be. YAML 1.1 reads `off` as false.
-    supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = "act"
+    supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = "observe"
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0  # of weights, latents and order
     threads: PositiveInt = 2  # of the CPU; their number is part of the arithmetic
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How files are read, as `latentserve.training.data.load` takes it."""
+        names = ("size", "label", "conditions", "folders", "broken", "background", "drop", "types")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def penalised(self) -> bool:

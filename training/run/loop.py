@@ -122,7 +122,7 @@ def train(
     watch = Watch(config, dataset, held_out, see)
 
     # Go on with what the supervisor has changed.
-    steering = Steering(config, description, run, state, lines, ranks.leads)
+    steering = Steering(config, description, run, state, lines, ranks)
     recipe, config = config, state.changes.applied_to(config)
     chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
     seed = state.changes.seed(config.seed)

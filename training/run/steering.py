@@ -1,5 +1,6 @@
 """What the supervisor decides, done to a run."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,61 +8,64 @@ import torch
 
 from latentserve.training import networks
 from latentserve.training.data import Description
+from latentserve.training.distributed import Ranks
 from latentserve.training.game import optimizers
 from latentserve.training.recipe.config import Config
 from latentserve.training.run.checkpoint import State
-from latentserve.training.supervising import Action, Journal, Supervisor
-from latentserve.training.supervising.detectors import Line
+from latentserve.training.supervising import Changes, Journal, Supervisor
+from latentserve.training.supervising.windows import Line
 
 
 class Steering:
-    """The supervisor of a run in training, its journal, and the best state so far."""
+    """The supervisor of a run in training, its journal, and the best state so far.
+
+    The rank that leads sees the lines, decides, and keeps the journal; the others do what it says."""
 
     def __init__(
-        self, config: Config, dataset: Description, run: Path, state: State, lines: Iterable[Line], leads: bool = True
+        self, config: Config, dataset: Description, run: Path, state: State, lines: Iterable[Line], ranks: Ranks
     ) -> None:
-        """Go on after `lines`, those of the run so far.
-
-        Ranks that see the same lines decide the same; the one that leads keeps the journal.
-
-        Raises RunError naming a journal of another version.
-        """
-        self._config, self._dataset = config, dataset
+        """Go on after `lines`, those of the run so far. Raises RunError naming a journal of another version."""
+        self._config, self._dataset, self._ranks = config, dataset, ranks
         self._acts = config.supervise == "act"
-        self._supervisor = None if config.supervise == "off" else Supervisor(config, dataset.kind)
-        if self._supervisor is None:
+        self._supervisor: Supervisor | None = None
+        if self._acts and not state.best:
+            keep(state)
+        if config.supervise == "off" or not ranks.leads:
             return
-        self._journal = Journal(run, state.images_seen) if leads else None
+        self._supervisor = Supervisor(config, dataset.kind)
+        self._journal = Journal(run, state.images_seen)
         for line in lines:
             self._supervisor.see(line)
         if self._acts:
             # They were made already; a run that was only observed before has none.
             self._supervisor.changes = state.changes
-            if not state.best:
-                keep(state)
 
-    def see(self, line: Line, state: State) -> list[Action]:
-        """Let the supervisor see a line, and return what was changed for it; the configuration is the loop's to change.
+    def see(self, line: Line, state: State) -> bool:
+        """Let the supervisor see a line, and say whether anything was changed for it; the configuration is the loop's
+        to change.
 
         A rollback goes to the best networks so far, with optimisers that know nothing of before, and another random
         stream; a new critic begins in one, too. The images seen, and with them every schedule, go on.
         """
-        if self._supervisor is None:
-            return []
-        actions = self._supervisor.see(line)
-        if actions and self._journal is not None:
-            self._journal.write(actions)
+        decided = b""
+        if self._supervisor is not None:
+            actions = self._supervisor.see(line)
+            if actions:
+                self._journal.write(actions)
+            names = [action.action for action in actions if action.applied and action.action != "skip"]
+            best = self._supervisor.best_images == line["images"]
+            decided = json.dumps({"best": best, "names": names, "changes": self._supervisor.changes.to_json()}).encode()
         if not self._acts:
-            return []
-        if self._supervisor.best_images == line["images"]:
+            return False
+        told = json.loads(self._ranks.told(decided))
+        if told["best"]:
             keep(state)
-        state.changes = self._supervisor.changes
-        names = {action.action for action in actions}
-        if "rollback" in names:
+        state.changes = Changes.from_json(told["changes"])
+        if "rollback" in told["names"]:
             roll_back(state, self._config)
-        if "critic" in names:
+        if "critic" in told["names"]:
             renew_critic(state, self._config, self._dataset)
-        return [action for action in actions if action.applied and action.action != "skip"]
+        return bool(told["names"])
 
 
 def keep(state: State) -> None:

@@ -1,18 +1,18 @@
-"""The detectors: each reads one kind of failure from a run's lines. Thresholds are as published, or marked (own)."""
+"""The detectors: each reads one kind of failure from windows of a run's lines. Thresholds are as published, or marked
+(own)."""
 
 import math
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
 from statistics import median
 from typing import ClassVar, NamedTuple
 
 from latentserve.training.recipe.choices import LOSSES
 from latentserve.training.recipe.config import Config
+from latentserve.training.supervising.windows import WINDOWS, Line
 
-Line = Mapping[str, float]  # of stats.jsonl; a field that had no finite value is missing
-
-FIRST = 5  # lines that say what is healthy for a run
+FIRST = 5  # windows that say what is healthy for a run
+WARM_UP = 0.1  # share of the budget in which samples are not judged: untrained ones are like nothing (own)
 SURE = 0.95  # accuracy of a critic that is nearly always right
 FAR = 3.0  # floors from the reals: nearer to them a run that gets no better is at its end, and no failure (own)
 
@@ -49,22 +49,28 @@ def below(signal: str, value: float, threshold: float, clear: float) -> Reading:
 
 
 class Detector(ABC):
-    """One kind of failure.
+    """One kind of failure. It is shown windows, which are of the same length whatever the tick.
 
     Attributes:
         fault: its name.
-        patience: lines that must be bad before it is called that.
+        patience: windows that must be bad before it is called that.
+        warms_up: whether it says nothing of the first WARM_UP of the budget.
     """
 
     fault: ClassVar[str]
     patience: ClassVar[int]
+    warms_up: ClassVar[bool] = False
 
     def __init__(self, config: Config) -> None:
         """Of a run with this configuration."""
         self._config = config
         self._equilibrium = LOSSES[config.loss].equilibrium
-        self._first: list[float] = []  # of what is read, the values of the run's first lines
+        self._first: list[float] = []  # of what is read, the values of the run's first windows
         self._best: float | None = None
+
+    def forget(self) -> None:  # noqa: B027, most know nothing else
+        """The run went back: what was seen of the state that is left says nothing of the one to come. What is healthy
+        for the run, and what was the best of it, stays known."""
 
     @abstractmethod
     def read(self, line: Line) -> Reading | None:
@@ -84,19 +90,25 @@ class NonFinite(Detector):
 
 
 class ManyNonFinite(NonFinite):
-    """So many, in lines on end, that something must be done."""
+    """So many, without a window between them that has none, that something must be done."""
 
     MANY = 10  # steps, the loop's own limit of those on end: then skipping is no longer enough
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._steps = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        self._steps, self._last = 0.0, 0.0
 
     def read(self, line: Line) -> Reading | None:
         steps = line.get("nonfinite_steps", 0)
-        self._steps = self._steps + steps if steps else 0
+        if steps:
+            self._steps, self._last = self._steps + steps, line["images"]
+        elif line["images"] - self._last >= self._config.images / WINDOWS:
+            self._steps = 0
         many = self._steps >= self.MANY
-        reading = Reading("nonfinite_steps in lines on end", self._steps, self.MANY, many, steps == 0)
+        reading = Reading("nonfinite_steps without a pause", self._steps, self.MANY, many, steps == 0)
         if many:
             self._steps = 0
         return reading
@@ -178,13 +190,17 @@ class Collapse(Detector):
 
     fault = "mode collapse"
     patience = 2
+    warms_up = True
 
     LATE = 0.5  # share of the budget after which a run that never was healthy has collapsed, unless it is on its way
-    BEFORE = 5  # lines over which being on the way shows
+    BEFORE = 5  # windows over which being on the way shows
     RISE = 1.1
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.forget()
+
+    def forget(self) -> None:
         self._was_healthy = {"diversity": False, "effective_rank": False}
         self._last = {signal: deque[float](maxlen=self.BEFORE) for signal in (*self._was_healthy, "frechet")}
 
@@ -202,7 +218,7 @@ class Collapse(Detector):
         return min(readings, key=lambda reading: reading.value, default=None)
 
     def _moved(self, signal: str, line: Line, unknown: float) -> float:
-        """The signal over what it was BEFORE lines ago."""
+        """The signal over what it was BEFORE windows ago."""
         last = self._last[signal]
         moved = line[signal] / last[0] if signal in line and len(last) == self.BEFORE and last[0] > 0 else unknown
         if signal in line:
@@ -215,12 +231,13 @@ class Worsening(Detector):
 
     fault = "worse quality"
     patience = 3
+    warms_up = True
 
     WORSE = 1.5  # times the best (own)
     SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)
 
     def read(self, line: Line) -> Reading | None:
-        if "frechet" not in line:
+        if "frechet" not in line or line["images"] <= WARM_UP * self._config.images:
             return None
         self._best = min(line["frechet"], self._best or line["frechet"])
         threshold = self.WORSE * self._best + max(self.SLACK, line.get("frechet_floor", 0.0))
@@ -228,28 +245,29 @@ class Worsening(Detector):
 
 
 class Plateau(Detector):
-    """Many lines without anything better, far from the reals."""
+    """A long time without anything better, far from the reals: to be known, and no failure."""
 
     fault = "plateau"
     patience = 1
+    warms_up = True
 
     BETTER = 0.98  # of the best, to count as better
-    LINES = 40  # without anything better (own)
+    SHARE = 0.4  # of the budget, without anything better (own)
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._since = 0
+        self._since = 0.0
 
     def read(self, line: Line) -> Reading | None:
         if "frechet" not in line or "frechet_floor" not in line:
             return None
-        self._since += 1
         if self._best is None or line["frechet"] < self.BETTER * self._best:
-            self._best, self._since = line["frechet"], 0
+            self._best, self._since = line["frechet"], line["images"]
         far = self._best > FAR * line["frechet_floor"]
-        reading = above("lines without a better frechet", self._since if far else 0, self.LINES, 1)
+        share = (line["images"] - self._since) / self._config.images if far else 0.0
+        reading = above("share of the budget without a better frechet", share, self.SHARE, 0.01)
         if reading.bad:
-            self._since = 0
+            self._since = line["images"]
         return reading
 
 
@@ -286,6 +304,7 @@ class Overpowering(Detector):
 
     fault = "overpowering critic"
     patience = 4
+    warms_up = True
 
     SHARE = 0.05  # of the critic's loss at equilibrium; "D loss goes to 0: failure mode" (ganhacks, 10)
 
@@ -306,6 +325,7 @@ class Overfitting(Detector):
 
     fault = "overfitting critic"
     patience = 4
+    warms_up = True
 
     GAP = 0.5  # unseen reals score nearer to fakes than to seen reals: r_v of Karras et al. 2020, section 3
     CLEAR = 0.35
@@ -326,11 +346,11 @@ class Stall(Detector):
 
     SHARE = 0.5  # of the time that went into waiting for data
     SLOWER = 4.0  # times as slow as the run's median
-    LINES = 20  # that the median is of
+    WINDOWS = 20  # that the median is of
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self._rates: deque[float] = deque(maxlen=self.LINES)
+        self._rates: deque[float] = deque(maxlen=self.WINDOWS)
         self._images = 0.0
 
     def read(self, line: Line) -> Reading | None:
@@ -345,6 +365,8 @@ class Stall(Detector):
         return above("times slower than the median", median(self._rates) / rate, self.SLOWER, self.SLOWER / 2)
 
 
+# What is looked at line by line: it cannot wait.
+AT_ONCE = (ManyNonFinite, NonFinite)
 # Those first whose fault explains the others'.
 DETECTORS = (
     ManyNonFinite, NonFinite, Divergence, ChangedData, Collapse, Worsening, Vanishing, Overpowering, Overfitting,

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from latentserve.training.recipe.config import PENALISED, Config, Cosine
-from latentserve.training.supervising.detectors import Line
+from latentserve.training.supervising.windows import Line
 
 Step = tuple[str, float]
 
@@ -35,7 +35,6 @@ LADDERS: dict[str, tuple[tuple[Step, ...], ...]] = {
     "vanishing gradients": ((("loss", 0), ("gamma", 2), NEW_CRITIC), *WEAKER_CRITIC),
     "overpowering critic": ((("loss", 0), ("gamma", 2)), *WEAKER_CRITIC),
     "overfitting critic": ((("augment", 0),), (("gamma", 2), ("critic_lr", 0.5)), (BACK, ("critic_lr", 0.5)), STOP),
-    "plateau": (BOTH_SLOWER, BOTH_SLOWER, STOP),
 }
 
 AUGMENT = ("translate", "brightness", "contrast")  # not `flip`: it suits no digits and no letters

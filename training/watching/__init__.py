@@ -161,8 +161,8 @@ def held_out(load: Callable[[Split], Dataset], dataset: Dataset) -> Dataset | No
         part = replace(part, conditions=part.conditions.in_order(known))
     if part.label_names == dataset.label_names:
         return part
-    if not set(part.label_names) <= set(dataset.label_names):
-        return None
+    if not part.label_names or not set(part.label_names) <= set(dataset.label_names):
+        return None  # whose labels nobody knows, or others
     places = np.array([dataset.label_names.index(name) for name in part.label_names], np.int64)
     labels = places[part.labels] if len(places) else part.labels
     return replace(part, labels=labels, label_names=dataset.label_names)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Column, category_places, shortest, typed
+from latentserve.service.bundle import Column, category_places, measured, shortest
 from latentserve.service.sampling.pieces import Steps
 
 _LARGEST = int(np.float32(np.finfo(np.float32).max).view(np.int32))  # its place among the finite numbers; 0 is zero's
@@ -69,7 +69,7 @@ def _served(numbers: NDArray[np.float32], column: Column) -> NDArray[np.float64]
     """What finite numbers are served as."""
     if column.categories is not None:
         return category_places(numbers, column)
-    values: NDArray[np.float32] | NDArray[np.float64] = typed(numbers, column.model_copy(update={"missing": None}))
+    values: NDArray[np.float32] | NDArray[np.float64] = measured(numbers, column)
     return shortest(values) if values.dtype == np.float32 else values  # type: ignore[arg-type,return-value]
 
 

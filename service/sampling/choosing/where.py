@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Column, Manifest
+from latentserve.service.bundle import Column, Form, Manifest
 from latentserve.service.errors import InvalidError
 from latentserve.service.sampling.choosing.intervals import Intervals, numbers_of
 from latentserve.service.sampling.fields import SHOWN, label_indices, shown_number
@@ -128,6 +128,7 @@ def _test(path: str, of: dict[str, Any], column: Column) -> Steps[Test]:
     missing = of.get("missing", False)
     if type(missing) is not bool:
         raise InvalidError(f"{path}.missing", "true or false is needed")
+    of = _read(path, of, column)
     low, high = (None if of.get(end) is None else _bound(path, end, of[end]) for end in ("min", "max"))
     for end in ("min", "max", "in"):
         if end in of and of[end] is None:
@@ -152,6 +153,29 @@ def _test(path: str, of: dict[str, Any], column: Column) -> Steps[Test]:
     if not (numbers.lows <= numbers.highs).any():
         raise InvalidError(path, "no value of the column is such")
     return Test(numbers, missing, absent)
+
+
+def _read(path: str, of: dict[str, Any], column: Column) -> dict[str, Any]:
+    """The same, with the numbers of what is written in the column's form."""
+    if column.form is None:
+        return of
+    read = dict(of)
+    for member, value in of.items():
+        if member in ("min", "max") and isinstance(value, str):
+            read[member] = _written(f"{path}.{member}", value, column.form)
+        elif member == "in" and isinstance(value, list):
+            read[member] = [
+                _written(f"{path}.in[{index}]", one, column.form) if isinstance(one, str) else one
+                for index, one in enumerate(value)
+            ]
+    return read
+
+
+def _written(path: str, text: str, form: Form) -> float:
+    value = form.read(text)
+    if value is None:
+        raise InvalidError(path, f"is not written as the column's values are, such as {form.write(0.0, 0)}")
+    return value
 
 
 def _categories(

@@ -24,6 +24,11 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from latentserve import __version__
+from latentserve.service.access.key_file import changing
+from latentserve.service.access.keys import new_key
+from latentserve.service.bulk.cluster import Told, Work, _task
+from latentserve.service.bulk.job import read_job
 from latentserve.service.bundle import Column, SampleSpec
 from latentserve.service.cli import cli
 from latentserve.service.errors import LatentserveError
@@ -224,6 +229,26 @@ def test_a_server_that_is_started_again_is_waited_for(slow_bundle: Path, tmp_pat
         _, said = second.communicate()
     assert second.returncode == 0, said
     assert files(out) == files(tmp_path / "whole")
+
+
+@pytest.mark.full
+def test_a_key_with_a_quota_takes_its_time(bundle: Path, start_server: Callable[..., Server], tmp_path: Path):
+    text, key = new_key("slow", ["sample"], rows_per_second=400)
+    with changing(tmp_path / "keys.json") as keys:
+        keys.append(key)
+    server = start_server(bundle, keys=tmp_path / "keys.json", open_metadata=True)
+    bulk(bundle, tmp_path / "here", "npz")
+    began = time.monotonic()
+    bulk(server.url, tmp_path / "there", "npz", "--key", text)
+    assert time.monotonic() - began > 0.5
+    assert files(tmp_path / "here") == files(tmp_path / "there")
+    with pytest.raises(LatentserveError, match="401"):
+        bulk(server.url, tmp_path / "none", "npz", "--key", "x" * 40)
+    job = read_job((tmp_path / "here" / "job.json").read_bytes(), "")
+    work = Work(__version__, job.to_json(), server.url, None, [], str(tmp_path / "nowhere"), text)
+    told = Told(*_task(work, tuple(job.shard(0))))
+    assert told.done is not None, told.error
+    assert told.content is not None
 
 
 def _wait_for(out: Path, shards: int, process: subprocess.Popen[Any]) -> None:

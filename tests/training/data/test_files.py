@@ -76,7 +76,7 @@ class TestPictures:
                 picture(tmp_path / split / "cat" / f"{row}.png", noise(4, 4))
         assert len(load("files", tmp_path)) == 3
         assert len(load("files", tmp_path, "test")) == 2
-        assert load("files", tmp_path).label_names == ["cat"]
+        assert load("files", tmp_path).label_names == []  # one class says nothing
 
     def test_the_content_is_what_the_digest_is_of(self, tmp_path: Path) -> None:
         pixels = noise(5, 4, 4)
@@ -104,8 +104,7 @@ class TestPictures:
         refused("no pictures in it", tmp_path)
         good = picture(tmp_path / "one" / "a.png", noise(4, 4))
         refused("one sample", tmp_path / "one")
-        (tmp_path / "two").mkdir()
-        refused("two: no pictures in this class's folder", tmp_path)
+        picture(tmp_path / "two" / "b.png", noise(4, 4))
         loose = picture(tmp_path / "loose.png", noise(4, 4))
         refused("loose.png: lies beside class folders such as one", tmp_path)
         loose.unlink()
@@ -252,9 +251,9 @@ class TestSounds:
         ("rate", "frames", "words"),
         [
             (8000, np.zeros(5, np.int16), "b.wav: 5 frames; a.wav has 9; `size` in the configuration"),
-            (4000, np.zeros(9, np.int16), "b.wav: 4000 Hz; a.wav has 8000"),
-            (8000, np.zeros((9, 2), np.int16), "b.wav: 2 channels of int16; a.wav has 1 channels of int16"),
-            (8000, np.zeros(9, np.uint8), "b.wav: 1 channels of uint8"),
+            (4000, np.zeros(9, np.int16), "b.wav: 18 frames; a.wav has 9"),
+            (8000, np.full(9, 1.5, np.float32), "b.wav: floats up to 1.5, too loud; a generator makes -1 to 1"),
+            (8000, np.full(9, 3e4, np.float32), "b.wav: floats up to 30000, whole numbers that were written as floats"),
             (8000, np.zeros(0, np.int16), "b.wav: no sound in it"),
         ],
     )
@@ -262,6 +261,32 @@ class TestSounds:
         wavfile.write(tmp_path / "a.wav", 8000, np.zeros(9, np.int16))
         wavfile.write(tmp_path / "b.wav", rate, frames)
         refused(words, tmp_path)
+
+    def test_other_formats_rates_and_channels_are_brought_to_one(self, tmp_path: Path) -> None:
+        soundfile = pytest.importorskip("soundfile", reason="needs latentserve[audio]")
+        time = np.arange(8000) / 8000
+        tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+        soundfile.write(tmp_path / "a.flac", tone, 8000, subtype="PCM_24")
+        soundfile.write(tmp_path / "b.wav", np.stack([tone, 0.5 * tone], axis=1), 8000)
+        fine = np.arange(16_000) / 16_000
+        soundfile.write(tmp_path / "c.flac", 0.5 * np.sin(2 * np.pi * 440 * fine), 16_000)
+        soundfile.write(tmp_path / "d.mp3", tone, 8000)
+        (tmp_path / "cover.jpg").write_bytes(b"")
+        dataset = load("files", tmp_path, size=4000)
+        assert dataset.sample_rate == 8000
+        assert dataset.samples.shape == (8, 1, 4000)
+        said = "\n".join(dataset.notes)
+        for words in (
+            "8,000 Hz of 3, 16,000 Hz of 1",
+            "1 of several channels were mixed",
+            "cut into 8 windows",
+            "cover",
+        ):
+            assert words in said
+        of_flac, of_resampled = (np.concatenate(dataset.take(slice(at, at + 2))[:, 0]) for at in (0, 4))
+        np.testing.assert_allclose(of_flac, tone, atol=1e-6)
+        np.testing.assert_allclose(of_resampled[100:-100], tone[100:-100], atol=1e-3)
+        np.testing.assert_allclose(np.concatenate(dataset.take(slice(2, 4))[:, 0]), 0.75 * tone, atol=1e-4)
 
     def test_broken_ones_are_named(self, tmp_path: Path) -> None:
         wavfile.write(tmp_path / "a.wav", 8000, np.array([0, np.nan], np.float32))

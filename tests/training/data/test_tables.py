@@ -102,8 +102,8 @@ def test_parquet_keeps_the_types_it_has(tmp_path: Path) -> None:
     dataset = load("files", tmp_path / "t.parquet")
     assert [column.type for column in dataset.columns or []] == ["int8", "float32", "string", "bool"]
     assert values(dataset) == [[1, 0.5, "a", True], [2, None, "b", None], [None, 2.25, "a", False]]
-    parquet.write_table(pa.table({"when": pa.array([0, 1], pa.timestamp("s"))}), tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"t\.parquet: column `when` is of type timestamp"):
+    parquet.write_table(pa.table({"when": pa.array([0, 1], pa.duration("s"))}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t\.parquet: column `when` is of type duration"):
         load("files", tmp_path / "t.parquet")
     (tmp_path / "t.parquet").write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match=r"t\.parquet: cannot be read"):
@@ -137,8 +137,8 @@ def test_what_is_written_is_read_and_served_again(tmp_path: Path, table: list[tu
         ("a,\n1,2\n3,4\n", "column 2 has no name"),
         ("a,b\n1,\n3,\n", "column `b` has no values"),
         ("a\n" + "".join(f"{at}e300\n" for at in range(1, 30)), "column `a` has 2.9e.301, which is no finite float32"),
-        ("a\n" + "".join(f"text {at}\n" for at in range(1001)), "column `a` has 1,001 different texts"),
-        ("a\nx\n" + "y" * 300 + "\n", "column `a` has a text of 300 characters"),
+        ("a,b\n" + "".join(f"text {at // 2},1\n" for at in range(2002)), "column `a` has 1,001 different texts"),
+        ("a,b\nx,1\n" + "y" * 300 + ",2\n", "column `a` has a text of 300 characters"),
         ('a,b\n1,2\n"3"x,4\n', "after line 2"),
     ],
 )
@@ -154,13 +154,13 @@ def test_options_that_mean_nothing_are_named(tmp_path: Path) -> None:
         of_csv(tmp_path, PEOPLE, label="target")
     with pytest.raises(DataError, match="column `work class` is the label and has missing values"):
         of_csv(tmp_path, PEOPLE, label="work class")
-    with pytest.raises(DataError, match="`size`: means nothing to a table"):
+    with pytest.raises(DataError, match="3 rows; `size` asks for windows of 8"):
         of_csv(tmp_path, PEOPLE, size=8)
     with pytest.raises(DataError, match="no held-out part"):
         of_csv(tmp_path, PEOPLE, split="test")
-    (tmp_path / "bytes.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
-    with pytest.raises(DataError, match=r"bytes\.csv: cannot be read"):
-        load("files", tmp_path / "bytes.csv")
+    (tmp_path / "bytes.csv.gz").write_bytes(b"a,b\n\xff\xfe,1\n")
+    with pytest.raises(DataError, match=r"bytes\.csv\.gz: cannot be read"):
+        load("files", tmp_path / "bytes.csv.gz")
 
 
 def test_adult_itself(mnist_folder: Path) -> None:

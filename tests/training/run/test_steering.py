@@ -157,8 +157,8 @@ def test_a_journal_of_another_version_stops_a_resume_in_one_line(
 
 
 def test_the_mode_is_a_word_in_yaml_and_may_change(tiny_file: Path, tmp_path: Path) -> None:
-    assert load_config(str(tiny_file)).supervise == "act"
+    assert load_config(str(tiny_file)).supervise == "observe"
     off = load_config(str(tiny_file), ("supervise=off",))
     assert off.supervise == "off"
     prepare(tmp_path / "run", off)
-    prepare(tmp_path / "run", load_config(str(tiny_file), ("supervise=observe",)))
+    prepare(tmp_path / "run", load_config(str(tiny_file), ("supervise=act",)))

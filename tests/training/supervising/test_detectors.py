@@ -4,6 +4,7 @@ import pytest
 
 from latentserve.training.recipe.config import UNPENALISED, Config
 from latentserve.training.supervising import FAULTS, replay
+from latentserve.training.supervising.windows import WINDOWS
 from tests.training.supervising.lines import line, run
 
 FAR = {"frechet_floor": 0.04, "real_frechet": 0.05}  # samples that are several floors from the reals
@@ -23,7 +24,8 @@ PATIENCE = {"divergence": 1, "non-finite values": 1, "mode collapse": 2, "vanish
 
 
 def long(config: Config, **other: object) -> Config:
-    return config.model_copy(update={"images": 100_000, **other})
+    """A run whose windows are lines."""
+    return config.model_copy(update={"images": 100 * WINDOWS, **other})
 
 
 def found(config: Config, lines: list[dict[str, float]]) -> list[str]:

@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 from latentserve.training.recipe.config import PENALISED, UNPENALISED, Config
 from latentserve.training.supervising import Changes, Supervisor, replay
 from latentserve.training.supervising.supervisor import BUDGET, COOL_DOWN, WINDOW
+from latentserve.training.supervising.windows import WINDOWS
 from tests.training.supervising.lines import HEALTHY, line, run
 
 
 def long(config: Config, **other: object) -> Config:
-    return config.model_copy(update={"images": 1_000_000, "supervise": "act", **other})
+    """A run whose windows are lines."""
+    return config.model_copy(update={"images": 100 * WINDOWS, "supervise": "act", **other})
 
 
 def saw(config: Config, lines: list[dict[str, Any]]) -> Supervisor:
@@ -33,7 +35,7 @@ def test_an_action_says_why_and_what(tiny: Config) -> None:
     }
     assert actions[0].window[-1] == 150.0
     assert len(actions[0].window) == WINDOW
-    assert (actions[0].before, actions[0].after) == (900, 100)  # the first of the equally good lines
+    assert (actions[0].before, actions[0].after) == (900, 700)  # the first of the equally good ones after the warm-up
     assert (actions[1].before, actions[1].after) == (1.0, 0.1)
     assert (actions[3].before, actions[3].after) == (None, 0.8)  # twice the best line's largest norm
     assert all(action.applied for action in actions)
@@ -53,7 +55,7 @@ def test_changes_add_up_and_become_a_configuration(tiny: Config) -> None:
     )
 
 
-def test_after_a_change_lines_count_for_nothing_until_statistics_had_time(tiny: Config) -> None:
+def test_after_a_change_windows_count_for_nothing_until_statistics_had_time(tiny: Config) -> None:
     lines = run(8, 12, **OVERFITS)
     images = sorted({action.images for action in replay(long(tiny), "image", lines)})
     assert images[0] == 1200
@@ -62,9 +64,9 @@ def test_after_a_change_lines_count_for_nothing_until_statistics_had_time(tiny: 
 
 def test_between_the_thresholds_nothing_is_forgotten(tiny: Config) -> None:
     config = long(tiny)
-    gaps = [0.6, 0.6, 0.4, 0.6, 0.6]  # 0.4 is neither bad nor clear
+    gaps = [0.1] * 7 + [0.6, 0.6, 0.4, 0.6, 0.6]  # 0.4 is neither bad nor clear
     assert replay(config, "image", [line(at, **OVERFITS | {"held_out_gap": gap}) for at, gap in enumerate(gaps)])
-    gaps[2] = 0.2
+    gaps[9] = 0.2
     assert not replay(config, "image", [line(at, **OVERFITS | {"held_out_gap": gap}) for at, gap in enumerate(gaps)])
 
 
@@ -75,7 +77,28 @@ def test_the_budget_ends_in_the_best_state(tiny: Config) -> None:
             lines += [line(len(lines) + at, **fields) for at in range(8)]
     actions = replay(long(tiny), "image", run(8, 0) + [one | {"images": one["images"] + 800} for one in lines])
     assert len({action.images for action in actions if action.applied and action.action != "skip"}) <= BUDGET
-    assert [action.action for action in actions[-2:]] == ["rollback", "stop"]
+    assert [action.action for action in actions if action.applied][-2:] == ["rollback", "stop"]
+
+
+def test_what_is_untrained_is_never_the_best(tiny: Config) -> None:
+    """However good it looks beside what follows."""
+    config = long(tiny)
+    worse = [line(at, frechet=0.01 if at < 3 else 2.0) for at in range(30)]
+    supervisor = saw(config, worse)
+    assert supervisor.best_images > 600
+    assert not supervisor.changes.count
+    early = saw(config, run(1, 5, critic_loss=150.0))
+    assert early.best_images == 0
+    assert early.changes.count
+    assert not early.changes.stopped
+
+
+def test_detectors_forget_what_was_gone_back_from(tiny: Config) -> None:
+    """The same failure again is given as long as the first."""
+    lines = run(12, 0) + [line(12 + at, frechet=3.0) for at in range(3)] + [line(15 + at) for at in range(6)]
+    lines += [line(21 + at, frechet=3.0) for at in range(2)] + [line(23 + at) for at in range(6)]
+    actions = replay(long(tiny), "image", lines)
+    assert {action.images for action in actions} == {1500}
 
 
 def test_what_cannot_be_mended_is_told_once(tiny: Config) -> None:
@@ -86,7 +109,7 @@ def test_what_cannot_be_mended_is_told_once(tiny: Config) -> None:
 
 def test_a_critic_that_was_free_is_penalised(tiny: Config) -> None:
     config = long(tiny, loss="hinge", gamma=UNPENALISED)
-    supervisor = saw(config, run(0, 8, critic_loss=0.01, real_accuracy=1.0, fake_accuracy=1.0))
+    supervisor = saw(config, run(0, 11, critic_loss=0.01, real_accuracy=1.0, fake_accuracy=1.0))
     changed = supervisor.changes.applied_to(config)
     assert changed.gamma == PENALISED
     assert changed.loss == "hinge"
@@ -123,8 +146,8 @@ def test_without_distances_a_run_goes_back_to_the_last_line_that_was_not_bad(tin
     bad = line(8, frechet=None, critic_loss=150.0)
     supervisor = saw(long(tiny), [*(line(at, frechet=None) for at in range(8)), bad])
     assert supervisor.best_images == 800
-    with_one = saw(long(tiny), [line(0, frechet=0.3), line(1, frechet=None)])
-    assert with_one.best_images == 100
+    with_one = saw(long(tiny), [*(line(at) for at in range(6)), line(6, frechet=0.3), line(7, frechet=None)])
+    assert with_one.best_images == 700
 
 
 def test_another_loss_brings_other_thresholds(tiny: Config) -> None:

@@ -1,0 +1,501 @@
+"""Folders of pictures as strangers have them: each is learnt rightly, or refused in words."""
+
+import io
+import json
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentserve.training.data import load, summary
+from latentserve.training.errors import DataError
+from latentserve.training.watching import held_out
+
+RNG = np.random.default_rng(0)
+
+
+def put(path: Path, mode: str = "RGB", size: tuple[int, int] = (4, 4), **options: Any) -> Path:
+    """A picture of noise at a path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    pixels = RNG.integers(0, 256, (size[1], size[0], channels), np.uint8)
+    Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels, mode if channels > 1 else "L").save(path, **options)
+    return path
+
+
+def tree(folder: Path, *names: str) -> None:
+    for name in names:
+        put(folder / name)
+
+
+def many(folder: Path, pattern: str, count: int, first: int = 0) -> None:
+    for at in range(first, first + count):
+        put(folder / pattern.format(at))
+
+
+class Expected(NamedTuple):
+    """What a layout is understood as.
+
+    Attributes:
+        classes: samples of each; a number: so many without classes.
+        held_out: samples of the other part; 0: there is none.
+        told: words that the summary must hold.
+        options: how it is read.
+        conditions: names of them.
+    """
+
+    classes: dict[str, int] | int
+    held_out: int = 0
+    told: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})
+    conditions: tuple[str, ...] = ()
+
+
+Build = Callable[[Path], None]
+LAYOUTS: dict[str, tuple[Build, Expected | str | tuple[str, dict[str, Any]]]] = {}
+
+
+def layout(expected: Expected | str | tuple[str, dict[str, Any]]) -> Callable[[Build], Build]:
+    def add(build: Build) -> Build:
+        LAYOUTS[build.__name__] = (build, expected)
+        return build
+
+    return add
+
+
+# Splits.
+
+
+@layout(Expected({"cat": 2, "dog": 1}))
+def a_train_folder_alone(at: Path) -> None:
+    tree(at, "train/cat/a.png", "train/cat/b.png", "train/dog/a.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 2))
+def capital_letters(at: Path) -> None:
+    tree(at, "Train/cat/a.png", "Train/dog/a.png", "Test/cat/a.png", "Test/dog/a.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 2))
+def training_and_testing(at: Path) -> None:
+    tree(at, "training/cat/a.png", "training/dog/a.png", "testing/cat/a.png", "testing/dog/a.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 2, ("left out: 3 pictures of `unlabeled`", "left out: 1 pictures of `val`")))
+def four_splits(at: Path) -> None:
+    tree(at, "train/cat/a.png", "train/dog/a.png", "val/cat/a.png", "test/cat/b.png", "test/dog/b.png")
+    many(at, "unlabeled/{}.png", 3)
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 2, ("left out: 2 pictures of `test`",)))
+def a_test_part_whose_labels_nobody_has(at: Path) -> None:
+    tree(at, "train/cat/a.png", "train/dog/a.png", "valid/cat/a.png", "valid/dog/a.png", "test/1.png", "test/2.png")
+
+
+@layout(Expected(2, 1))
+def dev_beside_train(at: Path) -> None:
+    tree(at, "train/a.png", "train/b.png", "dev/c.png")
+
+
+@layout(Expected(2, 1))
+def years_behind_the_names(at: Path) -> None:
+    tree(at, "train2017/a.png", "train2017/b.png", "val2017/c.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 1))
+def classes_beside_a_test_folder(at: Path) -> None:
+    tree(at, "cat/a.png", "dog/a.png", "test/cat/b.png")
+
+
+@layout("only `test` in it, which is held out")
+def a_test_folder_alone(at: Path) -> None:
+    tree(at, "test/cat/a.png", "test/dog/a.png")
+
+
+@layout(Expected(2, told=("no classes",)))
+def unlabeled_alone(at: Path) -> None:
+    tree(at, "unlabeled/a.png", "unlabeled/b.png")
+
+
+@layout("is `train` a split or, beside `bus`, a class")
+def vehicles_one_of_which_is_a_train(at: Path) -> None:
+    tree(at, "bus/a.png", "train/a.png", "car/a.png")
+
+
+@layout(Expected({"bus": 1, "car": 1, "train": 1}, options={"folders": "classes"}))
+def vehicles_said_to_be_classes(at: Path) -> None:
+    tree(at, "bus/a.png", "train/a.png", "car/a.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 1))
+def all_in_a_folder_of_the_archives_name(at: Path) -> None:
+    tree(at, "pets/data/train/cat/a.png", "pets/data/train/dog/a.png", "pets/data/test/cat/b.png")
+
+
+@layout(Expected(2, 1))
+def images_before_splits_and_labels_of_boxes(at: Path) -> None:
+    tree(at, "images/train/a.png", "images/train/b.png", "images/val/c.png")
+    (at / "labels" / "train").mkdir(parents=True)
+    (at / "labels" / "train" / "a.txt").write_text("0 0.5 0.5 1 1")
+
+
+@layout(Expected({"bottle": 1, "cable": 1}, 2, ("left out: 1 that are about the others",)))
+def splits_inside_classes(at: Path) -> None:
+    tree(at, "bottle/train/good/a.png", "bottle/test/broken/b.png", "cable/train/good/a.png", "cable/test/good/b.png")
+    tree(at, "bottle/ground_truth/broken/b.png")
+
+
+@layout(Expected(2, 2))
+def the_same_name_twice(at: Path) -> None:
+    tree(at, "train/train/a.png", "train/train/b.png", "test1/test1/c.png", "test1/test1/d.png")
+
+
+# What is no class.
+
+
+@layout(Expected({"cat": 2, "dog": 1}))
+def hidden_files_at_any_depth(at: Path) -> None:
+    tree(at, "cat/a.png", "cat/b.png", "dog/a.png")
+    tree(at, ".ipynb_checkpoints/a.png", "cat/.ipynb_checkpoints/a-checkpoint.png", "dog/@eaDir/a.png")
+    tree(at, "__MACOSX/cat/a.png", "cat/._a.png")
+    (at / "cat" / "Thumbs.db").write_bytes(b"no picture")
+
+
+@layout(Expected(3, told=("no classes: all lie in one folder, `images`",)))
+def one_folder_of_images(at: Path) -> None:
+    many(at, "images/{}.png", 3)
+
+
+@layout(Expected(6, told=("00000, 01000, 02000 are shards",)))
+def shards_of_a_thousand(at: Path) -> None:
+    for shard in range(3):
+        many(at, f"{shard * 1000:05d}/{{:05d}}.png", 2, shard * 1000)
+
+
+@layout(Expected({"00000": 2, "00001": 2}))
+def classes_of_five_digits(at: Path) -> None:
+    for sign in range(2):
+        many(at, f"{sign:05d}/{{:05d}}_00000.ppm", 2)
+
+
+@layout("are 00000, 00001 shards or classes")
+def folders_of_as_many_that_may_be_either(at: Path) -> None:
+    for folder in range(2):
+        many(at, f"{folder:05d}/" + "{}" + "ab"[folder] + ".png", 100)
+
+
+@layout(Expected(3, told=("are shards",)))
+def parts_by_number(at: Path) -> None:
+    tree(at, "part-000/a.png", "part-001/b.png", "part-002/c.png")
+
+
+@layout(Expected(3, told=("are shards",)))
+def folders_of_a_hash(at: Path) -> None:
+    tree(at, "0a/0a12.png", "f3/f3ee.png", "99/9912.png")
+
+
+@layout(Expected({"2": 1, "9": 2, "10": 1}))
+def digits_are_classes(at: Path) -> None:
+    tree(at, "10/a.png", "9/a.png", "9/b.png", "2/a.png")
+
+
+@layout(Expected(2, told=("left out: 2 in masks",)))
+def images_and_their_masks(at: Path) -> None:
+    tree(at, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
+
+
+@layout(Expected({"cat": 2, "dog": 1}, told=("those inside them (cat) are of one class",)))
+def breeds_inside_classes(at: Path) -> None:
+    tree(at, "cat/siamese/a.png", "cat/persian/b.png", "dog/a.png")
+
+
+@layout(Expected({"a": 1, "b": 2, "c": 1}, told=("of one sample only: 2 of 3 classes, such as a, c",)))
+def one_picture_a_class(at: Path) -> None:
+    tree(at, "a/1.png", "b/1.png", "b/2.png", "c/1.png")
+
+
+@layout(Expected({"Ärzte": 1, "猫": 1}))
+def names_in_other_letters(at: Path) -> None:
+    tree(at, "猫/写真.png", "Ärzte/größe.png")
+
+
+@layout("loose.png: lies beside class folders such as cat")
+def a_picture_beside_classes(at: Path) -> None:
+    tree(at, "cat/a.png", "dog/a.png", "loose.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1, "far": 1}))
+def links_and_a_loop(at: Path) -> None:
+    tree(at, "cat/a.png", "dog/a.png")
+    put(at.parent / f"{at.name}-elsewhere" / "a.png")
+    (at / "far").symlink_to(at.parent / f"{at.name}-elsewhere")
+    (at / "cat" / "again").symlink_to(at)
+    (at / "dog" / "round").symlink_to(at / "dog" / "round")
+
+
+# Tables beside pictures.
+
+
+@layout(Expected({"cat": 2, "dog": 1}, conditions=("age",), told=("left out: `text`",)))
+def metadata_of_the_hub(at: Path) -> None:
+    many(at, "{}.png", 3)
+    (at / "metadata.csv").write_text('file_name,label,age,text\n0.png,cat,1.5,"a, b"\n2.png,dog,3,c\n1.png,cat,2,d\n')
+
+
+@layout(Expected(2, 1, conditions=("x",)))
+def metadata_in_lines_of_json(at: Path) -> None:
+    for split, count in (("train", 2), ("test", 1)):
+        many(at, split + "/{}.png", count)
+        lines = [json.dumps({"file_name": f"{row}.png", "x": row + 0.5, "boxes": [1]}) for row in range(count)]
+        (at / split / "metadata.jsonl").write_text("\n".join(lines))
+
+
+@layout(Expected({"beagle": 2, "pug": 2}, told=("left out: sample_submission.csv",)))
+def labels_of_a_competition(at: Path) -> None:
+    tree(at, *(f"train/{name}.jpg" for name in "abcd"), "test/x.jpg", "test/y.jpg")
+    (at / "labels.csv").write_text("id,breed\na,beagle\nb,pug\nc,pug\nd,beagle\n")
+    (at / "sample_submission.csv").write_text("id,beagle,pug\nx,0.5,0.5\ny,0.5,0.5\n")
+
+
+@layout(Expected(3, conditions=("Bald", "Young")))
+def attributes_of_faces(at: Path) -> None:
+    many(at, "img_align_celeba/{:06d}.jpg", 3, 1)
+    (at / "list_attr_celeba.csv").write_text("image_id,Bald,Young\n000001.jpg,-1,1\n000002.jpg,1,1\n000003.jpg,-1,-1\n")
+
+
+@layout(r"labels.csv: row 2: there is no `gone.png`; 2 of 4 rows name pictures that are not there")
+def labels_of_pictures_that_are_gone(at: Path) -> None:
+    tree(at, "a.png", "b.png")
+    (at / "labels.csv").write_text("file,label\na.png,x\ngone.png,y\nb.png,y\nlost.png,x\n")
+
+
+@layout(Expected({"x": 1, "y": 1}, options={"broken": "skip"}))
+def labels_of_pictures_that_are_gone_passed_over(at: Path) -> None:
+    tree(at, "a.png", "b.png", "unsaid.png")
+    (at / "labels.csv").write_text("file,label\na.png,x\ngone.png,y\nb.png,y\n")
+
+
+@layout("table.csv: names none of the pictures beside it")
+def a_table_that_is_about_something_else(at: Path) -> None:
+    tree(at, "a.png", "b.png")
+    (at / "table.csv").write_text("age,income\n1,2\n3,4\n")
+
+
+# Archives, and other containers.
+
+
+@layout(Expected({"0": 1, "1": 2}, told=("labels are those of dataset.json",)))
+def an_archive_of_stylegans_tool(at: Path) -> None:
+    names = ["00000/img00000000.png", "00000/img00000001.png", "00001/img00001000.png"]
+    with zipfile.ZipFile(f"{at}.zip", "w") as archive:
+        for name in names:
+            buffer = io.BytesIO()
+            Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).save(buffer, "PNG")
+            archive.writestr(name, buffer.getvalue())
+        archive.writestr("dataset.json", json.dumps({"labels": [[names[0], 1], [names[1], 0], [names[2], 1]]}))
+    at.rmdir()
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 1))
+def an_archive_of_folders(at: Path) -> None:
+    tree(at, "pets/train/cat/a.png", "pets/train/dog/a.png", "pets/test/cat/b.png", "__MACOSX/pets/train/cat/._a.png")
+    with zipfile.ZipFile(f"{at}.zip", "w") as archive:
+        for file in sorted(at.rglob("*.png")):
+            archive.write(file, file.relative_to(at))
+    at.rename(f"{at}-unpacked")
+
+
+@layout(Expected({"sun": 1, "rain": 2}, 1, conditions=("wind",), told=("left out: `note`",)))
+def parquet_of_the_hub(at: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    feature = {"names": ["sun", "rain"], "_type": "ClassLabel"}
+    said = json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": feature}}})
+    (at / "data").mkdir()
+    for split, count in (("train", 3), ("test", 1)):
+        contents = []
+        for _ in range(count):
+            buffer = io.BytesIO()
+            Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).save(buffer, "PNG")
+            contents.append({"bytes": buffer.getvalue(), "path": None})
+        columns = {
+            "image": pa.array(contents),
+            "label": pa.array([1, 0, 1][:count]),
+            "note": pa.array(["a", "b", "c"][:count]),
+            "wind": pa.array([0.5, 1.5, 2.5][:count]),
+        }
+        table = pa.table(columns).replace_schema_metadata({"huggingface": said})
+        parquet.write_table(table, at / "data" / f"{split}-00000-of-00001.parquet", row_group_size=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.h5", "HDF5 is not read"),
+        ("train.tar", "unpack it"),
+        ("a.tfrecord", "TFRecord is not read"),
+        ("data.mdb", "LMDB is not read"),
+        ("digits.mat", "scipy.io.loadmat"),
+        ("data_batch_1", "never opened"),
+        ("a.pkl", "never opened"),
+        ("a.heic", "convert it"),
+        ("table.xlsx", "save its sheet as CSV"),
+    ],
+)
+def test_other_containers_get_a_line_on_what_to_do(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"content")
+    for path in (tmp_path, tmp_path / name) if "." in name else (tmp_path,):
+        with pytest.raises(DataError, match=words) as caught:
+            load("files", path)
+        assert name in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+# Pictures of every kind.
+
+
+@layout(
+    Expected(7, told=("1 are transparent and were laid on white", "1 were turned upright", "1 have several frames"))
+)
+def every_way_to_keep_a_picture(at: Path) -> None:
+    put(at / "a.PNG")
+    put(at / "b.JPG", "CMYK")
+    put(at / "c.jfif", format="JPEG")
+    put(at / "e.png", "RGBA")
+    Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).quantize(16).save(at / "f.png")
+    frames = [Image.fromarray(RNG.integers(0, 256, (4, 4), np.uint8)) for _ in range(3)]
+    frames[0].save(at / "g.gif", save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    put(at / "h.jpg", exif=exif)
+
+
+@layout("deep.png: more than 8 bits a channel")
+def sixteen_bits_a_colour(at: Path) -> None:
+    put(at / "a.png")
+    (at / "deep.png").write_bytes(DEEP_PNG())
+
+
+@layout("deep.tif: more than 8 bits a channel")
+def sixteen_bits_of_grey(at: Path) -> None:
+    put(at / "a.png")
+    Image.fromarray(RNG.integers(0, 65536, (4, 4), np.uint16)).save(at / "deep.tif")
+
+
+@layout(r"b.png: not a picture, or a broken one .*; 2 of 3 are; --set broken=skip")
+def broken_ones(at: Path) -> None:
+    content = put(at / "a.png", size=(40, 40)).read_bytes()
+    (at / "b.png").write_bytes(content[: len(content) // 2])
+    (at / "c.png").write_bytes(b"text")
+
+
+@layout(Expected(2, told=("left out: 2 broken, as told: b.png, c.png",), options={"broken": "skip"}))
+def broken_ones_passed_over(at: Path) -> None:
+    content = put(at / "a.png", size=(40, 40)).read_bytes()
+    put(at / "d.png", size=(40, 40))
+    (at / "b.png").write_bytes(content[: len(content) // 2])
+    (at / "c.png").write_bytes(b"text")
+
+
+@layout(Expected(2, told=("brought to 4x4", "1 are smaller"), options={"size": 4}))
+def sizes_of_all_kinds(at: Path) -> None:
+    put(at / "a.png", size=(9, 5))
+    put(at / "b.png", size=(3, 8))
+
+
+@layout("b.png: is 9x5 pixels, a.png is 4x4")
+def sizes_that_differ(at: Path) -> None:
+    put(at / "a.png")
+    put(at / "b.png", size=(9, 5))
+
+
+@layout(Expected(2, told=("left out: 2 .txt, 1 .json", "1 links that lead nowhere")))
+def other_files_are_counted(at: Path) -> None:
+    tree(at, "a.png", "b.png")
+    for name in ("a.txt", "b.txt", "instances.json", "README.md"):
+        (at / name).write_text("{}")
+    (at / "gone.png").symlink_to(at / "nowhere.png")
+
+
+def DEEP_PNG() -> bytes:  # noqa: N802
+    """A PNG of 16 bits a colour, which Pillow cannot write."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b"".join(b"\0" + RNG.integers(0, 256, 4 * 3 * 2, np.uint8).tobytes() for _ in range(4))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_layout_is_learnt_rightly_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    build, expected = LAYOUTS[name]
+    folder = tmp_path / name
+    folder.mkdir()
+    build(folder)
+    path = folder if folder.is_dir() else folder.with_suffix(".zip")
+    if not isinstance(expected, Expected):
+        words, options = expected if isinstance(expected, tuple) else (expected, {})
+        with pytest.raises(DataError, match=words) as caught:
+            load("files", path, **options)
+        assert "\n" not in str(caught.value)
+        return
+    dataset = load("files", path, **expected.options)
+    found = (
+        dict(Counter(dataset.label_names[label] for label in dataset.labels)) if dataset.label_names else len(dataset)
+    )
+    assert found == expected.classes
+    assert tuple(dataset.conditions.names if dataset.conditions else ()) == expected.conditions
+    unseen = held_out(lambda split: load("files", path, split, **expected.options), dataset)
+    assert (0 if unseen is None else len(unseen)) == expected.held_out
+    said = "\n".join(summary(dataset, unseen))
+    for words in expected.told:
+        assert words in said
+    assert f"held out: {expected.held_out or 'none'}" in said
+
+
+def test_there_are_forty_of_them() -> None:
+    assert len(LAYOUTS) >= 40
+
+
+def test_what_is_transparent_lies_on_the_stated_colour(tmp_path: Path) -> None:
+    clear = np.zeros((2, 4, 4, 4), np.uint8)
+    clear[..., 0] = clear[..., 2] = 255  # magenta beneath
+    for at, pixels in enumerate(clear):
+        Image.fromarray(pixels).save(tmp_path / f"{at}.png")
+    assert (load("files", tmp_path).samples == 255).all()
+    black = load("files", tmp_path, background="black")
+    assert (black.samples == 0).all()
+    assert "laid on black" in "\n".join(summary(black))
+    with pytest.raises(DataError, match="`background`: blurple is no colour"):
+        load("files", tmp_path, background="blurple")
+
+
+def test_labels_go_with_their_pictures(tmp_path: Path) -> None:
+    """Whatever the order of a table's rows."""
+    for shade in range(6):
+        Image.fromarray(np.full((2, 2), 40 * shade, np.uint8)).save(tmp_path / f"{shade}.png")
+    rows = [f"{shade}.png,{'even' if shade % 2 == 0 else 'odd'},{shade * 1.5}" for shade in (3, 0, 5, 1, 4, 2)]
+    (tmp_path / "metadata.csv").write_text("\n".join(["file_name,kind,depth", *rows]))
+    dataset = load("files", tmp_path)
+    assert [dataset.label_names[label] for label in dataset.labels] == ["even", "odd"] * 3
+    assert dataset.conditions is not None
+    np.testing.assert_allclose(dataset.conditions.values[:, 0], dataset.samples[:, 0, 0, 0] / 40 * 1.5)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read everything")
+def test_a_folder_inside_that_may_not_be_read_is_one_line(tmp_path: Path) -> None:
+    tree(tmp_path, "cat/a.png", "dog/a.png")
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(DataError, match="closed: cannot be read"):
+        load("files", tmp_path)

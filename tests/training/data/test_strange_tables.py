@@ -1,0 +1,302 @@
+"""Tables as strangers have them: each is learnt rightly, with its values given back as they were written, or refused in
+words."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from latentserve.service.bundle import SampleSpec, numbers_of
+from latentserve.service.encoding.tables import rows
+from latentserve.training.data import Dataset, load, summary
+from latentserve.training.errors import DataError
+
+
+def values(dataset: Dataset) -> list[list[Any]]:
+    """The rows as they are served."""
+    columns = dataset.columns or []
+    spec = SampleSpec(kind="table", shape=[len(columns)], columns=columns)
+    return [list(row) for row in rows(dataset.samples, spec)]
+
+
+class Expected(NamedTuple):
+    """What a table is understood as.
+
+    Attributes:
+        columns: names of those that are learnt, in order.
+        first: the first row as it is served.
+        told: words that the summary must hold.
+        options: how it is read.
+        numbers: those of the columns that are numbers or times.
+    """
+
+    columns: str
+    first: list[Any]
+    told: tuple[str, ...] = ()
+    options: Mapping[str, Any] = MappingProxyType({})
+    numbers: str = ""
+
+
+class Table(NamedTuple):
+    """A file, and what it is to be understood as, or the words it is refused in."""
+
+    content: bytes
+    expected: Expected | str
+    suffix: str = ".csv"
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+ROWS = 30
+
+
+def lines(head: str, row: Callable[[int], str], count: int = ROWS, end: str = "\n") -> str:
+    return head + end + end.join(row(at) for at in range(count)) + end
+
+
+def plain(head: str, row: Callable[[int], str], expected: Expected | str, **more: Any) -> Table:
+    return Table(lines(head, row).encode(), expected, **more)
+
+
+def day(at: int) -> datetime:
+    return datetime(2024, 1, 9) + timedelta(days=11 * at, hours=5 * at, minutes=at)
+
+
+AB = Expected("a,b", [0, 0.25], numbers="a,b")
+PEOPLE = Expected("name,age", ["Zoë", 20], numbers="age")
+NAMES = ("Zoë", "Øre", "naïve", "Größe", "señor")
+
+TABLES: dict[str, Table] = {
+    # How files are written.
+    "commas": plain("a,b", lambda at: f"{at},{at + 0.25}", AB),
+    "semicolons": plain("a;b", lambda at: f"{at};{at + 0.25}", AB._replace(told=("parted by semicolons",))),
+    "tabs": plain("a\tb", lambda at: f"{at}\t{at + 0.25}", AB._replace(told=("parted by tabs",))),
+    "tsv": plain("a\tb", lambda at: f"{at}\t{at + 0.25}", AB, suffix=".tsv"),
+    "bars": plain("a|b", lambda at: f"{at}|{at + 0.25}", AB._replace(told=("parted by bars",))),
+    "carriage returns": Table(lines("a,b", lambda at: f"{at},{at + 0.25}", end="\r\n").encode(), AB),
+    "decimal commas": plain("a;b", lambda at: f"{at};{at},25", Expected("a,b", [0, "0,25"], numbers="a,b")),
+    "decimal commas between tabs": plain(
+        "a\tb", lambda at: f"{at}\t{at},25", Expected("a,b", [0, "0,25"], numbers="a,b")
+    ),
+    "quoted decimal commas": plain('a,b', lambda at: f'{at},"{at},25"', Expected("a,b", [0, "0,25"], numbers="a,b")),
+    "quotes around all": plain('"a","b"', lambda at: f'"{at}","{at + 0.25}"', AB),
+    "line breaks in quotes": plain(
+        "a,note",
+        lambda at: f'{at},"one\n{"two" if at % 2 else "three"}"',
+        Expected("a,note", [0, "one\nthree"], numbers="a"),
+    ),
+    "a byte order mark": Table(("\ufeff" + lines("a,b", lambda at: f"{at},{at + 0.25}")).encode(), AB),
+    "utf-16": Table(lines("a,b", lambda at: f"{at},{at + 0.25}").encode("utf-16"), AB._replace(told=("utf-16",))),
+    "latin-1": Table(
+        lines("name,age", lambda at: f"{NAMES[at % 5]},{20 + at}").encode("cp1252"), PEOPLE._replace(told=("cp1252",))
+    ),
+    "no header": Table(
+        lines("7,0.5", lambda at: f"{at},{at + 0.25}").encode(),
+        Expected("column_1,column_2", [7, 0.5], ("the first line is taken for a row",), numbers="column_1,column_2"),
+    ),
+    "gzip": Table(gzip.compress(lines("a,b", lambda at: f"{at},{at + 0.25}").encode()), AB, ".csv.gz"),
+    "lines of json": Table(
+        "\n".join(json.dumps({"a": at, "b": at + 0.25, "tags": [1]}) for at in range(ROWS)).encode(),
+        AB._replace(told=("left out: `tags`, whose values are lists",)),
+        ".jsonl",
+    ),
+    # What columns hold.
+    "an index without a name": plain(
+        ",a,b", lambda at: f"{at},{2 * at},{at + 0.25}", AB._replace(told=("left out: ``, which numbers the rows",))
+    ),
+    "ids": plain(
+        "id,a,b", lambda at: f"x{at * 7919 % 1000:04d},{at},{at + 0.25}", AB._replace(told=("left out: `id`, texts",))
+    ),
+    "numbers of rows": plain(
+        "user_id,a,b",
+        lambda at: f"{9000 - at * 17},{at},{at + 0.25}",
+        AB._replace(told=("left out: `user_id`, which",)),
+    ),
+    "dates": plain(
+        "a,when", lambda at: f"{at},{day(at):%Y-%m-%d}",
+        Expected("a,when", [0, "2024-01-09"], ("times from 2024-01-09",), numbers="a,when"),
+    ),
+    "dates of the continent": plain(
+        "a;when", lambda at: f"{at};{day(at):%d.%m.%Y}", Expected("a,when", [0, "09.01.2024"], numbers="a,when")
+    ),
+    "dates of america": plain(
+        "a,when", lambda at: f"{at},{day(at).month}/{day(at).day}/{day(at).year}",
+        Expected("a,when", [0, "1/9/2024"], numbers="a,when"),
+    ),
+    "days or months": plain(
+        "a,when",
+        lambda at: f"{at},{at % 12 + 1:02d}/{at % 11 + 1:02d}/2024",
+        "column `when` has dates such as 01/01/2024",
+    ),
+    "days or months, as told": plain(
+        "a,when", lambda at: f"{at},{at % 12 + 1:02d}/{at % 11 + 1:02d}/2024",
+        Expected("a,when", [0, "01/01/2024"], options={"types": ("when=%m/%d/%Y",)}, numbers="a,when"),
+    ),
+    "time stamps": plain(
+        "when,a", lambda at: f"{day(at).isoformat()}Z,{at}",
+        Expected("when,a", ["2024-01-09T00:00:00Z", 0], numbers="when,a"),
+    ),
+    "times of day": plain(
+        "at,a", lambda at: f"{at % 24:02d}:{at:02d},{at}", Expected("at,a", ["00:00", 0], numbers="at,a")
+    ),
+    "unix time": plain(
+        "ts,a", lambda at: f"{1_700_000_001 + 977 * at},{at}", Expected("ts,a", [1_700_000_001, 0], numbers="ts,a")
+    ),
+    "money": plain(
+        "price,a", lambda at: f'"${1640 + 37 * at:,}.11",{at}', Expected("price,a", ["$1,640.11", 0], numbers="price,a")
+    ),
+    "money in the red": plain(
+        "price,a", lambda at: f"{'-' if at % 2 else ''}{3 * at}.50 €,{at}",
+        Expected("price,a", ["0.50 €", 0], numbers="price,a"),
+    ),
+    "money in cents": plain(
+        "cents,a", lambda at: f"{100_000_000 + 1999 * at},{at}",
+        Expected("cents,a", [100_000_000, 0], numbers="cents,a"),
+    ),
+    "percentages": plain("share,a", lambda at: f"{at + 60}%,{at}", Expected("share,a", ["60%", 0], numbers="share,a")),
+    "thousands": plain(
+        "size,a", lambda at: f'"{1559 + 41 * at:,}",{at}', Expected("size,a", ["1,559", 0], numbers="size,a")
+    ),
+    "units": plain(
+        "mass,a", lambda at: f"{at + 1.5} kg,{at}", Expected("mass,a", ["1.5 kg", 0], numbers="mass,a")
+    ),
+    "phone numbers": plain(
+        "phone,a",
+        lambda at: f"{4_917_012_345_678 + at * at * 91_234_567 + at},{at}",
+        "column `phone` has whole numbers such as",
+    ),
+    "phone numbers left out": plain(
+        "phone,a", lambda at: f"{4_917_012_345_678 + at * at * 91_234_567 + at},{at}",
+        Expected("a", [0], ("left out: `phone`, as told",), {"drop": ("phone",)}, "a"),
+    ),
+    "codes with zeros before them": plain(
+        "zip,a", lambda at: f"{at % 5:05d},{at}", Expected("zip,a", ["00000", 0], numbers="a")
+    ),
+    "a word among numbers": Table(
+        lines("a,b", lambda at: f"{'unknown' if at == 3 else at},{at + 0.25}", 60).encode(),
+        AB._replace(told=("`unknown` in 1 rows is no number and taken as missing",)),
+    ),
+    "numbers that are kinds": plain(
+        "a,kind", lambda at: f"{at},{at % 3}", Expected("a,kind", [0, 0], ("3 categories",), numbers="a")
+    ),
+    "numbers that are said to be kinds": plain(
+        "a,kind", lambda at: f"{at},{at % 20}",
+        Expected("a,kind", [0, "0"], ("20 categories",), {"types": ("kind=category",)}, "a"),
+    ),
+    "control characters": plain(
+        "a,text", lambda at: f"{at},{'x' if at % 2 else chr(7)}", Expected("a,text", [0, "\a"], (r"\x07",), numbers="a")
+    ),
+    "missing in every way": plain(
+        "a,b", lambda at: f"{at},{('', '-', 'NA', 'n/a', 'null')[at // 2 % 5] if at % 2 else at + 0.25}", AB
+    ),
+    # What is refused.
+    "one column of texts": plain("text", lambda at: f"words {at}", "one column of texts, `text`: no table to learn"),
+    "free texts": plain(
+        "a,text", lambda at: f"{at},{'word ' * 80}{at % 7}", "column `text` has a text of 401 characters"
+    ),
+    "a row too short": Table(b"a,b\n1,2\n3\n4,5\n", "line 3: fields: 1, columns: 2"),
+    "numbers that no float holds": plain(
+        "a,b", lambda at: f"{at},{at + 1}e300", "column `b` has 3e.301, which is no finite float32"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_learnt_rightly_or_refused_in_words(tmp_path: Path, name: str) -> None:
+    content, expected, suffix, options = TABLES[name]
+    path = tmp_path / f"table{suffix}"
+    path.write_bytes(content)
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected) as caught:
+            load("files", path, **options)
+        assert "\n" not in str(caught.value)
+        return
+    dataset = load("files", path, **expected.options)
+    columns = dataset.columns or []
+    assert ",".join(column.name for column in columns) == expected.columns
+    assert ",".join(column.name for column in columns if column.categories is None) == expected.numbers
+    served = values(dataset)
+    assert served[0] == expected.first
+    said = "\n".join(summary(dataset))
+    for words in expected.told:
+        assert words in said
+    # What is served says which numbers it comes from, and is what was read.
+    present = [row for row in served if None not in row]
+    np.testing.assert_array_equal(
+        numbers_of(present, columns), dataset.samples[[None not in row for row in served]].astype(np.float32)
+    )
+    if suffix == ".csv" and "utf-16" not in name and not expected.options:
+        written = {str(value) for row in served for value in row if value is not None}
+        read = {field.strip() for line in csv.reader(io.StringIO(content.decode(errors="replace"))) for field in line}
+        assert name not in ("commas", "dates", "dates of america", "money", "percentages", "units") or written <= read
+
+
+def test_there_are_forty_of_them() -> None:
+    assert len(TABLES) >= 40
+
+
+def test_a_held_out_file_is_read_as_the_other(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text(lines("age,kind,label", lambda at: f"{at},{'ab'[at % 2]},{'xy'[at % 2]}"))
+    (tmp_path / "test.csv").write_text("kind,age,label\nb,5,y\na,,x\nc,7,x\na,9,x\n")
+    dataset, held_out = (load("files", tmp_path, split, label="label") for split in ("train", "test"))
+    assert held_out.columns == dataset.columns
+    assert values(held_out) == [[5, "b", "y"], [9, "a", "x"]]
+    assert held_out.label_names == dataset.label_names
+    assert "left out: 2 rows with values that the training part does not have" in held_out.notes
+
+
+def test_options_that_name_no_column_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n3,4\n")
+    for options, words in (
+        ({"drop": ("c",)}, "no column `c`, which `drop` names; there are a, b"),
+        ({"types": ("c=number",)}, "no column `c`, which `types` names"),
+        ({"types": ("a=colour",)}, "`types`: a=colour: expected COLUMN=number"),
+        ({"drop": ("a", "b")}, "no column is left to learn"),
+    ):
+        with pytest.raises(DataError, match=words):
+            load("files", path, **options)
+
+
+def test_parquet_has_times_and_decimals(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    held = {
+        "when": pa.array([day(at) for at in range(ROWS)], pa.timestamp("ns")),
+        "day": pa.array([day(at).date() for at in range(ROWS)]),
+        "price": pa.array([at * 100 + 5 for at in range(ROWS)], pa.int64()).cast(pa.decimal128(21, 2)),
+        "lists": pa.array([[at] for at in range(ROWS)]),
+    }
+    parquet.write_table(pa.table(held), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"column `lists` is of type list.*--drop lists"):
+        load("files", tmp_path / "t.parquet")
+    dataset = load("files", tmp_path / "t.parquet", drop=("lists",))
+    assert values(dataset)[1] == ["2024-01-20 05:01:00", "2024-01-20", 105.0]
+
+
+def test_rows_that_follow_one_another_become_windows(tmp_path: Path) -> None:
+    path = tmp_path / "sensors.csv"
+    path.write_text(
+        lines("time,site,heat,wind", lambda at: f"{day(at):%Y-%m-%d},roof,{at / 4},{'' if at == 9 else -at}")
+    )
+    dataset = load("files", path, size=8)
+    assert (dataset.kind, dataset.samples.shape) == ("array", (2, 2, 8))
+    np.testing.assert_array_equal(dataset.samples[1], [np.arange(16, 24) / 4, -np.arange(16, 24)])
+    said = "\n".join(summary(dataset))
+    for words in (
+        "30 rows as windows of 8",
+        "the last 6 rows are left out",
+        "1 windows with missing",
+        "left out: `site`",
+    ):
+        assert words in said
+    path.write_text(lines("time,heat", lambda at: f"{day(-at):%Y-%m-%d},{at / 4}"))
+    with pytest.raises(DataError, match="rows are not in the order of `time`"):
+        load("files", path, size=8)

@@ -1,0 +1,141 @@
+"""Parquet with pictures as bytes, as the hub has it: a column of `{bytes, path}`, or of bytes, beside labels, numbers
+and texts. Row groups are read one after the other; what is in memory is the group that is looked at."""
+
+import io
+import json
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from latentserve.service.errors import one_line
+from latentserve.training.data import pictures
+from latentserve.training.data.dataset import Dataset
+from latentserve.training.data.metadata import about
+from latentserve.training.data.reading import Reading
+from latentserve.training.data.tables import Distinct, arrow_column
+from latentserve.training.errors import DataError
+
+_MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+
+
+class Encoded:
+    """The bytes of the pictures of some files, by their row."""
+
+    def __init__(self, files: Sequence[Any], column: str, inside: bool) -> None:
+        """`column` holds them, in its field `bytes` if `inside`."""
+        self._files, self._column, self._inside = files, column, inside
+        groups = [(at, group) for at, file in enumerate(files) for group in range(file.num_row_groups)]
+        rows = [files[at].metadata.row_group(group).num_rows for at, group in groups]
+        self._groups, self._starts = groups, [0, *accumulate(rows)]
+        self._held: tuple[int, list[Any]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, row: int) -> bytes:
+        """Raises OSError where a row has none."""
+        at = bisect_right(self._starts, row) - 1
+        if self._held[0] != at:
+            file, group = self._groups[at]
+            self._held = (at, self._files[file].read_row_group(group, [self._column]).column(0).to_pylist())
+        found = self._held[1][row - self._starts[at]]
+        content = found.get("bytes") if self._inside and found is not None else found
+        if not content:
+            raise OSError("no bytes in it")
+        return bytes(content)
+
+
+def picture_column(path: Path) -> str | None:
+    """The column of a Parquet file that holds pictures; None where there is none, or it is no such file."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+    except ModuleNotFoundError:
+        return None
+    try:
+        with parquet.ParquetFile(path) as file:
+            for field in file.schema_arrow:
+                if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
+                    return str(field.name)
+                if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+                    first = next(file.iter_batches(1, columns=[field.name]), None)
+                    content = None if first is None else first.column(0)[0].as_py()
+                    if content is not None and content.startswith(_MAGIC):
+                        return str(field.name)
+    except (OSError, pa.ArrowException):
+        return None
+    return None
+
+
+def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:
+    """Pictures of Parquet files of one schema, one after the other. Raises DataError naming file, row and column."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    column = picture_column(paths[0])
+    assert column is not None  # noqa: S101, whoever calls has asked
+    source = str(paths[0])
+    try:
+        files = [parquet.ParquetFile(path) for path in paths]
+        schema = files[0].schema_arrow
+        inside = pa.types.is_struct(schema.field(column).type)
+        others = [field.name for field in schema if field.name != column]
+        classes = _classes(schema)
+        columns: list[Distinct] = []
+        notes = []
+        for other in others:
+            try:
+                whole = pa.concat_tables([file.read([other]) for file in files]).column(0)
+                columns.append(_named(arrow_column(whole, other, source), classes.get(other)))
+            except DataError as error:
+                notes.append(f"left out: {str(error).partition(': ')[2].partition(';')[0]}")
+        encoded = Encoded(files, column, inside)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise DataError(f"{source}: cannot be read: {one_line(error)}") from None
+    if len(encoded) == 0:
+        raise DataError(f"{source}: no rows")
+    known = replace(reading, label=reading.label or next(iter(classes), None))
+    told = about(columns, source, known)
+    names = [f"{source}, row {row}" for row in range(len(encoded))]
+    samples, kept, seen = pictures.decode(names, lambda row: Image.open(io.BytesIO(encoded[row])), reading)
+    if told.labels is not None and (listed := classes.get(known.label or "")):
+        order = np.array([listed.index(one) for one in told.label_names], np.int64)
+        kept_labels = np.where(told.labels < 0, -1, order[told.labels])
+        told = replace(told, labels=kept_labels, label_names=listed)
+    labels = np.zeros(len(encoded), np.int64) if told.labels is None else told.labels
+    if told.labels is not None and labels.min() < 0:
+        raise DataError(f"{source}: row {int(labels.argmin())} has no label")
+    conditions = None if told.conditions is None else told.conditions.take(kept)
+    said = (f"`{column}` holds the pictures", *seen.notes(reading.size, reading.background), *told.notes, *notes)
+    stored = pictures.STORED_RANGE
+    return Dataset(
+        name, samples, labels[kept], told.label_names, stored_range=stored, conditions=conditions, notes=said
+    )
+
+
+def _classes(schema: Any) -> dict[str, list[str]]:
+    """The names of the classes of columns that have some, by what the hub writes into a file's schema."""
+    said = (schema.metadata or {}).get(b"huggingface")
+    try:
+        features = json.loads(said)["info"]["features"] if said else {}
+        return {
+            name: [str(one) for one in of["names"]]
+            for name, of in features.items()
+            if isinstance(of, dict) and of.get("_type") == "ClassLabel" and isinstance(of.get("names"), list)
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def _named(column: Distinct, names: list[str] | None) -> Distinct:
+    """Classes by their names, in the order that they have."""
+    if names is None:
+        return column
+    values = [names[at] if isinstance(at, int) and 0 <= at < len(names) else None for at in column.values]
+    return Distinct(column.name, "string", values, column.places)

@@ -1,0 +1,147 @@
+"""Which files there are: in a folder at any depth, or in a ZIP archive. What systems and programs leave behind (hidden
+files, thumbnails, checkpoints of notebooks) is never seen; a link is followed once, wherever it leads."""
+
+import io
+import os
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from latentserve.service.errors import one_line
+from latentserve.training.errors import DataError
+
+ZIP = (".zip",)
+LARGEST = 1 << 30  # bytes of one file of an archive
+
+_UNSEEN = re.compile(
+    r"\.|~\$|(__macosx|@eadir|#recycle|\$recycle\.bin|lost\+found|system volume information|__pycache__|thumbs\.db"
+    r"|desktop\.ini)\Z",
+    re.IGNORECASE,
+)
+
+# What is no folder, no picture, no sound and no table, and how it becomes one.
+_ELSEWHERE = {
+    (".h5", ".hdf5"): "HDF5 is not read: save its arrays by numpy.savez, as samples and labels",
+    (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"): "unpack it, and name the folder",
+    (".tfrecord", ".tfrecords"): "TFRecord is not read: write its pictures into a folder for each class",
+    (".mdb", ".lmdb"): "LMDB is not read: write its pictures into a folder for each class",
+    (".mat",): "MATLAB's files are not read: save the arrays of scipy.io.loadmat by numpy.savez",
+    (".pkl", ".pickle", ".joblib", ".pt", ".pth"): "what is pickled may be a program and is never opened: save its "
+    "arrays by numpy.savez, or its table as CSV",
+    (".xlsx", ".xls", ".ods"): "a workbook is not read: save its sheet as CSV",
+    (".arrow", ".feather", ".orc", ".avro"): "is not read: save it as Parquet",
+    (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"): "is not read: save it as CSV or Parquet",
+    (".sqlite", ".sqlite3", ".db", ".duckdb"): "a database is not read: save its table as CSV or Parquet",
+    (".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef"): "convert it to PNG",
+    (".mp4", ".avi", ".mov", ".mkv", ".webm"): "videos are not read: write their frames as PNG files",
+    (".dcm", ".nii", ".nii.gz"): "save its arrays by numpy.savez, as samples",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Files by their paths from the source, ascending.
+
+    Attributes:
+        source: the folder or archive.
+        files: what is in it, however deep.
+        archive: the archive; None: the source is a folder.
+        dangling: links that lead nowhere.
+    """
+
+    source: Path
+    files: tuple[PurePosixPath, ...]
+    archive: zipfile.ZipFile | None = None
+    dangling: tuple[PurePosixPath, ...] = ()
+
+    @classmethod
+    def of(cls, source: Path) -> "Listing":
+        """Look at a folder, or into an archive. Raises DataError naming what cannot be read."""
+        if source.is_dir():
+            return cls(source, *_walk(source))
+        try:
+            archive = zipfile.ZipFile(source)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{source}: cannot be read as ZIP: {one_line(error)}") from None
+        names = (PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir())
+        return cls(source, archive=archive, files=tuple(sorted(name for name in names if _is_seen(name.parts))))
+
+    def name(self, file: PurePosixPath) -> str:
+        """What a file is called in an error."""
+        return str(self.source / file)
+
+    def having(self, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
+        """Those of the files that end in one of the suffixes, in any case."""
+        return [file for file in self.files if file.name.lower().endswith(suffixes)]
+
+    def open(self, file: PurePosixPath) -> IO[bytes]:
+        """A file, to be read from. Raises OSError."""
+        if self.archive is None:
+            return (self.source / file).open("rb")
+        entry = self.archive.getinfo(str(file))
+        if entry.file_size > LARGEST:
+            raise OSError(f"{entry.file_size:,} bytes; {LARGEST:,} are read at the most")
+        try:
+            return io.BytesIO(self.archive.read(entry))
+        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+            raise OSError(one_line(error)) from None  # encrypted, packed in a way of its own, or broken
+
+
+def kinds(files: Iterable[PurePosixPath]) -> str:
+    """How many files there are of each ending, the most frequent first."""
+    counts = Counter(file.suffix.lower() or "without ending" for file in files)
+    listed = [f"{count:,} {kind}" for kind, count in counts.most_common(6)]
+    return ", ".join([*listed, *(["others"] if len(counts) > 6 else [])])
+
+
+def advice(files: Sequence[PurePosixPath]) -> str | None:
+    """What to do about the first of these that is read in another form only; None where there is none."""
+    for file in files:
+        for suffixes, told in _ELSEWHERE.items():
+            if file.name.lower().endswith(suffixes):
+                return f"{file.name}: {told}"
+        if re.match(r"data_batch_\d+\Z", file.name):
+            return f"{file.name}: what is pickled may be a program and is never opened: save its arrays by numpy.savez"
+    return None
+
+
+def _is_seen(parts: Iterable[str]) -> bool:
+    return not any(_UNSEEN.match(part) for part in parts)
+
+
+def _walk(folder: Path) -> tuple[tuple[PurePosixPath, ...], None, tuple[PurePosixPath, ...]]:
+    """All files of a folder, and links that lead nowhere."""
+    files: list[PurePosixPath] = []
+    dangling: list[PurePosixPath] = []
+    here = folder.resolve()
+    visited = {here, *here.parents}
+    waiting, links = [(folder, PurePosixPath())], list[tuple[Path, PurePosixPath]]()
+    while waiting or links:
+        # Links come last, so that a folder is found where it lies.
+        at, relative = waiting.pop() if waiting else links.pop(0)
+        if at != folder:
+            real = at.resolve()
+            if real in visited:
+                continue
+            visited.add(real)
+        try:
+            with os.scandir(at) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    path = relative / entry.name
+                    if not _is_seen((entry.name,)):
+                        continue
+                    link = entry.is_symlink()
+                    if entry.is_dir(follow_symlinks=False) or (link and Path(entry.path).is_dir()):
+                        (links if link else waiting).append((Path(entry.path), path))
+                    elif Path(entry.path).is_file():
+                        files.append(path)
+                    elif link:
+                        dangling.append(path)
+        except OSError as error:
+            raise DataError(f"{error.filename or at}: cannot be read: {error.strerror}") from None
+    return tuple(sorted(files)), None, tuple(sorted(dangling))
