@@ -470,7 +470,7 @@ import importlib.abc, json, sys
 
 class Absent(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "sklearn", "matplotlib", "onnxscript", "safetensors", "rich", "yaml"):
+        if name.split(".")[0] in ("torch", "sklearn", "matplotlib", "onnxscript", "safetensors", "yaml"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
