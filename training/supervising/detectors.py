@@ -233,11 +233,12 @@ class Worsening(Detector):
     patience = 3
     warms_up = True
 
+    SETTLED = 0.25  # share of the budget before which a distance swings by a factor of three in healthy runs (own)
     WORSE = 1.5  # times the best (own)
     SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)
 
     def read(self, line: Line) -> Reading | None:
-        if "frechet" not in line or line["images"] <= WARM_UP * self._config.images:
+        if "frechet" not in line or line["images"] <= self.SETTLED * self._config.images:
             return None
         self._best = min(line["frechet"], self._best or line["frechet"])
         threshold = self.WORSE * self._best + max(self.SLACK, line.get("frechet_floor", 0.0))

@@ -119,9 +119,9 @@ def test_a_run_that_was_changed_resumes_bit_for_bit(short: Config, digits: Datas
     def worse(self: Watch, *given: object) -> dict[str, float]:
         calls = worse.lines = getattr(worse, "lines", 0) + 1
         fine = {"diversity": 0.9, "effective_rank": 0.9}
-        return look(self, *given) | fine | {"frechet": 9.0 if calls >= 4 else 1.0 - calls / 10}
+        return look(self, *given) | fine | {"frechet": 9.0 if calls >= 9 else 1.0 - calls / 20}
 
-    config = supervised(short, "act", snapshot=100_000)
+    config = supervised(short, "act", images=4_800, snapshot=100_000)
     whole, parts = folder(tmp_path, "whole"), folder(tmp_path, "parts")
     with patch.object(Watch, "look", worse):
         train(config, digits, whole)

@@ -43,9 +43,9 @@ def test_a_healthy_run_is_left_alone(tiny: Config) -> None:
 @pytest.mark.parametrize("fault", FAILING)
 def test_what_lasts_is_called_by_its_name_and_what_passes_is_not(tiny: Config, fault: str) -> None:
     config = long(tiny)
-    assert found(config, run(8, 6, **FAILING[fault]))[:1] == [fault]
+    assert found(config, run(18, 6, **FAILING[fault]))[:1] == [fault]
     patience = PATIENCE.get(fault, 3)
-    assert fault not in found(config, run(8, patience - 1, **FAILING[fault]) + [line(20 + at) for at in range(9)])
+    assert fault not in found(config, run(18, patience - 1, **FAILING[fault]) + [line(30 + at) for at in range(9)])
 
 
 def test_every_fault_that_can_be_found_has_been_looked_for() -> None:

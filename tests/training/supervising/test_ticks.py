@@ -93,7 +93,7 @@ def test_a_healthy_run_is_left_alone_whatever_the_tick(config: Config, tick: int
     ticks=st.lists(st.integers(BATCH, BUDGET // WINDOWS), min_size=2, max_size=2),
     seed=st.integers(0, 99),
     fault=st.sampled_from(sorted(FAULTS)),
-    since=st.floats(0.2, 0.7),
+    since=st.floats(0.3, 0.7),
 )
 def test_a_failing_one_is_called_the_same_at_the_same_time(
     config: Config, ticks: list[int], seed: int, fault: str, since: float
