@@ -25,9 +25,8 @@ demo/bundle/manifest.json: $(VENV)/.installed
 	$(RUN)/latentserve train digits --out demo/run $(TRAIN)
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
-# Three files at a time, also on two cores: one of them waits, as a rule, for a server, an alarm, or a second to go by.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
 
 test-full: $(VENV)/.installed
 	$(RUN)/python -m pytest

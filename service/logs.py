@@ -190,7 +190,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
         fields |= {"logger": record.name.removeprefix(f"{_OWN}.service."), "message": record.getMessage()}
         if (asked := request_id.get()) is not None:
             fields["request_id"] = asked
-    more = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    more = {name: value for name, value in vars(record).items() if name not in _STANDARD and name[0] != "_"}
     fields |= {name: value for name, value in (more | vars(record).get("fields", {})).items() if value is not None}
     if record.exc_info:
         fields["traceback"] = logging.Formatter().formatException(record.exc_info)

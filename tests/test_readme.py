@@ -192,7 +192,7 @@ def test_curl_json(demo: Demo):
 
 
 def test_curl_what_is_served(demo: Demo):
-    printed = demo.run(block("/v1/models"))
+    printed = demo.run(block("3000/v1/models\n"))
     assert '"name":"digits"' in printed
     assert "latentserve_requests_total" in printed
 

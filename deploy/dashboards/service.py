@@ -86,9 +86,11 @@ def _traffic() -> list[Panel]:
         lines(
             "Refused", "reqps", "Sampling requests refused, by reason. `queue_full` means more replicas, or larger "
             "batches; `deadline` that the first rows came too late. And what the HTTP host did not hand on, by kind: "
-            "what was no request, or was too large or too slow to become one.",
+            "what was no request, or was too large or too slow to become one. `unaudited` was answered, though the "
+            "account had no room for it.",
             (total("reason", rate(m.REJECTED, PROCESS)), "{{reason}}"),
-            (total("kind", rate(m.REFUSED, PROCESS)), "{{kind}}"), runbooks=["LatentserveQueueSaturated"],
+            (total("kind", rate(m.REFUSED, PROCESS)), "{{kind}}"),
+            (total("", rate(m.UNAUDITED, PROCESS)), "unaudited"), runbooks=["LatentserveQueueSaturated"],
         ),
         lines(
             "Samples made", "short", "Samples per second by who chose the latent: the server, the client, or the "

@@ -14,7 +14,7 @@ KNOWS = {
     "data": {"recipe"},
     "networks": {"recipe", "data"},
     "supervising": {"recipe"},
-    "reporting": {"recipe", "data"},
+    "reporting": {"recipe", "data", "supervising"},
     "watching": {"recipe", "data"},
     "game": {"recipe", "reporting"},
     "run": {"recipe", "data", "networks", "supervising", "reporting", "watching", "game"},

@@ -21,6 +21,7 @@ from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 
 _COMPRESSED_BYTES = 1 << 10  # of an answer; fewer are not worth it
+_DECODED: tuple[Coding, ...] = ("gzip", "deflate")  # by the protocol's clients, whatever more their library offers
 
 
 class Infer:
@@ -71,5 +72,5 @@ def _coding(accepted: str, *, binary: bool) -> Coding | None:
     knows."""
     if not accepted or (binary and accepted.strip() not in CODINGS):
         return None
-    taken = taken_codings(accepted, CODINGS)
+    taken = taken_codings(accepted, CODINGS if accepted.strip() in CODINGS else _DECODED)
     return taken[0] if taken else None

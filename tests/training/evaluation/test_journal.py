@@ -24,6 +24,7 @@ def action(images: int, fault: str, name: str, before: object, after: object, ap
 
 
 def test_a_run_that_went_well_and_a_bundle(subject: Subject, run_bundle: Path) -> None:
+    Journal(subject.path, 0).write([])
     found = supervision(subject)
     assert found.sentence == "The supervisor watched the training, found nothing wrong, and changed nothing."
     assert found.events == found.to_json() == []

