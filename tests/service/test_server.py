@@ -245,7 +245,7 @@ def test_bentomls_own_client_has_paths_variations_and_scores(server: Server) -> 
         with pytest.raises(bentoml.exceptions.BentoMLException, match="critic"):
             client.score(samples=[[0.0] * 6], model="plain")
     assert path == ours("/v1/interpolations", ends=ends, frames=4, curve="linear")
-    assert around == ours("/v1/variations", seed=7, n=2, strength=0.3, label="digit 2")
+    assert around == ours("/v1/variations", seed=7, row=0, n=2, strength=0.3, label="digit 2")
     assert scores == ours("/v1/scores", samples=around["samples"], labels=around["labels"])
 
 
