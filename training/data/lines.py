@@ -132,11 +132,14 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
         text = text[: text.rfind("\n") + 1] or text
     if not text.strip():
         raise DataError(f"{path}: no line that names columns")
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as file:
+    with (
+        tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as file,
+        duckdb.connect() as own,  # the one that the module has by itself is the user's
+    ):
         file.write(text)
         file.flush()
         try:
-            found = duckdb.execute(
+            found = own.execute(
                 "SELECT Delimiter, Quote, Escape, HasHeader FROM sniff_csv(?, sample_size = -1, strict_mode = false)",
                 [file.name],
             ).fetchone()

@@ -185,7 +185,7 @@ def killed(command: list[str], out: Path, rng: random.Random, kills: int) -> int
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not (out / "job.json").exists():
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 1.5))
+        time.sleep(rng.uniform(0, 0.4))
         done += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -125,7 +125,8 @@ def test_duckdb(address: str, people: dict[str, list[Any]], form: str, tmp_path:
 
     file = tmp_path / f"people.{form}"
     file.write_bytes(content(f"{address}&format={form}"))
-    equal(rows_of(getattr(duckdb, f"read_{form}")(str(file))), people)
+    with duckdb.connect() as connection:
+        equal(rows_of(getattr(connection, f"read_{form}")(str(file))), people)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

@@ -349,6 +349,7 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         assert [server.ask(client=one)[0] for one in idle] == [200] * 4
         time.sleep(0.3)
         assert server.ask()[0] == 200
+        time.sleep(0.3)
         with pytest.raises((OSError, http.client.HTTPException)):
             server.ask(client=idle[0])  # the one that was idle for the longest time has gone
         for one in idle:
