@@ -69,7 +69,7 @@ class StateFolder:
     @property
     def environment(self) -> dict[str, str]:
         """What the server's workers are to find in their environment."""
-        return {_NAMED: str(self.path)}
+        return {_NAMED: str(self.path), _COUNTING: ""}  # whatever a process says that started this server
 
     def count_start(self) -> None:
         """Count a worker's start: those beyond the number of workers are restarts, whether they came up or not."""
@@ -101,7 +101,7 @@ def share_state(home: Path | None) -> None:
         folder = StateFolder(home)
         atexit.register(folder.close)
         os.environ |= {**folder.environment, _COUNTING: "1"}
-    elif _COUNTING in os.environ:
+    elif os.environ.get(_COUNTING):
         count_start(Path(_SHARED))
 
 

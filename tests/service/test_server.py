@@ -338,6 +338,14 @@ def test_the_metrics_have_a_port_of_their_own(pair: Server) -> None:
     assert pair.http.get("/v1/models").status_code == pair.http.get("/metrics").status_code == 200
 
 
+def test_a_server_that_a_counting_process_starts_counts_its_own(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, start_server: Callable[..., Server]
+) -> None:
+    """Such as one of BentoML's, which counts the starts of its workers itself."""
+    monkeypatch.setenv("_LATENTSERVE_COUNT_STARTS", "1")
+    assert start_server(bundle).metric("worker_restarts_total") == 0
+
+
 def test_series_are_there_from_the_start(pair: Server, engine: Engine) -> None:
     series = pair.metrics()
     assert len(series) <= 1500
