@@ -28,7 +28,7 @@ KNOWS = {
     "host": set(),
     "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host", "verifying"},
     "benching": {"bundle", "sampling"},
-    "bulk": {"bundle", "sampling", "encoding"},
+    "bulk": {"bundle", "sampling", "encoding", "terminal"},
 }
 
 

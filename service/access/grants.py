@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from latentserve.service.access.key_file import KeyRing
 from latentserve.service.access.keys import Key
-from latentserve.service.access.quotas import Account
+from latentserve.service.access.quotas import Quota
 from latentserve.service.errors import UnauthorizedError
 
 Part = TypeVar("Part")
@@ -19,14 +19,14 @@ class Grant:
 
     Attributes:
         key: that it came with.
-        account: of the key.
+        quota: of the key.
     """
 
-    __slots__ = ("_ring", "account", "key")
+    __slots__ = ("_ring", "key", "quota")
 
-    def __init__(self, key: Key, account: Account, ring: KeyRing) -> None:
+    def __init__(self, key: Key, quota: Quota, ring: KeyRing) -> None:
         self.key = key
-        self.account = account
+        self.quota = quota
         self._ring = ring
 
     def check(self) -> None:
@@ -44,7 +44,7 @@ class Grant:
 
         Raises what `check` does.
         """
-        burst = self.account.burst
+        burst = self.quota.burst
         try:
             async for part in parts:
                 rows = size(part)
@@ -53,7 +53,7 @@ class Grant:
                     stop = min(start + step, rows)
                     self.check()
                     if owed:
-                        await self.account.pay(stop - start)
+                        await self.quota.pay(stop - start)
                         self.check()
                     yield part if stop - start == rows else cut(part, start, stop)
         finally:

@@ -18,7 +18,7 @@ from latentserve.service.errors import QuotaError, TooLargeError
 _LEAST_PAUSE, _LONGEST_PAUSE = 0.01, 0.25  # seconds between two looks whether there are rows to be had
 
 
-class Account:
+class Quota:
     """Of one key, in one worker.
 
     Attributes:

@@ -120,7 +120,7 @@ class Application:
             response = failure(call, error)
         response.raw_headers += (*_SAFE, (b"x-request-id", call.id))
         if call.grant is not None and call.samples:
-            response.raw_headers += call.grant.account.headers
+            response.raw_headers += call.grant.quota.headers
         if call.traceparent is not None:
             response.raw_headers.append((b"traceparent", call.traceparent))
         if self._group.draining:

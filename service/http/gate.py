@@ -11,7 +11,7 @@ from latentserve.service.access.grants import Grant
 from latentserve.service.access.key_file import KeyRing, key_ring
 from latentserve.service.access.keys import MOST_CHARACTERS, Key
 from latentserve.service.access.needs import SCOPE_OF, Needs, is_open
-from latentserve.service.access.quotas import Account
+from latentserve.service.access.quotas import Quota
 from latentserve.service.access.usage_table import USAGE, UsageTable, UsageTableError, open_table, usage_path
 from latentserve.service.errors import ForbiddenError, NotReadyError, UnauthorizedError, one_line
 from latentserve.service.http.call import Call
@@ -42,7 +42,7 @@ class Gate:
         self._hosts = frozenset(name.lower().removesuffix(".") for name in settings.hosts)
         self._ring = key_ring(settings.keys, settings.home)
         self._table: UsageTable | None = None
-        self._accounts: dict[str, tuple[Key, Account]] = {}
+        self._quotas: dict[str, tuple[Key, Quota]] = {}
 
     @property
     def keys_are_on(self) -> bool:
@@ -77,20 +77,20 @@ class Gate:
         if scope is not None and scope not in key.scopes:
             told = ", ".join(key.scopes) or "nothing"
             raise ForbiddenError(f"{call.shown} needs the scope {scope}; the key {key.id} has {told}", scope)
-        return Grant(key, self._account(ring, key), ring)
+        return Grant(key, self._quota(ring, key), ring)
 
-    def _account(self, ring: KeyRing, key: Key) -> Account:
-        kept, account = self._accounts.get(key.id, (None, None))
-        if account is None or kept is not key:  # the file of keys was read again
+    def _quota(self, ring: KeyRing, key: Key) -> Quota:
+        kept, quota = self._quotas.get(key.id, (None, None))
+        if quota is None or kept is not key:  # the file of keys was read again
             try:
                 if self._table is None:
                     self._table = open_table(usage_path(ring.path), state_folder() / ring.path.with_suffix(USAGE).name)
-                account = Account(key, self._table)
+                quota = Quota(key, self._table)
             except (OSError, UsageTableError) as error:
                 logs.event("keys-failed", logging.ERROR, kind="keys-failed", detail=one_line(error))
                 raise NotReadyError("what keys use cannot be counted; the server's log says why") from None
-            self._accounts[key.id] = key, account
-        return account
+            self._quotas[key.id] = key, quota
+        return quota
 
 
 def presented(headers: Mapping[bytes, bytes]) -> bytes | None:

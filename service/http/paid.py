@@ -22,7 +22,7 @@ class Bill:
     def begin(self, rows: int, *, known: bool = True) -> None:
         """So many rows are asked for; `known`: no more will be looked at. Raises QuotaError, TooLargeError."""
         if (grant := self._call.grant) is not None:
-            self.owed = grant.account.begin(rows, known=known)
+            self.owed = grant.quota.begin(rows, known=known)
             self._begun = rows
 
     async def pay(self) -> None:
@@ -33,7 +33,7 @@ class Bill:
     async def wait(self) -> None:
         """The same, whether the client is there or not."""
         if self.owed and (grant := self._call.grant) is not None:
-            await grant.account.pay(self.owed)
+            await grant.quota.pay(self.owed)
             grant.check()
             self.owed = 0
 
@@ -45,7 +45,7 @@ class Bill:
     def end(self) -> None:
         """The rows were sent, or given up."""
         if self._begun and self._call.grant is not None:
-            self._call.grant.account.end(self._begun)
+            self._call.grant.quota.end(self._begun)
             self._begun = 0
 
 

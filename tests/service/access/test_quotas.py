@@ -14,7 +14,7 @@ import pytest
 
 from latentserve.service.access import quotas
 from latentserve.service.access.keys import Key, new_key
-from latentserve.service.access.quotas import Account
+from latentserve.service.access.quotas import Quota
 from latentserve.service.access.usage_table import UsageTable, UsageTableError, open_table
 from latentserve.service.errors import QuotaError, TooLargeError
 
@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_second_of_rows_may_be_had_at_once_and_then_as_time_passes(path: Path, clock: Clock):
     key = key_of(rows_per_second=100)
-    one, other = Account(key, UsageTable(path)), Account(key, UsageTable(path))
+    one, other = Quota(key, UsageTable(path)), Quota(key, UsageTable(path))
     assert one.begin(60) == 0
     with pytest.raises(QuotaError, match="100 rows a second") as caught:
         other.begin(60)
@@ -69,39 +69,39 @@ def test_a_second_of_rows_may_be_had_at_once_and_then_as_time_passes(path: Path,
 
 
 def test_a_large_request_pays_as_it_goes(path: Path, clock: Clock):
-    account = Account(key_of(rows_per_second=100), UsageTable(path))
-    assert account.begin(1000) == 1000
-    assert account._take(1000) == 100
-    assert account._take(900) == 0
+    quota = Quota(key_of(rows_per_second=100), UsageTable(path))
+    assert quota.begin(1000) == 1000
+    assert quota._take(1000) == 100
+    assert quota._take(900) == 0
     clock.now += 0.5
-    assert account._take(900) == 50
+    assert quota._take(900) == 50
     with pytest.raises(QuotaError):
-        account.begin(1000)
-    account.end(1000)
+        quota.begin(1000)
+    quota.end(1000)
 
 
 def test_paying_waits(path: Path):
-    account = Account(key_of(rows_per_second=200), UsageTable(path))
+    quota = Quota(key_of(rows_per_second=200), UsageTable(path))
     began = time.monotonic()
-    asyncio.run(account.pay(240))
+    asyncio.run(quota.pay(240))
     assert time.monotonic() - began >= 0.19
 
 
 def test_rows_in_flight_are_of_all_processes(path: Path):
     key = key_of(rows_in_flight=100)
-    account = Account(key, UsageTable(path))
-    account.begin(70)
+    quota = Quota(key, UsageTable(path))
+    quota.begin(70)
     script = """
 import sys; from pathlib import Path
 from latentserve.service.access.keys import Key
-from latentserve.service.access.quotas import Account
+from latentserve.service.access.quotas import Quota
 from latentserve.service.access.usage_table import UsageTable
-account = Account(Key.model_validate_json(sys.argv[2]), UsageTable(Path(sys.argv[1])))
+quota = Quota(Key.model_validate_json(sys.argv[2]), UsageTable(Path(sys.argv[1])))
 try:
-    account.begin(31)
+    quota.begin(31)
 except Exception as error:
     print(error, flush=True)
-account.begin(30)
+quota.begin(30)
 print("begun", flush=True)
 input()
 """
@@ -115,27 +115,27 @@ input()
     assert "70 rows of this key are in flight; it may have 100" in other.stdout.readline()
     assert other.stdout.readline() == "begun\n"
     with pytest.raises(QuotaError, match="100 rows of this key are in flight"):
-        account.begin(1)
+        quota.begin(1)
     other.kill()
     other.wait()
     other.communicate()
-    account.begin(30)  # what was under way in a process that was killed is not
+    quota.begin(30)  # what was under way in a process that was killed is not
     with pytest.raises(QuotaError):
-        account.begin(1)
-    account.end(70)
-    account.begin(70)
+        quota.begin(1)
+    quota.end(70)
+    quota.begin(70)
     with pytest.raises(TooLargeError, match="may have 100 in flight"):
-        account.begin(101)
+        quota.begin(101)
     ((bucket, in_flight),) = UsageTable(path)
     assert in_flight == 100
     assert (bucket.requests, bucket.rows, bucket.refused) == (4, 200, 3)
 
 
 def test_a_key_without_limits_is_counted(path: Path):
-    account = Account(key_of(), UsageTable(path))
-    assert account.begin(10**6) == 0
-    account.end(10**6)
-    assert account.headers == []
+    quota = Quota(key_of(), UsageTable(path))
+    assert quota.begin(10**6) == 0
+    quota.end(10**6)
+    assert quota.headers == []
     ((bucket, in_flight),) = UsageTable(path)
     assert (bucket.rows, in_flight) == (10**6, 0)
 
@@ -144,7 +144,7 @@ def test_there_is_room_for_many_keys_in_processes_that_find_each_others(path: Pa
     one, other = UsageTable(path), UsageTable(path)
     keys = [key_of(rows_per_second=10) for _ in range(300)]
     for number, key in enumerate(keys):
-        Account(key, one if number % 2 else other).begin(number % 10 + 1)
+        Quota(key, one if number % 2 else other).begin(number % 10 + 1)
     counted = {bucket.id.rstrip(b"\0").decode(): bucket.rows for bucket, _ in one}
     assert counted == {key.id: number % 10 + 1 for number, key in enumerate(keys)}
     assert [bucket for bucket, _ in other] == [bucket for bucket, _ in one]
@@ -168,20 +168,20 @@ def test_two_processes_together_have_no_more_than_the_quota(path: Path):
     script = """
 import sys, time; from pathlib import Path
 from latentserve.service.access.keys import Key
-from latentserve.service.access.quotas import Account
+from latentserve.service.access.quotas import Quota
 from latentserve.service.access.usage_table import UsageTable
 from latentserve.service.errors import QuotaError
-account = Account(Key.model_validate_json(sys.argv[2]), UsageTable(Path(sys.argv[1])))
+quota = Quota(Key.model_validate_json(sys.argv[2]), UsageTable(Path(sys.argv[1])))
 rows, end = 0, float(sys.argv[3])
 while time.time() < end:
     try:
-        account.begin(3); rows += 3; account.end(3)
+        quota.begin(3); rows += 3; quota.end(3)
     except QuotaError:
         pass
 print(rows)
 """
-    account = Account(key, UsageTable(path))
-    account.begin(rate)  # what may be had at once is had
+    quota = Quota(key, UsageTable(path))
+    quota.begin(rate)  # what may be had at once is had
     end = time.time() + seconds + 1
     began = time.time()
     command = [sys.executable, "-c", script, str(path), key.model_dump_json(), str(end)]
