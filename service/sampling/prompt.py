@@ -1,14 +1,15 @@
 """What may be asked for in words: a prompt -> a label and conditions; and what rows were made for, in the same words.
 
 `photon, energy 50 GeV, angle 0.1`: a label's name, then conditions by theirs; either may be left out. Nothing is
-guessed: what was not understood is refused, and told what could have been said.
+guessed: what was not understood is refused, and told what could have been said; and so is what may be read in several
+ways. Only a prompt that is the name of a label, or the model's own, is that, whatever else it may be.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,8 +20,9 @@ from latentserve.service.sampling.fields import SHOWN
 
 _CLAUSE_CHARACTERS = 256  # of one condition in words, at the most
 _LISTED = 20  # labels, and conditions, that a refusal names
+_TRIED = 300  # conditions in words that are looked at for all ways to read a prompt
 _BETWEEN = r"(?:^|\s*[,;]\s*|\s+)(?:(?:and|with)\s+)?"
-_NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+_NUMBER = r"(?>[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)"  # whole: 50 is no 5 of a unit `0`
 
 
 class Said(NamedTuple):
@@ -44,28 +46,77 @@ class Vocabulary:
         self._conditions = {one.name: one for one in manifest.conditions or ()}
         self._labels_like = _like(self._places, _folded)
         self._conditions_like = _like(self._conditions, _joined)
-        self._clause = _clause(list(self._conditions.values()))
+        self._clauses = _clauses(list(self._conditions.values()))
+        # `A 0 0` is A of a unit `0`, or a condition `A-0`; `A = 0 0` is one of them only.
+        self._equals = " = " if len(self._clauses) > 1 else " "
 
     def read(self, prompt: str, field: str = "prompt") -> Said:
         """What a prompt asks for. An empty one, and the model's own name, leave all of it to the priors.
 
         Raises InvalidError, for this field.
         """
-        condition: dict[str, float] = {}
-        rest = prompt
-        while (label := self._label(rest, field)) is None and _folded(rest) not in ("", self._own_name):
-            found = self._clause and self._clause.search(rest, max(0, len(rest) - _CLAUSE_CHARACTERS))
-            if not found:
-                shown = " ".join(rest[: 2 * SHOWN].split())[:SHOWN]
-                raise InvalidError(field, f"nothing here is called {shown!r}; {self.taken()}")
-            rest = rest[: found.start()]
-            name = self._condition(found["name"], field)
-            if name in condition:
-                raise InvalidError(field, f"{name} is said twice")
-            if (unit := found["unit"]) and unit != self._conditions[name].unit:
-                raise InvalidError(field, f"{name} is not in {unit}; {self.taken()}")
-            condition[name] = float(found["number"])
-        return Said(label, condition or None)
+        found: list[Said] = []
+        wrong: InvalidError | None = None
+        for one in self._readings(prompt, field):
+            if isinstance(one, InvalidError):
+                wrong = wrong or one
+            elif one not in found:
+                found.append(one)
+                if len(found) > 1:
+                    ways = " or as ".join(self._told(one) for one in found)
+                    raise InvalidError(field, f"{_shown(prompt)!r} may be read as {ways}")
+        if found:
+            return found[0]
+        raise wrong or InvalidError(field, f"{_shown(prompt)!r} is not understood; {self.taken()}")
+
+    def _readings(self, prompt: str, field: str) -> Iterator[Said | InvalidError]:
+        """All ways to read it, from its end, and why others are none."""
+        tried = 0
+        waiting: list[tuple[str, dict[str, float]]] = [(prompt, {})]
+        while waiting:
+            rest, condition = waiting.pop()
+            try:
+                label = self._label(rest, field)
+            except InvalidError as error:
+                yield error
+                continue
+            if label is not None or _folded(rest) in ("", self._own_name):
+                yield Said(label, condition or None)
+                if not condition:
+                    return
+            clauses = self._last_clauses(rest)
+            if not clauses:
+                yield InvalidError(field, f"nothing here is called {_shown(rest)!r}; {self.taken()}")
+            tried += len(clauses)
+            if tried > _TRIED:
+                yield InvalidError(field, f"{_shown(prompt)!r} may be read in too many ways")
+                return
+            for found in reversed(clauses):  # the one with the longest name is looked at first
+                try:
+                    name, value = self._said(found, condition, field)
+                except InvalidError as error:
+                    yield error
+                    continue
+                waiting.append((rest[: found.start()], {**condition, name: value}))
+
+    def _last_clauses(self, text: str) -> list[re.Match[str]]:
+        """All conditions in words that the text may end with."""
+        found: dict[tuple[int, int], re.Match[str]] = {}
+        for clause in self._clauses:
+            start = max(0, len(text) - _CLAUSE_CHARACTERS)
+            while match := clause.search(text, start):
+                start = match.start("name") + 1
+                found.setdefault(match.span("name"), match)
+        return [found[span] for span in sorted(found, key=lambda span: (span[0], -span[1]))]
+
+    def _said(self, found: re.Match[str], said: Mapping[str, float], field: str) -> tuple[str, float]:
+        """A condition and its value, of words that say so, behind which others are `said`."""
+        name = self._condition(found["name"], field)
+        if name in said:
+            raise InvalidError(field, f"{name} is said twice")
+        if (unit := found["unit"]) and unit != (self._conditions[name].unit or "").strip():
+            raise InvalidError(field, f"{name} is not in {unit}; {self.taken()}")
+        return name, float(found["number"])
 
     def say(self, label: str | None, condition: Mapping[str, float]) -> str:
         """The prompt that asks for this label and these conditions; empty where there are none."""
@@ -111,7 +162,18 @@ class Vocabulary:
     def _clause_of(self, name: str, value: float) -> str:
         unit = self._conditions[name].unit
         number = str(np.float32(value)).removesuffix(".0")  # the shortest that is read back as it
-        return f"{name} {number} {unit}" if unit else f"{name} {number}"
+        return f"{name}{self._equals}{number} {unit}" if unit else f"{name}{self._equals}{number}"
+
+    def _told(self, said: Said) -> str:
+        """What was read, without doubt."""
+        words = [] if said.label is None else [f"the label {self._labels[said.label][:SHOWN]!r}"]
+        shown = [f"{name} = {value:.9g}" for name, value in reversed((said.condition or {}).items())]
+        return ", ".join([*words, *shown[:_LISTED]]) or "nothing"
+
+
+def _shown(text: str) -> str:
+    """The beginning of a client's own words."""
+    return " ".join(text[: 2 * SHOWN].split())[:SHOWN]
 
 
 def _folded(text: str) -> str:
@@ -132,15 +194,31 @@ def _like(names: Iterable[str], fold: Callable[[str], str]) -> Mapping[str, Sequ
     return dict(found)
 
 
-def _clause(conditions: Sequence[Condition]) -> re.Pattern[str] | None:
-    """What finds the last condition of a prompt: `, energy = 50 GeV`."""
-    if not conditions:
-        return None
-    names = _any_of(re.sub(r"_|\\-", r"[\\s_-]", re.escape(one.name)) for one in conditions)
-    units = _any_of(re.escape(one.unit) for one in conditions if one.unit)
+def _clauses(conditions: Sequence[Condition]) -> list[re.Pattern[str]]:
+    """What finds the last condition of a prompt: `, energy = 50 GeV`. Where a name goes on as another one does each has
+    a pattern of its own, for of several names at one place a pattern finds the longest only."""
+    units = _any_of(re.escape(unit) for one in conditions if one.unit and (unit := one.unit.strip()))
     unit = rf"(?:\s*(?P<unit>{units}))?" if units else "(?P<unit>)?"
     between = r"(?:\s*[=:]\s*|\s+(?:(?:of|is|at)\s+)?)"
-    return re.compile(rf"{_BETWEEN}(?P<name>(?ai:{names})){between}(?P<number>{_NUMBER}){unit}\s*$")
+    patterns = []
+    for names in _apart([one.name for one in conditions]):
+        any_name = _any_of(re.sub(r"_|\\-", r"[\\s_-]", re.escape(name)) for name in names)
+        patterns.append(re.compile(rf"{_BETWEEN}(?P<name>(?ai:{any_name})){between}(?P<number>{_NUMBER}){unit}\s*$"))
+    return patterns
+
+
+def _apart(names: Iterable[str]) -> list[list[str]]:
+    """Names in as few lists as can be in which none begins with another."""
+    lists: list[list[str]] = []
+    like = {name: re.sub(r"-", "_", name).casefold() for name in names}
+    for name in sorted(like, key=lambda one: -len(one)):
+        for apart in lists:
+            if not any(like[other].startswith(like[name]) for other in apart if len(other) > len(name)):
+                apart.append(name)
+                break
+        else:
+            lists.append([name])
+    return lists
 
 
 def _any_of(patterns: Iterable[str]) -> str:
