@@ -118,7 +118,7 @@ class OpenedBundle:
             condition: of all rows: numbers by name. What is left out is drawn from its prior.
             conditions: of each row.
             where: what the rows are to be like: {column: {"min", "max", "in", "missing"}}, of a table's columns by
-                their values, of `$label` and of `$score`. The first n rows that are such.
+                their values, of `$label`, `$condition.NAME` and `$score`. The first n rows that are such.
             balance: a column with categories, or `$label`: as many rows of each.
             select: {"of": k}: of k rows each the one with the critic's best score.
             budget: rows that are looked at for these, at the most. Default: 200 n, or as many as are needed.

@@ -133,7 +133,7 @@ class SampleFields(StrictFields):
     )
     where: WhereField | None = Field(
         default=None,
-        description="Which rows are wanted: by column, $label or $score min, max, in or missing.",
+        description="Which rows are wanted: by column, $label, $condition.NAME or $score min, max, in or missing.",
     )
     balance: str | None = Field(default=None, description="A column, or $label, of whose values each comes as often.")
     select: SelectField | None = Field(default=None, description='{"of": k}: of every k rows the one that scores best.')

@@ -74,11 +74,14 @@ def draw_inputs(manifest: Manifest, parts: Sequence[Part]) -> Inputs:
     return Inputs(_latents(manifest, parts), _labels(manifest, parts), _conditions(manifest, parts))
 
 
-def draw_labels_of_part(manifest: Manifest, part: Part) -> NDArray[np.int64]:
-    """The labels of its rows alone, of a model that has some."""
-    labels = _labels(manifest, [part])
-    assert labels is not None  # noqa: S101
-    return labels
+def draw_labels_of_part(manifest: Manifest, part: Part) -> NDArray[np.int64] | None:
+    """The labels of its rows alone; None: the model has none."""
+    return _labels(manifest, [part])
+
+
+def draw_conditions_of_part(manifest: Manifest, part: Part) -> NDArray[np.float32] | None:
+    """The conditions of its rows alone; None: the model has none."""
+    return _conditions(manifest, [part])
 
 
 def _labels(manifest: Manifest, parts: Sequence[Part]) -> NDArray[np.int64] | None:

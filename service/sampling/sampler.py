@@ -20,7 +20,13 @@ from latentserve.service.bundle import Bundle, Inputs
 from latentserve.service.errors import EngineError, LatentserveError, QueueFullError
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.jobs import Job, Piece
-from latentserve.service.sampling.request import Part, RowsRequest, draw_inputs, draw_labels_of_part
+from latentserve.service.sampling.request import (
+    Part,
+    RowsRequest,
+    draw_conditions_of_part,
+    draw_inputs,
+    draw_labels_of_part,
+)
 from latentserve.service.sampling.samples import LITTLE_BYTES, Samples, join
 from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
@@ -227,9 +233,18 @@ class Sampler:
         """All rows at once, in memory."""
         return Samples.join([part async for part in self.stream(request)])
 
-    async def labels(self, request: RowsRequest, start: int, rows: int) -> NDArray[np.int64]:
-        """The labels int64 [rows] of a request's rows from `start` on, drawn beside the event loop; nothing is made."""
-        work = partial(draw_labels_of_part, self.bundle.manifest, (request, start, rows))
+    async def drawn(self, request: RowsRequest, start: int, rows: int, *, labels: bool, conditions: bool) -> Samples:
+        """What a request's rows from `start` on are made for, of what is asked for here, drawn beside the event loop:
+        without samples, [rows, 0], for nothing is made."""
+        part = request, start, rows
+
+        def work() -> Samples:
+            return Samples(
+                np.empty((rows, 0), np.float32),
+                draw_labels_of_part(self.bundle.manifest, part) if labels else None,
+                draw_conditions_of_part(self.bundle.manifest, part) if conditions else None,
+            )
+
         return await asyncio.get_running_loop().run_in_executor(self._critic, work)
 
     async def score(self, rows: Samples, *, placed: bool) -> NDArray[np.float32]:

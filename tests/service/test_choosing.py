@@ -53,8 +53,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def serving(people: Path, bundle: Path) -> Iterator[Server]:
-    with Server(people, bundle, max_budget=10_000_000) as running:
+def serving(people: Path, bundle: Path, shower_bundle: Path) -> Iterator[Server]:
+    with Server(people, bundle, shower_bundle, max_budget=10_000_000) as running:
         yield running
 
 
@@ -177,6 +177,26 @@ def test_pictures_are_chosen_by_label_and_score(serving: Server) -> None:
     bytes_of = ask(serving, NPY, "toy", n=5, seed=2, where=where, dtype="uint8").content
     each = [ask(serving, NPY, "toy", seed=2, offset=number, dtype="uint8").content[-64:] for number in numbers]
     assert bytes_of[-5 * 64 :] == b"".join(each)
+
+
+def test_rows_are_chosen_by_their_conditions(serving: Server, shower_bundle: Path) -> None:
+    where = {"$condition.energy": {"min": 20, "max": 40}, "$label": {"in": ["photon", "pion"]}}
+    found = ask(serving, model="shower", n=6, seed=2, where=where).json()
+    plain = ask(serving, model="shower", n=found["looked_at"], seed=2).json()
+    places = [
+        place
+        for place, (label, condition) in enumerate(zip(plain["labels"], plain["conditions"], strict=True))
+        if label != "electron" and 20 <= condition["energy"] <= 40
+    ]
+    assert found["rows"] == places
+    assert found["conditions"] == [plain["conditions"][place] for place in places]
+    assert found["samples"] == [plain["samples"][place] for place in places]
+    exact = {"$condition.energy": {"in": [found["conditions"][3]["energy"]]}}
+    assert ask(serving, model="shower", seed=2, where=exact).json()["rows"] == [places[3]]
+    here = open_bundle(shower_bundle).search(6, seed=2, where=where)
+    assert here.numbers.tolist() == places
+    refused = serving.samples(model="shower", condition={"energy": 5}, where=where)
+    assert (refused.status_code, refused.json()["field"]) == (422, "where.$condition.energy")
 
 
 def test_a_budget_that_ends(serving: Server, opened: OpenedBundle) -> None:

@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Manifest, category_places
 from latentserve.service.errors import InvalidError, TooLargeError
-from latentserve.service.sampling.choosing.where import LABEL, Where, find_column, require_critic, shown, where_steps
+from latentserve.service.sampling.choosing.where import (
+    CONDITION,
+    LABEL,
+    Where,
+    find_column,
+    require_critic,
+    shown,
+    where_steps,
+)
 from latentserve.service.sampling.fields import CHOOSING, SampleFields, rows_request_steps, shown_number
 from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.pieces import Steps, at_once
@@ -64,17 +72,20 @@ class Choice(NamedTuple):
         return self.of > 1 or self.where.score is not None
 
     @property
-    def labels_say_all(self) -> bool:
-        """Whether labels alone say which rows these are: nothing need be made of others."""
-        where = self.where
-        other = where.columns or where.score is not None or (self.balance is not None and self.balance.at is not None)
-        return self.of == 1 and not other and (where.labels is not None or self.balance is not None)
+    def needs_labels(self) -> bool:
+        """Whether labels, as they are drawn before anything is made, say of rows whether they are such."""
+        return self.where.labels is not None or (self.balance is not None and self.balance.at is None)
+
+    @property
+    def drawn_say_all(self) -> bool:
+        """Whether labels and conditions alone say which rows these are: nothing need be made of others."""
+        other = self.where.of_made or (self.balance is not None and self.balance.at is not None)
+        return self.of == 1 and not other and (self.where.of_drawn or self.balance is not None)
 
     @property
     def certain(self) -> bool:
         """Whether n rows are there whatever they are like."""
-        where = self.where
-        return self.balance is None and not where.columns and where.score is None and where.labels is None
+        return self.balance is None and not self.where.of_made and not self.where.of_drawn
 
 
 def search_request(
@@ -110,6 +121,10 @@ def search_request_steps(
     given: Output = "sample" if choice.scored else output
     rest = fields.model_copy(update={**plain, "n": choice.budget})
     request = yield from rows_request_steps(rest, manifest, choice.budget, deterministic=deterministic, output=given)
+    for at, _ in choice.where.conditions:
+        if request.conditions is not None and not np.isnan(request.conditions[0, at]):
+            name = (manifest.conditions or [])[at].name
+            raise InvalidError(f"where.{CONDITION}{name}", "excludes condition, which says it of all rows")
     return request, choice
 
 

@@ -14,7 +14,8 @@ from latentserve.service.sampling.sampler import Sampler
 from latentserve.service.sampling.samples import Samples
 
 _SLICES = 16  # of rows that are known to be worth making, which are asked for together
-_LABEL_WORDS = 1 << 18  # of random numbers that are drawn for labels at a time: two milliseconds
+_DRAWN_WORDS = 1 << 18  # of random numbers that are drawn for labels at a time: two milliseconds
+_CONDITION_WORDS = 4  # that take as long as to make a condition of one
 
 Paced = Callable[[AsyncGenerator[Samples]], AsyncGenerator[Samples]]  # the same rows, when they may be had
 
@@ -30,8 +31,8 @@ async def chosen_rows(
     """
     if not search.sifts or sampler.has_places(request):
         source = _of_all(sampler, request, search, paced)
-    elif search.labels_say_all:
-        source = _by_labels(sampler, request, search, paced)
+    elif search.drawn_say_all:
+        source = _by_drawn(sampler, request, search, paced)
     else:
         source = _of_sifted(sampler, request, search, paced)
     found: list[Samples] = []
@@ -71,17 +72,16 @@ async def _chosen(sampler: Sampler, request: RowsRequest, search: Search, rows: 
     return search.choose(rows)
 
 
-async def _by_labels(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
+async def _by_drawn(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
     """Of which only those are made that are the answer."""
     start, most, begun = 0, _SLICES * sampler.slice_rows, False
     while start < request.n and not search.done:
         known: list[Samples] = []
         while start < request.n and not search.done and sum(len(one.samples) for one in known) < most:
-            rows = min(_labelled_rows(sampler), request.n - start)
-            known.append(search.chosen_by_labels(await sampler.labels(request, start, rows)))
-            start += rows
-        wanted = Samples.join(known)
-        some = request._replace(n=len(wanted.samples), numbers=wanted.numbers, labels=wanted.labels)
+            drawn = await _drawn(sampler, request, search, start)
+            start += len(drawn.samples)
+            known.append(search.chosen_by_drawn(drawn))
+        some = _request_of(request, search, Samples.join(known))
         async with aclosing(_made(sampler, some, paced, begun=begun)) as made:
             async for part in made:
                 yield part
@@ -89,20 +89,17 @@ async def _by_labels(sampler: Sampler, request: RowsRequest, search: Search, pac
 
 
 async def _of_sifted(sampler: Sampler, request: RowsRequest, search: Search, paced: Paced) -> AsyncGenerator[Samples]:
-    """Of which only those are made whose labels pass."""
+    """Of which only those are made whose labels and conditions pass."""
     start, begun = 0, False
     while start < request.n:
-        numbers: list[NDArray[np.int64]] = []
-        labels: list[NDArray[np.int64]] = []
+        sifted: list[Samples] = []
         most = min(search.expected, _SLICES * sampler.slice_rows)
-        while start < request.n and sum(map(len, numbers)) < most:
-            rows = min(_labelled_rows(sampler), request.n - start)
-            drawn = await sampler.labels(request, start, rows)
-            numbers.append(search.sifted(drawn, start))
-            labels.append(drawn[numbers[-1] - request.offset - start])
-            start += rows
-        wanted = np.concatenate(numbers)
-        some = request._replace(n=len(wanted), numbers=wanted, labels=np.concatenate(labels))
+        while start < request.n and sum(len(one.samples) for one in sifted) < most:
+            drawn = await _drawn(sampler, request, search, start)
+            sifted.append(search.sifted(drawn, start))
+            start += len(drawn.samples)
+        some = _request_of(request, search, Samples.join(sifted))
+        wanted = _numbers(some)
         place = 0
         async with aclosing(_made(sampler, some, paced, search, begun=begun)) as made:
             async for part in made:
@@ -124,8 +121,7 @@ async def _made(
     sampler: Sampler, request: RowsRequest, paced: Paced, search: Search | None = None, *, begun: bool
 ) -> AsyncGenerator[Samples]:
     """Rows that have numbers, with these; with a search, as many as it expects to need."""
-    numbers = request.numbers
-    assert numbers is not None  # noqa: S101, they were sifted
+    numbers = _numbers(request)
     at = 0
     expected = None if search is None else lambda: search.expected
     async with aclosing(paced(sampler.stream(request, expected, begun=begun))) as made:
@@ -135,18 +131,49 @@ async def _made(
             yield part
 
 
+async def _drawn(sampler: Sampler, request: RowsRequest, search: Search, start: int) -> Samples:
+    """What the search needs to know of rows from `start` on before they are made, of as many as takes milliseconds."""
+    manifest = sampler.bundle.manifest
+    conditions = len(manifest.conditions or ()) if search.conditions else 0
+    words = manifest.latent.width if search.needs_labels else 0
+    if conditions:
+        words += _CONDITION_WORDS * max(manifest.latent.width, conditions)
+    rows = min(_rows_at_a_time(words), request.n - start)
+    return await sampler.drawn(request, start, rows, labels=search.needs_labels, conditions=conditions > 0)
+
+
+def _rows_at_a_time(words: int) -> int:
+    """Of which so many random numbers each are drawn."""
+    return max(1, _DRAWN_WORDS // words)
+
+
+def _request_of(request: RowsRequest, search: Search, drawn: Samples) -> RowsRequest:
+    """The rows of these numbers, for what was drawn for them. Conditions that nothing is asked of are left to the
+    seed: who watches is told what rows were chosen by."""
+    some = request._replace(n=len(drawn.samples), numbers=drawn.numbers)
+    if drawn.labels is not None:
+        some = some._replace(labels=drawn.labels)
+    if drawn.conditions is not None:
+        conditions = np.full_like(drawn.conditions, np.nan)
+        if request.conditions is not None:
+            conditions[:] = request.conditions[0]  # the same of all rows
+        conditions[:, search.conditions] = drawn.conditions[:, search.conditions]
+        some = some._replace(conditions=conditions)
+    return some
+
+
+def _numbers(request: RowsRequest) -> NDArray[np.int64]:
+    assert request.numbers is not None  # noqa: S101, they were sifted
+    return request.numbers
+
+
 def _nothing(sampler: Sampler, request: RowsRequest) -> Samples:
     """No rows."""
     manifest = sampler.bundle.manifest
     dtype = np.uint8 if request.output == "sample_uint8" else np.float32
     return Samples(
         np.empty((0, *manifest.sample.shape), dtype),
-        np.zeros(0, np.int64),
+        None if manifest.labels is None else np.zeros(0, np.int64),
         None if manifest.conditions is None else np.zeros((0, len(manifest.conditions)), np.float32),
         numbers=np.zeros(0, np.int64),
     )
-
-
-def _labelled_rows(sampler: Sampler) -> int:
-    """Rows of which labels are drawn at a time."""
-    return max(1, _LABEL_WORDS // sampler.bundle.manifest.latent.width)

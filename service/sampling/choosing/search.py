@@ -26,7 +26,7 @@ class Search:
     Attributes:
         found: rows.
         looked_at: rows; where `done`, up to the last one that was needed.
-        made: rows of these; where labels say that they are none of the answer, the others are not.
+        made: rows of these; where labels or conditions say that they are none of the answer, the others are not.
     """
 
     def __init__(self, choice: Choice, manifest: Manifest, offset: int) -> None:
@@ -67,27 +67,37 @@ class Search:
 
     @property
     def sifts(self) -> bool:
-        """Whether labels say of rows, before they are made, that they are none of the answer."""
-        return self._choice.where.labels is not None or self._choice.labels_say_all
+        """Whether labels or conditions say of rows, before they are made, that they are none of the answer."""
+        return self._choice.where.of_drawn or self._choice.drawn_say_all
 
     @property
-    def labels_say_all(self) -> bool:
-        """Whether labels say which rows are the answer."""
-        return self._choice.labels_say_all
+    def drawn_say_all(self) -> bool:
+        """Whether labels and conditions say which rows are the answer."""
+        return self._choice.drawn_say_all
 
-    def sifted(self, labels: NDArray[np.int64], start: int) -> NDArray[np.int64]:
-        """Of rows from the `start`-th on, of which the labels int64 [n] are known, the numbers of those to be made."""
-        passing = self._choice.where.labels
-        assert passing is not None  # noqa: S101, labels are asked for
-        return self._offset + start + np.flatnonzero(passing[labels])
+    @property
+    def needs_labels(self) -> bool:
+        """Whether labels are needed for that."""
+        return self._choice.needs_labels
 
-    def chosen_by_labels(self, labels: NDArray[np.int64]) -> Samples:
-        """Of the next rows those that are the answer, where labels say all: their numbers and labels, and no samples.
-        All of them are to be made."""
-        numbers = np.arange(self.next_offset, self.next_offset + len(labels))
-        self.looked_at += len(labels)
-        rows = Samples(np.empty((len(labels), 0), np.float32), labels, None, numbers=numbers)
-        chosen = self.choose(rows.take(self._choice.where.passing(rows.samples, labels)))
+    @property
+    def conditions(self) -> list[int]:
+        """The columns of the conditions that are needed for that."""
+        return [at for at, _ in self._choice.where.conditions]
+
+    def sifted(self, drawn: Samples, start: int) -> Samples:
+        """Of rows from the `start`-th on, of which labels and conditions are drawn, those to be made, with their
+        numbers and still without samples."""
+        first = self._offset + start
+        drawn.numbers = np.arange(first, first + len(drawn.samples))
+        return drawn.take(self._choice.where.passing_drawn(drawn))
+
+    def chosen_by_drawn(self, drawn: Samples) -> Samples:
+        """Of the next rows those that are the answer, where labels and conditions say all: their numbers, and no
+        samples. All of them are to be made."""
+        drawn.numbers = np.arange(self.next_offset, self.next_offset + len(drawn.samples))
+        self.looked_at += len(drawn.samples)
+        chosen = self.choose(drawn.take(self._choice.where.passing_drawn(drawn)))
         self.made += len(chosen.samples)
         return chosen
 
@@ -101,9 +111,9 @@ class Search:
         self.looked_at = self.looked_at + len(rows.samples) if looked_at is None else looked_at
         self.made += len(rows.samples)
         where = self._choice.where
-        if not where.columns and where.labels is None:
+        if not where.columns and not where.of_drawn:
             return rows
-        return rows.take(where.passing(rows.samples, rows.labels))
+        return rows.take(where.passing(rows))
 
     def choose(self, rows: Samples) -> Samples:
         """Of candidates, with scores where the choice needs them, those that are the answer."""

@@ -1,4 +1,4 @@
-"""`where`: what rows are to be like. Fields -> tests of samples, of labels and of the critic's scores."""
+"""`where`: what rows are to be like. Fields -> tests of samples, of labels, conditions and the critic's scores."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Column, Form, Manifest
+from latentserve.service.bundle import Column, Condition, Form, Manifest
 from latentserve.service.errors import InvalidError
 from latentserve.service.sampling.choosing.intervals import Intervals, numbers_of
 from latentserve.service.sampling.fields import SHOWN, label_indices, shown_number
 from latentserve.service.sampling.pieces import Steps
+from latentserve.service.sampling.samples import Samples
 
 LABEL, SCORE = "$label", "$score"
+CONDITION = "$condition."  # and a name
 MOST_VALUES = 10_000  # of one `in`
 
 _MEMBERS = ("min", "max", "in", "missing")
@@ -43,19 +45,38 @@ class Test(NamedTuple):
 
 
 class Where(NamedTuple):
-    """Tests by column, of the score, and of the label: bool [labels]."""
+    """Tests by column, of the score, of the label: bool [labels], and by the column of a condition."""
 
     columns: Sequence[tuple[int, Test]] = ()
     score: Test | None = None
     labels: NDArray[np.bool_] | None = None
+    conditions: Sequence[tuple[int, Test]] = ()
 
-    def passing(self, samples: NDArray[Any], labels: NDArray[np.int64] | None) -> NDArray[np.int64]:
-        """The places of those samples [n, ...] that pass, whatever their scores are."""
-        places = np.arange(len(samples))
-        if self.labels is not None and labels is not None:
-            places = places[self.labels[labels]]
+    @property
+    def of_drawn(self) -> bool:
+        """Whether it asks for what is drawn for rows before they are made: labels, or conditions."""
+        return self.labels is not None or bool(self.conditions)
+
+    @property
+    def of_made(self) -> bool:
+        """Whether it asks for what rows have when they are made."""
+        return bool(self.columns) or self.score is not None
+
+    def passing(self, rows: Samples) -> NDArray[np.int64]:
+        """The places of those rows that pass, whatever their scores are."""
+        places = self.passing_drawn(rows)
         for at, test in self.columns:
-            places = places[test.passes(samples[places, at])]
+            places = places[test.passes(rows.samples[places, at])]
+        return places
+
+    def passing_drawn(self, rows: Samples) -> NDArray[np.int64]:
+        """The places of those that pass by their labels and conditions; their samples are not looked at."""
+        places = np.arange(len(rows.samples))
+        if self.labels is not None and rows.labels is not None:
+            places = places[self.labels[rows.labels]]
+        for at, test in self.conditions:
+            assert rows.conditions is not None  # noqa: S101, the model has some
+            places = places[test.passes(rows.conditions[places, at])]
         return places
 
 
@@ -64,6 +85,7 @@ def where_steps(asked: dict[str, Any], manifest: Manifest) -> Steps[Where]:
     if not asked:
         raise InvalidError("where", "is empty")
     columns: list[tuple[int, Test]] = []
+    conditions: list[tuple[int, Test]] = []
     score = labels = None
     for name, of in asked.items():
         path = f"where.{shown(name)}"
@@ -77,17 +99,20 @@ def where_steps(asked: dict[str, Any], manifest: Manifest) -> Steps[Where]:
         elif name == SCORE:
             require_critic(path, manifest)
             score = yield from _test(path, of, Column(name=SCORE))
+        elif name.startswith(CONDITION):
+            conditions.append((yield from _condition(path, name.removeprefix(CONDITION), of, manifest)))
         else:
             at, column = find_column(path, name, manifest)
             columns.append((at, (yield from _test(path, of, column))))
-    return Where(columns, score, labels)
+    return Where(columns, score, labels, conditions)
 
 
 def find_column(path: str, name: str, manifest: Manifest) -> tuple[int, Column]:
     """A column by its name, and its place. Raises InvalidError."""
     columns = manifest.sample.columns
     if columns is None:
-        raise InvalidError(path, f"the samples of {manifest.name} have no columns; there is {LABEL}, and {SCORE}")
+        others = f"{LABEL}, {CONDITION}NAME and {SCORE}"
+        raise InvalidError(path, f"the samples of {manifest.name} have no columns; there are {others}")
     found = [(at, column) for at, column in enumerate(columns) if column.name == name]
     if not found:
         names = ", ".join(column.name for column in columns)
@@ -121,6 +146,29 @@ def _labels(path: str, of: dict[str, Any], manifest: Manifest) -> NDArray[np.boo
     passing = np.zeros(len(manifest.labels), np.bool_)
     passing[label_indices(values, manifest, lambda row: f"{path}.in[{row}]")] = True
     return passing
+
+
+def _condition(path: str, name: str, of: dict[str, Any], manifest: Manifest) -> Steps[tuple[int, Test]]:
+    """A condition's column, and the test of its values."""
+    if manifest.conditions is None:
+        raise InvalidError(path, f"the model {manifest.name} takes no conditions")
+    names = [condition.name for condition in manifest.conditions]
+    if name not in names:
+        raise InvalidError(path, f"the model has no such condition; it has {', '.join(names)[: 4 * SHOWN]}")
+    if "missing" in of:
+        raise InvalidError(f"{path}.missing", "is not taken of conditions, which all rows have")
+    at = names.index(name)
+    test = yield from _test(path, of, Column(name=CONDITION + name))
+    if not len(test.numbers.within(_range(manifest.conditions[at])).lows):
+        low, high = manifest.conditions[at].range
+        raise InvalidError(path, f"no value of the condition is such; its range is {low:.9g} to {high:.9g}")
+    return at, test
+
+
+def _range(condition: Condition) -> Intervals:
+    """As rows have it."""
+    low, high = np.array(condition.range, np.float32)
+    return Intervals(np.array([low]), np.array([high]))
 
 
 def _test(path: str, of: dict[str, Any], column: Column) -> Steps[Test]:

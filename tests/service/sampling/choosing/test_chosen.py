@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from latentserve.service.bundle import read_bundle
 from latentserve.service.errors import BudgetError
 from latentserve.service.sampling.choosing import chosen
 from latentserve.service.sampling.choosing.choice import search_request
@@ -29,10 +31,20 @@ unsent = Unsent()
 
 @pytest.fixture(scope="module")
 def sampler(engine: Engine) -> Iterator[Sampler]:
-    running = Sampler(engine, max_queue_rows=100_000, unsent=unsent, on_batch=seen.append)
-    running.start()
-    yield running
-    running.stop()
+    yield from running(engine)
+
+
+@pytest.fixture(scope="module")
+def of_conditions(shower_bundle: Path) -> Iterator[Sampler]:
+    """Of a generator with labels and conditions."""
+    yield from running(Engine(read_bundle(shower_bundle), "cpu"))
+
+
+def running(engine: Engine) -> Iterator[Sampler]:
+    sampler = Sampler(engine, max_queue_rows=100_000, unsent=unsent, on_batch=seen.append)
+    sampler.start()
+    yield sampler
+    sampler.stop()
 
 
 def find(sampler: Sampler, **fields: Any) -> tuple[list[Samples], Search]:
@@ -180,7 +192,7 @@ def test_however_many_labels_are_drawn_at_a_time(
         {"n": 50, "where": {"$label": {"in": [3]}}, "budget": 2 * 50, "allow_fewer": True, "select": {"of": 2}},
     ]
     whole = [find(sampler, **fields) for fields in asked]
-    monkeypatch.setattr(chosen, "_labelled_rows", lambda _sampler: labels_at_a_time)
+    monkeypatch.setattr(chosen, "_rows_at_a_time", lambda _words: labels_at_a_time)
     for fields, (parts, search) in zip(asked, whole, strict=True):
         again, other = find(sampler, **fields)
         assert np.array_equal(Samples.join(again).numbers, Samples.join(parts).numbers)
@@ -194,3 +206,59 @@ def test_a_label_that_no_row_has(sampler: Sampler) -> None:
     assert parts[0].samples.shape == (0, 1, 8, 8)
     with pytest.raises(BudgetError):
         find(sampler, n=1, offset=first, budget=1, where={"$label": {"in": [3]}, "$score": {"min": 0}})
+
+
+CONDITIONS = ["$condition.energy", "$condition.angle"]
+ENERGETIC = {"$condition.energy": {"min": 50}}
+
+
+@pytest.mark.parametrize(
+    ("n", "fields"),
+    [
+        (20, {"where": ENERGETIC}),
+        (300, {"where": ENERGETIC | {"$label": {"in": ["pion"]}}, "offset": 3}),
+        (9, {"where": ENERGETIC, "balance": "$label"}),
+        (9, {"where": {"$condition.angle": {"max": 0}}, "condition": {"energy": 7}, "label": 1}),
+        (9, {"where": {"$condition.angle": {"max": 0}, **ENERGETIC}, "truncation": 0.5}),
+    ],
+)
+def test_what_conditions_rule_out_is_not_made(
+    of_conditions: Sampler, monkeypatch: pytest.MonkeyPatch, n: int, fields: dict[str, Any]
+) -> None:
+    """And what is found is what is found where all is made; who watches is told of the conditions that were asked of,
+    and of no others."""
+    parts, search = find(of_conditions, n=n, **fields)
+    found = Samples.join(parts)
+    assert found.conditions is not None
+    energy, angle = found.conditions.T
+    asked = [name in fields["where"] or name[11:] in fields.get("condition", {}) for name in CONDITIONS]
+    assert (energy >= 50).all() or not asked[0] or "condition" in fields
+    assert (angle <= 0).all() or not asked[1]
+    assert len(made_rows()) == search.made == n
+    for batch in seen:
+        for request, start, count in batch.parts:
+            assert request.conditions is not None
+            assert (~np.isnan(request.conditions[start : start + count]) == asked).all()
+    for labels_at_a_time in (1, 50):
+        with monkeypatch.context() as few:
+            few.setattr(chosen, "_rows_at_a_time", lambda _words, rows=labels_at_a_time: rows)
+            again, other = find(of_conditions, n=n, **fields)
+        assert np.array_equal(Samples.join(again).numbers, found.numbers)
+        assert (other.found, other.looked_at) == (search.found, search.looked_at)
+    monkeypatch.setattr(Search, "sifts", False)
+    all_parts, whole = find(of_conditions, n=n, **fields)
+    every = Samples.join(all_parts)
+    assert np.array_equal(found.numbers, every.numbers)
+    assert np.array_equal(found.labels, every.labels)
+    assert np.array_equal(found.conditions, every.conditions)
+    assert np.allclose(found.samples, every.samples, atol=1e-5)
+    assert (search.looked_at, search.next_offset) == (whole.looked_at, whole.next_offset)
+    assert search.made < whole.made
+
+
+def test_conditions_that_no_row_has(of_conditions: Sampler) -> None:
+    never = {"$condition.angle": {"in": [0.123]}}
+    parts, search = find(of_conditions, n=2, allow_fewer=True, where=never)
+    assert ([len(part.samples) for part in parts], search.looked_at, seen) == ([0], 400, [])
+    with pytest.raises(BudgetError, match="of 400 rows 0"):
+        find(of_conditions, n=2, where=never)

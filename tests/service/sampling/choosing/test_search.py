@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentserve.service.bundle import Manifest, read_bundle
+from latentserve.service.bundle import Condition, Manifest, read_bundle
 from latentserve.service.errors import BudgetError, InvalidError, TooLargeError
 from latentserve.service.sampling.choosing.choice import search_request
 from latentserve.service.sampling.choosing.search import Search
@@ -28,11 +28,13 @@ TABLE[:, NAMES.index("word")] = RANDOM.choice([0, 1, 2, 3], ROWS, p=[0.6, 0.25, 
 LABELS = RANDOM.integers(0, 10, ROWS)
 SCORES = RANDOM.normal(size=ROWS).round(1).astype(np.float32)
 SCORES[::50] = np.nan
+ANGLES = RANDOM.uniform(-1, 1, (ROWS, 1)).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def table(bundle: Path) -> Manifest:
-    return read_bundle(bundle).manifest.model_copy(update={"sample": SPEC})
+    conditions = [Condition(name="angle", range=(-1, 1))]
+    return read_bundle(bundle).manifest.model_copy(update={"sample": SPEC, "conditions": conditions})
 
 
 def find(table: Manifest, sizes: list[int], **fields: Any) -> tuple[list[int], Search]:
@@ -45,7 +47,7 @@ def find(table: Manifest, sizes: list[int], **fields: Any) -> tuple[list[int], S
     while start < request.offset + request.n and not search.done:
         stop = min(start + sizes[turn % len(sizes)], request.offset + request.n)
         assert stop <= ROWS
-        rows = search.candidates(Samples(TABLE[start:stop], LABELS[start:stop], None))
+        rows = search.candidates(Samples(TABLE[start:stop], LABELS[start:stop], ANGLES[start:stop]))
         if search.scored:
             rows.scores = SCORES[rows.numbers]
         chosen = search.choose(rows)
@@ -114,6 +116,13 @@ def test_scores_within_bounds(table: Manifest, low: float, n: int, sizes: list[i
     assert found == [row for row, score in enumerate(SCORES.tolist()) if float(str(round(score, 1))) >= low][:n]
 
 
+@given(low=st.floats(-1, 0.5, width=32), n=st.integers(1, 10), sizes=SIZES)
+def test_conditions_within_bounds(table: Manifest, low: float, n: int, sizes: list[int]) -> None:
+    where = {"$condition.angle": {"min": low}, "age": {"min": 30}}
+    found, _ = find(table, sizes, n=n, where=where, budget=ROWS)
+    assert found == np.flatnonzero((ANGLES[:, 0] >= np.float32(low)) & (AGE >= 30))[:n].tolist()
+
+
 @given(rounds=st.lists(st.integers(1, 3), min_size=1, max_size=3), sizes=SIZES)
 def test_balanced_pages(table: Manifest, rounds: list[int], sizes: list[int]) -> None:
     """As many of each category, in rounds; pages of whole rounds are the whole."""
@@ -168,6 +177,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"balance": "$label", "label": 3}, "balance", "excludes label"),
     ({"balance": "word", "where": {"word": {"missing": True}}}, "balance", "where leaves no value"),
     ({"where": {"$label": {"in": [1]}}, "label": 3}, "where.$label", "excludes label"),
+    ({"where": {"$condition.angle": {"min": 0}}, "condition": {"angle": 1}}, "where.$condition.angle", "excludes cond"),
     ({"select": {"of": 1}}, "select.of", "2 to 1024"),
     ({"select": {"of": 8.0}}, "select.of", "2 to 1024"),
     ({"select": {"of": True}}, "select.of", "2 to 1024"),

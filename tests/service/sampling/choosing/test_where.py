@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from latentserve.service.bundle import Column, Manifest, read_bundle
+from latentserve.service.bundle import Column, Condition, Manifest, read_bundle
 from latentserve.service.errors import InvalidError
 from latentserve.service.sampling.choosing.intervals import numbers_of
 from latentserve.service.sampling.choosing.where import MOST_VALUES, where_steps
 from latentserve.service.sampling.pieces import at_once
+from latentserve.service.sampling.samples import Samples
 from tests.service.sampling.choosing.tables import COLUMNS, NAMES, SPEC, passes, values_of
 
 NUMBERS = st.one_of(
@@ -28,8 +29,9 @@ SAMPLES = arrays(np.float32, st.tuples(st.integers(1, 20), st.just(len(COLUMNS))
 
 @pytest.fixture(scope="module")
 def table(bundle: Path) -> Manifest:
-    """Of a model of the table, with labels and a critic."""
-    return read_bundle(bundle).manifest.model_copy(update={"sample": SPEC})
+    """Of a model of the table, with labels, conditions and a critic."""
+    conditions = [Condition(name="angle", range=(-0.7, 0.7)), Condition(name="beam.energy", range=(0.1, 100))]
+    return read_bundle(bundle).manifest.model_copy(update={"sample": SPEC, "conditions": conditions})
 
 
 def condition(draw: st.DrawFn, rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -69,7 +71,7 @@ def test_what_passes_is_what_a_client_would_keep(table: Manifest, samples: Any, 
             raise
         assert kept == [] or any(asked.get("missing") for asked in where.values())
         return
-    assert test.passing(samples, None).tolist() == kept
+    assert test.passing(Samples(samples, None, None)).tolist() == kept
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=NAMES)
@@ -90,7 +92,25 @@ def test_ends_are_the_last_numbers_that_are_served_so(column: Column) -> None:
 def test_labels_by_name_and_by_index(table: Manifest) -> None:
     test = at_once(where_steps({"$label": {"in": ["digit 3", 5]}, "age": {"min": 1}}, table))
     samples = np.ones((10, len(COLUMNS)), np.float32)
-    assert test.passing(samples, np.arange(10)).tolist() == [3, 5]
+    assert test.passing(Samples(samples, np.arange(10), None)).tolist() == [3, 5]
+    assert test.passing_drawn(Samples(samples[:, :0], np.arange(10), None)).tolist() == [3, 5]
+
+
+def test_conditions_by_name(table: Manifest) -> None:
+    rows = Samples(np.ones((5, len(COLUMNS)), np.float32), None, np.array([[0.1], [0.7]], np.float32).repeat(5, 1).T)
+    assert rows.conditions is not None
+    rows.conditions[:, 0] = [-0.7, 0.1, 0.2, 0.3, 0.7]
+    rows.conditions[:, 1] = [0.1, 1, 10, 50, 100]
+    asked: list[tuple[dict[str, Any], list[int]]] = [
+        ({"$condition.angle": {"min": 0.1}}, [1, 2, 3, 4]),
+        ({"$condition.angle": {"max": 0.2}, "$condition.beam.energy": {"min": 1}}, [1, 2]),
+        ({"$condition.angle": {"min": -3, "max": -0.7}}, [0]),
+        ({"$condition.angle": {"in": [0.7, 0.3]}}, [3, 4]),
+        ({"$condition.angle": {"in": [0.7, 0.3], "max": 0.5}, "age": {"max": 1}}, [3]),
+        ({"$condition.angle": {"min": 0.1}, "age": {"min": 2}}, []),
+    ]
+    for where, places in asked:
+        assert at_once(where_steps(where, table)).passing(rows).tolist() == places
 
 
 def test_scores_are_of_the_critic(table: Manifest) -> None:
@@ -137,6 +157,14 @@ REFUSED: list[tuple[Any, str, str]] = [
     ({"$label": {"in": [True]}}, "where.$label.in[0]", "an index or a name"),
     ({"$label": {"min": 3}}, "where.$label.min", "is not taken of labels"),
     ({"$score": {"above": 3}}, "where.$score.above", "unknown field"),
+    ({"$condition.mass": {"min": 3}}, "where.$condition.mass", "no such condition; it has angle, beam.energy"),
+    ({"$condition.": {"min": 3}}, "where.$condition.", "no such condition"),
+    ({"$condition": {"min": 3}}, "where.$condition", "no such column"),
+    ({"$condition.angle": {}}, "where.$condition.angle", "an object with min"),
+    ({"$condition.angle": {"min": "3"}}, "where.$condition.angle.min", "a number is needed"),
+    ({"$condition.angle": {"min": 0.8}}, "where.$condition.angle", "no value of the condition is such; its range"),
+    ({"$condition.angle": {"in": [1, 2]}}, "where.$condition.angle", "no value of the condition is such"),
+    ({"$condition.angle": {"missing": True}}, "where.$condition.angle.missing", "is not taken of conditions"),
 ]  # fmt: skip
 
 
@@ -151,6 +179,11 @@ def test_what_is_refused(table: Manifest, where: Any, field: str, reason: str) -
 
 def test_what_a_model_does_not_have(plain_bundle: Path) -> None:
     manifest = read_bundle(plain_bundle).manifest
-    for name, reason in (("$label", "takes no labels"), ("$score", "has no critic"), ("age", "have no columns")):
+    for name, reason in (
+        ("$label", "takes no labels"),
+        ("$condition.energy", "takes no conditions"),
+        ("$score", "has no critic"),
+        ("age", r"have no columns; there are \$label, \$condition.NAME and \$score"),
+    ):
         with pytest.raises(InvalidError, match=reason):
             at_once(where_steps({name: {"in": [1]}}, manifest))
