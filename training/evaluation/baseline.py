@@ -1,6 +1,6 @@
 """Everything that is measured of real samples, once for all generators that are held against them: the floors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -9,10 +9,20 @@ from numpy.typing import NDArray
 
 from latentserve.training.data import Dataset
 from latentserve.training.evaluation import distances
-from latentserve.training.evaluation.classifier import SEEN, Classifier, Regressor, accuracy, learn
+from latentserve.training.evaluation.classifier import (
+    SEEDS,
+    SEEN,
+    Classifier,
+    Regressor,
+    Told,
+    accuracy,
+    learn,
+    lessons,
+)
 from latentserve.training.evaluation.conditions import ConditionBaseline
 from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
-from latentserve.training.evaluation.memorisation import ROWS, nearest
+from latentserve.training.evaluation.memorisation import ROWS, nearest, searched
+from latentserve.training.evaluation.progress import UNTOLD, Progress
 from latentserve.training.evaluation.reals import LEAST, Reals
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
@@ -23,21 +33,21 @@ from latentserve.training.evaluation.views import Samples, View, view_of
 HELD = 1 << 30  # bytes of samples of each side at the most
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
 
-Progress = Callable[[str], None]  # is told what is being done
+_BY_COLUMN = ("columns", "numbers", "spectra")  # feature spaces whose numbers have a meaning each
 
 
 class Baseline:
     """Everything that is measured of real samples, once for all generators that are compared."""
 
     def __init__(
-        self, reals: Reals, count: int, feature_files: Sequence[Path] = (), progress: Progress = lambda step: None
+        self, reals: Reals, count: int, feature_files: Sequence[Path] = (), progress: Progress = UNTOLD
     ) -> None:
         """
         Args:
             reals: The data.
             count: Samples of each side; fewer where there are fewer real ones, or where so many would not fit.
             feature_files: Pre-trained networks to compare in, beside the others.
-            progress: Told what is being done.
+            progress: Told what is being done, and how far it is.
 
         Raises:
             FeaturesError: A file among `feature_files` is not what is needed.
@@ -69,22 +79,23 @@ class Baseline:
         if len(self.names) == 1:
             self.warnings.append("The data have one class: there is nothing for a classifier to learn.")
         if len(self.names) > 1:
-            progress("training classifiers on real samples")
             seen, taught = _taught(self.unlabelled, reals.train)
-            self.classifier = Classifier(seen, reals.train.labels[taught], len(self.names), seed=0)
+            total = lessons(len(seen)) + len(SEEDS) * lessons(self.count)
+            progress.begin("training classifiers on real samples", total, "samples")
+            self.classifier = Classifier(seen, reals.train.labels[taught], len(self.names), 0, progress.add)
             reference = self.unlabelled.of(self.reference)
             self.held_taken_for = self.classifier.predict(self.seen_held)
             self.reference_taken_for = self.classifier.predict(reference)
             held_accuracy = float((self.held_taken_for == self.held_labels).mean())
-            self.by_task = learn(reference, self.reference_labels, len(self.names))
+            self.by_task = learn(reference, self.reference_labels, len(self.names), progress.add)
             self.task_floor = accuracy(self.by_task, self.seen_held, self.held_labels, None).value
 
         self.conditions: ConditionBaseline | None = None
         if reals.train.conditions is not None and self.held_conditions is not None:
-            progress("reading conditions off real samples")
             seen, taught = _taught(self.view, reals.train)
             asked = reals.train.conditions
-            self.conditions = ConditionBaseline(asked, lambda of_all: Regressor(seen, of_all[taught], seed=0))
+            progress.begin("reading conditions off real samples", lessons(len(seen)), "samples")
+            self.conditions = ConditionBaseline(asked, lambda of_all: Regressor(seen, of_all[taught], 0, progress.add))
             self.condition_floor = self.conditions.hold(self.view.of(self.held), self.held_conditions)
 
         self.spaces = feature_spaces(
@@ -92,19 +103,19 @@ class Baseline:
         )
         self.by_space: list[SpaceBaseline] = []
         for space in self.spaces:
-            progress(f"measuring real samples by {space.name}")
+            progress.begin(f"measuring real samples by {space.name}", statistics_of(space), "statistics")
             conditions = reals.train.conditions_of(rows)
             features = (
                 space.of(self.reference, self.reference_labels, conditions),
                 space.of(self.held, self.held_labels, self.held_conditions),
             )
             self._remark_on(space, features[0].shape[1])
-            self.by_space.append(SpaceBaseline(space, *features, self.chances, self.split))
+            self.by_space.append(SpaceBaseline(space, *features, self.chances, self.split, progress.add))
 
-        progress("looking for training samples near held-out ones")
+        progress.begin("looking for training samples near held-out ones", searched(reals.train), "samples")
         few = min(self.count, ROWS)
         self.near_chances = (Resampling.of(few, 3), Resampling.of(few, 2))
-        self.held_nearest = nearest(self.held[:few], reals.train, self.view)
+        self.held_nearest = nearest(self.held[:few], reals.train, self.view, progress.add)
         self.pixels: tuple[Floats, ToldApart] | None = None
         if reals.train.kind == "image" and self.reference[0].size <= WIDEST:
             shown = shown_pixels(self.reference)
@@ -125,7 +136,13 @@ class SpaceBaseline:
     """Reference and held-out samples of one feature space, as many of each as there will be generated ones."""
 
     def __init__(
-        self, space: FeatureSpace, reference: Floats, held: Floats, chances: tuple[Resampling, Resampling], split: str
+        self,
+        space: FeatureSpace,
+        reference: Floats,
+        held: Floats,
+        chances: tuple[Resampling, Resampling],
+        split: str,
+        told: Told = lambda _: None,
     ) -> None:
         """
         Args:
@@ -134,44 +151,62 @@ class SpaceBaseline:
             held: Features [N, d] of the held-out part.
             chances: What resamples the reference, and what resamples generated samples.
             split: What the two parts are called.
+            told: Of how many more statistics are known.
         """
         self.space = space
         self._reference, self._chances, self._split = reference, chances, split
         self._kernel = distances.WithinKernel(reference, chances[0])
         self._reaches = distances.real_reaches(reference)
         self.spread = float(reference.var(axis=0, ddof=1).sum())  # trace of the reference's covariance
-        self._floors = {name: found.value for name, found in self._measure(held, resample=False)[0].items()}
+        found, _ = self._measure(held, told, resample=False)
+        self._floors = {name: measured.value for name, measured in found.items()}
         self._told_apart = two_sample_test(reference, held)
+        told(1)
 
-    def measure(self, fake: Floats) -> tuple[list[Statistic], NDArray[np.bool_]]:
-        """All statistics of features [N, d] of generated samples, and which reference samples they cover, [N]."""
-        found, covered = self._measure(fake, resample=True)
+    def measure(self, fake: Floats, told: Told = lambda _: None) -> tuple[list[Statistic], NDArray[np.bool_]]:
+        """All statistics of features [N, d] of generated samples, and which reference samples they cover, [N]; it is
+        told of how many more are known."""
+        found, covered = self._measure(fake, told, resample=True)
         width = fake.shape[1]
         statistics = [
             Statistic(name, self.space.name, measured, self._floors[name], len(fake), self._split, {"width": width})
             for name, measured in found.items()
         ]
-        told = two_sample(self._reference, fake, self._told_apart, self._split, "c2st", self.space.name)
-        return [*statistics, told], covered
+        apart = two_sample(self._reference, fake, self._told_apart, self._split, "c2st", self.space.name)
+        told(1)
+        return [*statistics, apart], covered
 
-    def _measure(self, fake: Floats, *, resample: bool) -> tuple[dict[str, Measured], NDArray[np.bool_]]:
+    def _measure(self, fake: Floats, told: Told, *, resample: bool) -> tuple[dict[str, Measured], NDArray[np.bool_]]:
         real, (of_real, of_fake) = self._reference, self._chances
         chances = self._chances if resample else None
         frechet, mahalanobis = distances.moment_distances(real, fake, chances)
+        told(2)
         between = distances.kernel_sums(real, fake, of_real, of_fake)
+        kernel = distances.kernel_distance(self._kernel, distances.WithinKernel(fake, of_fake), between)
+        told(1)
         within = distances.within_reach(real, fake, self._reaches, distances.reaches(fake), of_real, of_fake)
+        neighbours = within.measured(of_real, of_fake)
+        told(len(neighbours))
         axes = distances.directions(real.shape[1])
+        sliced = distances.wasserstein_distance(real @ axes, fake @ axes, chances)
+        told(1)
         found = {
             "frechet": frechet,
-            "kernel": distances.kernel_distance(self._kernel, distances.WithinKernel(fake, of_fake), between),
-            **within.measured(of_real, of_fake),
+            "kernel": kernel,
+            **neighbours,
             "mahalanobis": mahalanobis,
-            "sliced_wasserstein": distances.wasserstein_distance(real @ axes, fake @ axes, chances),
+            "sliced_wasserstein": sliced,
         }
-        if self.space.name in ("columns", "numbers", "spectra"):
+        if self.space.name in _BY_COLUMN:
             columns = distances.some_columns(real.shape[1])
             found["column_wasserstein"] = distances.wasserstein_distance(real @ columns, fake @ columns, chances)
+            told(1)
         return found, np.logical_or.reduce(within.covered, axis=0)
+
+
+def statistics_of(space: FeatureSpace) -> int:
+    """How many are measured of one feature space."""
+    return 10 + (space.name in _BY_COLUMN)
 
 
 def two_sample(real: Floats, fake: Floats, floor: ToldApart, split: str, name: str, features: str | None) -> Statistic:

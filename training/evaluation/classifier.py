@@ -27,6 +27,7 @@ _SCALED_BY = 10_000  # rows
 _SMALLEST = 8  # side of an image below which no layer halves it
 
 Labels = NDArray[np.int64]
+Told = Callable[[int], None]  # of how much more is done
 
 
 class Classifier:
@@ -37,12 +38,12 @@ class Classifier:
     rounding that differs between processors.
     """
 
-    def __init__(self, seen: Samples, labels: Labels, count: int, seed: int) -> None:
-        """Of seen samples [N, ...] and their labels [N], indices below `count`."""
+    def __init__(self, seen: Samples, labels: Labels, count: int, seed: int, told: Told = lambda _: None) -> None:
+        """Of seen samples [N, ...] and their labels [N], indices below `count`; it is told of samples learnt from."""
         with _own_chance(seed):
             self.body = _body(seen.shape[1:])
             self.head = nn.Linear(FEATURES, count)
-            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(labels), F.cross_entropy)
+            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(labels), F.cross_entropy, told)
         self.body.eval()
         self._scale = 1.0
         self._scale = float(self.features(seen[:_SCALED_BY]).std(axis=0).mean()) or 1.0
@@ -72,12 +73,12 @@ class Regressor:
     """The same network, of numbers instead of labels: trained on their mean squared error, where each deviates by about
     1."""
 
-    def __init__(self, seen: Samples, numbers: Floats, seed: int) -> None:
-        """Of seen samples [N, ...] and their numbers [N, k]."""
+    def __init__(self, seen: Samples, numbers: Floats, seed: int, told: Told = lambda _: None) -> None:
+        """Of seen samples [N, ...] and their numbers [N, k]; it is told of samples learnt from."""
         with _own_chance(seed):
             self.body = _body(seen.shape[1:])
             self.head = nn.Linear(FEATURES, numbers.shape[1])
-            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(numbers).float(), F.mse_loss)
+            fit(self.body, self.head, torch.from_numpy(seen), torch.from_numpy(numbers).float(), F.mse_loss, told)
 
     @torch.no_grad()
     def predict(self, seen: Samples) -> Floats:
@@ -87,10 +88,15 @@ class Regressor:
 
 
 def fit(
-    body: nn.Module, head: nn.Module, seen: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+    body: nn.Module,
+    head: nn.Module,
+    seen: Tensor,
+    targets: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    told: Told,
 ) -> None:
     """Train a head on a body's features, and the body with it, by torch's global random state."""
-    epochs = min(-(-SEEN // len(seen)), MOST_EPOCHS)
+    epochs = lessons(len(seen)) // len(seen)
     optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()])
     steps = epochs * -(-len(seen) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_LEARNING_RATE, total_steps=steps)
@@ -101,15 +107,21 @@ def fit(
             lost.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
+            told(len(rows))
 
 
-def learn(seen: Samples, labels: Labels, count: int) -> list[Classifier]:
+def lessons(count: int) -> int:
+    """How many samples are learnt from where there are so many, each counted as often as it is seen."""
+    return min(-(-SEEN // count), MOST_EPOCHS) * count
+
+
+def learn(seen: Samples, labels: Labels, count: int, told: Told = lambda _: None) -> list[Classifier]:
     """A classifier for each seed, of seen samples [N, ...] with labels [N] below `count`.
 
     What learns from generated samples and is tested on real ones has the classification accuracy score of Ravuri &
     Vinyals 2019, called train on synthetic, test on real since Esteban et al. 2017; and there is its reverse.
     """
-    return [Classifier(seen, labels, count, seed) for seed in SEEDS]
+    return [Classifier(seen, labels, count, seed, told) for seed in SEEDS]
 
 
 def accuracy(

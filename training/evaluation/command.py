@@ -54,17 +54,11 @@ def evaluate(
     if len(subjects) > 2:
         raise ReportError(f"{len(subjects)} runs and bundles: one is evaluated, or two are compared")
 
-    line = Line()
-
-    def progress(step: str) -> None:
-        line.begin(step)
-        if not line.live:
-            click.echo(f"{step} ...", err=True)
-
-    with training_extra(), line:
+    with training_extra(), Line() as line:
         from latentserve.training.evaluation.baseline import Baseline
         from latentserve.training.evaluation.evaluate import evaluate as measure
         from latentserve.training.evaluation.findings import assess
+        from latentserve.training.evaluation.progress import Progress
         from latentserve.training.evaluation.reals import load_reals, require_fit
         from latentserve.training.evaluation.report import HTML, prepare, write_report
         from latentserve.training.evaluation.statistic import compare, summary
@@ -75,10 +69,11 @@ def evaluate(
         for other in opened[1:]:
             require_fit(reals.train, other, str(data or "the data"))
         prepare(out)
+        progress = Progress(line)
         baseline = Baseline(reals, samples, feature_files, progress)
         evaluations = [measure(subject, baseline, seed, progress) for subject in opened]
         differences = compare(*(each.statistics for each in evaluations)) if len(evaluations) == 2 else []
-        progress("writing the report")
+        progress.begin("writing the report")
         write_report(out, evaluations, baseline, differences, seed)
         for evaluation in evaluations:
             click.echo(f"{evaluation.subject.path}: {assess(evaluation).sentence}")

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from latentserve.training.evaluation.baseline import Baseline, Progress, two_sample
+from latentserve.training.evaluation.baseline import Baseline, statistics_of, two_sample
 from latentserve.training.evaluation.classes import ClassRow, class_rows, diversities, imbalance
-from latentserve.training.evaluation.classifier import Labels, accuracy, learn
+from latentserve.training.evaluation.classifier import SEEDS, Labels, accuracy, learn, lessons
 from latentserve.training.evaluation.conditions import ConditionRow
-from latentserve.training.evaluation.memorisation import Nearest, copies, memorisation, nearest
+from latentserve.training.evaluation.memorisation import Nearest, copies, memorisation, nearest, searched
+from latentserve.training.evaluation.progress import UNTOLD, Progress
 from latentserve.training.evaluation.resampling import Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.evaluation.subject import Subject
@@ -57,12 +58,12 @@ class Evaluation:
     warnings: list[str]
 
 
-def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Progress = lambda step: None) -> Evaluation:
+def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Progress = UNTOLD) -> Evaluation:
     """Measure a generator. Its samples are rows 0 on of `seed`, as a server would draw them; but where there are
     conditions they are asked for what held-out real samples were made for, so that what goes together is kept."""
-    progress(f"drawing {baseline.count:,} samples of {subject.name}")
-    told = _told(subject, baseline)
-    samples, labels = subject.draw(baseline.count, seed, **told)
+    progress.begin(f"drawing samples of {subject.name}", baseline.count, "samples")
+    made_for = _made_for(subject, baseline)
+    samples, labels = subject.draw(baseline.count, seed, **made_for, told=progress.add)
     broken = ~np.isfinite(samples).reshape(len(samples), -1).all(axis=1)
     samples[broken] = 0
     asked = None
@@ -76,8 +77,8 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
 
     spreads, covered = {}, np.zeros(baseline.count, np.bool_)
     for real in reversed(baseline.by_space):  # the first is believed first, and its coverage kept
-        progress(f"measuring {subject.name} by {real.space.name}")
-        found, covered = real.measure(real.space.of(samples, asked, baseline.held_conditions))
+        progress.begin(f"measuring {subject.name} by {real.space.name}", statistics_of(real.space), "statistics")
+        found, covered = real.measure(real.space.of(samples, asked, baseline.held_conditions), progress.add)
         statistics = found + statistics
         spreads[real.space.name] = 0.0 if baseline.alike else real.spread
 
@@ -89,9 +90,9 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
     def add(name: str, measured: Measured, floor: float, n: int = baseline.count) -> None:
         statistics.append(Statistic(name, None, measured, floor, n, baseline.split))
 
-    progress(f"looking for copies among samples of {subject.name}")
+    progress.begin(f"looking for copies among samples of {subject.name}", searched(reals.train), "samples")
     few = len(baseline.held_nearest.distance)
-    found_nearest = nearest(samples[:few], reals.train, view)
+    found_nearest = nearest(samples[:few], reals.train, view, progress.add)
     held_distance = baseline.held_nearest.distance
     halves = memorisation(held_distance[1::2], held_distance[::2], None).value
     add("memorisation", memorisation(found_nearest.distance, held_distance, baseline.near_chances), halves, n=few)
@@ -118,8 +119,9 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
             diverse,
         )
         if asked is not None:
-            progress(f"training classifiers on samples of {subject.name}")
-            learnt = learn(seen, asked, count)
+            total = len(SEEDS) * lessons(len(seen))
+            progress.begin(f"training classifiers on samples of {subject.name}", total, "samples")
+            learnt = learn(seen, asked, count, progress.add)
             by_held = Resampling.of(baseline.count, 3)
             right = accuracy(learnt, baseline.seen_held, baseline.held_labels, by_held)
             add("tstr", right, baseline.task_floor)
@@ -127,8 +129,8 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
 
     conditions = None
     if baseline.conditions is not None and subject.conditions is not None:
-        progress(f"reading conditions off samples of {subject.name}")
-        by_name = dict(zip((each.name for each in subject.conditions), told["conditions"].T, strict=True))
+        progress.begin(f"reading conditions off samples of {subject.name}")
+        by_name = dict(zip((each.name for each in subject.conditions), made_for["conditions"].T, strict=True))
         wanted = np.stack([by_name[name] for name in baseline.conditions.names], axis=1)
         measured, conditions = baseline.conditions.measure(view.of(samples), wanted, Resampling.of(baseline.count, 3))
         add("conditions", measured, baseline.condition_floor)
@@ -158,7 +160,7 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
     )
 
 
-def _told(subject: Subject, baseline: Baseline) -> dict[str, Any]:
+def _made_for(subject: Subject, baseline: Baseline) -> dict[str, Any]:
     """The labels and conditions of the held-out samples, as the subject has them; nothing where either has no
     conditions. A value beyond what the generator was shown becomes the nearest that it was."""
     if subject.conditions is None or baseline.conditions is None or baseline.held_conditions is None:

@@ -1,5 +1,6 @@
 """Whether samples are copies: how near the nearest training sample is, beside how near it is to unseen real samples."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +27,25 @@ class Nearest(NamedTuple):
     row: NDArray[np.int64]
 
 
-def nearest(samples: Samples, train: Dataset, view: View) -> Nearest:
-    """The nearest training samples, by Euclidean distance of what the view shows, of samples [n, *shape]."""
-    searched = np.sort(np.random.default_rng(0).permutation(len(train))[:MOST])
+def searched(train: Dataset) -> int:
+    """How many training samples neighbours are looked for among."""
+    return min(len(train), MOST)
+
+
+def nearest(samples: Samples, train: Dataset, view: View, told: Callable[[int], None] = lambda _: None) -> Nearest:
+    """The nearest training samples, by Euclidean distance of what the view shows, of samples [n, *shape]; it is told
+    of how many more were looked at."""
+    among = np.sort(np.random.default_rng(0).permutation(len(train))[: searched(train)])
     seen = torch.from_numpy(view.of(samples)).flatten(1)
     best = torch.full((len(seen),), torch.inf)
     rows = torch.zeros(len(seen), dtype=torch.int64)
-    for start in range(0, len(searched), _AT_ONCE):
-        part = torch.from_numpy(view.of(train.take(searched[start : start + _AT_ONCE]))).flatten(1)
+    for start in range(0, len(among), _AT_ONCE):
+        part = torch.from_numpy(view.of(train.take(among[start : start + _AT_ONCE]))).flatten(1)
         found, at = squared_distances(seen, part).min(dim=1)
         rows = torch.where(found < best, at + start, rows)
         best = torch.minimum(found, best)
-    row = searched[rows.numpy()]
+        told(len(part))
+    row = among[rows.numpy()]
     # Once more for the one that was found: of equal samples a difference of squares is rarely exactly 0.
     away = view.of(train.take(row)).reshape(len(row), -1) - seen.numpy()
     return Nearest(np.sqrt((away.astype(np.float64) ** 2).sum(axis=1)), row)

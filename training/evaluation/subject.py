@@ -77,19 +77,25 @@ class Subject:
         return Inputs(draw_latents(self.latent, seed, 0, count), labels, conditions)
 
     def draw(
-        self, count: int, seed: int, labels: Labels | None = None, conditions: Samples | None = None
+        self,
+        count: int,
+        seed: int,
+        labels: Labels | None = None,
+        conditions: Samples | None = None,
+        told: Callable[[int], None] = lambda _: None,
     ) -> tuple[Samples, Labels | None]:
-        """Samples of these rows, and the labels asked for."""
+        """Samples of these rows, and the labels asked for; it is told of how many more are made."""
         inputs = self.inputs(count, seed, labels, conditions)
-        return self.make(inputs), inputs.label
+        return self.make(inputs, told), inputs.label
 
-    def make(self, inputs: Inputs) -> Samples:
+    def make(self, inputs: Inputs, told: Callable[[int], None] = lambda _: None) -> Samples:
         """Samples, a batch at a time."""
         made = np.empty((len(inputs.z), *self.shape), np.float32)
         batch = min(BATCH, max(1, BATCH_BYTES // (4 * math.prod(self.shape))))
         for start in range(0, len(made), batch):
             rows = slice(start, start + batch)
             made[rows] = self.generate(inputs.take(rows))
+            told(len(made[rows]))
         return made
 
 

@@ -13,6 +13,7 @@ from latentserve.training.errors import DataError
 from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.evaluate import Evaluation, evaluate
 from latentserve.training.evaluation.findings import assess
+from latentserve.training.evaluation.progress import Progress
 from latentserve.training.evaluation.reals import Reals, condition_names, load_reals
 from latentserve.training.evaluation.subject import Subject, open_subject
 from latentserve.training.recipe.config import Config
@@ -48,7 +49,7 @@ def played(subject: Subject, baseline: Baseline, shown: Dataset, how: str) -> Ev
     """A generator that makes of each request the real sample that is nearest to what it asks for, or some other one."""
 
     class Recorded(Subject):
-        def draw(self, count: int, seed: int, labels: Any = None, conditions: Any = None) -> Any:
+        def draw(self, count: int, seed: int, labels: Any = None, conditions: Any = None, **_: Any) -> Any:
             made_for = shown.conditions_of(slice(None))
             assert made_for is not None
             wanted = conditions.copy()
@@ -65,6 +66,34 @@ def played(subject: Subject, baseline: Baseline, shown: Dataset, how: str) -> Ev
 @pytest.fixture(scope="module")
 def subject(asked_run: Path) -> Subject:
     return open_subject(asked_run)
+
+
+class Recorded(Progress):
+    """What it is told: stages, how much there is of each, and how much was done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages: list[tuple[str, int | None, str]] = []
+        self.done: list[int] = []
+
+    def begin(self, stage: str, total: int | None = None, unit: str = "") -> None:
+        self.stages.append((stage, total, unit))
+        self.done.append(0)
+
+    def add(self, done: int) -> None:
+        self.done[-1] += done
+
+
+def test_how_far_it_is_is_told_of_every_stage_that_takes_long(subject: Subject, train: Dataset) -> None:
+    told = Recorded()
+    some = train.subset(np.arange(200))
+    small = Baseline(Reals(some, load("blobs", None, "test"), ("train", "test"), "", ()), 60, progress=told)
+    evaluate(subject, small, progress=told)
+    assert [done for done, (_, total, _) in zip(told.done, told.stages, strict=True) if total is not None] == [
+        total for _, total, _ in told.stages if total is not None
+    ]
+    assert {unit for _, total, unit in told.stages if total is not None} == {"samples", "statistics"}
+    assert [stage for stage, total, _ in told.stages if total is None] == ["reading conditions off samples of run"]
 
 
 def test_one_that_keeps_to_them(subject: Subject, baseline: Baseline, train: Dataset) -> None:
@@ -118,7 +147,7 @@ def test_values_beyond_those_that_were_learnt_are_asked_for_at_the_end(
     seen: list[np.ndarray] = []
 
     class Watched(Subject):
-        def draw(self, count: int, seed: int, labels: Any = None, conditions: Any = None) -> Any:
+        def draw(self, count: int, seed: int, labels: Any = None, conditions: Any = None, **_: Any) -> Any:
             seen.append(conditions)
             return super().draw(count, seed, labels, conditions)
 

@@ -39,7 +39,7 @@ def judged(subject: Subject, baseline: Baseline, samples: np.ndarray, labels: np
     """The verdict on a generator that makes these."""
 
     class Recorded(Subject):
-        def draw(self, count: int, seed: int) -> Any:
+        def draw(self, count: int, seed: int, **_: Any) -> Any:
             return samples[:count].copy(), None if labels is None else labels[:count]
 
     given = {**vars(subject), "labels": subject.labels if labels is not None else None}
