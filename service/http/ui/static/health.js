@@ -193,8 +193,8 @@ function batch(own) {
 
 function latency(own) {
   const shares = [["50 %", 0.5], ["95 %", 0.95], ["99 %", 0.99]];
-  return h("section", { class: "card" }, h("h2", {}, "Latency by stage"), h("p", { class: "small" }, "Since the start: this share took no longer for the whole request, its wait for the engine, a call of it, and writing the answer."), h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Latency by stage" }, h("table", {},
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "stage"), ...shares.map(([title]) => h("th", { scope: "col" }, title)))),
+  return h("section", { class: "card" }, h("h2", {}, "Latency by stage"), h("p", { class: "small" }, "Since the start: this share took no longer for the whole request, its wait for the engine, a call of it, and writing the answer."), h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Latency by stage" }, h("table", { class: "stages" },
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "stage"), ...shares.map(([title]) => h("th", { scope: "col", class: "number" }, title)))),
     h("tbody", {}, ...Object.entries(STAGES).map(([stage, title]) => h("tr", {}, h("th", { scope: "row" }, title), ...shares.map(([, share]) => h("td", { class: "number" }, seconds(quantile(own.seconds[stage], share))))))))));
 }
 

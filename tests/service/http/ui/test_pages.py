@@ -76,6 +76,10 @@ def test_whether_it_is_well(open_page: Open, kinds: Server) -> None:
     before = page.locator(".figure").nth(1).inner_text()
     kinds.samples(model="toy", n=777)
     until(page, f"document.querySelectorAll('.figure')[1].textContent !== '{before}'")
+    for width in (1280, 1400, 1720, 390, 360):  # cards are as narrow as they get
+        page.set_viewport_size({"width": width, "height": 900})
+        sheet = page.get_by_role("region", name="Latency by stage")
+        assert sheet.evaluate("sheet => sheet.scrollWidth <= sheet.clientWidth"), width
     page.click("#arm-server")
     page.wait_for_selector("#arm-server[aria-pressed=true]")
     assert page.locator(".signals svg").count() >= 4
