@@ -30,6 +30,7 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import evaluating
 from latentserve.training.export.difference import first_difference
 from latentserve.training.export.fit import one_line
+from latentserve.training.export.translations import translations_read_once
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 3, 7, 64)
@@ -155,7 +156,7 @@ def _exported(
     told: dict[str, Any] = {"input_names": list(inputs), "output_names": list(outputs), "opset_version": OPSET}
     file = Path(tempfile.mkdtemp(dir=folder)) / "model.onnx"
     program = None
-    with evaluating(module), torch.no_grad(), quiet_exporter():
+    with evaluating(module), torch.no_grad(), quiet_exporter(), translations_read_once():
         if dynamo:
             dynamic = (tuple({0: "batch"} for _ in inputs),) if batch is None else None
             program = torch.onnx.export(module, arguments, dynamic_shapes=dynamic, dynamo=True, verbose=False, **told)
