@@ -1,6 +1,7 @@
 # The server, alone in an image:
 #
 #   docker build -t latentserve .                           # on a GPU: --build-arg ENGINE=gpu, and run with --gpus all
+#                                                           # and more: --build-arg EXTRAS="signing tables audio"
 #   docker run --rm -p 127.0.0.1:3000:3000 -v "$PWD/demo/bundle:/bundle:ro" -e LATENTSERVE_ALLOW_OPEN=true \
 #     --read-only --tmpfs /tmp --cap-drop ALL latentserve
 #
@@ -10,6 +11,7 @@ ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS build
 ARG ENGINE=cpu
+ARG EXTRAS=
 WORKDIR /src
 # The environment has no pip of its own: the base's installs into it.
 RUN python -m venv --without-pip /opt/latentserve
@@ -17,7 +19,8 @@ RUN python -m venv --without-pip /opt/latentserve
 # What changes seldom first: an edit of the project does not install its dependencies anew.
 COPY pyproject.toml ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-        print(*p['dependencies'], *p['optional-dependencies']['${ENGINE}'], sep='\n')" > requirements.txt \
+        print(*p['dependencies'], *(one for extra in '${ENGINE} ${EXTRAS}'.split() for one in p['optional-dependencies'][extra]), \
+        sep='\n')" > requirements.txt \
     && pip --python /opt/latentserve/bin/python install --no-cache-dir --only-binary :all: -r requirements.txt \
     && find /opt/latentserve -type d \( -name tests -o -name test \) -prune -exec rm -rf {} +
 
@@ -27,6 +30,11 @@ COPY service service
 COPY training training
 COPY docs/runbooks docs/runbooks
 RUN pip --python /opt/latentserve/bin/python install --no-cache-dir --no-deps .
+
+# What the environment consists of (CycloneDX), told by what is not in it.
+RUN python -m venv /opt/sbom && /opt/sbom/bin/pip install --no-cache-dir "cyclonedx-bom>=7" \
+    && /opt/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file /opt/latentserve/sbom.cdx.json /opt/latentserve/bin/python
 
 
 FROM ${BASE}

@@ -10,7 +10,7 @@ INSTALL ?= $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 TRAIN ?=
 RUN = $(VENV)/bin
 
-.PHONY: demo test test-full lint format docs bench clean
+.PHONY: demo test test-full lint format docs bench sbom clean
 
 demo: demo/bundle/manifest.json
 	@echo
@@ -46,10 +46,16 @@ docs: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(RUN)/python -m benchmarks serving $(BENCH)
 
+# What a serving install consists of (CycloneDX), of an environment that holds nothing else.
+sbom: $(VENV)/.installed
+	$(RUN)/uv venv --quiet --clear build/serving
+	$(RUN)/uv pip install --quiet --python build/serving/bin/python -c constraints.txt ".[$(ENGINE),tables,audio,telemetry,signing]"
+	$(RUN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json build/serving/bin/python
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,telemetry,ray,docs,dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,telemetry,signing,ray,docs,dev]"
 	touch $@
 
 clean:

@@ -35,8 +35,15 @@ class BundleError(LatentserveError):
     title = "The bundle cannot be used"
 
 
+class SignatureError(BundleError):
+    """A bundle is not signed, or not by whom it should be, or the signature is of something else."""
+
+    slug = "signature"
+    title = "The bundle's signature is not good"
+
+
 class RuntimeMissingError(LatentserveError):
-    """ONNX Runtime, or the device that was asked for, is not there."""
+    """ONNX Runtime, or the device that was asked for, is not there; or an extra that a command needs."""
 
     slug = "runtime"
     title = "The runtime cannot be used"

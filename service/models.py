@@ -53,7 +53,7 @@ class Model:
             self.monitor.wanted,
         )
         self.readiness = Readiness(self.engine, self.metrics, self.judge.report_probes)
-        files = FilesOnDisk(bundle, self.judge.report_files)
+        files = FilesOnDisk(bundle, self.judge.report_files, settings.trust)
         # The judge has a thread of its own: hashing a large bundle takes longer than a verdict may be old.
         self._periodic = (
             PeriodicTasks([(JUDGE, ROUND_SECONDS, self._judge)], self.metrics.count_failure),
@@ -80,6 +80,7 @@ class Model:
             runtime_version=self.engine.runtime_version,
             queue_limit_rows=settings.max_queue_rows,
         )
+        self.metrics.describe_signature(bundle.signature is not None and bundle.signature.verified)
         self.metrics.describe_reference(reference.samples, manifest.created.timestamp(), worst_tolerance(reference))
 
     def start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from latentserve.service import logs
 from latentserve.service.auditing.account import Account
 from latentserve.service.auditing.log import AuditLog
-from latentserve.service.bundle import read_bundles
+from latentserve.service.bundle import Bundle, read_bundles
 from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Group, Health
 from latentserve.service.http.handler import SamplesHandler
@@ -51,7 +52,11 @@ class Serving:
         logs.configure(self.settings.log_format)
         metrics.precreate()
         metrics.describe_worker(self.settings.workers, self.settings.watched_rows_per_second)
-        models = Models(read_bundles(self.settings.bundles), self.settings)
+        bundles = read_bundles(self.settings.bundles, self.settings.trust)
+        if self.settings.trusted_keys is not None:
+            for bundle in bundles:
+                _tell_signature(bundle)
+        models = Models(bundles, self.settings)
         models.start()
         self.handler.models = models
         self.handler.account = open_account(self.settings)
@@ -125,6 +130,22 @@ def open_telemetry(settings: Settings) -> Telemetry | None:
     )  # takes as long as all else that a worker imports
 
     return Telemetry(otlp_exporter(settings.telemetry), settings.telemetry_share)
+
+
+def _tell_signature(bundle: Bundle) -> None:
+    """Who has signed it, where that is to be verified."""
+    signature, manifest = bundle.signature, bundle.manifest
+    verified = signature is not None and signature.verified
+    logs.event(
+        "signature",
+        logging.INFO if verified else logging.WARNING,
+        model=manifest.name,
+        version=manifest.version,
+        verified=verified,
+        by=signature and signature.by,
+        fingerprint=signature and signature.fingerprint,
+        fault="not signed" if signature is None else signature.fault,
+    )
 
 
 def _tune_process() -> None:

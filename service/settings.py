@@ -21,6 +21,7 @@ from pydantic_settings import (
 from latentserve.service.cores import whole_cores
 from latentserve.service.environment import PREFIX, is_link
 from latentserve.service.errors import LatentserveError
+from latentserve.service.trust import Trust
 
 _SOCKET_PATH_BYTES = 107  # `sockaddr_un` has room for so many, and the zero behind them (unix(7))
 
@@ -73,6 +74,12 @@ class Settings(BaseSettings):
     open_metadata: bool = Field(
         True, description="Where keys are needed: `/v1/models`, `/v1/drift`, `/metrics` and the like need none."
     )
+    trusted_keys: Path | None = Field(
+        None,
+        description="File (PEM), or folder of such, of the public keys and authorities' certificates whose signatures "
+        "on bundles are believed.",
+    )
+    require_signature: bool = Field(False, description="Refuse bundles that none of them has signed.")
     workers: int = Field(1, ge=1, le=64, description="Processes; one is best on a GPU.")
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes CUDA where it works; `cuda` refuses to start where it does not."
@@ -174,7 +181,7 @@ class Settings(BaseSettings):
     def _split_names(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("socket", "tls_certificate", "tls_key", "home", "keys", "audit")
+    @field_validator("socket", "tls_certificate", "tls_key", "home", "keys", "audit", "trusted_keys")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """Workers work in another folder than the command was started in."""
@@ -214,6 +221,13 @@ class Settings(BaseSettings):
     def _with_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
         if value is not None and "tls_certificate" in info.data and info.data["tls_certificate"] is None:
             raise ValueError(f"{PREFIX}TLS_CERTIFICATE is not set")
+        return value
+
+    @field_validator("require_signature")
+    @classmethod
+    def _of_somebody(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and "trusted_keys" in info.data and info.data["trusted_keys"] is None:
+            raise ValueError(f"{PREFIX}TRUSTED_KEYS is not set")
         return value
 
     @field_validator("root_path")
@@ -264,6 +278,11 @@ class Settings(BaseSettings):
                 f"{PREFIX}SOCKET={self.socket}: contradicts {PREFIX}PORT={self.port}; a server has one address"
             )
         return self
+
+    @property
+    def trust(self) -> Trust:
+        """Who is to have signed bundles."""
+        return Trust(self.trusted_keys, self.require_signature)
 
     @property
     def encoder_threads(self) -> int:

@@ -108,6 +108,13 @@ def test_answers_with_samples(container: Container) -> None:
     assert len(answer.json()["samples"]) == 3
 
 
+def test_says_what_it_consists_of(image: str) -> None:
+    told = docker("run", "--rm", "--entrypoint", "cat", image, "/opt/latentserve/sbom.cdx.json").stdout
+    names = {one["name"] for one in json.loads(told)["components"]}
+    assert {"numpy", "onnxruntime"} <= names
+    assert "torch" not in names
+
+
 def test_becomes_healthy(container: Container) -> None:
     container.wait_healthy()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -381,6 +383,30 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
         served = server.samples(accept="application/x-npy", n=4, seed=7, label=3).content
         assert np.allclose(np.frombuffer(served[-again.nbytes :], np.float32), again.ravel(), atol=1e-5)
         assert np.allclose(row[0], again[2], atol=1e-5)
+
+
+def test_the_commands_of_the_page_on_signed_bundles(bundle: Path, tmp_path: Path):
+    """But for the server that would run on."""
+    pytest.importorskip("model_signing", reason="needs latentserve[signing]")
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a key with")
+    page = (TOP / "docs" / "signing.md").read_text()
+    make, serve, library = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    shutil.copytree(bundle, tmp_path / "demo" / "bundle")
+    *check, last = serve.strip().splitlines()
+    assert last == "latentserve serve demo/bundle"
+
+    def run(script: str) -> str:
+        here = re.sub(r"^latentserve", f"{sys.executable} -P -m latentserve", script, flags=re.M)
+        here = re.sub(r"^model_signing", f"{sys.executable} -P -m model_signing", here, flags=re.M)
+        done = subprocess.run(["bash", "-euc", here], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    signed = run(make)
+    assert hashlib.sha256((tmp_path / "signing.pub").read_bytes()).hexdigest() in signed
+    assert "verified" in run("\n".join(check))
+    assert "succeeded" in run(library)
 
 
 def test_each_claim_of_the_page_on_threats_has_its_tests():

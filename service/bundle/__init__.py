@@ -17,6 +17,7 @@ from latentserve.service.bundle.manifest import (
     SampleSpec,
     Tensor,
 )
+from latentserve.service.bundle.signature import Signature
 from latentserve.service.bundle.values import category_places, measured, numbers_of, plain, shortest, typed
 from latentserve.service.bundle.version import content_version
 
@@ -35,6 +36,7 @@ __all__ = [
     "Monitor",
     "OnnxSpec",
     "SampleSpec",
+    "Signature",
     "Tensor",
     "category_places",
     "check_place",

@@ -29,9 +29,11 @@ from latentserve.service.bundle.manifest import (
     first_fault,
     generator_graph,
 )
+from latentserve.service.bundle.signature import SIGNATURE, Signature, read_signature
 from latentserve.service.bundle.version import content_version, content_version_1
 from latentserve.service.bundle.weights import NO_FILES, Buffer, Files, map_file
 from latentserve.service.errors import BundleError
+from latentserve.service.trust import Trust
 
 MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
 DATA = "generator.onnx.data"  # weights that are too many for generator.onnx
@@ -87,7 +89,9 @@ class OnDisk:
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle. Its graphs are as large as their weights: they are not held but read when asked for, unless
-    they were given as bytes. `others` are files that no graph and no watch needs: the card, pictures.
+    they were given as bytes. `others` are files that no graph and no watch needs: the card, pictures. `digests`:
+    SHA-256 of every file, the manifest among them. `signature`: who has signed them, and whether that is believed;
+    None: nobody.
     """
 
     path: Path
@@ -98,6 +102,8 @@ class Bundle:
     reference: bytes | None
     data_file: OnDisk | None = None
     others: Mapping[str, OnDisk] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
+    signature: Signature | None = None
 
     @property
     def generator(self) -> bytes:
@@ -207,16 +213,20 @@ def _is_bundle(folder: Path) -> bool:
     return isinstance(fields, dict) and {"schema_version", "sha256"} <= set(fields)
 
 
-def read_bundle(path: Path) -> Bundle:
-    """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states. One
-    that is replaced meanwhile is read again.
+def read_bundle(path: Path, trust: Trust | None = None) -> Bundle:
+    """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states; and
+    who has signed it. One that is replaced meanwhile is read again.
 
-    Raises BundleError with one line that names the file and the mismatch.
+    `trust`: whose signatures are believed, and whether one is needed; None: as the environment says.
+
+    Raises BundleError with one line that names the file and the mismatch; RuntimeMissingError where signatures are to
+    be verified, and what does that is not installed.
     """
+    trust = Trust.of_environment() if trust is None else trust
     for _ in range(_READINGS):
         folder = _identity(path)
         try:
-            return _read(path)
+            return _read(path, trust)
         except BundleError:
             if _identity(path) == folder:
                 raise
@@ -232,10 +242,10 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return seen.st_dev, seen.st_ino, seen.st_ctime_ns
 
 
-def _read(path: Path) -> Bundle:
+def _read(path: Path, trust: Trust) -> Bundle:
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
-    manifest = read_manifest(path)
+    manifest, digests = read_manifest(path)
     on_disk = {name: OnDisk(path / name, digest) for name, digest in manifest.sha256.items()}
     files = {name: file.read() for name, file in on_disk.items() if name != DATA}
     for required in (GENERATOR, GOLDEN):
@@ -249,14 +259,16 @@ def _read(path: Path) -> Bundle:
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     others = {name: file for name, file in on_disk.items() if name not in _NEEDED}
-    return Bundle(path, manifest, on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data, others)
+    signature = read_signature(path, digests, trust)
+    needed = on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data
+    return Bundle(path, manifest, *needed, others, digests, signature)
 
 
-def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
+def read_bundles(paths: Sequence[Path], trust: Trust | None = None) -> list[Bundle]:
     """Read and verify several bundles that are to be served side by side. Raises BundleError; also for equal names."""
     if not paths:
         raise BundleError("no bundle to serve: name a folder, or set LATENTSERVE_BUNDLES")
-    bundles = [read_bundle(path) for path in paths]
+    bundles = [read_bundle(path, trust) for path in paths]
     seen: set[str] = set()
     for bundle in bundles:
         if bundle.manifest.name in seen:
@@ -265,7 +277,9 @@ def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
     return bundles
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> tuple[Manifest, dict[str, str]]:
+    """What a bundle says of itself, and the SHA-256 of each of its files: those that it lists, and its own. The files
+    are not looked at. Raises BundleError."""
     file = path / MANIFEST
     try:
         with file.open("rb") as stream:
@@ -286,9 +300,12 @@ def read_manifest(path: Path) -> Manifest:
         advice = "; a newer latentserve made it" if newer else ""
         raise BundleError(f"{file}: schema_version is {stated!r}; this release reads {_or(READ_VERSIONS)}{advice}")
     try:
-        return Manifest.model_validate_json(content, strict=True)
+        manifest = Manifest.model_validate_json(content, strict=True)
     except ValidationError as error:
         raise BundleError(f"{file}: {first_fault(error)}") from None
+    if SIGNATURE in manifest.sha256:
+        raise BundleError(f"{file}: sha256 lists {SIGNATURE}, the one file that it must not")
+    return manifest, {**manifest.sha256, MANIFEST: hashlib.sha256(content).hexdigest()}
 
 
 def _or(numbers: Sequence[int]) -> str:

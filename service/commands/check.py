@@ -19,6 +19,9 @@ from latentserve.service.watching.verdict import critic_fault, probe_fault
 def check(bundle: Path, device: str) -> None:
     """Check all that the server checks at load: schema, hashes, signatures, golden probes, the critic's scores of them.
 
+    Who has signed the bundle is verified where LATENTSERVE_TRUSTED_KEYS says who is trusted; with
+    LATENTSERVE_REQUIRE_SIGNATURE=true any other bundle is refused.
+
     \b
     Example: latentserve check demo/bundle
     """
@@ -34,5 +37,5 @@ def check(bundle: Path, device: str) -> None:
         raise BundleError(f"{bundle}: {fault}, on {engine.provider}")
     click.echo(
         f"{manifest.name} {manifest.version}: good; {len(golden.z)} golden probes off by {difference:.3g} "
-        f"(tolerated {golden.tolerance:.3g}) on {engine.provider}"
+        f"(tolerated {golden.tolerance:.3g}) on {engine.provider}; {read.signature or 'not signed'}"
     )

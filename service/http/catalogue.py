@@ -67,11 +67,12 @@ def _summary(model: Model, fault: str | None) -> bytes:
 @lru_cache(maxsize=16)
 def _constant(model: Model) -> bytes:
     """What does not change of it."""
-    manifest = model.bundle.manifest
+    manifest, signature = model.bundle.manifest, model.bundle.signature
     conditions = manifest.conditions
     return orjson.dumps(
         {
             "license": manifest.license,
+            "signature": None if signature is None else signature.told(),
             "latent": manifest.latent.model_dump(exclude_none=True),
             "labels": manifest.labels,
             "conditions": None if conditions is None else [one.model_dump(exclude_none=True) for one in conditions],

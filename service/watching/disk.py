@@ -9,7 +9,9 @@ from collections.abc import Callable
 
 from latentserve.service.bundle import Bundle
 from latentserve.service.bundle.files import CRITIC, DATA, GENERATOR, GOLDEN, MANIFEST, REFERENCE, read_manifest
+from latentserve.service.bundle.signature import SIGNATURE, read_signature
 from latentserve.service.errors import BundleError
+from latentserve.service.trust import Trust
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +30,12 @@ class FilesOnDisk:
     or an hour has gone by, each file's hash, read in blocks and never parsed.
     """
 
-    def __init__(self, bundle: Bundle, report: Callable[[str | None, str | None], None]) -> None:
-        """`report` is told what is wrong with the files, and which other bundle lies there, in words or None."""
-        self._bundle = bundle
+    def __init__(
+        self, bundle: Bundle, report: Callable[[str | None, str | None], None], trust: Trust | None = None
+    ) -> None:
+        """`report` is told what is wrong with the files, and which other bundle lies there, in words or None. `trust`:
+        see `read_bundle`; a bundle that it would refuse is wrong."""
+        self._bundle, self._trust = bundle, Trust() if trust is None else trust
         self._report = report
         self._seen = self._state()
         self._due = 0.0
@@ -55,11 +60,12 @@ class FilesOnDisk:
         """What is wrong with the files, and which other bundle lies there."""
         runs = self._bundle.manifest
         try:
-            there = read_manifest(self._bundle.path)
+            there, digests = read_manifest(self._bundle.path)
             for name, digest in there.sha256.items():
                 with (self._bundle.path / name).open("rb") as stream:
                     if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
                         return f"{name} is not what the manifest says", None
+            read_signature(self._bundle.path, digests, self._trust)
         except (BundleError, OSError) as error:
             return str(error), None
         if (there.name, there.version) != (runs.name, runs.version):
@@ -68,7 +74,7 @@ class FilesOnDisk:
         return None, f"{there.version} with another {' and '.join(changed)} lies there" if changed else None
 
     def _state(self) -> State:
-        return tuple(self._stat(name) for name in (MANIFEST, *self._bundle.manifest.sha256))
+        return tuple(self._stat(name) for name in (MANIFEST, SIGNATURE, *self._bundle.manifest.sha256))
 
     def _stat(self, name: str) -> tuple[int, ...]:
         try:

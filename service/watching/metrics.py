@@ -98,6 +98,10 @@ READY = Gauge(
     "latentserve_model_ready", "1 when verified, warmed and its golden probes pass, in every worker.", _MODEL,
     multiprocess_mode="livemin",
 )  # fmt: skip
+SIGNED = Gauge(
+    "latentserve_bundle_signature_verified", "1 where somebody who is trusted has signed the bundle, in every worker.",
+    _MODEL, multiprocess_mode="livemin",
+)  # fmt: skip
 PROBE_RUNS = Counter(
     "latentserve_probe_runs_total", "Replays of the golden probes, of which there is one a label at least.",
     (*_MODEL, "probe", "outcome"),
@@ -340,6 +344,10 @@ class ModelMetrics:
             **self._of, provider=provider, precision=precision, device=device, runtime_version=runtime_version
         ).set(1)
         QUEUE_LIMIT.labels(**self._of).set(queue_limit_rows)
+
+    def describe_signature(self, verified: bool) -> None:
+        """Say whether somebody who is trusted has signed the bundle."""
+        SIGNED.labels(**self._of).set(verified)
 
     def describe_reference(self, samples: int, created: float, tolerance: float | None) -> None:
         """Say how large the reference is, when (seconds of Unix time) it was made and what its error costs; of a model

@@ -88,6 +88,17 @@ class ImagesAnswer(_Answer):
     data: list[Picture]
 
 
+class SignatureAnswer(_Answer):
+    """Who has signed the bundle that a model is of: SHA-256 of a public key (PEM) or of a certificate (DER), whose
+    subject is told once it is verified; `fault`: why it is not believed."""
+
+    by: Literal["key", "certificate"] | None
+    fingerprint: str | None
+    subject: str | None
+    fault: str | None
+    verified: bool
+
+
 class ModelAnswer(_Answer):
     """A model that is served."""
 
@@ -96,6 +107,7 @@ class ModelAnswer(_Answer):
     state: Literal["ready", "not ready"]
     fault: str | None
     license: str | None
+    signature: SignatureAnswer | None
     latent: Latent
     labels: list[str] | None
     conditions: list[Condition] | None

@@ -7,7 +7,7 @@ import { Refusal, ask, askJson, setPicture } from "./server.js";
 const SMALL = 700; // pixels: of a preview that is shown larger than it is
 
 export async function show(main, { model }) {
-  const [{ manifest, state, fault }, card] = await Promise.all([askJson(`v1/models/${encodeURIComponent(model.name)}`), cardOf(model)]);
+  const [{ manifest, state, fault, signature }, card] = await Promise.all([askJson(`v1/models/${encodeURIComponent(model.name)}`), cardOf(model)]);
   const { lineage } = manifest;
   main.replaceChildren(
     h("h1", {}, h("b", {}, model.name), ` makes ${described(model.sample)}.`),
@@ -16,6 +16,7 @@ export async function show(main, { model }) {
       facts("Served", [
         ["Version", h("code", {}, manifest.version)], ["State", fault ? h("span", { class: "bad" }, fault) : h("span", { class: "good" }, state)],
         ["Made", new Date(manifest.created).toLocaleDateString("en", { dateStyle: "long" })], ["Licence", manifest.license ?? "not stated"],
+        ["Signed", signedBy(signature)],
         ["Samples", `${manifest.sample.kind}, ${manifest.sample.shape.join("×") || "one number"}`],
         ["Labels", manifest.labels ? `${number(manifest.labels.length)}: ${manifest.labels.slice(0, 12).join(", ")}${manifest.labels.length > 12 ? ", …" : ""}` : "none"],
         ["Conditions", (manifest.conditions ?? []).map((one) => `${one.name}${one.unit ? ` (${one.unit})` : ""}, ${number(one.range[0])} to ${number(one.range[1])}`).join("; ") || "none"],
@@ -40,6 +41,13 @@ export async function show(main, { model }) {
 
 function facts(title, rows) {
   return h("section", { class: "card" }, h("h2", {}, title), h("dl", { class: "facts" }, ...rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+}
+
+function signedBy(signature) {
+  if (!signature) return "by nobody";
+  const { by, fingerprint, subject, fault } = signature;
+  const who = by ? [`by the ${by} `, fingerprint ? h("code", { title: fingerprint }, fingerprint.slice(0, 16), "…") : "that it does not name", subject ? ` of ${subject}` : ""] : [];
+  return h("span", {}, ...who, fault ? h("span", { class: "bad" }, ` not verified: ${fault}`) : h("span", { class: "good" }, " verified"));
 }
 
 function scores(evaluation) {

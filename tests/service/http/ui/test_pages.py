@@ -40,6 +40,7 @@ def test_what_is_known_of_a_model(open_page: Open, kinds: Server) -> None:
     assert version in page.locator(".facts").nth(0).inner_text()
     assert page.get_by_text("The manifest carries no scores.").is_visible()
     assert page.get_by_text("yes: it scores what is served").is_visible()
+    assert page.get_by_text("by nobody").is_visible()
     until(page, "document.querySelector('.card img').naturalWidth > 0")
     page.get_by_text("As it is in the bundle").click()
     assert json.loads(page.locator("details pre").inner_text())["version"] == version
