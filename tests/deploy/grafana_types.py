@@ -1,4 +1,5 @@
-"""Dashboards against the types that Grafana publishes, by TypeScript's compiler; both from npm, into .tools/."""
+"""Dashboards against the types that Grafana publishes, of the version that they are generated for and of the current
+one, by TypeScript's compiler; all from npm, into .tools/."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ import pytest
 
 from benchmarks.fleet.panels.asking import Dashboard, panels
 
-PACKAGES = ("@grafana/schema@11.6.0", "typescript@5.9.3")
+PACKAGES = ("@grafana/schema@11.6.0", "grafana-schema-13@npm:@grafana/schema@13.2.3", "typescript@5.9.3")
 
 _FOLDER = Path(__file__).parents[2] / ".tools" / "grafana-schema"
+# A version's package, and what the names of its files end with.
+_SCHEMAS = {"v11": ("@grafana/schema", ".js"), "v13": ("grafana-schema-13", "")}
 _PLUGINS = {
     "timeseries": "TimeSeries",
     "stat": "Stat",
@@ -33,7 +36,8 @@ type Json<T> = unknown extends T ? T : T extends string ? `${T}` : T extends num
 
 def installed() -> Path:
     """The folder of npm's packages, fetched once. Without npm, or what it fetches, the test is skipped."""
-    if not (_FOLDER / "complete").exists():
+    complete = _FOLDER / "complete"
+    if not complete.exists() or complete.read_text() != " ".join(PACKAGES):
         if shutil.which("npm") is None or shutil.which("node") is None:
             pytest.skip("no node and npm: the dashboards' types are not checked")
         _FOLDER.mkdir(parents=True, exist_ok=True)
@@ -41,7 +45,7 @@ def installed() -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"npm cannot install {' '.join(PACKAGES)}: {done.stderr.strip().splitlines()[-1]}")
-        (_FOLDER / "complete").touch()
+        complete.write_text(" ".join(PACKAGES))
     return _FOLDER / "node_modules"
 
 
@@ -50,26 +54,24 @@ def mistyped(folder: Path, dashboards: Mapping[str, Dashboard]) -> str:
     packages = installed()
     (folder / "node_modules").symlink_to(packages)
     (folder / "tsconfig.json").write_text(json.dumps({"compilerOptions": _OPTIONS, "files": ["check.ts"]}))
-    (folder / "check.ts").write_text("\n".join([*_imports(), _JSON, *_checks(dashboards)]))
+    (folder / "check.ts").write_text(
+        "\n".join([_JSON, *(line for version in _SCHEMAS for line in _of(version, dashboards))])
+    )
     command = ["node", str(packages / "typescript" / "bin" / "tsc"), "--project", str(folder)]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 
-def _imports() -> list[str]:
-    lines = ["import type { Dashboard, Panel } from '@grafana/schema';"]
+def _of(version: str, dashboards: Mapping[str, Dashboard]) -> list[str]:
+    package, end = _SCHEMAS[version]
+    lines = [f"import type * as {version} from '{package}';"]
     for kind, name in _PLUGINS.items():
-        file = f"@grafana/schema/dist/esm/raw/composable/{kind.replace('-', '')}/panelcfg/x/{name}PanelCfg_types.gen.js"
-        lines.append(f"import type * as {name} from '{file}';")
-    return lines
-
-
-def _checks(dashboards: Mapping[str, Dashboard]) -> list[str]:
-    lines = []
+        file = f"{package}/dist/esm/raw/composable/{kind.replace('-', '')}/panelcfg/x/{name}PanelCfg_types.gen{end}"
+        lines.append(f"import type * as {version}{name} from '{file}';")
     for name, dashboard in dashboards.items():
-        lines.append(_check(f"{name}", "Dashboard", dashboard))
+        lines.append(_check(f"{version}_{name}", f"{version}.Dashboard", dashboard))
         for panel in panels(dashboard):
-            place, plugin = f"{name}_{panel['id']}", _PLUGINS[panel["type"]]
-            lines.append(_check(place, "Panel", panel))
+            place, plugin = f"{version}_{name}_{panel['id']}", version + _PLUGINS[panel["type"]]
+            lines.append(_check(place, f"{version}.Panel", panel))
             lines.append(_check(f"{place}_options", f"Partial<{plugin}.Options>", panel.get("options", {})))
             if custom := panel["fieldConfig"]["defaults"].get("custom"):
                 lines.append(_check(f"{place}_custom", f"Partial<{plugin}.FieldConfig>", custom))

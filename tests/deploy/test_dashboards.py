@@ -242,4 +242,5 @@ def test_a_misspelt_option_is_noticed(tmp_path: Path):
     wrong = read("training")
     first = next(panels(wrong))
     first["options"]["graphMood"] = "none"
-    assert "graphMood" in mistyped(tmp_path, {"training": wrong})
+    said = mistyped(tmp_path, {"training": wrong}).splitlines()
+    assert len([line for line in said if "graphMood" in line]) >= 2  # of either version
