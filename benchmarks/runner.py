@@ -59,6 +59,7 @@ BENCHMARKS = {
     "stylegan2": "packing.stylegan2",
     "demo": "training.demo",
     "training-speed": "training.speed",
+    "pipeline": "training.pipeline",
     "supervision": "training.supervision",
     "samples": "quality.samples",
     "sounds": "quality.sounds",

@@ -12,7 +12,8 @@ from pathlib import Path
 import click
 
 from latentserve.service.packing.progress import showing
-from latentserve.training.errors import ConfigError, DivergedError, TrainingError
+from latentserve.training import launching
+from latentserve.training.errors import ConfigError, DivergedError, LostRankError, TrainingError
 
 
 @contextmanager
@@ -41,6 +42,10 @@ def one_voice() -> Iterator[None]:
     except (ConfigError, DivergedError):
         if rank > 0:
             sys.exit(1)
+        raise
+    except LostRankError:
+        if launching.LAUNCHED in os.environ:
+            sys.exit(launching.LOST)  # whoever started this one says which was lost, and how
         raise
     except TrainingError as error:
         raise type(error)(f"rank {rank}: {error}" if rank > 0 else str(error)) from None
@@ -88,6 +93,13 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     "--out", "run", required=True, type=click.Path(path_type=Path), help="Run folder; an existing one resumes."
 )
 @click.option(
+    "--ranks",
+    "count",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Train in so many processes on this machine, one for each GPU; each takes its share of every batch.",
+)
+@click.option(
     "--metrics-port",
     type=click.IntRange(0, 65535),
     metavar="PORT",
@@ -108,6 +120,7 @@ def train(
     types: tuple[str, ...],
     weights: tuple[Path, ...],
     run: Path,
+    count: int | None,
     metrics_port: int | None,
     paged: bool,
     tensorboard: bool,
@@ -130,8 +143,10 @@ def train(
       latentserve train digits --page --out runs/digits
       latentserve train digits --metrics-port 9101 --out runs/digits
       latentserve train digits --supervise act --out runs/digits
-      torchrun --nproc-per-node 2 --no-python latentserve train digits --out runs/digits
+      latentserve train digits --ranks 2 --set threads=1 --out runs/digits
     """
+    if count is not None and count > 1 and "WORLD_SIZE" not in os.environ:
+        sys.exit(launching.run(count, [sys.executable, "-P", "-m", "latentserve", *sys.argv[1:]]))
     with one_voice(), training_extra(), ExitStack() as stack:
         from latentserve.training.data import Dataset, Split, load, summary
         from latentserve.training.recipe import load_config

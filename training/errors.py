@@ -15,6 +15,10 @@ class DataError(TrainingError):
     """A data set that is missing, unreadable, empty or not what its format promises."""
 
 
+class NoRoomError(DataError):
+    """Decoded data that a disk has no room for."""
+
+
 class RunError(TrainingError):
     """A run folder that cannot be started, resumed or exported."""
 

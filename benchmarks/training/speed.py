@@ -195,6 +195,11 @@ def take_turns(recipe: str, data: Path | None, overrides: tuple[str, ...], image
     folder = data if needs_data else None
     dataset = random_mnist() if needs_data and data is None else load(config.data, folder)
     held_out = None if needs_data and data is None else load(config.data, folder, "test")
+    return {"recipe": recipe} | in_turns(config, dataset, held_out, images)
+
+
+def in_turns(config: Config, dataset: Dataset, held_out: Dataset | None, images: int) -> Record:
+    """Both loops of a configuration, over so many images."""
     torch.set_num_threads(config.threads)
     turns = Turns(Bare(config, dataset), steps=-(-images // config.batch))
     with tempfile.TemporaryDirectory() as run, stopwatch() as spent:
@@ -202,7 +207,7 @@ def take_turns(recipe: str, data: Path | None, overrides: tuple[str, ...], image
     # The last turn may be a few steps only, and neither a snapshot nor a tick lies in most of the others.
     whole = [at for at, size in enumerate(turns.sizes) if size == turns.turn]
     ratios = [turns.theirs[at].wall / turns.ours[at].wall for at in whole]
-    record: Record = {"recipe": recipe, "images": sum(turns.sizes) * config.batch, "steps_of_a_turn": turns.turn}
+    record: Record = {"images": sum(turns.sizes) * config.batch, "steps_of_a_turn": turns.turn}
     for clock in Clock._fields:
         ours, bare = (sum(getattr(one, clock) for one in of) for of in (turns.ours, turns.theirs))
         record[clock] = {

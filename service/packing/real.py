@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.errors import BundleError, one_line
 
 KEPT = 2048  # real samples that are looked at, chosen at random
+KEPT_BYTES = 1 << 29  # of them, at the most
 
 _LEAST = 32
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
@@ -20,6 +22,23 @@ _SLACK = 0.1  # of the value range, by which values may leave it
 _SEED = 0
 
 Real = tuple[NDArray[np.float32], int]  # at most KEPT random real samples float32 [n, *shape], and how many there are
+
+
+class RealRows(Protocol):
+    """Samples [n, *shape]: an array, or what looks like one and makes the rows that it is asked for."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 def read_real(path: Path, spec: SampleSpec) -> Real:
@@ -38,14 +57,14 @@ def read_real(path: Path, spec: SampleSpec) -> Real:
     return keep_real(samples, spec, str(path))
 
 
-def keep_real(samples: NDArray[Any], spec: SampleSpec, source: str) -> Real:
+def keep_real(samples: RealRows, spec: SampleSpec, source: str) -> Real:
     """From real samples [n, *shape]. Raises BundleError naming `source`."""
     if samples.dtype.kind not in "fiu" or list(samples.shape[1:]) != spec.shape or samples.ndim < 1:
         raise BundleError(
             f"{source}: real samples of shape {list(samples.shape)} and type {samples.dtype}; "
             f"numbers of shape {['n', *spec.shape]} are needed".replace("'", "")
         )
-    rows = _chosen(len(samples), source)
+    rows = _chosen(len(samples), spec, source)
     kept = np.asarray(samples[rows], dtype=np.float32)
     if not np.isfinite(kept).all():
         raise BundleError(f"{source}: holds real samples that are not finite")
@@ -65,7 +84,7 @@ def _read_folder(path: Path, spec: SampleSpec) -> Real:
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in _SUFFIXES)
     low, high = spec.value_range
     channels, height, width = spec.shape
-    rows = _chosen(len(files), str(path))
+    rows = _chosen(len(files), spec, str(path))
     samples = np.empty((len(rows), channels, height, width), np.float32)
     for place, row in enumerate(rows):
         try:
@@ -86,8 +105,9 @@ def require_enough(n: int, source: str) -> None:
         raise BundleError(f"{source}: holds {n} real samples; {_LEAST} are the least that say anything")
 
 
-def _chosen(n: int, source: str) -> NDArray[np.int64]:
+def _chosen(n: int, spec: SampleSpec, source: str) -> NDArray[np.int64]:
     require_enough(n, source)
-    if n <= KEPT:
+    most = max(_LEAST, min(KEPT, KEPT_BYTES // (4 * prod(spec.shape))))
+    if n <= most:
         return np.arange(n)
-    return np.sort(np.random.default_rng(_SEED).choice(n, KEPT, replace=False))
+    return np.sort(np.random.default_rng(_SEED).choice(n, most, replace=False))

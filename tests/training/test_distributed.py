@@ -159,7 +159,7 @@ def test_two_ranks_are_one_with_the_whole_batch(
             torch.testing.assert_close(too, moved, rtol=1e-3, atol=1e-3 * float(moved.abs().max()))
 
 
-TIMED = {"seconds", "timestamp", "images_per_second", "data_seconds"}
+TIMED = {"seconds", "timestamp", "images_per_second", "seconds_per_kimg", "memory", "data_seconds"}
 SEEN = {"diversity", "frechet", "effective_rank"}  # in samples, which batch normalisation's memory makes others
 
 

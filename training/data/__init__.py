@@ -1,7 +1,8 @@
 """Data sets: samples of one kind, read once and named by their content.
 
 What is in memory: of IDX, `.npz` and tables everything, as bytes or single floats; of `.npy` files what is looked at;
-of pictures and recordings everything up to a GiB, and beyond it what is looked at.
+of pictures and recordings everything up to 256 MiB, and beyond it what is looked at, as of all that is kept from one
+start to the next (`latentserve.training.data.cache`).
 """
 
 from collections.abc import Sequence

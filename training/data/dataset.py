@@ -1,12 +1,18 @@
 """What every data set looks like to the rest of the code."""
 
 import hashlib
+import json
+import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -14,13 +20,23 @@ from numpy.typing import DTypeLike, NDArray
 from latentserve.service.bundle import Column
 from latentserve.training.data.conditions import Conditions
 from latentserve.training.data.transform import TableTransform
-from latentserve.training.errors import DataError
+from latentserve.training.errors import NoRoomError
 
 Kind = Literal["image", "array", "audio", "table"]
 Split = Literal["train", "test"]  # `test` is held out
 
-IN_MEMORY = 1 << 30  # bytes; a larger decoded data set lies in a file that is mapped, and is gone with the process
+IN_MEMORY = 1 << 28  # bytes; a larger decoded data set lies in a file that is mapped, and is gone with the process
 CHUNK = 16 << 20  # bytes that are looked at together
+LEFT_FREE = 1 << 30  # bytes of a disk that what is kept for later leaves to others
+
+_files: ContextVar[list[Path] | None] = ContextVar("_files", default=None)
+
+
+class Entry(Protocol):
+    """Where samples are kept from one start to the next, with what was computed of them."""
+
+    def once(self, name: str, compute: Callable[[], str]) -> str:
+        """What was computed under this name, now or before."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +95,7 @@ class Dataset:
         columns: of a table, whose samples hold values, places in a column's categories, and its `missing`.
         conditions: numbers that samples are made for; None: there are none.
         notes: what was understood of the files, and what of them was left out; no part of the content.
+        entry: where the samples are kept; None: they were read or decoded for this process.
     """
 
     name: str
@@ -91,6 +108,7 @@ class Dataset:
     columns: list[Column] | None = None
     conditions: Conditions | None = None
     notes: tuple[str, ...] = ()
+    entry: Entry | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -101,7 +119,9 @@ class Dataset:
         if self.stored_range is None:
             return taken
         low, high = self.stored_range
-        scaled: NDArray[np.float32] = (taken - np.float32(low)) / np.float32((high - low) / 2) - np.float32(1)
+        scaled: NDArray[np.float32] = taken - np.float32(low)
+        scaled /= np.float32((high - low) / 2)
+        scaled -= np.float32(1)
         return scaled
 
     def chunks(self) -> Iterator[NDArray[np.float32]]:
@@ -135,21 +155,34 @@ class Dataset:
     def digest(self) -> str:
         """SHA-256 of shape, samples and labels, as little-endian bytes in C order, and of what a table's columns and
         the conditions are, if there are any: the same content has the same digest whatever the files it came in."""
+        beside = self._update(hashlib.sha256(repr(self.stored_range).encode())).hexdigest()
+        return self._once(f"sha256-{beside[:32]}", self._digest)
+
+    def _digest(self) -> str:
         digest = hashlib.sha256(repr(self.samples.shape).encode())
         for chunk in self.chunks():
             digest.update(np.ascontiguousarray(chunk, dtype="<f4").data)
+        return self._update(digest).hexdigest()
+
+    def _update(self, digest: Any) -> Any:
+        """Let a digest be of all that lies beside the samples, too."""
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         if self.columns is not None:
             digest.update(repr([column.model_dump(mode="json") for column in self.columns]).encode())
         if self.conditions is not None:
             digest.update(self.conditions.content())
-        return digest.hexdigest()
+        return digest
+
+    def _once(self, name: str, compute: Callable[[], str]) -> str:
+        return compute() if self.entry is None else self.entry.once(name, compute)
 
     @cached_property
     def description(self) -> Description:
         """Its description."""
         columns = None if self.columns is None else [column.model_dump(mode="json") for column in self.columns]
-        mean, std = moments(self) if self.kind in ("array", "audio") else (None, None)
+        mean = std = None
+        if self.kind in ("array", "audio"):
+            mean, std = json.loads(self._once("moments", lambda: json.dumps(moments(self))))
         return Description(
             name=self.name,
             sha256=self.digest(),
@@ -185,21 +218,32 @@ def moments(dataset: Dataset) -> tuple[list[float], list[float]]:
     return (origin + total / count).tolist(), np.where(std > 0, std, 1.0).tolist()
 
 
+@contextmanager
+def stored_in(file: Path) -> Iterator[None]:
+    """Within the block the first `storage` that is asked for is this file, however small, and stays there."""
+    token = _files.set([file])
+    try:
+        yield
+    finally:
+        _files.reset(token)
+
+
 def storage(shape: tuple[int, ...], dtype: DTypeLike, source: str) -> NDArray[Any]:
     """Room for samples that are read or decoded once: memory, or where they are many a mapped file without a name.
 
-    Raises DataError naming `source` where the disk has no room for it.
+    Raises NoRoomError naming `source` where the disk has no room for it.
     """
     size = prod(shape) * np.dtype(dtype).itemsize
-    if size <= IN_MEMORY:
+    kept = _files.get()
+    if size == 0 or (not kept and size <= IN_MEMORY):
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile() as file:
-        try:
+    where = kept[0].parent if kept else Path(tempfile.gettempdir())
+    if kept and shutil.disk_usage(where).free < size + LEFT_FREE:
+        raise NoRoomError(f"{source}: {size >> 20:,} MiB decoded leave too little of {where}")
+    try:
+        with kept.pop().open("w+b") if kept else tempfile.TemporaryFile() as file:
             # A mapped file that cannot grow would kill the process when it is written.
-            for start in range(0, size, CHUNK):
-                file.write(bytes(min(CHUNK, size - start)))
-            file.flush()
-        except OSError as error:
-            where = tempfile.gettempdir()
-            raise DataError(f"{source}: {size >> 20:,} MiB decoded do not fit {where} ({error.strerror})") from None
-        return np.memmap(file, dtype, "r+", shape=shape)
+            os.posix_fallocate(file.fileno(), 0, size)
+            return np.memmap(file, dtype, "r+", shape=shape)
+    except OSError as error:
+        raise NoRoomError(f"{source}: {size >> 20:,} MiB decoded do not fit {where} ({error.strerror})") from None

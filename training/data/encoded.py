@@ -103,7 +103,14 @@ def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:
     known = replace(reading, label=reading.label or next(iter(classes), None))
     told = about(columns, source, known)
     names = [f"{source}, row {row}" for row in range(len(encoded))]
-    samples, kept, seen = pictures.decode(names, lambda row: Image.open(io.BytesIO(encoded[row])), reading)
+    made = pictures.decode(
+        names,
+        lambda row: Image.open(io.BytesIO(encoded[row])),
+        reading,
+        paths,
+        {"parquet": column, "rows": len(encoded)},
+    )
+    kept = made.rows
     if told.labels is not None and (listed := classes.get(known.label or "")):
         order = np.array([listed.index(one) for one in told.label_names], np.int64)
         kept_labels = np.where(told.labels < 0, -1, order[told.labels])
@@ -112,10 +119,15 @@ def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:
     if told.labels is not None and labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin())} has no label")
     conditions = None if told.conditions is None else told.conditions.take(kept)
-    said = (f"`{column}` holds the pictures", *seen.notes(reading.size, reading.background), *told.notes, *notes)
-    stored = pictures.STORED_RANGE
     return Dataset(
-        name, samples, labels[kept], told.label_names, stored_range=stored, conditions=conditions, notes=said
+        name,
+        made.samples,
+        labels[kept],
+        told.label_names,
+        stored_range=pictures.STORED_RANGE,
+        conditions=conditions,
+        notes=(f"`{column}` holds the pictures", *pictures.told(made, reading), *told.notes, *notes),
+        entry=made.entry,
     )
 
 

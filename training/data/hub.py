@@ -59,9 +59,18 @@ def load(path: Path, split: Split, reading: Reading) -> Dataset:
     if labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin())} has no label")
     names = [f"{source}, row {row}" for row in range(len(part))]
-    samples, kept, seen = pictures.decode(names, lambda row: part[row][shown], reading)
-    notes = seen.notes(reading.size, reading.background)
-    return Dataset(stem, samples, labels[kept], label_names, stored_range=pictures.STORED_RANGE, notes=notes)
+    files = [Path(file["filename"]) for file in part.cache_files]
+    asked = {"hub": source, "column": shown, "rows": len(part)}
+    made = pictures.decode(names, lambda row: part[row][shown], reading, files, asked)
+    return Dataset(
+        stem,
+        made.samples,
+        labels[made.rows],
+        label_names,
+        stored_range=pictures.STORED_RANGE,
+        notes=pictures.told(made, reading),
+        entry=made.entry,
+    )
 
 
 def _columns(part: Any, source: str) -> list[Distinct]:

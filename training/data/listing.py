@@ -75,6 +75,10 @@ class Listing:
         """What a file is called in an error."""
         return str(self.source / file)
 
+    def on_disk(self, files: Iterable[PurePosixPath]) -> list[Path]:
+        """The files that these are read from: themselves, or the archive."""
+        return [self.source / file for file in files] if self.archive is None else [self.source]
+
     def having(self, suffixes: tuple[str, ...]) -> list[PurePosixPath]:
         """Those of the files that end in one of the suffixes, in any case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]

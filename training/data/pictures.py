@@ -1,19 +1,24 @@
-"""Folders and archives of pictures. Each is decoded once, into 8-bit values; more than a GiB of them lie in a mapped
-file."""
+"""Folders and archives of pictures. Each is decoded once, into 8-bit values, by as many threads as there are cores;
+many of them lie in a file that is kept, and mapped at the next start."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, features
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import conditions, metadata
+from latentserve.training.data import cache, conditions, metadata
+from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import find
 from latentserve.training.data.listing import Listing, advice, kinds
@@ -32,6 +37,7 @@ STORED_RANGE = (0.0, 255.0)
 _GREY = {"1", "L", "LA"}
 _DEEP = {"I", "F"}  # and I;16: more than 8 bits a channel
 _NAMED = 3  # broken files in an error
+_AT_ONCE = 256  # pictures that threads are given together
 
 
 @dataclass
@@ -44,6 +50,16 @@ class Seen:
     frames: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that make it again, in the same order."""
+        sizes = [[width, height, count] for (width, height), count in self.sizes.items()]
+        return {**self.__dict__, "formats": list(self.formats.items()), "sizes": sizes}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> "Seen":
+        sizes = Counter({(width, height): count for width, height, count in told["sizes"]})
+        return cls(**{**told, "formats": Counter(dict(told["formats"])), "sizes": sizes})
 
     def notes(self, size: int | None, background: str) -> tuple[str, ...]:
         """In words."""
@@ -86,35 +102,67 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         reading.refuse("a folder with conditions.csv", "label")
     reading.refuse("pictures", "types")
     files = found.files
-    samples, kept, seen = decode(found.names, lambda at: _open(listing, files[at]), reading)
-    found = found.only(kept)
+    made = decode(
+        found.names,
+        lambda at: _open(listing, files[at]),
+        reading,
+        listing.on_disk(files),
+        {"pictures": [str(file) for file in files]},
+    )
+    found = found.only(made.rows)
     others = [
         file
         for file in listing.files
         if not file.name.lower().endswith((*SUFFIXES, *TABLES)) and file.name != STYLEGAN and not _is_text(file.name)
     ]
-    notes = [*seen.notes(reading.size, reading.background), *found.notes]
+    notes = [*told(made, reading), *found.notes]
     if others:
-        told = advice(others)
-        notes.append(f"left out: {kinds(others)}" + (f" ({told})" if told else ""))
+        advised = advice(others)
+        notes.append(f"left out: {kinds(others)}" + (f" ({advised})" if advised else ""))
     if listing.dangling:
         notes.append(f"left out: {len(listing.dangling):,} links that lead nowhere, such as {listing.dangling[0]}")
     return Dataset(
         name,
-        samples,
+        made.samples,
         found.labels,
         found.label_names,
         stored_range=STORED_RANGE,
-        conditions=None if beside is None else beside.take(kept),
+        conditions=None if beside is None else beside.take(made.rows),
         notes=tuple(notes),
+        entry=made.entry,
     )
 
 
+def told(made: Decoded, reading: Reading) -> tuple[str, ...]:
+    """What was met among pictures, and where they are kept, in words."""
+    notes = Seen.from_json(made.about).notes(reading.size, reading.background)
+    return (*notes, made.note) if made.note else notes
+
+
 def decode(
-    names: Sequence[str], open_at: Callable[[int], Image.Image], reading: Reading
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], Seen]:
-    """Pictures as uint8 [N, C, H, W], as in `load`, which of them these are, and what was met; `open_at` gives the one
-    at a place, which errors call by name. Raises DataError."""
+    names: Sequence[str],
+    open_at: Callable[[int], Image.Image],
+    reading: Reading,
+    files: Sequence[Path],
+    asked: Mapping[str, Any],
+) -> Decoded:
+    """Pictures as uint8 [N, C, H, W], as in `load`, and which of them these are, made now or before.
+
+    Args:
+        names: What errors call them.
+        open_at: Gives the one at a place.
+        reading: Its size, background, and what is to be done about broken ones.
+        files: That they are in.
+        asked: What tells them from other pictures in these files, as JSON.
+
+    Raises:
+        DataError: As `load`.
+    """
+    how = {"size": reading.size, "background": reading.background, "broken": reading.broken}
+    return cache.decoded(files, {**asked, **how}, lambda: _decode(names, open_at, reading))
+
+
+def _decode(names: Sequence[str], open_at: Callable[[int], Image.Image], reading: Reading) -> Decoded:
     size, background = reading.size, ImageColor.getrgb(reading.background)[:3]
     seen, grey, first, first_name = Seen(), True, None, ""
     kept = []
@@ -145,16 +193,31 @@ def decode(
     width, height = (size, size) if size is not None else first or (0, 0)
     samples = storage((len(kept), 1 if grey else 3, height, width), np.uint8, names[0])
     rows: list[int] = []
-    for at in kept:
+    alone = Lock()  # archives and tables have one place that they are read at
+
+    def open_alone(at: int) -> Image.Image:
+        with alone:
+            return open_at(at)
+
+    def pixels(at: int) -> tuple[NDArray[np.uint8], bool] | DataError:
         try:
-            with _opened(open_at, at, names[at]) as picture:
-                samples[len(rows)] = _pixels(picture, grey, size, background, seen)
+            with _opened(open_alone, at, names[at]) as picture:
+                return _pixels(picture, grey, size, background)
         except DataError as error:
-            seen.broken.append(str(error))
-            continue
-        rows.append(at)
+            return error
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        for start in range(0, len(kept), _AT_ONCE):
+            some = kept[start : start + _AT_ONCE]
+            for at, found in zip(some, threads.map(pixels, some), strict=True):
+                if isinstance(found, DataError):
+                    seen.broken.append(str(found))
+                    continue
+                samples[len(rows)], transparent = found
+                seen.transparent += transparent
+                rows.append(at)
     _require_whole(seen, len(names), reading)
-    return samples[: len(rows)], np.array(rows, np.int64), seen
+    return Decoded(samples[: len(rows)], np.array(rows, np.int64), seen.to_json())
 
 
 def is_deep(picture: Image.Image) -> bool:
@@ -178,21 +241,21 @@ def _require_whole(seen: Seen, count: int, reading: Reading) -> None:
 
 
 def _pixels(
-    picture: Image.Image, grey: bool, size: int | None, background: tuple[int, ...], seen: Seen
-) -> NDArray[np.uint8]:
-    """One picture as uint8 [C, H, W], upright, on the background."""
-    upright = ImageOps.exif_transpose(picture)
+    picture: Image.Image, grey: bool, size: int | None, background: tuple[int, ...]
+) -> tuple[NDArray[np.uint8], bool]:
+    """One picture as uint8 [C, H, W], upright, on the background; and whether that shows."""
+    upright, transparent = ImageOps.exif_transpose(picture), False
     if upright.has_transparency_data:
         shown = upright.convert("RGBA")
         if shown.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]
-            seen.transparent += 1
+            transparent = True
             under = Image.new("RGBA", shown.size, (*background, 255))
             upright = Image.alpha_composite(under, shown)
     brought = upright.convert("L" if grey else "RGB")
     if size is not None and brought.size != (size, size):
         brought = ImageOps.fit(brought, (size, size), Image.Resampling.LANCZOS)
     values = np.asarray(brought, np.uint8)
-    return values[None] if grey else np.moveaxis(values, -1, 0)
+    return values[None] if grey else np.moveaxis(values, -1, 0), transparent
 
 
 def _open(listing: Listing, file: PurePosixPath) -> Image.Image:

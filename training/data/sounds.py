@@ -1,5 +1,6 @@
 """Recordings, alone or in folders, as audio: WAV files by SciPy, others by soundfile, of the extra `audio`. Each is
-read once to be looked at, and once to be kept; more than a GiB of them lie in a mapped file."""
+read once to be looked at, and once to be kept; many of them lie in a file that is kept, and mapped at the next
+start."""
 
 import warnings
 from collections import Counter
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import conditions, metadata
+from latentserve.training.data import cache, conditions, metadata
+from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import LabelledFiles, find
 from latentserve.training.data.listing import Listing, kinds
@@ -77,7 +79,31 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         reading.refuse("one recording", "label")
         listing = Listing(path.parent, (PurePosixPath(path.name),))
         files = list(listing.files)
-    notes = list(found.notes) if found is not None else []
+    made = cache.decoded(
+        listing.on_disk(files),
+        {"sounds": [str(file) for file in files], "size": reading.size, "broken": reading.broken},
+        lambda: _decode(listing, files, reading, str(path)),
+    )
+    notes = [*(found.notes if found is not None else ()), *made.about["notes"], *([made.note] if made.note else [])]
+    if found is not None and (others := [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]):
+        notes.append(f"beside the recordings: {kinds(others)}")
+    return Dataset(
+        name,
+        made.samples,
+        np.zeros(len(made.samples), np.int64) if found is None else found.labels[made.rows],
+        [] if found is None else found.label_names,
+        "audio",
+        _RANGES[made.samples.dtype.name],
+        made.about["rate"],
+        conditions=None if beside is None else beside.take(made.rows),
+        notes=tuple(notes),
+        entry=made.entry,
+    )
+
+
+def _decode(listing: Listing, files: Sequence[PurePosixPath], reading: Reading, source: str) -> Decoded:
+    """Files as audio [N, channels, length], as in `load`, with their `rate` and `notes`."""
+    notes: list[str] = []
     heard, kept, broken = [], [], []
     for at, file in enumerate(files):
         try:
@@ -105,7 +131,7 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
             raise DataError(f"{file_name}: {frames} frames; `size` asks for {size}")
         pieces.append(1 if size is None else frames // size)
     length = lengths[0] if size is None else size
-    samples = storage((sum(pieces), aim.channels, length), aim.type, str(path))
+    samples = storage((sum(pieces), aim.channels, length), aim.type, source)
     row = 0
     for at, count in zip(kept, pieces, strict=True):
         sound = _brought(*_read(listing, files[at]), aim)
@@ -116,22 +142,8 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         window = f"{length:,} frames ({length / aim.rate:.3g} s)"
         said = f"{len(kept):,} recordings, cut into {sum(pieces):,} windows of {window}"
         notes.append(said + (f"; {over:,.3g} s at their ends are left out" if over else ""))
-    if found is not None and (others := [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]):
-        notes.append(f"beside the recordings: {kinds(others)}")
-    labels = np.zeros(len(samples), np.int64) if found is None else np.repeat(found.labels[kept], pieces)
-    label_names = [] if found is None else found.label_names
     rows = np.repeat(np.array(kept, np.int64), pieces)
-    return Dataset(
-        name,
-        samples,
-        labels,
-        label_names,
-        "audio",
-        _RANGES[aim.type],
-        aim.rate,
-        conditions=None if beside is None else beside.take(rows),
-        notes=tuple(notes),
-    )
+    return Decoded(samples, rows, {"rate": aim.rate, "notes": notes})
 
 
 def _aim(heard: Sequence[Heard], names: Sequence[str], notes: list[str]) -> Heard:

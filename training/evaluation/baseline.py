@@ -30,7 +30,7 @@ from latentserve.training.evaluation.tables import TableBaseline
 from latentserve.training.evaluation.two_sample import WIDEST, ToldApart, shown_pixels, two_sample_test
 from latentserve.training.evaluation.views import Samples, View, view_of
 
-HELD = 1 << 30  # bytes of samples of each side at the most
+HELD = 1 << 29  # bytes of samples of each of the three sides at the most
 TAUGHT = 1 << 28  # bytes of real samples at the most that the classifier learns from
 
 _BY_COLUMN = ("columns", "numbers", "spectra")  # feature spaces whose numbers have a meaning each

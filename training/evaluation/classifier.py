@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latentserve.training.evaluation.resampling import DRAWS, Floats, Measured, Resampling
-from latentserve.training.evaluation.views import Samples
+from latentserve.training.evaluation.views import Samples, at_once
 
 FEATURES = 64  # of its last hidden layer
 BATCH = 128
@@ -21,7 +21,7 @@ MOST_EPOCHS = 20
 
 SEEDS = (0, 1, 2)  # of classifiers that learn from the same samples
 
-_AT_ONCE = 1_000  # rows of a prediction
+_MOST = 1_000  # rows of a prediction at once
 _LEARNING_RATE = 5e-3
 _SCALED_BY = 10_000  # rows
 _SMALLEST = 8  # side of an image below which no layer halves it
@@ -51,13 +51,16 @@ class Classifier:
     @torch.no_grad()
     def features(self, seen: Samples) -> NDArray[np.float64]:
         """Float64 [n, 64], of seen samples [n, ...]; on what it was trained on they deviate by 1 on average."""
-        parts = [self.body(part) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
+        parts = [self.body(part) for part in torch.split(torch.from_numpy(seen), at_once(seen, _MOST))]
         return torch.cat(parts).double().numpy() / self._scale
 
     @torch.no_grad()
     def predict(self, seen: Samples) -> Labels:
         """Labels int64 [n]."""
-        parts = [self.head(self.body(part)).argmax(dim=1) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
+        parts = [
+            self.head(self.body(part)).argmax(dim=1)
+            for part in torch.split(torch.from_numpy(seen), at_once(seen, _MOST))
+        ]
         return torch.cat(parts).numpy()
 
     @property
@@ -83,7 +86,7 @@ class Regressor:
     @torch.no_grad()
     def predict(self, seen: Samples) -> Floats:
         """Numbers float64 [n, k]."""
-        parts = [self.head(self.body(part)) for part in torch.split(torch.from_numpy(seen), _AT_ONCE)]
+        parts = [self.head(self.body(part)) for part in torch.split(torch.from_numpy(seen), at_once(seen, _MOST))]
         return torch.cat(parts).double().numpy()
 
 

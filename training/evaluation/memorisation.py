@@ -11,13 +11,13 @@ from scipy.stats import rankdata
 from latentserve.training.data import Dataset
 from latentserve.training.evaluation.distances import squared_distances
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling, share
-from latentserve.training.evaluation.views import Samples, View
+from latentserve.training.evaluation.views import Samples, View, at_once
 
 ROWS = 1_000  # samples of each side that neighbours are looked for
 MOST = 100_000  # training samples that they are looked for among
 NEAR = 0.01  # share of held-out samples that are nearer than what is called a copy
 
-_AT_ONCE = 10_000  # training rows
+_MOST = 10_000  # training rows at once
 
 
 class Nearest(NamedTuple):
@@ -39,16 +39,21 @@ def nearest(samples: Samples, train: Dataset, view: View, told: Callable[[int], 
     seen = torch.from_numpy(view.of(samples)).flatten(1)
     best = torch.full((len(seen),), torch.inf)
     rows = torch.zeros(len(seen), dtype=torch.int64)
-    for start in range(0, len(among), _AT_ONCE):
-        part = torch.from_numpy(view.of(train.take(among[start : start + _AT_ONCE]))).flatten(1)
+    together = at_once(samples, _MOST)
+    for start in range(0, len(among), together):
+        part = torch.from_numpy(view.of(train.take(among[start : start + together]))).flatten(1)
         found, at = squared_distances(seen, part).min(dim=1)
         rows = torch.where(found < best, at + start, rows)
         best = torch.minimum(found, best)
         told(len(part))
     row = among[rows.numpy()]
     # Once more for the one that was found: of equal samples a difference of squares is rarely exactly 0.
-    away = view.of(train.take(row)).reshape(len(row), -1) - seen.numpy()
-    return Nearest(np.sqrt((away.astype(np.float64) ** 2).sum(axis=1)), row)
+    squares = []
+    for start in range(0, len(row), together):
+        found_ones = view.of(train.take(row[start : start + together]))
+        away = found_ones.reshape(len(found_ones), -1) - seen.numpy()[start : start + together]
+        squares.append((away.astype(np.float64) ** 2).sum(axis=1))
+    return Nearest(np.sqrt(np.concatenate(squares)), row)
 
 
 def memorisation(fake: Floats, held: Floats, chances: tuple[Resampling, Resampling] | None) -> Measured:

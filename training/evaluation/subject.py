@@ -24,7 +24,7 @@ from latentserve.training.recipe.config import Config
 from latentserve.training.run import CHECKPOINT, CONFIG, checkpoint, open_run
 
 MANIFEST = "manifest.json"
-BATCH, BATCH_BYTES = 64, 64 << 20  # rows that are made at once, and bytes of them, at the most
+BATCH, BATCH_BYTES = 64, 8 << 20  # rows that are made at once, and bytes of them, at the most
 
 Samples = NDArray[np.float32]
 Labels = NDArray[np.int64]

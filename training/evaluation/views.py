@@ -17,6 +17,7 @@ BANDS = 32  # of a spectrum
 FRAME = 256  # values that a spectrum is taken of
 _QUIET = 1e-6  # power that counts as silence
 _FITTED_TO = 10_000  # rows
+_TOGETHER = 1 << 26  # bytes of samples that something is computed of at once
 
 Samples = NDArray[np.float32]
 
@@ -57,6 +58,11 @@ def view_of(train: Dataset, labelled: bool = True) -> View:
     names = [f"number {at}" for at in range(prod(train.samples.shape[1:]))]
     sentence = "the numbers themselves, each over its standard deviation in the training data"
     return View("numbers", sentence, names, _scaled(flat, flat(some)))
+
+
+def at_once(samples: Samples, most: int) -> int:
+    """How many of samples [n, ...] something is computed of at once: `most`, or as many as 64 MiB hold."""
+    return max(1, min(most, _TOGETHER // max(4, 4 * prod(samples.shape[1:]))))
 
 
 def label_column(train: Dataset) -> int | None:

@@ -26,7 +26,7 @@ from latentserve.service.packing.layout import Kind
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.progress import stage
-from latentserve.service.packing.real import keep_real
+from latentserve.service.packing.real import RealRows, keep_real
 from latentserve.service.packing.storing import store, whole, workroom
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, evaluating
@@ -65,7 +65,7 @@ def export_bundle(
     license_id: str | None = None,
     lineage: Lineage | None = None,
     reference_samples: int | None = None,
-    real: NDArray[np.generic] | None = None,
+    real: RealRows | None = None,
 ) -> Manifest:
     """Export any generator to the bundle folder `out`. Modules are run in eval mode and left as they were.
 

@@ -53,6 +53,23 @@ class Part:
         """What networks are told beside a sample, or z: the label, and the condition if there is one."""
         return (self.label,) if self.condition is None else (self.label, self.condition)
 
+    def halves(self) -> "list[Part]":
+        """The same rows in two parts, with what was drawn for them; fakes are to be made again."""
+        noises = [None, None] if self.noise is None else [*zip(*(on.chunk(2) for on in self.noise), strict=True)]
+        altered = [None, None] if self.altered is None else [*zip(*(on.split(2) for on in self.altered), strict=True)]
+        return [
+            Part(
+                real=self.real.chunk(2)[at],
+                label=self.label.chunk(2)[at],
+                z=self.z.chunk(2)[at],
+                condition=None if self.condition is None else self.condition.chunk(2)[at],
+                place=None if self.place is None else self.place.chunk(2)[at],
+                noise=noises[at],
+                altered=altered[at],
+            )
+            for at in range(2)
+        ]
+
 
 class Cost(NamedTuple):
     """What a part costs a player, a scalar with a gradient, and the statistics of it."""
@@ -210,14 +227,24 @@ def update(
     Costs are asked for one by one, and each one's graph is freed before the next. A gradient longer than `clip` is
     shortened to it (Pascanu et al. 2013, algorithm 1). Where a cost or a gradient is not finite, on whichever rank, no
     weight changes.
+
+    Raises torch.OutOfMemoryError on all ranks where one of them has too little for a part; no weight has changed.
     """
     optimizer.zero_grad()
     statistics: list[dict[str, Tensor]] = []
     spent: Tensor | float = 0.0
-    for total, of_part in costs:
-        (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
-        spent = spent + total.detach()
-        statistics.append({name: value.detach() for name, value in of_part.items()})
+    lacking = False
+    try:
+        for total, of_part in costs:
+            (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
+            spent = spent + total.detach()
+            statistics.append({name: value.detach() for name, value in of_part.items()})
+    except torch.OutOfMemoryError:
+        lacking = True  # and no more of the error, which holds on to what was there
+    # Only a GPU says so; elsewhere ranks need not ask each other.
+    asked = ranks.count > 1 and optimizer.param_groups[0]["params"][0].is_cuda
+    if ranks.any(lacking) if asked else lacking:
+        raise torch.OutOfMemoryError("a part of the batch does not fit")
     if ranks.count > 1:
         spent = torch.as_tensor(spent)
         ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])

@@ -13,7 +13,7 @@ from latentserve.training.recipe.config import Config
 # What may differ when a run goes on: it bounds a sitting, or decides what is done about a failure yet to come.
 FREE_TO_CHANGE = {"minutes", "supervise"}
 # Fields that runs do not state which an earlier version began; a run that does without them is written as it was.
-YOUNGER = {"conditions", "folders", "broken", "background", "drop", "types"}
+YOUNGER = {"conditions", "folders", "broken", "background", "drop", "types", "deterministic"}
 
 
 def recipes() -> list[str]:

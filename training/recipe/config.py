@@ -122,7 +122,8 @@ class Config(Strict):
     critic: CriticOptimisation = CriticOptimisation()  # optimizer, lr, beta1, beta2 of the critic, where they differ
     clip: PositiveFloat | None = None  # largest Euclidean norm of a player's gradient; a longer one is shortened to it
     precision: Literal["float32", "bf16"] = "float32"  # bf16: networks run in it where torch's autocast thinks it safe
-    compile: bool = False  # whether networks go through torch.compile
+    compile: bool | Literal["generator"] = False  # what goes through torch.compile: both networks, or one alone
+    deterministic: bool = True  # whether kernels that may give other bits from run to run are left out
     ema_half_life: Cosine  # half-life of the averaged generator's memory, in images
     tick: PositiveInt  # images between two lines of stats.jsonl
     snapshot: PositiveInt  # images between two checkpoints, each with a sample grid
@@ -193,9 +194,10 @@ class Config(Strict):
                 raise ValueError(f"`{field}`: {loss} needs it: {because}")
             if self.loss == loss and self.penalised:
                 raise ValueError(f"`gamma`: {loss} has {field}, which R1 + R2 would work against; set gamma to 0")
-        if self.compile and (self.penalised or self.gradient_penalty):
+        if self.compile is True and (self.penalised or self.gradient_penalty):
             raise ValueError(
-                "`compile`: torch.compile cannot differentiate twice, as gradient penalties do; set gamma to 0"
+                "`compile`: torch.compile cannot differentiate twice, as gradient penalties do; set gamma to 0, or "
+                "compile to generator"
             )
 
     def _require_optimisation(self, chosen: Optimisation, of: str) -> None:

@@ -46,5 +46,6 @@ class Bar:
         self._line.at(min(images_seen, self.images), note)
         if self.shown and not self._line.live:
             left = max(self.images - images_seen, 0) / rate
-            line = f"{images_seen:,}/{self.images:,} images  {rate:,.0f}/s  ETA {duration(left)}  {note}"
+            speed = f"{rate:,.0f}/s  {1000 / rate:.3g} s/kimg"
+            line = f"{images_seen:,}/{self.images:,} images  {speed}  ETA {duration(left)}  {note}"
             print(line, file=sys.stderr, flush=True)

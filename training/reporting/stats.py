@@ -58,9 +58,11 @@ class Means:
             self._sums[name], self._counts[name] = total, count
 
     def add(self, **values: Tensor) -> None:
-        """Add numbers or truths; those of one name have one shape."""
+        """Add numbers or truths."""
         for name, value in values.items():
             pending = self._pending[name]
+            if pending and pending[-1].shape != value.shape:
+                self._fold(name)  # a batch is cut into more parts than before
             pending.append(value.detach())
             if len(pending) == FOLD:
                 self._fold(name)
@@ -99,6 +101,11 @@ class Stats:
     seconds                   spent training, over all sittings
     timestamp                 end of the tick's last step, in whole seconds since 1970
     images_per_second         over the tick
+    seconds_per_kimg          the same as seconds for a thousand images
+    memory                    bytes: the most that tensors on the GPU took in the tick; without a GPU, that the process
+                              has taken so far (`ru_maxrss`)
+    parts                     that a rank's share of a batch goes through the networks in, where memory made them more
+                              than the recipe's
     gamma lr beta2 ema_half_life    what the schedules said at the end of the tick (of the generator's optimiser)
     nonfinite_steps           steps of the tick that were left out because a loss or a gradient was not finite
     data_seconds              of the tick, spent waiting for data

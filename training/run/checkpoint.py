@@ -6,7 +6,7 @@ of the data needs no state: it is a function of the seed and of the images seen.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class State:
     changes: Changes = Changes()  # noqa: RUF009, it is frozen; what the supervisor changed
     best: dict[str, Tensor] = field(default_factory=dict)  # networks that it would go back to, if it acts
     tick: dict[str, Any] = field(default_factory=dict)  # what the tick that is under way has to report, as JSON
+    parts: int | None = None  # of a batch, where memory was not enough for as few as the recipe says
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -76,9 +77,10 @@ def save(path: Path, state: State, dataset: Description) -> None:
         "pretrained": state.pretrained,
         "changes": state.changes.to_json(),
         "tick": state.tick,
+        **({"parts": state.parts} if state.parts is not None else {}),
         "dataset": dataset.to_json(),
     }
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replaced(path) as partial:
         try:
             save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
@@ -98,21 +100,20 @@ def load(path: Path, state: State, dataset: Description) -> None:
         _fill(network, tensors, name, path)
     for player in ("generator", "critic"):
         optimizer: Optimizer = getattr(state, f"{player}_optimizer")
+        of_parameter = {one: group for group in optimizer.param_groups for one in group["params"]}
         for name, parameter in getattr(state, player).named_parameters():
             prefix = f"{player}_optimizer.{name}."
-            # Moments keep the memory layout of their parameter, as the optimiser itself would have made them.
             optimizer.state[parameter] = {
-                key.removeprefix(prefix): torch.empty_like(parameter).copy_(tensor)
-                if tensor.shape == parameter.shape
-                else tensor
+                moment: _moment(moment, tensor, parameter, of_parameter[parameter])
                 for key, tensor in tensors.items()
-                if key.startswith(prefix)
+                if key.startswith(prefix) and (moment := key.removeprefix(prefix))
             }
     torch.set_rng_state(tensors["rng"])
     state.images_seen, state.seconds = header["images_seen"], header["seconds"]
     state.augmentation = header.get("augmentation", 0.0)
     state.changes = Changes.from_json(header.get("changes", {}))
     state.tick = header.get("tick", {})
+    state.parts = header.get("parts")
     state.best = {
         name: torch.empty_like(tensor).copy_(tensors[f"best.{name}"])
         for name, tensor in state.tensors().items()
@@ -146,6 +147,15 @@ def load_networks(path: Path, **networks: nn.Module) -> None:
 def read_header(path: Path) -> dict[str, Any]:
     """The counters of a checkpoint, and the `dataset` it was trained on. Raises RunError naming the file."""
     return _read(path, tensors=False)[0]
+
+
+def _moment(name: str, tensor: Tensor, parameter: Tensor, group: Mapping[str, Any]) -> Tensor:
+    """A tensor of a file as the optimiser itself would have made it: where its parameter is, in the same memory layout;
+    but the number of steps is a scalar, and in memory where the optimiser counts there."""
+    if name != "step":
+        return torch.empty_like(parameter).copy_(tensor)
+    counts_there = group.get("fused") or group.get("capturable")
+    return tensor.to(parameter.device) if counts_there else tensor
 
 
 def _weights(state: State) -> dict[str, Tensor]:

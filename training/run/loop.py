@@ -2,6 +2,7 @@
 
 import copy
 import os
+import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -22,15 +23,18 @@ from latentserve.training.distributed import Ranks
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
 from latentserve.training.game.augmentation import adapt
+from latentserve.training.game.chance import drawn_on
 from latentserve.training.game.optimizers import Ema
-from latentserve.training.game.step import Game, clip_weights, update
+from latentserve.training.game.step import Game, Part, Update, clip_weights, update
 from latentserve.training.recipe.config import Config, Cosine, Optimisation
 from latentserve.training.reporting import pictures, stats
 from latentserve.training.reporting.metrics import Sink
 from latentserve.training.reporting.progress import Bar, note
 from latentserve.training.run import CHECKPOINT, checkpoint
 from latentserve.training.run.checkpoint import State
+from latentserve.training.run.feeding import Feed
 from latentserve.training.run.pretrained import Pretrained
+from latentserve.training.run.splitting import Splitting
 from latentserve.training.run.steering import Steering
 from latentserve.training.watching import Watch, layer_norms
 
@@ -73,7 +77,8 @@ def train(
     """
     # The same seed gives the same weights: neither the number of threads nor the choice of kernel is left to chance.
     torch.set_num_threads(config.threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(config.deterministic)
+    torch.backends.cudnn.benchmark = not config.deterministic
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # costs 5 % to no end
     torch.manual_seed(config.seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with a workspace
@@ -86,8 +91,6 @@ def train(
         initial.fill(state)
     generator, critic, ema = state.generator, state.critic, state.ema
     average = Ema(ema, generator)
-    labels = torch.from_numpy(dataset.labels)
-    conditions = None if dataset.conditions is None else torch.from_numpy(dataset.conditions.values)
     pictured = dataset.samples.ndim > 2  # each sample has a picture of its own
 
     def see(samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -113,12 +116,19 @@ def train(
     if config.compile:
         # In place: names in a checkpoint stay what they are. The EMA stays as it is, for batches of any size.
         generator.compile()
-        critic.compile()
+        if config.compile is True:
+            critic.compile()
     writer = stats.Stats(run / "stats.jsonl", state.images_seen, sinks) if ranks.leads else None
     sums = state.tick.get("sums", {})
     means = stats.Means(sums if ranks.leads else dict.fromkeys(sums, (0.0, 0)))
     nonfinite_steps, nonfinite_on_end = state.tick.get("nonfinite", (0, 0))
     data_seconds = 0.0
+
+    def rows_of(seed: int, images_seen: int) -> Tensor:
+        return ranks.share(batch_rows(len(dataset), config.batch, seed, images_seen))
+
+    feed = Feed(dataset, encode, rows_of, config.batch, ranks.device)
+    splitting = Splitting(state.parts or config.accumulate, config.packing, ranks)
     watch = Watch(config, dataset, held_out, see)
 
     # Go on with what the supervisor has changed.
@@ -131,10 +141,20 @@ def train(
         value: Cosine = getattr(config, schedule)
         return value.at(state.images_seen, config.images)
 
+    def critic_step(parts: list[Part]) -> Update:
+        keep = generators_turn and len(parts) == 1  # fakes with their graph: made once for both turns
+        costs = (game.critic_cost(part, gamma, keep) for part in parts)
+        return update(state.critic_optimizer, costs, len(parts), config.clip, ranks)
+
+    def generator_step(parts: list[Part]) -> Update:
+        costs = (game.generator_cost(part) for part in parts)
+        return update(state.generator_optimizer, costs, len(parts), config.clip, ranks)
+
     curves_at = time.monotonic()
 
     def snapshot(last: bool) -> None:
         nonlocal curves_at
+        state.parts = splitting.parts if splitting.parts > config.accumulate else None
         state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
         ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
         if ranks.leads:
@@ -160,18 +180,17 @@ def train(
                 optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
-            rows = ranks.share(batch_rows(len(dataset), config.batch, seed, state.images_seen))
             asked = time.monotonic()
-            real = encode(torch.from_numpy(dataset.take(rows.numpy())))
+            real, label, condition = feed(seed, state.images_seen)
             data_seconds += time.monotonic() - asked
-            asked_for = None if conditions is None else conditions[rows]
-            parts = game.parts(real, labels[rows], state.augmentation, scheduled("noise"), asked_for)
+            with drawn_on(ranks.device, seed, state.images_seen):
+                parts = game.parts(real, label, state.augmentation, scheduled("noise"), condition)
+            parts = splitting.cut(parts)
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
             # Update the critic.
-            keep = generators_turn and config.accumulate == 1  # fakes with their graph: made once for both turns
-            costs = (game.critic_cost(part, gamma, keep) for part in parts)
-            updates = {"critic": update(state.critic_optimizer, costs, config.accumulate, config.clip, ranks)}
+            parts, of_critic = splitting.until_it_fits(parts, critic_step)
+            updates = {"critic": of_critic}
             finite = updates["critic"].finite
             if finite and config.clip_weights is not None:
                 clip_weights(critic, config.clip_weights)
@@ -179,8 +198,7 @@ def train(
             # Update the generator.
             if finite and generators_turn:
                 critic.requires_grad_(False)
-                costs = (game.generator_cost(part) for part in parts)
-                updates["generator"] = update(state.generator_optimizer, costs, config.accumulate, config.clip, ranks)
+                parts, updates["generator"] = splitting.until_it_fits(parts, generator_step)
                 critic.requires_grad_(True)
                 finite = updates["generator"].finite
 
@@ -219,6 +237,9 @@ def train(
                     seconds=state.seconds,
                     timestamp=round(time.time()),
                     images_per_second=rate,
+                    seconds_per_kimg=1000 / rate,
+                    memory=memory_peak(ranks.device),
+                    **({"parts": splitting.parts} if splitting.parts > config.accumulate else {}),
                     gamma=gamma,
                     **{name: scheduled(name) for name in ("lr", "beta2", "ema_half_life") if getattr(config, name)},
                     nonfinite_steps=nonfinite_steps,
@@ -263,6 +284,15 @@ def train(
             if stopping:
                 break
     return state.images_seen
+
+
+def memory_peak(device: torch.device) -> int:
+    """Bytes: the most that tensors have taken on a GPU since this was asked last; else of the process, ever."""
+    if device.type != "cuda":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak: int = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return peak
 
 
 def construct(config: Config, dataset: Description, device: torch.device) -> State:
@@ -325,8 +355,10 @@ class Grid(NamedTuple):
         what real samples are made for."""
         kinds = max(1, len(dataset.label_names))
         if dataset.conditions is None:
-            rows = max(kinds, -(-GRID // kinds)) if pictured else -(-POINTS // kinds)
-            return cls(np.arange(kinds * rows), np.arange(kinds).repeat(rows))
+            shown = min(kinds, MOST_COLUMNS) if pictured else kinds  # of more labels, some from everywhere
+            labels = np.linspace(0, kinds - 1, shown).round().astype(np.int64)
+            rows = max(shown, -(-GRID // shown)) if pictured else -(-POINTS // shown)
+            return cls(np.arange(shown * rows), labels.repeat(rows))
         if not pictured:
             some = np.random.default_rng(0).permutation(len(dataset))[:POINTS]
             return cls(np.arange(len(some)), dataset.labels[some], dataset.conditions_of(some))
@@ -341,6 +373,10 @@ def fixed_samples(ema: nn.Module, config: Config, grid: Grid) -> NDArray[np.floa
     """Samples float32 [n, *shape] of a grid: a run's latents never change."""
     latents = np.random.default_rng(config.seed).standard_normal((grid.latents.max() + 1, config.latent), np.float32)
     device = next(ema.parameters()).device
-    given = (latents[grid.latents], grid.labels, grid.conditions)
-    samples: Tensor = ema(*(torch.from_numpy(each).to(device) for each in given if each is not None))
-    return samples.cpu().numpy()
+    given = [each for each in (latents[grid.latents], grid.labels, grid.conditions) if each is not None]
+    at_once = config.batch // config.accumulate  # as many as go through a network at once in a step
+    made = []
+    for start in range(0, len(grid.latents), at_once):
+        part = (torch.from_numpy(each[start : start + at_once]).to(device) for each in given)
+        made.append(ema(*part).float().cpu().numpy())
+    return np.concatenate(made)

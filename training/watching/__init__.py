@@ -22,6 +22,7 @@ from latentserve.training.watching.space import (
     Space,
     diversity,
     effective_rank,
+    reals_of_each,
     some_of_each,
     spread,
 )
@@ -57,7 +58,8 @@ class Watch:
         self.rows = min(ROWS, len(rows) // 2) // config.packing * config.packing
         self.labels = others.labels[rows[: self.rows]]
         if self.rows < LEAST:
-            self.labels = np.arange(20 * max(1, kinds)) % max(1, kinds)
+            few = max(1, min(kinds, most // 20))
+            self.labels = np.arange(20 * few) % few
         self._conditions = others.conditions_of(np.resize(rows, len(self.labels)))
         self._reals = reals[: self.rows]
         self._latents = np.random.default_rng(config.seed).standard_normal(
@@ -66,8 +68,7 @@ class Watch:
         self._part = config.batch // config.accumulate
         self._space: Space | None = None
         self._floor, self._floor_deviation = math.nan, math.nan
-        some = some_of_each(dataset.labels)
-        self._real_spread = spread(see(dataset.take(some)), dataset.labels[some])
+        self._real_spread = _spread_of(dataset, see)
         if self.rows >= LEAST:
             rest, standardise = rows[self.rows :], dataset.kind != "image"
             self._space = Space(reals[self.rows :], others.labels[rest], kinds, standardise, others.conditions_of(rest))
@@ -131,6 +132,14 @@ class Watch:
             parts.append([each.float().cpu() for each in (out if isinstance(out, tuple) else (out,))])
         network.train(training)
         return tuple(torch.cat(of) for of in zip(*parts, strict=True))
+
+
+def _spread_of(dataset: Dataset, see: See) -> float:
+    """How far reals of a label lie apart, on average over labels, of which one is looked at after the other."""
+    of_each = reals_of_each(dataset.labels, math.prod(dataset.samples.shape[1:]))
+    found = [spread(see(dataset.take(rows)), np.zeros(len(rows), np.int64)) for rows in of_each]
+    apart = [each for each in found if not math.isnan(each)]
+    return float(np.mean(apart)) if apart else math.nan
 
 
 def gap(shown: Tensor, unseen: Tensor, fake: Tensor) -> float:

@@ -16,6 +16,7 @@ COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
 SPLITS = 16  # of reals, for the floor: in a few dimensions a single one is an accident, too
 LIMIT = 200  # reals of a label that are looked at, at the most: 20,000 pairs
+SPREAD = 1 << 26  # numbers of all reals whose spread is measured, at the most
 ROUNDING = 1e-6  # of features of float32, as a share of their norm
 
 Samples = NDArray[np.float32]
@@ -88,6 +89,16 @@ class Space:
 def some_of_each(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows, int64, of the first LIMIT of each of the labels int64 [N]."""
     return np.concatenate([np.flatnonzero(labels == label)[:LIMIT] for label in np.unique(labels)])
+
+
+def reals_of_each(labels: NDArray[np.int64], numbers: int) -> list[NDArray[np.int64]]:
+    """Rows, int64, of the first of each of the labels int64 [N], for samples of so many numbers: LIMIT of each; fewer,
+    but two, where they would hold more than SPREAD numbers, and at last of fewer labels."""
+    kinds = np.unique(labels)
+    most = max(2, min(LIMIT, SPREAD // (len(kinds) * numbers)))
+    looked_at = max(1, min(len(kinds), SPREAD // (most * numbers)))
+    some = kinds[np.linspace(0, len(kinds) - 1, looked_at).round().astype(np.int64)]
+    return [np.flatnonzero(labels == label)[:most] for label in some]
 
 
 def spread(samples: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

@@ -6,6 +6,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from latentserve.training import networks
 from latentserve.training.data import Dataset
 from latentserve.training.errors import RunError
 from latentserve.training.recipe.config import Config
@@ -77,3 +78,26 @@ def test_saving_leaves_no_partial_file_and_says_what_it_holds(tiny: Config, digi
         header = json.loads(file.metadata()["latentserve"])
     assert header["images_seen"] == 32
     assert header["dataset"]["name"] == "digits"
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+@pytest.mark.parametrize(("fused", "where"), [(True, "meta"), (False, "cpu")])
+def test_the_steps_of_an_optimiser_are_counted_where_it_counts_them(
+    tiny: Config, digits: Dataset, tmp_path: Path, fused: bool, where: str
+) -> None:
+    """A fused step on a GPU wants them there; the meta device stands in for one."""
+    path = trained(tiny.model_copy(update={"images": 32}), digits, tmp_path)
+    with torch.device("meta"):
+        generator, critic = networks.build(tiny, digits.description)
+    of = [torch.optim.Adam(network.parameters()) for network in (generator, critic)]
+    for optimizer in of:
+        optimizer.param_groups[0]["fused"] = fused  # which asks for a device that computes, where it is built
+    state = checkpoint.State(generator, critic, generator, *of)
+    checkpoint.load(path, state, digits.description)
+    for optimizer, network in zip(of, (generator, critic), strict=True):
+        for parameter in network.parameters():
+            moments = optimizer.state[parameter]
+            assert moments["step"].device.type == where
+            assert moments["step"].dtype == torch.float32
+            assert all(moments[name].device.type == "meta" for name in ("exp_avg", "exp_avg_sq"))
+            assert moments["exp_avg"].stride() == parameter.stride()

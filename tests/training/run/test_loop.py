@@ -80,7 +80,7 @@ def test_what_a_run_leaves_behind(tiny: Config, digits: Dataset, tmp_path: Path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
     assert [line["images"] for line in lines] == [224, 416, 608, 800, 1024]
     fields = {"images", "seconds", "timestamp", "images_per_second", "gamma", "lr", "beta2", "ema_half_life"}
-    fields |= {"nonfinite_steps", "data_seconds", "actions", "diversity", "r1", "r2"}
+    fields |= {"seconds_per_kimg", "memory", "nonfinite_steps", "data_seconds", "actions", "diversity", "r1", "r2"}
     fields |= {"frechet", "frechet_floor", "frechet_floor_deviation", "real_frechet", "effective_rank"}
     fields |= {f"{player}_{what}" for player in ("critic", "generator") for what in ("loss", "gradient_norm")}
     fields |= {f"{of}_{what}" for of in ("real", "fake") for what in ("score", "accuracy")}
