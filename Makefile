@@ -6,6 +6,8 @@ PORT ?= 3000
 ENGINE ?= $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 # For the CPU build of torch: make demo INSTALL="uv pip install --python .venv/bin/python --torch-backend=cpu"
 INSTALL ?= $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Of tests: one more than a machine of two cores has, for a test that waits for its server leaves its core to others.
+WORKERS ?= 3
 # More options of the demo's training: make demo TRAIN="--set images=1000000"
 TRAIN ?=
 RUN = $(VENV)/bin
@@ -26,7 +28,7 @@ demo/bundle/manifest.json: $(VENV)/.installed
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full and not docker"
+	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not full and not docker"
 
 test-full: $(VENV)/.installed
 	$(RUN)/python -m pytest
