@@ -385,28 +385,30 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
         assert np.allclose(row[0], again[2], atol=1e-5)
 
 
-def test_the_commands_of_the_page_on_signed_bundles(bundle: Path, tmp_path: Path):
+def test_the_commands_of_the_page_on_signed_bundles(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """But for the server that would run on."""
-    pytest.importorskip("model_signing", reason="needs latentserve[signing]")
+    library = pytest.importorskip("model_signing._cli", reason="needs latentserve[signing]").main
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a key with")
     page = (TOP / "docs" / "signing.md").read_text()
-    make, serve, library = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    lines = [line for block in re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S) for line in block.splitlines()]
     shutil.copytree(bundle, tmp_path / "demo" / "bundle")
-    *check, last = serve.strip().splitlines()
-    assert last == "latentserve serve demo/bundle"
-
-    def run(script: str) -> str:
-        here = re.sub(r"^latentserve", f"{sys.executable} -P -m latentserve", script, flags=re.M)
-        here = re.sub(r"^model_signing", f"{sys.executable} -P -m model_signing", here, flags=re.M)
-        done = subprocess.run(["bash", "-euc", here], cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    signed = run(make)
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    for program, *words in map(shlex.split, lines):
+        if program == "export":
+            for name, value in (word.split("=") for word in words):
+                monkeypatch.setenv(name, value)
+        elif program == "openssl":
+            subprocess.run([program, *words], capture_output=True, check=True)
+        elif words[0] != "serve":
+            done = CliRunner().invoke({"latentserve": cli, "model_signing": library}[program], words)
+            assert done.exit_code == 0, done.output
+            printed.append(done.output)
+    signed, checked, verified = printed
     assert hashlib.sha256((tmp_path / "signing.pub").read_bytes()).hexdigest() in signed
-    assert "verified" in run("\n".join(check))
-    assert "succeeded" in run(library)
+    assert checked.endswith("verified\n")
+    assert "succeeded" in verified
 
 
 def test_each_claim_of_the_page_on_threats_has_its_tests():

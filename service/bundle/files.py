@@ -165,6 +165,35 @@ def write_bundle(out: Path, manifest: Manifest, files: Mapping[str, bytes | Path
     return manifest
 
 
+def replace_generator(path: Path, file: Path) -> Manifest:
+    """Let an ONNX file take the place of a bundle's `generator.onnx`: one that computes the same by the same weights,
+    and says more about it (`metadata_props`, doc strings). Raises BundleError: it is another generator."""
+    bundle = read_bundle(path, Trust())
+    manifest = bundle.manifest
+    try:
+        content = file.read_bytes()
+        generator, weights = graph.skim(content, GENERATOR, bundle.beside)
+        version = _version(manifest, generator, weights, content)
+        if version != manifest.version:
+            raise BundleError(f"computes another thing: its version is {version}, the bundle's {manifest.version}")
+        _check_signature(generator, GENERATOR, manifest.onnx.generator)
+    except OSError as error:
+        raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
+    except BundleError as error:
+        raise BundleError(f"{file}: {error}") from None
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.resolve().name}-", dir=path.resolve().parent) as scratch:
+            files: dict[str, bytes | Path] = {}
+            for name, digest in manifest.sha256.items():
+                if name == DATA:  # may be larger than the memory
+                    files[name] = Path(shutil.copyfile(path / name, Path(scratch) / name))
+                else:
+                    files[name] = content if name == GENERATOR else OnDisk(path / name, digest).read()
+            return write_bundle(path, manifest, files)
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be written again ({error.strerror or error})") from None
+
+
 def hash_of(content: bytes | Path) -> str:
     """SHA-256, in hexadecimal digits, of bytes or of what a file holds. Raises OSError."""
     if isinstance(content, bytes):
@@ -314,11 +343,7 @@ def _or(numbers: Sequence[int]) -> str:
 
 def _check(manifest: Manifest, files: Mapping[str, bytes], beside: Files) -> None:
     generator, weights = graph.skim(files[GENERATOR], GENERATOR, beside)
-    if manifest.schema_version == 1:
-        version = content_version_1(files[GENERATOR], manifest.latent, manifest.labels, manifest.sample)
-    else:
-        latent, labels, sample = manifest.latent, manifest.labels, manifest.sample
-        version = content_version(generator, latent, labels, sample, manifest.conditions, manifest.label_prior, weights)
+    version = _version(manifest, generator, weights, files[GENERATOR])
     if manifest.version != version:
         raise BundleError(f"{MANIFEST}: version is {manifest.version}, the content's is {version}")
     asked = manifest.labels is not None, len(manifest.conditions or ())
@@ -334,6 +359,14 @@ def _check(manifest: Manifest, files: Mapping[str, bytes], beside: Files) -> Non
             raise BundleError(
                 f"{CRITIC}: must take sample {manifest.sample.shape} (and label, and condition) and give score [batch]"
             )
+
+
+def _version(manifest: Manifest, generator: onnx.ModelProto, weights: Files, content: bytes) -> str:
+    """Of a generator, whose file has this content, with all else that the manifest says."""
+    latent, labels, sample = manifest.latent, manifest.labels, manifest.sample
+    if manifest.schema_version == 1:
+        return content_version_1(content, latent, labels, sample)
+    return content_version(generator, latent, labels, sample, manifest.conditions, manifest.label_prior, weights)
 
 
 def _check_signature(model: onnx.ModelProto, file: str, stated: Graph) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from latentserve.service.bundle import read_bundle
+from latentserve.service.bundle.files import replace_generator
 from latentserve.service.bundle.signature import SIGNATURE, needs_password, sign_folder
 from latentserve.service.errors import SignatureError
 from latentserve.service.trust import Trust
@@ -29,7 +30,12 @@ from latentserve.service.trust import Trust
 @click.option(
     "--chain", multiple=True, type=click.Path(path_type=Path), help="Files of those, as often as there are such."
 )
-def sign(bundle: Path, key: Path, certificate: Path | None, chain: tuple[Path, ...]) -> None:
+@click.option(
+    "--generator",
+    type=click.Path(path_type=Path),
+    help="An ONNX file to put in the place of the bundle's: the same with more said in it, such as a C2PA manifest.",
+)
+def sign(bundle: Path, key: Path, certificate: Path | None, chain: tuple[Path, ...], generator: Path | None) -> None:
     """Sign BUNDLE: its file model.sig then says by OpenSSF Model Signing that every other file is as its maker had it.
 
     Servers whose LATENTSERVE_TRUSTED_KEYS holds the public key, or the authority's certificate, verify it when they
@@ -40,8 +46,11 @@ def sign(bundle: Path, key: Path, certificate: Path | None, chain: tuple[Path, .
     """
     if chain and certificate is None:
         raise click.UsageError("--chain leads on from a --certificate, and there is none")
+    password = _password(key)
+    if generator is not None:
+        replace_generator(bundle, generator)
     read = read_bundle(bundle, Trust())  # whoever signs it answers for it, whoever signed it before
-    signature = sign_folder(bundle, read.digests, key, _password(key), certificate, chain)
+    signature = sign_folder(bundle, read.digests, key, password, certificate, chain)
     named = f"{read.manifest.name} {read.manifest.version}"
     click.echo(f"{bundle / SIGNATURE}: {named} is signed by the {signature.by} {signature.fingerprint}")
 

@@ -98,14 +98,12 @@ def test_settings_that_contradict_each_other(key: signers.Signer) -> None:
 
 
 def test_a_server_takes_what_is_signed_and_nothing_else(
-    signed: Path, bundle: Path, key: signers.Signer, tmp_path: Path, start_server: Callable[..., Server]
+    signed: Path, key: signers.Signer, tmp_path: Path, start_server: Callable[..., Server]
 ) -> None:
     copy = Path(shutil.copytree(signed, tmp_path / "served"))
     signature = read_bundle(copy, Trust(key.public)).signature
     assert signature is not None
     how = {"trusted_keys": key.public, "require_signature": True}
-    with pytest.raises(RuntimeError, match=r"is not signed \(it has no model\.sig\)"):
-        start_server(bundle, **how)
     server = start_server(copy, **how)
     told = server.http.get("/v1/models/toy").json()["signature"]
     assert told == signature.told()
@@ -120,6 +118,14 @@ def test_a_server_takes_what_is_signed_and_nothing_else(
     (worker,) = server.worker_pids()
     os.kill(worker, signal.SIGKILL)
     server.wait_for(lambda: "is not signed" in server.log.read_text())
+
+
+@pytest.mark.full
+def test_a_server_of_what_is_not_signed_ends_with_a_line(
+    bundle: Path, key: signers.Signer, start_server: Callable[..., Server]
+) -> None:
+    with pytest.raises(RuntimeError, match=r"ended with 1: .*is not signed \(it has no model\.sig\)"):
+        start_server(bundle, trusted_keys=key.public, require_signature=True)
 
 
 def test_a_server_says_so_of_one_that_is_not(server: Server) -> None:

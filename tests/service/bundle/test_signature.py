@@ -20,8 +20,9 @@ import pytest
 from click.testing import CliRunner
 
 from latentserve.service.bundle import Signature, read_bundle, write_bundle
-from latentserve.service.bundle.files import GENERATOR, MANIFEST
+from latentserve.service.bundle.files import DATA, GENERATOR, MANIFEST, replace_generator
 from latentserve.service.bundle.signature import SIGNATURE, sign_folder
+from latentserve.service.cli import cli
 from latentserve.service.errors import BundleError, RuntimeMissingError, SignatureError
 from latentserve.service.trust import REQUIRE_SIGNATURE, TRUSTED_KEYS, Trust
 from latentserve.service.watching.disk import FilesOnDisk
@@ -499,19 +500,44 @@ def test_what_is_put_in_the_place_of_a_served_bundle(
     assert look() == (None, None)
 
 
-def test_an_onnx_file_may_carry_a_manifest_of_c2pa(copy: Path, keys: dict[str, Signer], trust: Trust) -> None:
-    """In `metadata_props`, where C2PA has it: the version is the same, and it is signed with all else."""
-    before = read_bundle(copy, Trust()).manifest.version
-    model = onnx.load(copy / GENERATOR)
+@pytest.mark.parametrize("weights", ["within", "beside"])
+def test_an_onnx_file_may_carry_a_manifest_of_c2pa(
+    weights: str, copy: Path, keys: dict[str, Signer], trust: Trust, tmp_path: Path
+) -> None:
+    """In `metadata_props`, where C2PA has it: taken in as it is signed, under the same version."""
+    if weights == "beside":
+        put_weights_beside(copy)
+    before = read_bundle(copy, Trust()).manifest
+    model = onnx.load(copy / GENERATOR, load_external_data=False)
     onnx.helper.set_model_props(model, {"c2pa:manifest": base64.b64encode(b"a manifest store").decode()})
-    content = model.SerializeToString()
-
-    def hashed(manifest: dict[str, Any]) -> None:
-        manifest["sha256"][GENERATOR] = hashlib.sha256(content).hexdigest()
-
-    (copy / GENERATOR).write_bytes(content)
-    edit(copy, hashed)
-    sign(copy, keys["maker"])
+    annotated = tmp_path / "annotated.onnx"
+    annotated.write_bytes(model.SerializeToString())
+    done = CliRunner().invoke(cli, ["sign", str(copy), "--key", str(keys["maker"].key), "--generator", str(annotated)])
+    assert done.exit_code == 0, done.output
     read = read_bundle(copy, trust)
-    assert read.manifest.version == before
-    assert onnx.load_from_string(read.generator).metadata_props[0].key == "c2pa:manifest"
+    assert read.manifest.version == before.version
+    assert read.generator == annotated.read_bytes()
+    assert read.manifest.sha256 == before.sha256 | {GENERATOR: hashlib.sha256(read.generator).hexdigest()}
+    assert not list(tmp_path.glob(".*"))
+    # What computes another thing is not taken in, nor what is no ONNX; the bundle stays as it is.
+    model.graph.node[-1].op_type = "Sigmoid"
+    for content, word in {
+        model.SerializeToString(): "computes another thing",
+        b"hello": "not an ONNX file",
+    }.items():
+        annotated.write_bytes(content)
+        with pytest.raises(BundleError, match=word) as caught:
+            replace_generator(copy, annotated)
+        assert str(annotated) in str(caught.value)
+    with pytest.raises(BundleError, match="cannot be read"):
+        replace_generator(copy, tmp_path / "none")
+    assert read_bundle(copy, trust).signature is not None
+
+
+def put_weights_beside(bundle: Path) -> None:
+    """As weights lie that are too many for one file."""
+    model = onnx.load(bundle / GENERATOR)
+    onnx.save(model, bundle / GENERATOR, save_as_external_data=True, location=DATA, size_threshold=0)
+    names = {GENERATOR: bundle / GENERATOR, DATA: bundle / DATA}
+    hashes = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in names.items()}
+    edit(bundle, lambda manifest: manifest["sha256"].update(hashes))
