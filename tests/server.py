@@ -129,8 +129,12 @@ class Server:
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the series of this name that carry these labels; KeyError where there is none."""
-        wanted = set(labels.items())
-        found = [value for (has, of), value in self.metrics().items() if has == f"latentserve_{name}" and wanted <= of]
+        name, wanted = f"latentserve_{name}", labels.items()
+        lines = self.http.get("/metrics").raise_for_status().text.splitlines(keepends=True)
+        # It is asked for again and again, and of a page with many models most lines are others.
+        families = text_string_to_metric_families("".join(line for line in lines if line.startswith(name)))
+        samples = [sample for family in families for sample in family.samples]
+        found = [sample.value for sample in samples if sample.name == name and wanted <= sample.labels.items()]
         if not found:
             raise KeyError(f"{name} {labels}")
         return sum(found)
