@@ -18,10 +18,12 @@ from typing import Any
 import onnx
 import pytest
 from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from latentserve.service.bundle import Signature, read_bundle, write_bundle
 from latentserve.service.bundle.files import DATA, GENERATOR, MANIFEST, replace_generator
-from latentserve.service.bundle.signature import SIGNATURE, sign_folder
+from latentserve.service.bundle.signature import SIGNATURE, read_signature, sign_folder
 from latentserve.service.cli import cli
 from latentserve.service.errors import BundleError, RuntimeMissingError, SignatureError
 from latentserve.service.trust import REQUIRE_SIGNATURE, TRUSTED_KEYS, Trust
@@ -293,6 +295,35 @@ def test_what_is_not_as_it_was_signed_is_refused(
     assert read_bundle(copy, trust).signature is not None
     spoil(copy)
     refused(copy, trust, word)
+
+
+@pytest.mark.parametrize("by", ["maker", "leaf"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_in_a_signature_there_is_one_line(
+    data: st.DataObject, by: str, bundle: Path, keys: dict[str, Signer], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A part of it changed, left out or put in: it is believed, or it is told why not, and of these files only."""
+    folder = tmp_path_factory.mktemp("changed")
+    shutil.copytree(bundle, folder, dirs_exist_ok=True)
+    sign(folder, keys[by], *([keys["between"]] if by == "leaf" else []))
+    digests = read_bundle(folder, Trust()).digests
+    content = (folder / SIGNATURE).read_bytes()
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(start + 8, len(content))))
+    put = data.draw(st.binary(max_size=4) | st.sampled_from([b"{", b'"', b"null", b"[]", b"1e999", b"\\u0000"]))
+    (folder / SIGNATURE).write_bytes(content[:start] + put + content[end:])
+    trusted = Trust(keys["maker"].public if by == "maker" else keys["root"].certificate)
+    found = read_signature(folder, digests, trusted)
+    assert found is not None
+    if found.verified:
+        other = dict(digests) | {GENERATOR: "0" * 64}
+        again = read_signature(folder, other, trusted)
+        assert again is not None
+        assert not again.verified
+    else:
+        assert found.fault
+        assert "\n" not in found.fault
 
 
 BY_OTHERS = {

@@ -50,6 +50,31 @@ def test_what_is_known_of_a_model(open_page: Open, kinds: Server) -> None:
         assert page.get_by_text("none: samples are not scored").is_visible()
 
 
+def test_who_has_signed_a_model(open_page: Open) -> None:
+    page = open_page("#health?model=toy")
+    known = {"by": "certificate", "fingerprint": "3f9a" * 16, "subject": "CN=maker", "fault": None, "verified": True}
+    signature: dict[str, object] = {}
+
+    def signed(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"signature": signature})
+
+    page.route("**/v1/models/toy", signed)
+    for change, said in {
+        (): "by the certificate 3f9a3f9a3f9a3f9a… of CN=maker verified",
+        (("by", "key"), ("subject", None), ("fault", "is by another")): "by the key 3f9a3f9a3f9a3f9a… "
+        "not verified: is by another",
+        (("by", None), ("fault", "is no signature")): "not verified: is no signature",
+    }.items():
+        signature.clear()
+        signature.update(known | dict(change))
+        page.get_by_role("link", name="Model").first.click()
+        page.wait_for_selector(".prose")
+        assert said in page.locator(".facts").nth(0).inner_text()
+        page.get_by_role("link", name="Health").first.click()
+        page.wait_for_selector(".verdict")
+
+
 def test_one_model_alone_needs_no_name(open_page: Open) -> None:
     page = open_page("#health", path="/metrics")
 
