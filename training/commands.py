@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -68,6 +69,15 @@ def interruptible() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def images_or_best(value: str) -> int | Literal["best"]:
+    """What `--at` takes: the images that networks of a run had seen, or `best`."""
+    if value == "best":
+        return "best"
+    if not value.replace("_", "").isdecimal():
+        raise click.BadParameter(f"{value!r} is neither a number of images nor `best`")
+    return int(value)
+
+
 @click.command()
 @click.argument("recipe", metavar="RECIPE|CONFIG.yaml")
 @click.option("--data", type=click.Path(path_type=Path), help="File or folder of the data set, or hf:NAME.")
@@ -106,7 +116,20 @@ def interruptible() -> Iterator[Callable[[], bool]]:
     help="Serve the last line of stats.jsonl to Prometheus on 127.0.0.1 while training; 0 takes a free port.",
 )
 @click.option("--page", "paged", is_flag=True, help="Keep RUN/page.html up to date, to be watched in a browser.")
-@click.option("--tensorboard", is_flag=True, help="Write the lines of stats.jsonl for TensorBoard, too, if installed.")
+@click.option(
+    "--track",
+    "trackers",
+    multiple=True,
+    metavar="NAME",
+    help="Show it elsewhere, too: tensorboard (into RUN/tensorboard), mlflow, wandb, or a tracker of your own.",
+)
+@click.option("--tensorboard", is_flag=True, help="The same as --track tensorboard.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Keep the networks of the last N snapshots, and of the best one, to be exported with --at.",
+)
 @click.option(
     "--supervise",
     type=click.Choice(["act", "observe", "off"]),
@@ -123,15 +146,18 @@ def train(
     count: int | None,
     metrics_port: int | None,
     paged: bool,
+    trackers: tuple[str, ...],
     tensorboard: bool,
+    keep: int | None,
     supervise: str | None,
 ) -> None:
     """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
     goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
-    gradient norms, how far samples are from reals, and more; --page, --metrics-port and --tensorboard show the same
-    numbers and change nothing in the run. The journal.jsonl in its folder says what is, or would be, done about a
+    gradient norms, how far samples are from reals, and more; --page, --metrics-port and --track show the same numbers
+    and change nothing in the run. With more images, a run that was finished goes on, and says what becomes of its
+    schedules. The journal.jsonl in its folder says what is, or would be, done about a
     fault.
 
     \b
@@ -141,6 +167,7 @@ def train(
       latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --page --out runs/digits
+      latentserve train digits --set images=600000 --keep 5 --track tensorboard --out runs/digits
       latentserve train digits --metrics-port 9101 --out runs/digits
       latentserve train digits --supervise act --out runs/digits
       latentserve train digits --ranks 2 --set threads=1 --out runs/digits
@@ -152,8 +179,9 @@ def train(
         from latentserve.training.recipe import load_config
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
+        keeping = () if keep is None else (f"keep={keep}",)
         told = [f"{name}={json.dumps(list(given))}" for name, given in (("drop", drop), ("types", types)) if given]
-        config = load_config(recipe, (*overrides, *told, *supervised))
+        config = load_config(recipe, (*overrides, *told, *supervised, *keeping))
 
         def split(name: Split) -> Dataset:
             return load(config.data, data, name, **config.reading)
@@ -164,9 +192,11 @@ def train(
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
         from latentserve.training.distributed import joined, require_hardware
+        from latentserve.training.recipe import growing
         from latentserve.training.reporting import metrics
         from latentserve.training.reporting.page import Page
-        from latentserve.training.run import images_seen, is_over, loop, prepare, pretrained
+        from latentserve.training.run import going_on, images_seen, is_over, loop, prepare, pretrained
+        from latentserve.training.tracking import Tracking
         from latentserve.training.watching import held_out
 
         require_hardware(config)
@@ -181,15 +211,22 @@ def train(
         if ranks.leads:
             prepare(run, config)
         ranks.wait()
+        config = going_on(run, config)
+        if ranks.leads and config.grown and config.grown[-1].at == images_seen(run):
+            for said in growing.changes(config):
+                click.echo(f"longer: {said}", err=True)
         page = Page(run, config) if paged and ranks.leads else None
         if is_over(run, config):
             if page is not None:
                 page.write("finished")
+            seen = images_seen(run)
+            how = "ended by its supervisor" if seen < config.images else "finished"
             if ranks.leads:
-                click.echo(f"{run}: finished after {images_seen(run):,} images; nothing left to train")
+                click.echo(f"{run}: {how} after {seen:,} images; nothing left to train")
             return
-        if tensorboard and ranks.leads:
-            sinks.append(stack.enter_context(metrics.tensorboard(run)))
+        named = (*trackers, *(["tensorboard"] if tensorboard else []))
+        tracking = Tracking(named if ranks.leads else (), run, config.recipe, config.model_dump(mode="json"))
+        sinks.append(tracking.show)
         if page is not None:
             page.write("training")
             sinks.append(page.show)
@@ -204,8 +241,10 @@ def train(
         except TrainingError as error:
             if page is not None:
                 page.write(f"ended: {error}")
+            tracking.close("failed")
             raise
         over = is_over(run, config)
+        tracking.close("finished" if over else "saved")
         if page is not None:
             page.write("finished" if over else "saved, and not finished")
     if not ranks.leads:
@@ -229,23 +268,55 @@ def train(
 @click.option("--license", "license_id", help="Licence of the weights, as an SPDX expression.")
 @click.option("--data", type=click.Path(path_type=Path), help="What it was trained on; some of it is kept.")
 @click.option(
+    "--at",
+    type=images_or_best,
+    metavar="IMAGES|best",
+    help="Of the networks after so many images, or of the best of those that --keep kept.",
+)
+@click.option(
+    "--by",
+    metavar="NAME",
+    help="Statistic of stats.jsonl whose least is the best; most:NAME for its most. Default: frechet.",
+)
+@click.option(
     "--reference-samples",
     type=click.IntRange(min=1),
     metavar="N",
     help="Samples that drift is measured against. Default: 100000, or 20000 a label; fewer of a slow generator.",
 )
 def export(
-    run: Path, out: Path, name: str | None, license_id: str | None, data: Path | None, reference_samples: int | None
+    run: Path,
+    out: Path,
+    name: str | None,
+    license_id: str | None,
+    data: Path | None,
+    at: int | Literal["best"] | None,
+    by: str | None,
+    reference_samples: int | None,
 ) -> None:
     """Export the averaged generator and the critic of RUN as a verified ONNX bundle.
 
     \b
-    Example:
+    Examples:
       latentserve export runs/digits --out bundles/digits
+      latentserve export runs/digits --at 200000 --out bundles/earlier
+      latentserve export runs/digits --at best --out bundles/best
     """
     with training_extra():
         from latentserve.training.export import export_run
+        from latentserve.training.run import snapshots
 
+        chosen = snapshots.chosen(run, at, by)
+        if isinstance(chosen, snapshots.Choice):
+            click.echo(f"the best: {chosen.sentence}", err=True)
         with showing():
-            export_run(run, out, name=name, license_id=license_id, reference_samples=reference_samples, data=data)
+            export_run(
+                run,
+                out,
+                name=name,
+                license_id=license_id,
+                reference_samples=reference_samples,
+                data=data,
+                at=chosen.images,
+            )
     click.echo(f"{out}: exported; next: latentserve serve {out}")

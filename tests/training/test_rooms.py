@@ -18,6 +18,7 @@ KNOWS = {
     "watching": {"recipe", "data"},
     "game": {"recipe", "reporting"},
     "run": {"recipe", "data", "networks", "supervising", "reporting", "watching", "game"},
+    "tracking": set(),
     "export": {"recipe", "data", "networks", "reporting", "run"},
     "evaluation": {"recipe", "data", "networks", "supervising", "reporting", "watching", "run"},
 }

@@ -1,11 +1,13 @@
 """The command `latentserve evaluate`. Importing this needs no torch: `--help` always works."""
 
+from itertools import zip_longest
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from latentserve.service.terminal.line import Line
-from latentserve.training.commands import training_extra
+from latentserve.training.commands import images_or_best, training_extra
 from latentserve.training.errors import ReportError
 
 
@@ -24,6 +26,14 @@ from latentserve.training.errors import ReportError
 )
 @click.option("--seed", type=click.IntRange(0, 2**53 - 1), default=0, show_default=True, help="Of what is drawn.")
 @click.option(
+    "--at",
+    "ats",
+    multiple=True,
+    type=images_or_best,
+    metavar="IMAGES|best",
+    help="Of a run's networks after so many images, or its best snapshot; of the first run, and given twice of both.",
+)
+@click.option(
     "--features",
     "feature_files",
     multiple=True,
@@ -37,6 +47,7 @@ def evaluate(
     out: Path,
     samples: int,
     seed: int,
+    ats: tuple[int | Literal["best"], ...],
     feature_files: tuple[Path, ...],
 ) -> None:
     """Say how good a generator is, and what is wrong with it; of two, which is better, and in what.
@@ -50,9 +61,13 @@ def evaluate(
       latentserve evaluate runs/digits --out report
       latentserve evaluate bundles/mnist --data mnist/ --out report
       latentserve evaluate runs/first runs/second --data mnist/ --out report
+      latentserve evaluate runs/digits runs/digits --at 200000 --at best --out report
     """
     if len(subjects) > 2:
         raise ReportError(f"{len(subjects)} runs and bundles: one is evaluated, or two are compared")
+
+    if len(ats) > len(subjects):
+        raise ReportError(f"--at is given {len(ats)} times, for {len(subjects)} runs and bundles")
 
     with training_extra(), Line() as line:
         from latentserve.training.evaluation.baseline import Baseline
@@ -64,7 +79,7 @@ def evaluate(
         from latentserve.training.evaluation.statistic import compare, summary
         from latentserve.training.evaluation.subject import open_subject
 
-        opened = [open_subject(path) for path in subjects]
+        opened = [open_subject(path, at) for path, at in zip_longest(subjects, ats)]
         reals = load_reals(opened[0], data)
         for other in opened[1:]:
             require_fit(reals.train, other, str(data or "the data"))
@@ -76,7 +91,7 @@ def evaluate(
         progress.begin("writing the report")
         write_report(out, evaluations, baseline, differences, seed)
         for evaluation in evaluations:
-            click.echo(f"{evaluation.subject.path}: {assess(evaluation).sentence}")
+            click.echo(f"{evaluation.subject.title}: {assess(evaluation).sentence}")
         if differences:
-            click.echo(summary(differences, *(str(subject.path) for subject in opened)))
+            click.echo(summary(differences, *(subject.title for subject in opened)))
     click.echo(f"{out / HTML}: open it in a browser")

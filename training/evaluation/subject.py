@@ -21,7 +21,7 @@ from latentserve.training.data import Description
 from latentserve.training.data.dataset import Kind
 from latentserve.training.errors import RunError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import CHECKPOINT, CONFIG, checkpoint, open_run
+from latentserve.training.run import CHECKPOINT, CONFIG, checkpoint, open_run, snapshots
 
 MANIFEST = "manifest.json"
 BATCH, BATCH_BYTES = 64, 8 << 20  # rows that are made at once, and bytes of them, at the most
@@ -50,6 +50,7 @@ class Subject:
         config: of a run.
         generate: latents [n, dim] float32 and labels [n] int64 or None to samples [n, *shape] float32, images and
             audio in [-1, 1].
+        at: images that a run's networks had seen, where earlier ones were asked for.
     """
 
     path: Path
@@ -66,6 +67,12 @@ class Subject:
     columns: list[Column] | None
     config: Config | None
     generate: Callable[[Inputs], Samples]
+    at: int | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called in a line."""
+        return str(self.path) if self.at is None else f"{self.path} after {self.at:,} images"
 
     def inputs(self, count: int, seed: int, labels: Labels | None = None, conditions: Samples | None = None) -> Inputs:
         """Rows 0 to count - 1 of a seed, as a server would draw them: with the labels [count] and the conditions
@@ -99,21 +106,25 @@ class Subject:
         return made
 
 
-def open_subject(path: Path) -> Subject:
-    """The generator of a run or of a bundle. Raises RunError, ConfigError or BundleError naming what is wrong."""
+def open_subject(path: Path, at: int | Literal["best"] | None = None) -> Subject:
+    """The generator of a run, or of one of its snapshots, or of a bundle. Raises RunError, ConfigError or BundleError
+    naming what is wrong."""
     if (path / MANIFEST).is_file():
+        if at is not None:
+            raise RunError(f"{path}: --at {at} is of a run, and this is a bundle")
         return _open_bundle(path)
     if (path / CONFIG).is_file() or (path / CHECKPOINT).is_file():
-        return _open_run(path)
+        return _open_run(path, at)
     raise RunError(f"{path}: neither a run (no {CONFIG}) nor a bundle (no {MANIFEST})")
 
 
-def _open_run(path: Path) -> Subject:
+def _open_run(path: Path, at: int | Literal["best"] | None) -> Subject:
     config = open_run(path)
-    header = checkpoint.read_header(path / CHECKPOINT)
+    weights = snapshots.find(path, None if at is None else snapshots.chosen(path, at, None).images).path
+    header = checkpoint.read_header(weights)
     dataset = Description(**header["dataset"])
     generator, critic = networks.build(config, dataset)
-    checkpoint.load_networks(path / CHECKPOINT, average=generator)
+    checkpoint.load_networks(weights, average=generator)
     generator, _ = networks.of_samples(generator, critic, dataset)
     counts = np.array(dataset.label_counts)
     about = {
@@ -128,7 +139,7 @@ def _open_run(path: Path) -> Subject:
     return Subject(
         path,
         "run",
-        path.resolve().name,
+        path.resolve().name + (f" after {header['images_seen']:,} images" if at is not None else ""),
         about,
         dataset.sha256,
         Latent(dim=config.latent),
@@ -140,6 +151,7 @@ def _open_run(path: Path) -> Subject:
         networks.columns(dataset) or None,
         config,
         partial(_run, generator.eval()),
+        header["images_seen"] if at is not None else None,
     )
 
 

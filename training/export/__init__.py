@@ -16,7 +16,7 @@ from latentserve.training.data import AT_HAND, Dataset, Description, load
 from latentserve.training.errors import DataError
 from latentserve.training.export.module import export_bundle
 from latentserve.training.reporting.stats import read_stats
-from latentserve.training.run import CHECKPOINT, checkpoint, open_run
+from latentserve.training.run import checkpoint, open_run, snapshots
 
 __all__ = ["export_bundle", "export_run"]
 
@@ -34,15 +34,18 @@ def export_run(
     license_id: str | None = None,
     reference_samples: int | None = None,
     data: Path | None = None,
+    at: int | None = None,
 ) -> Manifest:
-    """Export the averaged generator of a run, and its critic, to the bundle folder `out`.
+    """Export the averaged generator of a run, and its critic, to the bundle folder `out`: as they are, or as they were
+    `at` so many images, where a snapshot was kept.
 
     `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
     they need no folder or `data` is theirs. A packed critic, which cannot score a row by itself, is left out. Raises
     RunError, ExportError, DataError or BundleError.
     """
     config = open_run(run)
-    header = checkpoint.read_header(run / CHECKPOINT)
+    weights = snapshots.find(run, at).path
+    header = checkpoint.read_header(weights)
     dataset = Description(**header["dataset"])
     real = None
     if data is not None or config.data in AT_HAND:
@@ -52,7 +55,7 @@ def export_run(
         require_enough(len(loaded), str(data or config.data))
         real = Taken(loaded, np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
     generator, critic = networks.build(config, dataset)
-    checkpoint.load_networks(run / CHECKPOINT, average=generator, critic=critic)
+    checkpoint.load_networks(weights, average=generator, critic=critic)
     generator, critic = networks.of_samples(generator, critic, dataset)
     if config.packing > 1:
         log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)

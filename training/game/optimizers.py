@@ -1,7 +1,7 @@
 """What moves weights: the players' optimisers, which a recipe calls adam, rmsprop and sgd, and the generator's
 exponential moving average (EMA), which is looked at and exported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.linalg import vector_norm
 from torch.optim import SGD, Adam, Optimizer, RMSprop
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from latentserve.training.recipe.config import Cosine, Optimisation
+from latentserve.training.recipe.config import Cosine, Grown, Optimisation
 
 
 def build(chosen: Optimisation, parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -23,11 +23,13 @@ def build(chosen: Optimisation, parameters: Iterable[nn.Parameter]) -> Optimizer
             return SGD(parameters, momentum=chosen.beta1 or 0)
 
 
-def set_schedules(optimizer: Optimizer, chosen: Optimisation, images_seen: int, images: int) -> None:
-    """Set what the schedules say after `images_seen` of a run's `images`."""
+def set_schedules(
+    optimizer: Optimizer, chosen: Optimisation, images_seen: int, images: int, grown: Sequence[Grown] = ()
+) -> None:
+    """Set what the schedules say after `images_seen` of a run's `images`, and the budgets that it had before."""
 
     def scheduled(schedule: Cosine | None) -> float:
-        return schedule.at(images_seen, images) if schedule else 0.0
+        return schedule.at(images_seen, images, grown) if schedule else 0.0
 
     for group in optimizer.param_groups:
         group["lr"] = scheduled(chosen.lr)

@@ -10,10 +10,11 @@ from latentserve.training.errors import ConfigError
 from latentserve.training.files import replaced
 from latentserve.training.recipe.config import Config
 
-# What may differ when a run goes on: it bounds a sitting, or decides what is done about a failure yet to come.
-FREE_TO_CHANGE = {"minutes", "supervise"}
+# What may differ when a run goes on: it bounds a sitting, decides what is done about a failure yet to come, or what of
+# the run is kept.
+FREE_TO_CHANGE = {"minutes", "supervise", "keep"}
 # Fields that runs do not state which an earlier version began; a run that does without them is written as it was.
-YOUNGER = {"conditions", "folders", "broken", "background", "drop", "types", "deterministic"}
+YOUNGER = {"conditions", "folders", "broken", "background", "drop", "types", "deterministic", "grown", "keep"}
 
 
 def recipes() -> list[str]:

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -35,6 +36,13 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Grown(Strict):
+    """A run was made longer: after `at` images seen of a budget of `images`."""
+
+    at: PositiveInt
+    images: PositiveInt
+
+
 class Cosine(Strict):
     """A value that moves from `start` to `end` along half a cosine over the run's images, or over a part of them."""
 
@@ -49,11 +57,25 @@ class Cosine(Strict):
             raise ValueError(f"since {self.since:g} is not before until {self.until:g}")
         return self
 
-    def at(self, images_seen: int, images: int) -> float:
-        """The value after `images_seen` of a run's `images` (Loshchilov & Hutter 2017, equation 5)."""
-        progress = (images_seen / images - self.since) / (self.until - self.since)
-        progress = min(max(progress, 0.0), 1.0)
-        return self.end + (self.start - self.end) * 0.5 * (1 + math.cos(math.pi * progress))
+    def at(self, images_seen: int, images: int, grown: Sequence[Grown] = ()) -> float:
+        """The value after `images_seen` of a run's `images` (Loshchilov & Hutter 2017, equation 5).
+
+        Where the run has grown, the value goes on from what it was then: it stays at its end if it had come there, and
+        else moves there over the same shares of the new budget. It never jumps, and never goes back.
+        """
+        if not grown:
+            return self._moved(self.start, (images_seen / images - self.since) / (self.until - self.since))
+        *earlier, last = grown
+        if images_seen <= last.at:
+            return self.at(images_seen, last.images, earlier)
+        if last.at >= self.until * last.images:
+            return self.end
+        begin, end = max(last.at, self.since * images), self.until * images
+        return self._moved(self.at(last.at, last.images, earlier), (images_seen - begin) / (end - begin))
+
+    def _moved(self, start: float, progress: float) -> float:
+        """The value at a share of the way from `start` to the end."""
+        return self.end + (start - self.end) * 0.5 * (1 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
 
 
 PENALISED, UNPENALISED = Cosine(start=1.0, end=0.1), Cosine(start=0, end=0)  # gamma, unless it is stated
@@ -111,6 +133,7 @@ class Config(Strict):
     augment: tuple[Literal["flip", "translate", "brightness", "contrast"], ...] = Field(default=(), strict=False)
     noise: Cosine = UNPENALISED  # strongest noise on what the critic sees, in the samples' own unit
     images: PositiveInt  # budget: real images shown to the critic; every schedule spans it
+    grown: Annotated[tuple[Grown, ...], Field(strict=False)] = ()  # the smaller budgets before; a longer run writes it
     minutes: PositiveFloat | None = None  # bound on the wall clock of one sitting; what is left can be resumed
     batch: PositiveInt  # images in a step
     accumulate: PositiveInt = 1  # parts that a batch goes through the networks in; their gradients add up to its own
@@ -127,6 +150,7 @@ class Config(Strict):
     ema_half_life: Cosine  # half-life of the averaged generator's memory, in images
     tick: PositiveInt  # images between two lines of stats.jsonl
     snapshot: PositiveInt  # images between two checkpoints, each with a sample grid
+    keep: Annotated[int, Field(ge=0)] = 0  # networks of the last so many snapshots that are kept, and of the best one
     # Whether a failing run is changed, or its journal only says what would be. YAML 1.1 reads `off` as false.
     supervise: Annotated[Literal["act", "observe", "off"], BeforeValidator(lambda value: value or "off")] = "observe"
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0  # of weights, latents and order
@@ -157,6 +181,11 @@ class Config(Strict):
             common |= {"beta1": None, "beta2": None}  # they would mean something else
         return Optimisation(**(common | stated))
 
+    @property
+    def planned(self) -> int:
+        """The first budget, by shares of which a run is supervised, however long it becomes."""
+        return self.grown[0].images if self.grown else self.images
+
     def require_ranks(self, ranks: int) -> None:
         """See that so many processes can share a batch. Raises ValueError that begins with the field to change."""
         share, left = divmod(self.batch, ranks)
@@ -181,6 +210,9 @@ class Config(Strict):
         self._require_optimisation(self.generator_optimisation, "")
         self._require_optimisation(self.critic_optimisation, "critic.")
         self.require_ranks(1)
+        steps = [(0, 0), *((one.at, one.images) for one in self.grown), (self.images + self.batch, self.images)]
+        if any(at > more or images >= larger for (at, images), (more, larger) in pairwise(steps)):
+            raise ValueError("`grown`: each budget is larger than the one before, and was seen to a later image")
         return self
 
     def _require_loss(self) -> None:

@@ -1,4 +1,4 @@
-"""What shows the lines of a run's `stats.jsonl`, and nothing else: Prometheus metrics, and TensorBoard. No torch here.
+"""What shows the lines of a run's `stats.jsonl` to Prometheus. No torch here.
 
 All carry the labels `recipe` and `run`, the name of the run's folder. Gauges appear with the first line that has them.
 """
@@ -7,19 +7,17 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from latentserve.training.errors import MetricsPortError, TrainingError
+from latentserve.training.errors import MetricsPortError
 
 Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 
 Metric = TypeVar("Metric", Gauge, Counter)
 
 ADDRESS = "127.0.0.1"
-TENSORBOARD = "tensorboard"  # folder of a run
 REGISTRY = CollectorRegistry()
 
 
@@ -161,28 +159,3 @@ def served(port: int) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@contextmanager
-def tensorboard(run: Path) -> Iterator[Sink]:
-    """A sink for lines, into the run's folder `tensorboard`. What lies there is of an earlier sitting, whose lines the
-    sink is told again, and is deleted.
-
-    Raises TrainingError where TensorBoard is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise TrainingError("--tensorboard: the package tensorboard is not installed") from None
-    for file in (run / TENSORBOARD).glob("events.*"):
-        file.unlink()
-    writer = SummaryWriter(str(run / TENSORBOARD))
-
-    def write(line: Mapping[str, float]) -> None:
-        for name, value in line.items():
-            writer.add_scalar(name, value, line["images"])
-
-    try:
-        yield write
-    finally:
-        writer.close()

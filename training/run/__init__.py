@@ -1,13 +1,14 @@
 """A run's folder: its configuration, its checkpoint, and what it reports.
 
 config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  reals.png  samples-<images seen>.png
+snapshots/<images seen>.safetensors, where some are kept
 """
 
 from pathlib import Path
 
 from latentserve.training.errors import RunError
 from latentserve.training.files import PARTIAL, named_if_not_written
-from latentserve.training.recipe import first_difference, read_config, write_config
+from latentserve.training.recipe import growing, read_config, write_config
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import checkpoint
 
@@ -15,18 +16,28 @@ CONFIG = "config.yaml"
 CHECKPOINT = "checkpoint.safetensors"
 
 
-def prepare(folder: Path, config: Config) -> None:
-    """Make a folder a run of `config`, or see that it already is one. Raises RunError naming what is in the way."""
+def prepare(folder: Path, config: Config) -> Config:
+    """Make a folder a run of `config`, or see that it already is one, and say by which configuration it is trained: a
+    run that is made longer remembers in `grown` how long it was to be. Raises RunError naming what is in the way."""
     if (folder / CONFIG).exists():
-        difference = first_difference(read_config(folder / CONFIG), config)
-        if difference:
+        old = read_config(folder / CONFIG)
+        going_on, difference = growing.continued(old, config, images_seen(folder))
+        if going_on is None:
             raise RunError(f"{folder}: cannot resume with another configuration: {difference}")
-        return
+        if going_on.images != old.images:
+            write_config(going_on, folder / CONFIG)
+        return going_on
     if folder.exists() and (not folder.is_dir() or any(file.suffix != PARTIAL for file in folder.iterdir())):
         raise RunError(f"{folder}: not a run, and not an empty folder")
     with named_if_not_written(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_config(config, folder / CONFIG)
+    return config
+
+
+def going_on(folder: Path, config: Config) -> Config:
+    """The configuration by which a prepared run is trained, on any rank."""
+    return config.model_copy(update={"grown": read_config(folder / CONFIG).grown})
 
 
 def open_run(folder: Path) -> Config:

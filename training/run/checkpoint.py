@@ -6,7 +6,7 @@ of the data needs no state: it is a function of the seed and of the images seen.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,23 +69,20 @@ def save(path: Path, state: State, dataset: Description) -> None:
             for moment, tensor in optimizer.state[parameter].items():
                 tensors[f"{network}_optimizer.{name}.{moment}"] = tensor
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
-    header = {
-        "format": FORMAT,
-        "images_seen": state.images_seen,
-        "seconds": state.seconds,
-        "augmentation": state.augmentation,
-        "pretrained": state.pretrained,
-        "changes": state.changes.to_json(),
-        "tick": state.tick,
-        **({"parts": state.parts} if state.parts is not None else {}),
-        "dataset": dataset.to_json(),
-    }
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replaced(path) as partial:
-        try:
-            save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
-        except SafetensorError as error:
-            raise OSError(" ".join(str(error).split())) from None
+    header = _header(state, dataset) | {"augmentation": state.augmentation, "tick": state.tick}
+    parts = {} if state.parts is None else {"parts": state.parts}
+    _write(path, tensors, header | {"changes": state.changes.to_json()} | parts)
+
+
+def save_networks(
+    path: Path, state: State, dataset: Description, networks: Sequence[str], line: Mapping[str, float]
+) -> None:
+    """Write some networks alone, which `load_networks` reads, with what a line of statistics says of them.
+
+    Raises RunError naming a file that cannot be written.
+    """
+    tensors = {name: tensor for name, tensor in state.tensors().items() if name.partition(".")[0] in networks}
+    _write(path, tensors, _header(state, dataset) | {"line": dict(line)})
 
 
 def load(path: Path, state: State, dataset: Description) -> None:
@@ -156,6 +153,25 @@ def _moment(name: str, tensor: Tensor, parameter: Tensor, group: Mapping[str, An
         return torch.empty_like(parameter).copy_(tensor)
     counts_there = group.get("fused") or group.get("capturable")
     return tensor.to(parameter.device) if counts_there else tensor
+
+
+def _header(state: State, dataset: Description) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "images_seen": state.images_seen,
+        "seconds": state.seconds,
+        "pretrained": state.pretrained,
+        "dataset": dataset.to_json(),
+    }
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replaced(path) as partial:
+        try:
+            save_file(contiguous, partial, metadata={"latentserve": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(" ".join(str(error).split())) from None
 
 
 def _weights(state: State) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ from latentserve.training.recipe.config import Config, Cosine, Optimisation
 from latentserve.training.reporting import pictures, stats
 from latentserve.training.reporting.metrics import Sink
 from latentserve.training.reporting.progress import Bar, note
-from latentserve.training.run import CHECKPOINT, checkpoint
+from latentserve.training.run import CHECKPOINT, checkpoint, snapshots
 from latentserve.training.run.checkpoint import State
 from latentserve.training.run.feeding import Feed
 from latentserve.training.run.pretrained import Pretrained
@@ -139,7 +139,7 @@ def train(
 
     def scheduled(schedule: str) -> float:
         value: Cosine = getattr(config, schedule)
-        return value.at(state.images_seen, config.images)
+        return value.at(state.images_seen, config.images, config.grown)
 
     def critic_step(parts: list[Part]) -> Update:
         keep = generators_turn and len(parts) == 1  # fakes with their graph: made once for both turns
@@ -151,13 +151,16 @@ def train(
         return update(state.generator_optimizer, costs, len(parts), config.clip, ranks)
 
     curves_at = time.monotonic()
+    looked = lines[-1] if lines else {}  # what is known of the networks as they are
 
-    def snapshot(last: bool) -> None:
+    def snapshot(last: bool, kept: bool) -> None:
         nonlocal curves_at
         state.parts = splitting.parts if splitting.parts > config.accumulate else None
         state.tick = {"sums": means.sums(ranks), "nonfinite": (nonfinite_steps, nonfinite_on_end)}
         ranks.require_equal(checkpoint.content(state), f"{run}: not saved: rank {{}} has other weights")
-        if ranks.leads:
+        if writer is not None:
+            if kept and config.keep:
+                snapshots.save(run, state, description, looked, config.keep)
             checkpoint.save(run / CHECKPOINT, state, description)
         ranks.wait()
         if writer is None:
@@ -177,7 +180,7 @@ def train(
             # Set what the schedules say for this step.
             gamma = scheduled("gamma")
             for optimizer, chosen in chosen_for:
-                optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images)
+                optimizers.set_schedules(optimizer, chosen, state.images_seen, config.images, config.grown)
 
             # Draw reals, latents for fakes of the same labels, and whatever else is left to chance.
             asked = time.monotonic()
@@ -260,6 +263,7 @@ def train(
                 )
                 if writer is not None:
                     writer.append(line)
+                looked = line
                 bar.tick(state.images_seen, rate, note(line, nonfinite_steps))
                 tick_started, tick_images, nonfinite_steps, data_seconds = now, state.images_seen, 0, 0.0
 
@@ -269,6 +273,7 @@ def train(
                     config, seed = state.changes.applied_to(recipe), state.changes.seed(recipe.seed)
                     chosen_for, game = players(config, state), Game(config, generator, critic, ranks.device, ranks)
                     diverged, nonfinite_on_end = False, 0
+                    looked = {}
             if diverged:
                 raise DivergedError(
                     f"{run}: diverged before {state.images_seen:,} images: losses or gradients of {NONFINITE_LIMIT} "
@@ -277,9 +282,11 @@ def train(
 
             # Save when it is time, and before leaving.
             overtime = config.minutes is not None and now - started > 60 * config.minutes
-            stopping = ranks.any(done or overtime or interrupted() or state.changes.stopped)
-            if stopping or state.images_seen // config.snapshot > saved_at // config.snapshot:
-                snapshot(last=stopping)
+            ended = done or state.changes.stopped
+            stopping = ranks.any(ended or overtime or interrupted())
+            due = state.images_seen // config.snapshot > saved_at // config.snapshot
+            if stopping or due:
+                snapshot(last=stopping, kept=due or ended)
                 saved_at = state.images_seen
             if stopping:
                 break

@@ -51,7 +51,7 @@ def read(paths: Sequence[Path], config: Config, dataset: Description) -> Pretrai
     networks_of = {"generator": generator, "critic": critic, "average": generator}
     weights: dict[str, Weights] = {}
     for path in paths:
-        weights |= _assigned(path, _read(path), networks_of)
+        weights |= _assigned(path, read_tensors(path), networks_of)
     return Pretrained(weights, [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths])
 
 
@@ -93,7 +93,8 @@ def _under(tensors: Weights, prefix: str) -> Weights:
     return {key.removeprefix(f"{prefix}."): value for key, value in tensors.items() if key.startswith(f"{prefix}.")}
 
 
-def _read(path: Path) -> Weights:
+def read_tensors(path: Path) -> Weights:
+    """All tensors of a file of weights, by name. Raises WeightsError naming it."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:

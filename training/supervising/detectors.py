@@ -105,7 +105,7 @@ class ManyNonFinite(NonFinite):
         steps = line.get("nonfinite_steps", 0)
         if steps:
             self._steps, self._last = self._steps + steps, line["images"]
-        elif line["images"] - self._last >= self._config.images / WINDOWS:
+        elif line["images"] - self._last >= self._config.planned / WINDOWS:
             self._steps = 0
         many = self._steps >= self.MANY
         reading = Reading("nonfinite_steps without a pause", self._steps, self.MANY, many, steps == 0)
@@ -206,7 +206,7 @@ class Collapse(Detector):
 
     def read(self, line: Line) -> Reading | None:
         readings = []
-        late = line["images"] > self.LATE * self._config.images
+        late = line["images"] > self.LATE * self._config.planned
         better = self._moved("frechet", line, 1 / self.RISE) < 1 / self.RISE
         for signal in self._was_healthy:
             if signal not in line:
@@ -238,7 +238,7 @@ class Worsening(Detector):
     SLACK = 0.1  # of the reals' variance: a worsening below is none, however near to them the best was (own)
 
     def read(self, line: Line) -> Reading | None:
-        if "frechet" not in line or line["images"] <= self.SETTLED * self._config.images:
+        if "frechet" not in line or line["images"] <= self.SETTLED * self._config.planned:
             return None
         self._best = min(line["frechet"], self._best or line["frechet"])
         threshold = self.WORSE * self._best + max(self.SLACK, line.get("frechet_floor", 0.0))
@@ -265,7 +265,7 @@ class Plateau(Detector):
         if self._best is None or line["frechet"] < self.BETTER * self._best:
             self._best, self._since = line["frechet"], line["images"]
         far = self._best > FAR * line["frechet_floor"]
-        share = (line["images"] - self._since) / self._config.images if far else 0.0
+        share = (line["images"] - self._since) / self._config.planned if far else 0.0
         reading = above("share of the budget without a better frechet", share, self.SHARE, 0.01)
         if reading.bad:
             self._since = line["images"]

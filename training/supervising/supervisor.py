@@ -65,7 +65,7 @@ class Supervisor:
         self._alarms = [Alarm(detector) for detector in detectors(config)]
         self._taken: Counter[str] = Counter()  # rungs of each ladder, with those passed over
         self._rest = 0  # windows that count for nothing
-        self._windows = Windows(config.images)
+        self._windows = Windows(config.planned)
         self._first: Line | None = None
         self._best: Line | None = None
 
@@ -79,7 +79,7 @@ class Supervisor:
         if window is not None:
             counts = self._rest == 0
             self._rest = max(0, self._rest - 1)
-            early = window["images"] <= WARM_UP * self._config.images
+            early = window["images"] <= WARM_UP * self._config.planned
             for alarm in self._alarms:
                 detector = alarm.detector
                 if not isinstance(detector, AT_ONCE) and alarm.see(
