@@ -47,6 +47,7 @@ BENCHMARKS = {
     "page": "serving.page",
     "keys": "serving.keys",
     "audit": "serving.audit",
+    "lookup": "serving.lookup",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
-import orjson
-
+from latentserve.service.auditing.asked import CHOSEN, asked_by, row_of
 from latentserve.service.auditing.log import AuditError
 from latentserve.service.auditing.trail import Line, Trail
 from latentserve.service.bundle import SampleSpec
@@ -17,9 +13,6 @@ from latentserve.service.encoding.rows import Rows
 from latentserve.service.opened import OpenedBundle
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.samples import Samples
-
-_PLAIN = ("seed", "offset", "truncation", "label", "labels")
-_CHOSEN = ("where", "balance", "select", "allow_fewer", "budget")
 
 
 class Recreated:
@@ -47,7 +40,7 @@ class Recreated:
         self._trail = trail
         ended = trail.ended(line)
         self.n = int(line["n"] if ended is None else ended["sent"])
-        self.numbered = any(name in line for name in _CHOSEN)
+        self.numbered = any(name in line for name in CHOSEN)
         self._line = line
         self._row = row
         if row is not None:
@@ -88,52 +81,13 @@ class Recreated:
                 return
 
     def _parts(self) -> Iterator[Samples]:
-        line, bundle = self._line, self._bundle
-        for kind, make in (("interpolation", bundle.interpolate), ("variation", bundle.vary)):
-            if kind in line:
-                fields = self._whole(line[kind])
-                yield Samples(make(**fields), None, None)
-                return
-        fields = {name: self._whole(line[name]) for name in _PLAIN if name in line}
+        bundle = self._bundle
+        request, choice = asked_by(self._line, self._trail, bundle.manifest)
         if self._row is not None:
-            fields = self._of_row(fields, self._row)
-        fields |= {"n": self.n if self._row is not None else line["n"]}
-        seed = {name: fields.pop(name) for name in ("seed", "offset") if name in fields}
-        if "latents" in line:
-            fields["latents"] = self._whole(line["latents"])
-        else:
-            fields |= seed
-        if "condition" in line:
-            fields["condition"] = self._named(line["condition"])
-        if "conditions" in line:
-            fields["conditions"] = [self._named(row) for row in self._whole(line["conditions"])]
-        if self.numbered:
-            fields |= {name: self._whole(line[name]) for name in _CHOSEN if name in line}
-        request, choice = bundle.asked(**fields)
-        if choice is None:
-            yield from bundle.parts(request._replace(**seed))  # what was not sent with latents is drawn by it
+            request, choice = row_of(request, self._row - request.offset), None
+        if request.derived:  # nothing is said of each of them
+            yield from (Samples(part.samples, None, None) for part in bundle.parts(request))
+        elif choice is None:
+            yield from bundle.parts(request)
         else:
             yield from bundle.chosen(request, Search(choice, bundle.manifest, request.offset))
-
-    def _of_row(self, fields: dict[str, Any], row: int) -> dict[str, Any]:
-        """The fields of one row of the seed."""
-        place = row - int(fields.get("offset", 0))
-        if "labels" in fields:
-            fields["label"] = int(fields.pop("labels")[place])
-        return fields | {"offset": row}
-
-    def _named(self, row: list[float | None]) -> dict[str, float]:
-        """Conditions by name; those that were drawn are drawn again."""
-        names = self._bundle.manifest.condition_names
-        return {name: value for name, value in zip(names, row, strict=True) if value is not None}
-
-    def _whole(self, value: Any) -> Any:
-        """A value of a line, or what it stands for. Raises AuditError: that was not kept."""
-        if not isinstance(value, dict) or "sha256" not in value:
-            return value
-        if "rows" not in value:
-            return orjson.loads(self._trail.kept(value["sha256"], ".json"))
-        array = np.load(io.BytesIO(self._trail.kept(value["sha256"], ".npy")), allow_pickle=False)
-        if array.dtype.kind == "f" and array.ndim > 1:
-            return [[None if np.isnan(number) else number for number in row] for row in array.tolist()]
-        return array.tolist()

@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -360,7 +361,7 @@ def test_the_commands_of_the_page_on_keys(bundle: Path, tmp_path: Path, monkeypa
 def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
     """A server keeps one, and what it served is made again of it."""
     page = (TOP / "docs" / "audit.md").read_text()
-    serve, ask, others = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
+    serve, ask, others, find = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
     (line,) = re.findall(r"\n\n```\n(.*?)^```$", page, re.M | re.S)
     version = json.loads((bundle / "manifest.json").read_text())["version"]
 
@@ -380,6 +381,9 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
         assert json.loads(told) == {**shown, "time": json.loads(told)["time"]}
         assert told in run(others)
         again, row = np.load(tmp_path / "again.npy"), np.load(tmp_path / "row.npy")
+        with Image.open(BytesIO(server.samples(accept="image/png", seed=7, label=3).content)) as picture:
+            Image.fromarray(np.asarray(picture)).save(tmp_path / "served.png")
+        assert run(find).splitlines()[-1].startswith("exact: ")
         served = server.samples(accept="application/x-npy", n=4, seed=7, label=3).content
         assert np.allclose(np.frombuffer(served[-again.nbytes :], np.float32), again.ravel(), atol=1e-5)
         assert np.allclose(row[0], again[2], atol=1e-5)

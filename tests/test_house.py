@@ -25,8 +25,9 @@ KNOWS = {
     "terminal": {"bundle", "encoding"},
     "packing": {"bundle", "sampling", "encoding", "watching", "terminal"},
     "verifying": {"bundle", "sampling", "encoding"},
+    "finding": {"auditing", "bundle", "sampling", "encoding", "verifying"},
     "host": set(),
-    "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host", "verifying"},
+    "http": {"access", "auditing", "bundle", "sampling", "encoding", "watching", "host", "verifying", "finding"},
     "benching": {"bundle", "sampling"},
     "bulk": {"bundle", "sampling", "encoding", "terminal"},
 }

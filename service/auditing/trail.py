@@ -22,19 +22,23 @@ _LINE_BYTES = 1 << 20  # no line is longer
 
 
 class Trail:
-    """The account in a folder, while it is written or afterwards."""
+    """The account in a folder, while it is written or afterwards.
+
+    Attributes:
+        segments: its files, oldest first, as they are when it is opened.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Raises AuditError: there is no such folder."""
         self.folder = folder
         try:
-            self._segments = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+            self.segments = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
         except OSError as error:
             raise AuditError(f"{folder}: cannot be read ({one_line(error)})") from None
 
     def lines(self) -> Iterator[Line]:
         """All lines, in the order of time."""
-        waiting = list(reversed(self._segments))
+        waiting = list(reversed(self.segments))
         open_: list[tuple[str, int, Line, Iterator[Line]]] = []
         number = 0
         while waiting or open_:
@@ -49,7 +53,7 @@ class Trail:
     def of_request(self, id_: str) -> Iterator[Line]:
         """The lines of a request, oldest segment first."""
         needle = orjson.dumps(id_)
-        for segment in self._segments:
+        for segment in self.segments:
             entries = read_entries(segment)
             for line in _found(segment, entries, lines_of_request(entries, id_), needle):
                 if line.get("id") == id_:
@@ -60,7 +64,7 @@ class Trail:
         first."""
         mine = model_sum(model, version)
         needle = b'"seed":%d,' % seed
-        for segment in reversed(self._segments):
+        for segment in reversed(self.segments):
             entries = read_entries(segment)
             for line in _found(segment, entries, lines_of_row(entries, mine, seed, row), needle):
                 if (line.get("model"), line.get("version"), line.get("seed")) != (model, version, seed):
@@ -84,6 +88,57 @@ class Trail:
             return path.read_bytes()
         except OSError as error:
             raise AuditError(f"{path}: was not kept: it cannot be made again ({one_line(error)})") from None
+
+
+def sampled_lines(segment: Path, model: str, version: str, start: int = 0) -> Iterator[tuple[int, int, Line]]:
+    """Where lines of a segment begin and end that say that rows of this model were sent, and the lines, in order, from
+    those on that begin at byte `start`."""
+    try:
+        with segment.open("rb") as file:
+            if segment.stat().st_size <= start:
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                for at, end in _places(content, read_entries(segment), model_sum(model, version), start):
+                    line = _parsed(content[at:end])
+                    if line is not None and _is_sampled(line, model, version):
+                        yield at, end, line
+    except FileNotFoundError:  # it was moved away
+        return
+
+
+def count_sampled(segment: Path, model: str, version: str, until: int) -> tuple[int, int]:
+    """How many such lines begin before byte `until`, and how many there are. Lines that the index has are not read."""
+    entries = read_entries(segment)
+    last = int(entries["at"][-1]) if len(entries) else 0
+    at = entries["at"][(entries["model"] == model_sum(model, version)) & (entries["at"] < last)]
+    behind = [begin for begin, _, _ in sampled_lines(segment, model, version, last)]
+    return int((at < until).sum()) + sum(begin < until for begin in behind), len(at) + len(behind)
+
+
+def line_at(segment: Path, at: int) -> Line | None:
+    """The line that begins there; None: there is none."""
+    try:
+        with segment.open("rb") as file:
+            file.seek(at)
+            return _parsed(file.readline(_LINE_BYTES))
+    except OSError:
+        return None
+
+
+def _is_sampled(line: Line, model: str, version: str) -> bool:
+    return (line.get("event"), line.get("model"), line.get("version")) == ("sampled", model, version)
+
+
+def _places(content: mmap.mmap, entries: Entries, model: int, start: int) -> Iterator[tuple[int, int]]:
+    """Of lines that may be of this model: those that the index knows, and whatever is behind its last one."""
+    last = int(entries["at"][-1]) if len(entries) else 0
+    known = entries["at"][(entries["model"] == model) & (entries["at"] >= start) & (entries["at"] < last)]
+    for at in known.tolist():
+        yield at, content.find(b"\n", at) + 1
+    at = max(start, last)
+    while (end := content.find(b"\n", at) + 1) > 0:
+        yield at, end
+        at = end
 
 
 def _began(segment: Path) -> str:

@@ -17,7 +17,7 @@ from latentserve.service.encoding.provenance import Provenance
 
 Form = Literal["png", "webp"]
 
-_GAP = 2  # pixels between the images of a contact sheet
+SHEET_GAP = 2  # pixels between the images of a contact sheet
 WEBP_SIDE = 16_383  # pixels, the most that the format has
 WEBP_BYTES = 32  # of memory for each pixel, while a file is written
 JPEG_SIDE = 65_500  # pixels, the most that the library writes
@@ -75,10 +75,10 @@ def layout(n: int, height: int, width: int, columns: int | None = None, side: in
     if columns is None:
         columns = math.ceil(math.sqrt(n))
         if side is not None:
-            columns = max(columns, math.ceil(n / max(1, (side + _GAP) // (height + _GAP))))
-            columns = min(columns, n, max(1, (side + _GAP) // (width + _GAP)))
+            columns = max(columns, math.ceil(n / max(1, (side + SHEET_GAP) // (height + SHEET_GAP))))
+            columns = min(columns, n, max(1, (side + SHEET_GAP) // (width + SHEET_GAP)))
     rows = math.ceil(n / columns)
-    return Layout(rows, columns, rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP)
+    return Layout(rows, columns, rows * (height + SHEET_GAP) - SHEET_GAP, columns * (width + SHEET_GAP) - SHEET_GAP)
 
 
 class Canvas:
@@ -93,7 +93,7 @@ class Canvas:
         self._sheet = sheet
         self._rows = rows
         self._place = 0  # in the band, of the next image
-        height = min(sheet.height, rows * (self._height + _GAP))
+        height = min(sheet.height, rows * (self._height + SHEET_GAP))
         self.band = np.zeros((height, sheet.width, channels), np.uint8)
 
     def put(self, images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -103,12 +103,12 @@ class Canvas:
         """
         for image in images:
             row, column = divmod(self._place, self._sheet.columns)
-            top, left = row * (self._height + _GAP), column * (self._width + _GAP)
+            top, left = row * (self._height + SHEET_GAP), column * (self._width + SHEET_GAP)
             self.band[top : top + self._height, left : left + self._width] = np.moveaxis(image, 0, -1)
             self._place += 1
             self._left -= 1
             if self._left == 0:
-                last = math.ceil(self._place / self._sheet.columns) * (self._height + _GAP) - _GAP
+                last = math.ceil(self._place / self._sheet.columns) * (self._height + SHEET_GAP) - SHEET_GAP
                 yield self.band[:last]
             elif self._place == self._rows * self._sheet.columns:
                 yield self.band

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import orjson
 from starlette.responses import Response
 
+from latentserve.service.auditing.trail import Trail
 from latentserve.service.encoding.document import (
     ARROW,
     CSV,
@@ -29,6 +30,7 @@ from latentserve.service.encoding.document import (
     ZIP,
 )  # fmt: skip
 from latentserve.service.errors import DeadlineError, InvalidError, NotFoundError
+from latentserve.service.finding.lookup import lookup
 from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.handler import SamplesHandler
@@ -45,7 +47,7 @@ from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 from latentserve.service.verifying.mark import Mark
 from latentserve.service.verifying.reading import JPEG, Brought, Limits, UnreadableError, read_file
-from latentserve.service.verifying.verdict import Verified, mark_of, unmarked, verification
+from latentserve.service.verifying.verdict import Verification, Verified, mark_of, unmarked, verification
 
 VERIFY = "/v1/verify"
 
@@ -57,7 +59,8 @@ _MEDIA = (
 _OPERATION = Operation(
     "Was this file made here?",
     "The body is the file; its content says of what kind. The rows that its mark names are made again and compared. "
-    "Of a file that has no room for a mark, the header `Latentserve-Mark` tells what that of the answer told.",
+    "Of a file that has no room for a mark, the header `Latentserve-Mark` tells what that of the answer told. Pictures "
+    "that no mark proves are looked up among what was sent, where an account is kept and has an index.",
     query={"model": {"type": "string", "description": "Which, where several are served and the mark names none."}},
     body=dict.fromkeys(_MEDIA),
     answers={JSON: VerifyAnswer},
@@ -75,8 +78,7 @@ def verify_route(handler: SamplesHandler, settings: Settings) -> Route:
     def beside(work: Callable[[], Result]) -> Awaitable[Result]:
         return asyncio.get_running_loop().run_in_executor(reader, work)
 
-    async def verified(call: Call, content: bytes, claim: dict[str, Any] | None, named: str | None) -> Verified:
-        brought: Brought = await beside(lambda: read_file(content, limits))
+    async def by_mark(call: Call, brought: Brought, claim: dict[str, Any] | None, named: str | None) -> Verified:
         told = mark_of(brought, claim)
         if told is None:
             return unmarked()
@@ -89,8 +91,26 @@ def verify_route(handler: SamplesHandler, settings: Settings) -> Route:
             said = mark.model, mark.version, mark.seed, mark.offset, mark.n
             return Verified("no", [], *said, None, f"the mark names another: {error}")
         model.require_ready()
-        gives_uint8 = "sample_uint8" in model.engine.outputs
-        steps = verification(brought, told, model.bundle.manifest, limits, gives_uint8=gives_uint8)
+        return await run(
+            call, model, verification(brought, told, model.bundle.manifest, limits, gives_uint8=_gives_uint8(model))
+        )
+
+    async def verified(call: Call, content: bytes, claim: dict[str, Any] | None, named: str | None) -> Verified:
+        brought: Brought = await beside(lambda: read_file(content, limits))
+        found = await by_mark(call, brought, claim, named)
+        folder = settings.audit
+        if found.verdict != "no" or folder is None or not brought.content.pictures:
+            return found
+        looked_up: Verified | None = None
+        for model in handler.models if named is None else (handler.models.find(named, None),):
+            if model.bundle.manifest.sample.kind == "image" and (looked_up is None or looked_up.verdict == "no"):
+                model.require_ready()
+                trail = await beside(lambda: Trail(folder))
+                steps = lookup(brought.content, trail, model.bundle.manifest, gives_uint8=_gives_uint8(model))
+                looked_up = await run(call, model, steps)
+        return found if looked_up is None else found.or_else(looked_up)
+
+    async def run(call: Call, model: Model, steps: Verification) -> Verified:
         bill = Bill(call)
         made = None
         while True:
@@ -132,6 +152,10 @@ def _step(steps: Any, made: Any) -> Any:
         return steps.send(made)
     except StopIteration as end:
         return end.value
+
+
+def _gives_uint8(model: Model) -> bool:
+    return "sample_uint8" in model.engine.outputs
 
 
 def _text(value: object) -> str | None:

@@ -45,6 +45,8 @@ class Verified(NamedTuple):
         model, version, seed, row, n: what the mark says; None: it does not, or there is none.
         distance: from the rows that the mark names, 0 is none; None: there was nothing to measure.
         why: a sentence.
+        log: of the answers in an account of what was sent, `of`, so many are in its index, `answers`; None: it was not
+            looked at.
     """
 
     verdict: Verdict
@@ -56,10 +58,15 @@ class Verified(NamedTuple):
     n: int | None
     distance: float | None
     why: str
+    log: dict[str, int] | None = None
 
     def told(self) -> dict[str, Any]:
         """As JSON tells it."""
         return self._asdict()
+
+    def or_else(self, other: Verified) -> Verified:
+        """What was found in another way, where that has found something; both of them, where it has not."""
+        return self._replace(log=other.log, why=f"{self.why}; {other.why}") if other.verdict == "no" else other
 
 
 # Asks for rows, and is sent them.

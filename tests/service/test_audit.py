@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
+from PIL import Image
 
 from latentserve.service.auditing.trail import Line, Trail
 from latentserve.service.cli import cli
@@ -276,3 +278,40 @@ def test_conditions_and_labels_of_one_model(audited: Audited, tmp_path: Path) ->
     answer = audited.server.samples(accept=RAW, model="shower", n=3, seed=7, labels=["pion", "photon", "pion"])
     again = made_again(audited, answer, other, tmp_path)
     assert np.allclose(np.frombuffer(answer.content, np.float32), again.ravel(), atol=1e-5)
+
+
+def test_a_picture_without_its_mark_is_found_by_the_account(
+    start_server: Callable[..., Server], bundle: Path, shower_bundle: Path, tmp_path: Path
+) -> None:
+    """Of whichever model; how much of the account is known is told, and nobody's key, request or time."""
+    folder = tmp_path / "account"
+    with start_server(bundle, shower_bundle, audit=folder) as server:
+        answers = [server.samples(model="toy", seed=seed, format="png") for seed in range(30)]
+
+        def verified(content: bytes) -> dict[str, Any]:
+            answer = server.http.post("/v1/verify", content=content)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        def stripped(content: bytes) -> bytes:
+            out = io.BytesIO()
+            with Image.open(io.BytesIO(content)) as picture:
+                Image.fromarray(np.asarray(picture)).save(out, "PNG")
+            return out.getvalue()
+
+        before = verified(stripped(answers[7].content))
+        assert (before["verdict"], before["rests_on"]) == ("no", [])
+        command = ["audit", "index", str(folder), "--bundle", str(bundle)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("os.nice", lambda _by: 19)
+            patch.setattr("latentserve.service.finding.control.PICTURES", 5)
+            done = CliRunner().invoke(cli, command)
+        assert done.exit_code == 0, done.output
+        assert verified(answers[7].content)["rests_on"] == ["mark"]
+        told = verified(stripped(answers[7].content))
+        assert (told["verdict"], told["rests_on"], told["seed"], told["row"]) == ("exact", ["audit"], 7, 0), told
+        assert told["log"] == {"answers": 30, "of": 30}
+        assert "X-Request-ID" in answers[7].headers
+        assert answers[7].headers["X-Request-ID"] not in json.dumps(told)
+        told = verified(stripped(server.samples(model="shower", seed=1, format="png").content))
+        assert told["verdict"] == "no"

@@ -56,8 +56,16 @@ class ScoresAnswer(_Answer):
     scores: list[float | None]
 
 
+class IndexedAnswers(_Answer):
+    """Of the answers in the account, `of`, so many are in its index."""
+
+    answers: int
+    of: int
+
+
 class VerifyAnswer(_Answer):
-    """Whether a file was made here, on what that rests, which rows its mark names, how far it is from them, and why."""
+    """Whether a file was made here, on what that rests, which rows its mark names or it was found to be, how far it is
+    from them, and why; `log`: how much of the account was looked at, null: nothing."""
 
     verdict: Literal["exact", "alike", "no"]
     rests_on: list[Literal["mark", "signature", "audit"]]
@@ -68,6 +76,7 @@ class VerifyAnswer(_Answer):
     n: int | None
     distance: float | None
     why: str
+    log: IndexedAnswers | None = None
 
 
 class Picture(_Answer):

@@ -11,6 +11,7 @@ const PAGES = {
   play: { title: "Playground", load: async () => playground },
   model: { title: "Model", load: () => import("./model.js") },
   health: { title: "Health", load: () => import("./health.js") },
+  verify: { title: "Verify", load: () => import("./verify.js") },
 };
 const LOOK_SECONDS = 10; // at the verdict, for the dot
 const main = document.getElementById("main");

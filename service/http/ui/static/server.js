@@ -24,13 +24,18 @@ function headers(more) {
   return held ? { ...more, Authorization: `Bearer ${held}` } : more;
 }
 
-// A response whose status is good. `body` is sent as JSON. Throws Refusal; AbortError where `signal` says so.
-export async function ask(path, { body, accept, signal } = {}) {
+// A response whose status is good. `body` is sent as JSON, `file` as it is. Throws Refusal; AbortError where `signal` says so.
+export async function ask(path, { body, file, accept, signal } = {}) {
   const asked = { headers: headers(accept ? { Accept: accept } : {}), signal };
   if (body !== undefined) {
     asked.method = "POST";
     asked.headers["Content-Type"] = "application/json";
     asked.body = JSON.stringify(body);
+  }
+  if (file !== undefined) {
+    asked.method = "POST";
+    asked.headers["Content-Type"] = file.type || "application/octet-stream";
+    asked.body = file;
   }
   let response;
   try {

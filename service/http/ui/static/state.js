@@ -1,6 +1,6 @@
 // What is seen, as the address's fragment has it: `#play?seed=7&label=3`. A link shows the same wall.
 
-const PAGES = ["play", "model", "health"];
+const PAGES = ["play", "model", "health", "verify"];
 const MOST_SEED = 2 ** 53;
 
 export function read() {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -171,6 +172,7 @@ SEEN = [
     "#play?model=people",
     "#model?model=toy",
     "#health?model=toy",
+    "#verify?model=toy",
     "#play?model=toy&keep=[{\"seed\":1,\"row\":0},{\"seed\":2,\"row\":1}]",
 ]  # fmt: skip
 
@@ -189,13 +191,45 @@ def test_everybody_can_use_it(open_page: Open, fragment: str, scheme: str, size:
     """No violation that axe-core finds, in the light and in the dark; on a phone nothing is cut off."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     page = open_page(fragment, color_scheme=scheme, viewport=size, reduced_motion="reduce")
-    page.wait_for_selector("#wall[aria-busy=false], .prose, .verdict")
+    page.wait_for_selector("#wall[aria-busy=false], .prose, .verdict, .drop")
     if "keep" in fragment:
         page.click("#between")
         page.wait_for_selector("#between-place")
     found = axe.run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+
+
+def test_whether_a_file_was_made_here(open_page: Open, kinds: Server, tmp_path: Path) -> None:
+    """Chosen, dropped, and one that says nothing."""
+    page = open_page("#verify")
+    made, other = tmp_path / "made.png", tmp_path / "<b>other.csv"
+    made.write_bytes(kinds.http.get("/v1/models/toy/samples/7?label=3").content)
+    other.write_bytes(b"a,b\n1,2\n")
+    page.set_input_files("#file", made)
+    page.wait_for_selector(".verdict[data-state=well]")
+    assert "7/0" in page.locator(".facts").inner_text()
+    assert "toy" in page.locator(".facts").inner_text()
+    until(page, "document.querySelector('#found img').naturalWidth === 8")
+    page.set_input_files("#file", other)
+    page.wait_for_selector(".verdict[data-state=unknown]")
+    assert page.locator("#found b").count() == 0
+    drop = """bytes => {
+        const files = new DataTransfer();
+        files.items.add(new File([new Uint8Array(bytes)], "dropped.png", { type: "image/png" }));
+        window.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true, cancelable: true }));
+    }"""
+    page.evaluate(drop, list(made.read_bytes()))
+    page.wait_for_selector(".verdict[data-state=well]")
+    assert "dropped.png" in page.locator(".facts").inner_text()
+
+
+def test_a_file_that_cannot_be_read(open_page: Open, tmp_path: Path) -> None:
+    page = open_page("#verify", faults=True)
+    (tmp_path / "file.txt").write_bytes(b"hello")
+    page.set_input_files("#file", tmp_path / "file.txt")
+    page.wait_for_selector(".failure")
+    assert "it is none of what is read" in page.locator(".failure").inner_text()
 
 
 def test_by_keyboard_alone(open_page: Open) -> None:
