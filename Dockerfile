@@ -1,7 +1,7 @@
 # The server, alone in an image:
 #
 #   docker build -t latentserve .                           # on a GPU: --build-arg ENGINE=gpu, and run with --gpus all
-#                                                           # and more: --build-arg EXTRAS="signing tables audio"
+#                                                           # and more: --build-arg EXTRAS="sign tables audio"
 #   docker run --rm -p 127.0.0.1:3000:3000 -v "$PWD/demo/bundle:/bundle:ro" -e LATENTSERVE_ALLOW_OPEN=true \
 #     --read-only --tmpfs /tmp --cap-drop ALL latentserve
 #

@@ -51,13 +51,13 @@ bench: $(VENV)/.installed
 # What a serving install consists of (CycloneDX), of an environment that holds nothing else.
 sbom: $(VENV)/.installed
 	$(RUN)/uv venv --quiet --clear build/serving
-	$(RUN)/uv pip install --quiet --python build/serving/bin/python -c constraints.txt ".[$(ENGINE),tables,audio,telemetry,signing]"
+	$(RUN)/uv pip install --quiet --python build/serving/bin/python -c constraints.txt ".[$(ENGINE),tables,audio,otel,sign]"
 	$(RUN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.cdx.json build/serving/bin/python
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,telemetry,signing,tensorboard,ray,docs,dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,otel,sign,tensorboard,ray,docs,dev]"
 	touch $@
 
 clean:

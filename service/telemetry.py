@@ -92,5 +92,5 @@ def otlp_exporter(url: str) -> SpanExporter:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
-        raise TelemetryError("LATENTSERVE_TELEMETRY needs latentserve[telemetry]") from None
+        raise TelemetryError("LATENTSERVE_TELEMETRY needs latentserve[otel]") from None
     return OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("model_signing", reason="needs latentserve[signing]")
+pytest.importorskip("model_signing", reason="needs latentserve[sign]")
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -391,7 +391,7 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
 
 def test_the_commands_of_the_page_on_signed_bundles(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """But for the server that would run on."""
-    library = pytest.importorskip("model_signing._cli", reason="needs latentserve[signing]").main
+    library = pytest.importorskip("model_signing._cli", reason="needs latentserve[sign]").main
     if shutil.which("openssl") is None:
         pytest.skip("no openssl to make a key with")
     page = (TOP / "docs" / "signing.md").read_text()

@@ -1,4 +1,4 @@
-"""Signing and verifying bundles by OpenSSF Model Signing's own library. Needs `latentserve[signing]`."""
+"""Signing and verifying bundles by OpenSSF Model Signing's own library. Needs `latentserve[sign]`."""
 
 from __future__ import annotations
 

@@ -213,5 +213,5 @@ def _openssf(wanted_by: str) -> Any:
     try:
         from latentserve.service.bundle import openssf  # takes a second, and is an extra
     except ModuleNotFoundError as error:
-        raise RuntimeMissingError(f"{wanted_by}: needs latentserve[signing] ({error.name} is not installed)") from None
+        raise RuntimeMissingError(f"{wanted_by}: needs latentserve[sign] ({error.name} is not installed)") from None
     return openssf

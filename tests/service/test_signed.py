@@ -19,7 +19,7 @@ from latentserve.service.settings import SettingsError, load_settings
 from latentserve.service.trust import REQUIRE_SIGNATURE, TRUSTED_KEYS, Trust
 from tests.server import Server
 
-signers = pytest.importorskip("tests.signers", reason="needs latentserve[signing]")
+signers = pytest.importorskip("tests.signers", reason="needs latentserve[sign]")
 
 
 @pytest.fixture(scope="module")

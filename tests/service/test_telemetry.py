@@ -96,7 +96,7 @@ def test_who_sends_a_traceparent_decides(serving: Serving) -> None:
 
 
 def test_a_server_sends_them_to_a_collector(start_server: Callable[..., Server], bundle: Path) -> None:
-    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs latentserve[telemetry]")
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs latentserve[otel]")
     received: list[tuple[str, bytes]] = []
 
     class Collector(BaseHTTPRequestHandler):

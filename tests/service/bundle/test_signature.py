@@ -32,7 +32,7 @@ from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.service.bundle.test_files import edit, forge
 
-signers = pytest.importorskip("tests.signers", reason="needs latentserve[signing]")
+signers = pytest.importorskip("tests.signers", reason="needs latentserve[sign]")
 from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: E402
 from model_signing._cli import main as model_signing  # noqa: E402
 
