@@ -49,7 +49,7 @@ def cli() -> None:
     if stated:
         from latentserve.service.settings import Settings  # takes as long as a command that needs none of them
 
-        for line in unknown_settings(stated, [*Settings.model_fields, "key"]):
+        for line in unknown_settings(stated, [*Settings.model_fields, "key", "data_cache"]):
             click.echo(f"latentserve: {line}", err=True)
 
 

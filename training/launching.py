@@ -13,7 +13,7 @@ from typing import Any
 
 from latentserve.training.errors import LostRankError
 
-LAUNCHED = "LATENTSERVE_LAUNCHED"  # is set where this started a process
+LAUNCHED = "_LATENTSERVE_LAUNCHED"  # is set where this started a process; no setting of anybody's
 LOST = 75  # exit status of a rank that only says that another one is lost
 
 _PATIENCE = 20.0  # seconds that ranks are given to notice that one is lost, or to save

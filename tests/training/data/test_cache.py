@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from scipy.io import wavfile
 
+from latentserve.service.cli import cli
 from latentserve.training.data import Dataset, cache, load, pictures, sounds
 from latentserve.training.data import dataset as dataset_module
 from latentserve.training.errors import DataError
@@ -231,6 +233,11 @@ def test_few_bytes_are_not_kept(data: Path, place: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(cache, "LEAST", 1 << 20)
     read(data)
     assert not place.exists()
+
+
+def test_where_things_are_kept_is_a_setting_that_commands_know(place: Path) -> None:
+    done = CliRunner().invoke(cli, ["train", "--help"])
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def recordings(folder: Path) -> Path:
