@@ -14,6 +14,7 @@ import sys
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -204,20 +205,28 @@ def test_the_examples_of_the_page_on_conditions(tmp_path: Path, monkeypatch: pyt
     assert np.array_equal(np.concatenate(known["pages"]), whole)
 
 
-def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(scope="module")
+def of_digits(bundle: Path) -> Iterator[Server]:
+    """A server of one model."""
+    with Server(bundle) as running:
+        yield running
+
+
+def test_the_snippets_of_the_page_on_interpolation(
+    of_digits: Server, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     page = (TOP / "docs" / "interpolation.md").read_text()
     commands = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "bundle").symlink_to(bundle)
     monkeypatch.chdir(tmp_path)
-    with Server(bundle) as server:
-        printed = [
-            subprocess.run(
-                ["bash", "-c", command.replace("http://127.0.0.1:3000", server.url)], capture_output=True, check=True
-            ).stdout
-            for command in commands
-        ]
+    printed = [
+        subprocess.run(
+            ["bash", "-c", command.replace("http://127.0.0.1:3000", of_digits.url)], capture_output=True, check=True
+        ).stdout
+        for command in commands
+    ]
     assert len(json.loads(printed[1])["scores"]) == 8
     with Image.open("morph.webp") as picture:
         assert (picture.format, picture.n_frames) == ("WEBP", 24)
@@ -233,7 +242,9 @@ def test_the_snippets_of_the_page_on_interpolation(bundle: Path, tmp_path: Path,
     assert told == fields.keys() - AnswerFields.model_fields.keys()
 
 
-def test_the_commands_of_the_page_on_bulk(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_commands_of_the_page_on_bulk(
+    of_digits: Server, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Of fewer rows; that of a cluster is run where there is one."""
     page = (TOP / "docs" / "bulk.md").read_text()
     *commands, _ = re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)
@@ -241,11 +252,10 @@ def test_the_commands_of_the_page_on_bulk(bundle: Path, tmp_path: Path, monkeypa
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "bundle").symlink_to(bundle)
     monkeypatch.chdir(tmp_path)
-    with Server(bundle) as server:
-        for command in commands:
-            here = re.sub("0000+", "2000", command).replace("http://127.0.0.1:3000", server.url)
-            done = CliRunner().invoke(cli, shlex.split(here)[1:])
-            assert done.exit_code == 0, done.output
+    for command in commands:
+        here = re.sub("0000+", "2000", command).replace("http://127.0.0.1:3000", of_digits.url)
+        done = CliRunner().invoke(cli, shlex.split(here)[1:])
+        assert done.exit_code == 0, done.output
     known: dict[str, Any] = {}
     exec(program, known)  # noqa: S102
     assert known["digits"].count_rows() == 12000
