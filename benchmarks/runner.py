@@ -69,6 +69,7 @@ BENCHMARKS = {
     "modes": "quality.modes",
     "evaluation": "quality.evaluation",
     "verdicts": "quality.verdicts",
+    "privacy": "quality.privacy",
     "value-ranges": "quality.value_ranges",
 }
 

@@ -469,7 +469,8 @@ def test_the_commands_of_the_page_on_supervision(tmp_path: Path, monkeypatch: py
     assert (tmp_path / "runs" / "digits" / "stats.jsonl").read_text().count('"frechet_floor"') == 2
 
 
-DATA = re.findall(r"^```bash\n(.*?)^```\n\n```\n(.*?)^```$", (TOP / "docs" / "data.md").read_text(), re.M | re.S)
+DATA_PAGES = [(TOP / "docs" / page).read_text() for page in ("data.md", "tables.md", "sounds.md", "series.md")]
+DATA = re.findall(r"^```bash\n(latentserve train .*?)^```\n\n```\n(.*?)^```$", "\n".join(DATA_PAGES), re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -482,15 +483,15 @@ def strangers_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("command", "shown"), DATA, ids=[shlex.split(command)[4] for command, _ in DATA])
-def test_the_page_on_data_shows_what_is_printed(
+def test_the_pages_on_data_show_what_is_printed(
     command: str,
     shown: str,
     strangers_data: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    """Of its commands, with few images."""
-    assert len(DATA) == 5
+    """By their commands, with few images: what was understood, or the one line that asks."""
+    assert len(DATA) == 10
     monkeypatch.chdir(strangers_data)
     short = ["--set", "images=64", "--set", "batch=32", "--set", "width=16", "--set", "tick=64", "--set", "snapshot=64"]
     small = ["--set", "network=dense"] if "train mnist" in command else []  # what is printed is of the data alone
@@ -498,8 +499,10 @@ def test_the_page_on_data_shows_what_is_printed(
     with pytest.raises(SystemExit) as left:
         main()
     printed = capsys.readouterr().err
-    assert not left.value.code, printed
-    assert [line for line in printed.splitlines() if line.startswith("data: ")] == shown.splitlines()
+    asks = shown.startswith("latentserve: ")
+    assert bool(left.value.code) == asks, printed
+    start = "latentserve: " if asks else "data: "
+    assert [line for line in printed.splitlines() if line.startswith(start)] == shown.splitlines()
 
 
 def generators() -> dict[str, onnx.ModelProto]:

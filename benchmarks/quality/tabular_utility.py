@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.quality.tabular_protocol import (
     MOST_ROWS,
@@ -72,22 +73,22 @@ def trained(problem: Problem, config: Config, run: Path) -> tuple[Values, Record
     images = loop.train(config, problem.train, run)
     spent = time.process_time() - processor
     seconds = checkpoint.read_header(run / CHECKPOINT)["seconds"]
-    return sampled(problem, config, run), {"images": images, "seconds": round(seconds), "cpu_seconds": round(spent)}
+    values = problem.values(*sampled(problem, config, run, len(problem.train)))
+    return values, {"images": images, "seconds": round(seconds), "cpu_seconds": round(spent)}
 
 
 @torch.no_grad()
-def sampled(problem: Problem, config: Config, run: Path) -> Values:
-    """Rows of the labels that are drawn as a server draws them."""
+def sampled(problem: Problem, config: Config, run: Path, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """So many rows of a run's averaged generator, and their labels, drawn as a server draws them."""
     description = checkpoint.description(run / CHECKPOINT, problem.train.description)
     generator, critic = networks.build(config, description)
     checkpoint.load_networks(run / CHECKPOINT, average=generator)
     generator = networks.of_samples(generator, critic, description)[0].eval()
-    seed, count = SAMPLE_SEED + config.seed, len(problem.train)
-    shares = np.array(description.label_counts) / count
+    seed, shares = SAMPLE_SEED + config.seed, np.array(description.label_counts) / len(problem.train)
     labels = draw_labels(config.latent, shares.tolist(), seed, 0, count)
     z = draw_latents(Latent(dim=config.latent), seed, 0, count)
     parts = zip(torch.from_numpy(z).split(BATCH), torch.from_numpy(labels).split(BATCH), strict=True)
-    return problem.values(np.concatenate([generator(*part).numpy() for part in parts]), labels)
+    return np.concatenate([generator(*part).numpy() for part in parts]), labels
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -45,7 +45,7 @@ FEW = (0.5, 0.25, 0.05)  # share of samples that are different ones
 class Recorded(Subject):
     """Real samples that play a generator: its `config` is None, as a bundle's, and `about` holds them."""
 
-    def draw(self, count: int, seed: int) -> tuple[Images, NDArray[np.int64]]:
+    def draw(self, count: int, seed: int, **_: Any) -> tuple[Images, NDArray[np.int64]]:  # type: ignore[override]
         return self.about["samples"][:count].copy(), self.about["labels"][:count]
 
 

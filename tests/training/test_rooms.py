@@ -19,8 +19,8 @@ KNOWS = {
     "game": {"recipe", "reporting"},
     "run": {"recipe", "data", "networks", "supervising", "reporting", "watching", "game"},
     "tracking": set(),
-    "export": {"recipe", "data", "networks", "reporting", "run"},
     "evaluation": {"recipe", "data", "networks", "supervising", "reporting", "watching", "run"},
+    "export": {"recipe", "data", "networks", "reporting", "run", "evaluation"},
 }
 
 

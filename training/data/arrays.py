@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.errors import one_line
-from latentserve.training.data.dataset import CHUNK, Dataset, Split
+from latentserve.training.data.dataset import CHUNK, Dataset, Split, storage
 from latentserve.training.errors import DataError
 
 SUFFIXES = (".npy", ".npz")
@@ -23,9 +23,9 @@ def load(name: str, path: Path, split: Split | None) -> Dataset:
     """Samples [N, ...]: of an `.npy` file without labels; of an `.npz` archive `samples` (or `images`, `x`, `data`),
     if they are there `labels` (or `y`) int [N] and `label_names`, and for the held-out part `x_test` and `y_test`.
 
-    Pictures are uint8 [N, H, W], [N, H, W, C] or [N, C, H, W] with C of 1, 3 or 4 (alpha is left out), or float
-    [N, C, H, W] in [0, 1] or [-1, 1]. Anything else is an array, taken as it is. Raises DataError naming file and
-    field.
+    Pictures are uint8 [N, H, W], [N, H, W, C] or [N, C, H, W] with C of 1, 3 or 4 (the fourth is alpha: they are laid
+    on white), or float [N, C, H, W] in [0, 1] or, without alpha, [-1, 1]. Anything else is an array, taken as it is.
+    Raises DataError naming file and field.
     """
     if path.suffix.lower() == ".npy":
         if split == "test":
@@ -64,15 +64,17 @@ def _described(
     samples, is_picture = _as_pictures(samples)
     if not is_picture:
         return Dataset(name, samples, places, label_names, kind="array")
-    if samples.dtype == np.uint8:
-        return Dataset(name, samples, places, label_names, stored_range=(0.0, 255.0))
-    if low < -1 or high > 1:
+    if samples.dtype != np.uint8 and (low < -1 or high > 1):
         raise DataError(f"{source}: values from {low:g} to {high:g}; pictures are in [0, 1] or [-1, 1], or of uint8")
-    return Dataset(name, samples, places, label_names, stored_range=(0.0, 1.0) if low >= 0 else None)
+    notes: tuple[str, ...] = ()
+    if samples.shape[1] == 4:
+        samples, notes = _without_alpha(samples, low, source)
+    stored = (0.0, 255.0) if samples.dtype == np.uint8 else (0.0, 1.0) if low >= 0 else None
+    return Dataset(name, samples, places, label_names, stored_range=stored, notes=notes)
 
 
 def _as_pictures(samples: NDArray[Any]) -> tuple[NDArray[Any], bool]:
-    """As [N, C, H, W] with C of 1 or 3, if they are pictures."""
+    """As [N, C, H, W] with C of 1, 3 or 4, if they are pictures."""
     if samples.dtype == np.uint8 and samples.ndim == 3:
         return samples[:, None], True
     if samples.ndim != 4 or samples.dtype.kind not in "fu" or (samples.dtype.kind == "u" and samples.dtype != np.uint8):
@@ -81,7 +83,28 @@ def _as_pictures(samples: NDArray[Any]) -> tuple[NDArray[Any], bool]:
         if samples.dtype != np.uint8 or samples.shape[3] not in (1, 3, 4):
             return samples, False
         samples = samples.transpose(0, 3, 1, 2)
-    return samples[:, :3], True
+    return samples, True
+
+
+def _without_alpha(samples: NDArray[Any], low: float, source: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Pictures [N, 4, H, W] as [N, 3, H, W], on white, and what was done. Raises DataError."""
+    most = 255 if samples.dtype == np.uint8 else 1
+    rows = max(1, CHUNK // (16 * prod(samples.shape[2:])))
+    parts = [slice(start, start + rows) for start in range(0, len(samples), rows)]
+    see_through = sum(int((samples[part, 3] < most).any(axis=(1, 2)).sum()) for part in parts)
+    if not see_through:
+        return samples[:, :3], ("left out: the fourth channel, which is opaque everywhere",)
+    if low < 0:
+        raise DataError(
+            f"{source}: four channels with values below 0, which say nothing of what is transparent; values in [0, 1], "
+            "of uint8, or three channels are needed"
+        )
+    laid = storage((len(samples), 3, *samples.shape[2:]), samples.dtype, source)
+    for part in parts:
+        alpha = samples[part, 3:].astype(np.float32) / most
+        colours = samples[part, :3] * alpha + most * (1 - alpha)
+        laid[part] = np.rint(colours) if most == 255 else colours
+    return laid, (f"{see_through:,} are transparent and were laid on white",)
 
 
 def _labels(

@@ -20,8 +20,10 @@ from latentserve.training.evaluation.classifier import (
     lessons,
 )
 from latentserve.training.evaluation.conditions import ConditionBaseline
-from latentserve.training.evaluation.features import FeatureSpace, feature_spaces
+from latentserve.training.evaluation.features import FeatureSpace, feature_spaces, plain_space
 from latentserve.training.evaluation.memorisation import ROWS, nearest, searched
+from latentserve.training.evaluation.privacy import NAMES as PRIVACY
+from latentserve.training.evaluation.privacy import PrivacyBaseline, unmeasured
 from latentserve.training.evaluation.progress import UNTOLD, Progress
 from latentserve.training.evaluation.reals import LEAST, Reals
 from latentserve.training.evaluation.resampling import Floats, Measured, Resampling
@@ -116,6 +118,12 @@ class Baseline:
         few = min(self.count, ROWS)
         self.near_chances = (Resampling.of(few, 3), Resampling.of(few, 2))
         self.held_nearest = nearest(self.held[:few], reals.train, self.view, progress.add)
+        self.privacy: PrivacyBaseline | None = None
+        if why := unmeasured(reals):
+            self.warnings.append(f"Privacy was not measured: {why}.")
+        else:
+            progress.begin("attacking real samples", 2 * len(PRIVACY), "statistics")
+            self.privacy = PrivacyBaseline(reals, plain_space(self.view, reals.train), progress.add)
         self.pixels: tuple[Floats, ToldApart] | None = None
         if reals.train.kind == "image" and self.reference[0].size <= WIDEST:
             shown = shown_pixels(self.reference)

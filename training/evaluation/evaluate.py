@@ -10,6 +10,7 @@ from latentserve.training.evaluation.classes import ClassRow, class_rows, divers
 from latentserve.training.evaluation.classifier import SEEDS, Labels, accuracy, learn, lessons
 from latentserve.training.evaluation.conditions import ConditionRow
 from latentserve.training.evaluation.memorisation import Nearest, copies, memorisation, nearest, searched
+from latentserve.training.evaluation.privacy import NAMES as PRIVACY
 from latentserve.training.evaluation.progress import UNTOLD, Progress
 from latentserve.training.evaluation.resampling import Measured, Resampling
 from latentserve.training.evaluation.statistic import Statistic
@@ -98,6 +99,13 @@ def evaluate(subject: Subject, baseline: Baseline, seed: int = 0, progress: Prog
     add("memorisation", memorisation(found_nearest.distance, held_distance, baseline.near_chances), halves, n=few)
     measured, floor = copies(found_nearest.distance, held_distance, baseline.near_chances[1])
     add("copies", measured, floor, n=few)
+
+    if baseline.privacy is not None:
+        if subject.dataset_sha256 in (None, reals.sha256):
+            progress.begin(f"attacking samples of {subject.name}", len(PRIVACY), "statistics")
+            statistics += baseline.privacy.measure(baseline.privacy.features(samples), progress.add)
+        else:
+            warnings.append(f"Privacy was not measured: {subject.name} was trained on other data.")
 
     classes = None
     diverse = diversities(seen, None, baseline.seen_held, None, 1)

@@ -73,28 +73,28 @@ def feature_spaces(
                 lambda samples, labels, conditions: classifier.features(unlabelled.of(samples)),
             )
         )
+    spaces.append(plain_space(view, train))
+    return spaces + [file_features(path, train) for path in files]
+
+
+def plain_space(view: View, train: Dataset) -> FeatureSpace:
+    """The space of data like these that nothing was trained for: the view itself, or a random network's features of
+    pictures and of what is wide."""
     seen = view.of(train.take(slice(0, 1)))
     if train.kind != "image" and seen.size <= WIDEST_VIEW:
-        spaces.append(
-            FeatureSpace(
-                view.name,
-                view.sentence,
-                {"width": seen.size},
-                lambda samples, labels, conditions: view.of(samples).reshape(len(samples), -1).astype(np.float64),
-            )
+        return FeatureSpace(
+            view.name,
+            view.sentence,
+            {"width": seen.size},
+            lambda samples, labels, conditions: view.of(samples).reshape(len(samples), -1).astype(np.float64),
         )
-    else:
-        network = RandomNetwork(seen.shape[1:])
-        width = network.features(seen).shape[1]
-        spaces.append(
-            FeatureSpace(
-                "random",
-                f"a network with fixed random weights, never trained, on {view.name}",
-                {"width": width, "input": view.name, "seed": 0},
-                lambda samples, labels, conditions: network.features(view.of(samples)),
-            )
-        )
-    return spaces + [file_features(path, train) for path in files]
+    network = RandomNetwork(seen.shape[1:])
+    return FeatureSpace(
+        "random",
+        f"a network with fixed random weights, never trained, on {view.name}",
+        {"width": network.features(seen).shape[1], "input": view.name, "seed": 0},
+        lambda samples, labels, conditions: network.features(view.of(samples)),
+    )
 
 
 def file_features(path: Path, train: Dataset) -> FeatureSpace:

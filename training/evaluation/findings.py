@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from latentserve.training.evaluation import privacy
 from latentserve.training.evaluation.evaluate import Evaluation
 from latentserve.training.evaluation.statistic import Statistic
 from latentserve.training.supervising.detectors import COLLAPSED, HEALTHY
@@ -42,6 +43,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "unrealistic": (0.85, 0.5),  # over the floor, as for variety
     "variety": (0.85, 0.5),
     "copies": (0.65, 0.9),  # chance of being nearer to the training data than unseen samples
+    "dcr": (0.05, 0.15),  # share closest to training data, and how often membership is told, beyond half and all floors
+    "membership": (0.05, 0.15),
     "task": (0.93, 0.6),  # points of accuracy beyond guessing, over the floor's
     "told_apart": (0.15, math.inf),  # accuracy of the classifier two-sample test, beyond its floor; never serious alone
     "columns": (0.08, 0.3),  # total variation, beyond the floor
@@ -70,6 +73,10 @@ SENTENCES = {
     "floor {floor:.0%}).",
     "copies": "Memorisation: it copies training data; {value:.0%} of samples are as near to a training sample as only "
     "{floor:.0%} of unseen real ones are.",
+    "dcr": "Privacy: samples lie too near to what it was trained on; the closest record of {value:.0%} of them was "
+    "trained on, among as many held-out ones (floor {floor:.0%}).",
+    "membership": "Privacy: samples give away what it was trained on; an attacker tells a training record from another "
+    "{value:.0%} of the time (floor {floor:.0%}), and recognises {recognised:.0%} of them, mistaking 1% of others.",
     "task": "It teaches less than real data: a classifier that learns from its samples is right on {value:.1%} of real "
     "ones, one that learns from as many real ones on {floor:.1%}.",
     "told_apart": "Its samples can be told from real ones: a classifier that has learnt to is right {value:.0%} of the "
@@ -178,6 +185,7 @@ def findings_of(evaluation: Evaluation) -> Iterator[Finding]:
     near = ("recall",) if severity_of("unrealistic", _over_floor(precision)) else ("recall", "coverage")
     yield from _short(_worst(evaluation, *near), "variety")
     yield from _of_copies(found["memorisation"], found["copies"])
+    yield from of_privacy(found)
     if "tstr" in found:
         yield from _graded("task", taught(evaluation, found["tstr"]), _beside(found["tstr"]))
     yield from _of_two_samples(evaluation)
@@ -314,6 +322,15 @@ def _of_copies(memorisation: Statistic, copies: Statistic) -> Iterator[Finding]:
     severity = severity_of("copies", nearer)
     if severity is not None and copies.value > 5 * floor:
         yield Finding("copies", SERIOUS if copies.value > 0.5 else severity, {"value": copies.value, "floor": floor})
+
+
+def of_privacy(found: dict[str, Statistic]) -> Iterator[Finding]:
+    """What surely lies beyond all that real samples get in a generator's place, held-out and training ones."""
+    for name in privacy.NAMES:
+        if statistic := found.get(name):
+            numbers = {**_beside(statistic), "recognised": statistic.more.get("recognised", 0.0)}
+            least = max(statistic.floor or 0.0, statistic.more["training_rows"], 0.5)
+            yield from _graded(name, (statistic.interval or (statistic.value,))[0] - least, numbers)
 
 
 def _of_two_samples(evaluation: Evaluation) -> Iterator[Finding]:

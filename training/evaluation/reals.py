@@ -70,7 +70,7 @@ def load_reals(subject: Subject, data: Path | None) -> Reals:
     if subject.dataset_sha256 not in (None, sha256):
         warnings.append(f"These are not the data that {subject.name} was trained on.")
     try:
-        held, splits = _alike(split_of("test"), train), SEPARATE
+        held, splits = alike(split_of("test"), train), SEPARATE
     except DataError as error:
         order = np.random.default_rng(0).permutation(len(train))
         train, held = train.subset(np.sort(order[len(train) // 2 :])), train.subset(np.sort(order[: len(train) // 2]))
@@ -119,7 +119,7 @@ def _label(subject: Subject) -> str | None:
     return None
 
 
-def _alike(held: Dataset, train: Dataset) -> Dataset:
+def alike(held: Dataset, train: Dataset) -> Dataset:
     """The held-out part with the training part's labels. Raises DataError where its samples or labels are others."""
     if held.samples.shape[1:] != train.samples.shape[1:] or held.columns != train.columns:
         raise DataError(f"{held.name}: held-out samples are of another shape")

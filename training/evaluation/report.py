@@ -15,7 +15,7 @@ from latentserve.service.sampling.latents import draw_latents
 from latentserve.training.data import Dataset
 from latentserve.training.data.conditions import along
 from latentserve.training.errors import ReportError
-from latentserve.training.evaluation import pictures
+from latentserve.training.evaluation import pictures, privacy
 from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.classes import ClassRow
 from latentserve.training.evaluation.evaluate import Evaluation
@@ -139,6 +139,7 @@ def page(evaluations: Sequence[Evaluation], baseline: Baseline, differences: Seq
         spaces=baseline.spaces,
         meanings=MEANINGS,
         bounds=BOUNDS,
+        privacy_names=privacy.NAMES,
         differences=differences,
         summary=summary(differences, *names) if len(names) == 2 else "",
     )

@@ -101,6 +101,20 @@ MEANINGS = {
         "Share of generated samples that are as near to a training sample as only one in a hundred held-out ones is.",
         SHARE,
     ),
+    "dcr": Meaning(
+        "Closest to training data (DCR)",
+        "less",
+        "Share of generated samples whose closest record is one that was trained on, among as many of these as "
+        "held-out ones: half where nothing was learnt by heart.",
+        SHARE,
+    ),
+    "membership": Meaning(
+        "Membership inference (DOMIAS)",
+        "less",
+        "Chance that an attacker, who has these samples and other real ones, tells which of two records was trained on "
+        "and which was not: half where samples do not give it away.",
+        SHARE,
+    ),
     "tstr": Meaning(
         "Train on synthetic, test on real",
         "more",

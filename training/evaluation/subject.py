@@ -126,6 +126,12 @@ def _open_run(path: Path, at: int | Literal["best"] | None) -> Subject:
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(weights, average=generator)
     generator, _ = networks.of_samples(generator, critic, dataset)
+    return run_subject(path, config, header, generator)
+
+
+def run_subject(path: Path, config: Config, header: dict[str, Any], generator: nn.Module) -> Subject:
+    """The generator of samples of a run whose checkpoint begins with this header."""
+    dataset = Description(**header["dataset"])
     counts = np.array(dataset.label_counts)
     about = {
         "recipe": config.recipe,

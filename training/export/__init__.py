@@ -2,6 +2,7 @@
 
 import logging
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from latentserve.service.bundle import Lineage, Manifest
+from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import require_enough
 from latentserve.training import networks
 from latentserve.training.data import AT_HAND, Dataset, Description, load
 from latentserve.training.errors import DataError
+from latentserve.training.evaluation.privacy import privacy_of
+from latentserve.training.evaluation.reals import SEPARATE, Reals, alike
+from latentserve.training.evaluation.subject import run_subject
 from latentserve.training.export.module import export_bundle
 from latentserve.training.reporting.stats import read_stats
 from latentserve.training.run import checkpoint, open_run, snapshots
@@ -40,26 +45,32 @@ def export_run(
     `at` so many images, where a snapshot was kept.
 
     `name` is the recipe's unless given. The images that the run was trained on become the bundle's real side, where
-    they need no folder or `data` is theirs. A packed critic, which cannot score a row by itself, is left out. Raises
-    RunError, ExportError, DataError or BundleError.
+    they need no folder or `data` is theirs; what samples give away of them is measured where a part of them was held
+    out. A packed critic, which cannot score a row by itself, is left out. Raises RunError, ExportError, DataError or
+    BundleError.
     """
     config = open_run(run)
     weights = snapshots.find(run, at).path
     header = checkpoint.read_header(weights)
     dataset = Description(**header["dataset"])
-    real = None
+    real = reals = None
     if data is not None or config.data in AT_HAND:
         loaded = load(config.data, data, **config.reading)
         if loaded.description.sha256 != dataset.sha256:
             raise DataError(f"{data or config.data}: not the data that {run} was trained on")
         require_enough(len(loaded), str(data or config.data))
         real = Taken(loaded, np.sort(np.random.default_rng(0).permutation(len(loaded))[:REALS]))
+        reals = _with_held_out(loaded, lambda: load(config.data, data, "test", **config.reading))
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(weights, average=generator, critic=critic)
     generator, critic = networks.of_samples(generator, critic, dataset)
     if config.packing > 1:
         log.warning("%s: exported without its critic, which judges %d samples together", run, config.packing)
     counts = np.array(dataset.label_counts)
+    privacy: dict[str, JsonValue] = {"unmeasured": "the data were not given at export, or have no held-out part"}
+    if reals is not None:
+        stage("privacy: training data are looked for in samples")
+        privacy = privacy_of(run_subject(run, config, header, generator.eval()), reals)
     return export_bundle(
         generator,
         out,
@@ -84,7 +95,7 @@ def export_run(
             images_seen=header["images_seen"],
             pretrained_sha256=header.get("pretrained") or None,
             code_revision=code_revision(),
-            evaluation=last_look(run, header["images_seen"]),
+            evaluation=(last_look(run, header["images_seen"]) or {}) | {"privacy": privacy},
         ),
     )
 
@@ -105,6 +116,14 @@ class Taken:
 
     def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return self._dataset.take(self._rows[rows])
+
+
+def _with_held_out(train: Dataset, held_out: Callable[[], Dataset]) -> Reals | None:
+    """What was trained on, and what was not; None: there is no such part."""
+    try:
+        return Reals(train, alike(held_out(), train), SEPARATE, train.description.sha256, ())
+    except DataError:
+        return None
 
 
 def last_look(run: Path, images_seen: int) -> dict[str, JsonValue] | None:

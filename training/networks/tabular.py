@@ -66,7 +66,7 @@ class Generator(nn.Module):
         if latent < needed:
             raise ConfigError(
                 f"`latent`: this table has {self.entries} categories and modes and {self.numbers} columns of numbers, "
-                f"each with a number of the latent of its own; {needed} are needed, {latent} are too few"
+                f"each with a number of the latent of its own; {latent} are too few: --set latent={needed}"
             )
         self.core = latent - self.entries - self.numbers - 2
         self._lay_out(transform)

@@ -1,3 +1,4 @@
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
+from benchmarks.machine import describe_machine
+from benchmarks.quality import privacy, tabular_report, tabular_utility
 from benchmarks.quality import tabular_protocol as protocol
-from benchmarks.quality import tabular_report, tabular_utility
+from benchmarks.runner import Results
 from latentserve.training.recipe import load_config
 
 
@@ -60,20 +63,40 @@ def test_what_is_learnt_from_real_rows_is_not_from_rows_of_chance(problem: proto
     assert protocol.utility(one, problem, 0)["mean"] == 0
 
 
+SHORT = ("images=512", "batch=128", "tick=256", "snapshot=512", "width=16", "latent=96")
+
+
 def test_a_recipe_is_trained_sampled_and_reported(problem: protocol.Problem, tmp_path: Path) -> None:
-    short = ("images=512", "batch=128", "tick=256", "snapshot=512", "width=16", "latent=96")
-    values, took = tabular_utility.trained(problem, load_config("adult", short), tmp_path / "run")
+    values, took = tabular_utility.trained(problem, load_config("adult", SHORT), tmp_path / "run")
     assert values.shape == (400, 5)
     assert took["images"] == 512
     assert set(np.unique(values[:, -1])) == {0, 1}
-    again = tabular_utility.sampled(problem, load_config("adult", short), tmp_path / "run")
-    assert np.array_equal(values, again)
+    again = tabular_utility.sampled(problem, load_config("adult", SHORT), tmp_path / "run", 400)
+    assert np.array_equal(values, problem.values(*again))
     scores = {"MLP": 0.6, "mean": 0.6}
     runs = [{"problem": "adult", "row": row, "seed": 0, "scores": scores} for row in ("real", "uniform")]
     runs.append({"problem": "adult", "row": "recipe", "seed": 0, "scores": scores, **took})
     text = "\n".join(tabular_report.report({"runs": runs}))
     assert "| recipe `adult`, 1 seeds | 0.600" in text
     assert "only shares of real rows can be compared" in text
+
+
+def test_what_its_rows_give_away_is_reported(
+    problem: protocol.Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "SAMPLES", (100, 1_000))
+    monkeypatch.setattr(privacy, "load_config", lambda recipe, changed=(): load_config(recipe, (*SHORT, *changed)))
+    results = Results(privacy, tmp_path / "privacy", {"machine": describe_machine()})
+    given = argparse.Namespace(adult=tmp_path / "adult.csv", runs=tmp_path / "runs", seeds=[0, 1])
+    privacy.measure(given, results)
+    privacy.measure(given, results)  # nothing is left to do
+    assert len(results["runs"]) == 8
+    page = (tmp_path / "privacy.md").read_text()
+    assert "| recipe `adult`, 2 seeds | 100 | " in page
+    assert "| by heart, 2 seeds | 1,000 | " in page
+    assert "| aim |  |  | at least 0.96 |" in page
+    of = {(run["row"], run["samples"], run["seed"]): run["membership"]["value"] for run in results["runs"]}
+    assert of["by heart", 1_000, 0] > 0.9 > of["recipe", 1_000, 0]
 
 
 def test_pixels_are_black_or_white(mnist_folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The data that the page on data shows, made by code."""
+"""The data that the pages on data show, made by code."""
 
 import json
 from datetime import datetime, timedelta
@@ -9,13 +9,17 @@ from PIL import Image
 
 
 def write_all(folder: Path) -> None:
-    """`pets`, `faces`, `people.csv`, `birds` and `sensors.csv`."""
+    """`pets`, `faces`, `people.csv`, `visits`, `birds`, `bats`, `sensors.csv`, `weather.npz` and `sprites.npy`."""
     rng = np.random.default_rng(0)
     pets(folder / "pets", rng)
     faces(folder / "faces", rng)
     people(folder / "people.csv", rng)
     birds(folder / "birds", rng)
     sensors(folder / "sensors.csv", rng)
+    visits(folder / "visits", rng)
+    bats(folder / "bats", rng)
+    weather(folder / "weather.npz", rng)
+    sprites(folder / "sprites.npy", rng)
 
 
 def pets(folder: Path, rng: np.random.Generator) -> None:
@@ -78,3 +82,52 @@ def sensors(path: Path, rng: np.random.Generator) -> None:
         heat = 15 + 5 * np.sin(row / 200) + rng.normal(0, 0.2)
         lines.append(f"{when.isoformat()},roof,{heat:.2f},{1013 + rng.normal(0, 1):.1f}")
     path.write_text("\n".join(lines))
+
+
+def visits(folder: Path, rng: np.random.Generator) -> None:
+    """A table in two files, whose dates may be read in two ways, with a text among numbers."""
+    folder.mkdir()
+    for split, count in (("train", 400), ("test", 120)):
+        lines = ["visit_id,seen,age,pressure,smoker,outcome"]
+        for row in range(count):
+            seen = datetime(2024, *(int(part) for part in rng.integers(1, 13, 2)))
+            pressure = "refused" if row % 50 == 7 else f"{rng.normal(120, 15):.0f}"
+            smoker = rng.choice(["yes", "no", ""], p=[0.3, 0.6, 0.1])
+            outcome = rng.choice(["well", "referred", "admitted"], p=[0.7, 0.2, 0.1])
+            lines.append(f"{row},{seen:%d/%m/%Y},{rng.integers(18, 95)},{pressure},{smoker},{outcome}")
+        (folder / f"{split}.csv").write_text("\n".join(lines))
+
+
+def bats(folder: Path, rng: np.random.Generator) -> None:
+    """Recordings in splits, with a table that labels them, and one that is broken."""
+    import soundfile
+
+    lines = ["file_name,species"]
+    for split, count in (("train", 30), ("test", 10)):
+        (folder / split).mkdir(parents=True)
+        for row in range(count):
+            call = np.sin(np.linspace(0, 300 + 40 * rng.random(), 1024)) * np.hanning(1024)
+            soundfile.write(folder / split / f"{row:02d}.wav", 0.7 * call, 22_050, subtype="PCM_16")
+            lines.append(f"{split}/{row:02d}.wav,{['noctule', 'serotine'][row % 3 > 0]}")
+    (folder / "train" / "30.wav").write_bytes(b"RIFF and no more")
+    (folder / "metadata.csv").write_text("\n".join([*lines, "train/30.wav,noctule"]))
+
+
+def weather(path: Path, rng: np.random.Generator) -> None:
+    """Days of two readings an hour each, labelled, in two parts."""
+    hours = np.arange(24) / 24
+    parts = {}
+    for split, count in (("train", 300), ("test", 100)):
+        season = rng.integers(0, 2, count)
+        heat = 5 + 15 * season[:, None] + 4 * np.sin(2 * np.pi * hours) + rng.normal(0, 1, (count, 24))
+        parts[f"x_{split}"] = np.stack([heat, 1013 + rng.normal(0, 4, (count, 24))], axis=1).astype(np.float32)
+        parts[f"y_{split}"] = season
+    np.savez(path, **parts, label_names=np.array(["winter", "summer"]))
+
+
+def sprites(path: Path, rng: np.random.Generator) -> None:
+    """Pictures as an array, with transparent corners."""
+    pixels = rng.integers(0, 256, (64, 16, 16, 4), np.uint8)
+    pixels[..., 3] = 255
+    pixels[:48, :4, :4, 3] = 0
+    np.save(path, pixels)

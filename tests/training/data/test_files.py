@@ -193,6 +193,27 @@ class TestArrays:
         np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
         refused(words, tmp_path / "a.npz")
 
+    def test_transparent_pixels_are_laid_on_white(self, tmp_path: Path) -> None:
+        pixels = noise(5, 6, 4, 4)
+        pixels[..., 3] = 255
+        np.save(tmp_path / "opaque.npy", pixels)
+        opaque = load("files", tmp_path / "opaque.npy")
+        np.testing.assert_array_equal(opaque.samples, pixels[..., :3].transpose(0, 3, 1, 2))
+        assert opaque.notes == ("left out: the fourth channel, which is opaque everywhere",)
+        pixels[2, :, :, 3] = 0
+        pixels[3, :, :, 3] = 51
+        np.save(tmp_path / "through.npy", pixels)
+        laid = load("files", tmp_path / "through.npy")
+        assert laid.notes == ("2 are transparent and were laid on white",)
+        assert (laid.samples[2] == 255).all()
+        fifth = 0.2 * pixels[3, :, :, :3].transpose(2, 0, 1) + 0.8 * 255
+        np.testing.assert_array_equal(laid.samples[3], np.rint(fifth))
+        np.save(tmp_path / "floats.npy", pixels.transpose(0, 3, 1, 2) / np.float32(255))
+        floats = load("files", tmp_path / "floats.npy")
+        np.testing.assert_allclose(floats.take(slice(0, 5)), laid.take(slice(0, 5)), atol=0.005)
+        np.save(tmp_path / "signed.npy", pixels.transpose(0, 3, 1, 2) / np.float32(127.5) - 1)
+        refused("four channels with values below 0", tmp_path / "signed.npy")
+
     def test_a_label_of_the_held_out_part_alone_is_named(self, tmp_path: Path) -> None:
         x = noise(3, 4, 4)
         np.savez(tmp_path / "a.npz", x_train=x, y_train=[0, 1, 1], x_test=x, y_test=[0, 1, 7])

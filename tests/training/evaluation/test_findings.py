@@ -118,7 +118,7 @@ def test_groups_that_are_never_made_are_mode_collapse(subject: Subject) -> None:
 def test_copies_are_told(subject, baseline) -> None:
     train = baseline.reals.train
     verdict = judged(subject, baseline, train.samples, train.labels)
-    assert [finding.name for finding in verdict.findings] == ["copies"]
+    assert [finding.name for finding in verdict.findings] == ["copies", "dcr", "membership"]
     assert verdict.grade == "poor"
 
 

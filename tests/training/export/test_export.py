@@ -68,7 +68,17 @@ def test_a_run_becomes_a_bundle_with_its_lineage(run: Path, bundle: Path, digits
     evaluation = manifest.lineage.evaluation
     assert evaluation is not None
     assert (evaluation["images"], evaluation["frechet"]) == (320, last["frechet"])
-    assert "| frechet_floor | " in (bundle / "MODEL_CARD.md").read_text()
+    card = (bundle / "MODEL_CARD.md").read_text()
+    assert "| frechet_floor | " in card
+    privacy = evaluation["privacy"]
+    for name in ("dcr", "membership"):
+        low, high = privacy[name]["interval"]
+        assert low <= privacy[name]["value"] <= high
+        assert privacy[name]["n"] == 10_000
+    told = card.partition("## Privacy")[2]
+    assert f"| {privacy['dcr']['value']:.1%} | " in told
+    assert "These numbers\npromise nothing" in told
+    assert "privacy" not in card.partition("## Evaluation")[2].partition("## Privacy")[0]
 
 
 def test_a_bundle_is_judged_by_nothing_that_came_after_it_was_saved(tmp_path: Path) -> None:

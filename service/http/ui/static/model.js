@@ -30,6 +30,7 @@ export async function show(main, { model }) {
         ["Images seen", lineage.images_seen === null ? "not stated" : number(lineage.images_seen)], ["Code revision", lineage.code_revision ? h("code", {}, lineage.code_revision) : "not stated"],
       ]),
       scores(lineage.evaluation),
+      privacy(lineage.evaluation),
       manifest.monitor && facts("Reference, that drift is measured against", [
         ["Samples", number(manifest.monitor.reference_samples)], ["Signals", manifest.monitor.signals.join(", ") || "none"],
         ["Features", manifest.monitor.features ?? "none"], ["Rows recorded to be made again", number(manifest.monitor.recorded_rows)],
@@ -51,10 +52,29 @@ function signedBy(signature) {
 }
 
 function scores(evaluation) {
-  const found = Object.entries(evaluation ?? {});
+  const found = Object.entries(withoutPrivacy(evaluation ?? {}));
   if (!found.length) return h("section", { class: "card" }, h("h2", {}, "Evaluation"), h("p", { class: "small" }, "The manifest carries no scores. ", h("code", {}, "latentserve evaluate"), " tells how good the samples are."));
   const shown = (value) => (typeof value === "number" ? number(value, 4) : typeof value === "object" ? JSON.stringify(value) : String(value));
   return facts("Evaluation", found.map(([name, value]) => [name.replaceAll("_", " "), shown(value)]));
+}
+
+const withoutPrivacy = ({ privacy: _, ...others }) => (others.evaluation_of_original ? { ...others, evaluation_of_original: withoutPrivacy(others.evaluation_of_original) } : others);
+
+// What samples give away of the training data, as far as that was measured at export; a variant has its original's.
+function privacy(evaluation) {
+  const found = evaluation?.privacy ?? evaluation?.evaluation_of_original?.privacy;
+  if (found?.unmeasured) return h("section", { class: "card" }, h("h2", {}, "Privacy"), h("p", { class: "small" }, `Not measured: ${found.unmeasured}.`));
+  const { dcr, membership } = found ?? {};
+  if (!dcr || !membership) return null;
+  const percent = (share) => `${(100 * share).toFixed(1)} %`;
+  const told = ({ value, floor, interval }) => `${percent(value)}${interval ? ` (${interval.map(percent).join(" to ")})` : ""}; held-out records ${percent(floor)}`;
+  const card = facts("Privacy", [
+    ["Samples closest to training data", told(dcr)], ["Members told by an attack", told(membership)],
+    ["Members recognised, 1 % mistaken", told({ value: membership.recognised, floor: membership.recognised_floor })],
+    ["Samples", `${number(dcr.n)}${evaluation.privacy ? "" : " of the original"}`], ["Features", dcr.space],
+  ]);
+  card.append(h("p", { class: "small" }, "50 % (in the third line 1 %) where samples give nothing away. No promise: other attacks may tell more, and the training was not differentially private."));
+  return card;
 }
 
 function pictures(model) {

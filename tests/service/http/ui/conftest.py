@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from latentserve.service.bundle import Column, Latent, SampleSpec
+from latentserve.service.bundle import Column, Latent, Lineage, SampleSpec
 from tests.browser import chromium
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
@@ -31,6 +31,15 @@ PEOPLE = SampleSpec(
         Column(name="job", type="string", categories=["nurse", "clerk"]),
     ],
 )
+MEASURED = {
+    "frechet": 0.25,
+    "privacy": {
+        "dcr": {"value": 0.512, "floor": 0.498, "interval": [0.49, 0.534], "n": 10_000, "space": "columns"},
+        "membership": {
+            "value": 0.631, "floor": 0.503, "interval": [0.61, 0.652], "recognised": 0.12, "recognised_floor": 0.01,
+        },
+    },
+}  # fmt: skip
 CHIRPS = SampleSpec(kind="audio", shape=[2, 2000], sample_rate=8000)
 
 
@@ -51,6 +60,7 @@ def kinds(
             labels=None,
             sample=spec,
             reference_samples=64,
+            lineage=Lineage(evaluation=MEASURED) if name == "people" else None,
         )
         for name, spec in (("people", PEOPLE), ("chirps", CHIRPS))
     ]

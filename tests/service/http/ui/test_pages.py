@@ -76,6 +76,18 @@ def test_who_has_signed_a_model(open_page: Open) -> None:
         page.wait_for_selector(".verdict")
 
 
+def test_what_samples_give_away_is_told(open_page: Open) -> None:
+    page = open_page("#model?model=people")
+    page.wait_for_selector(".prose table")
+    told = page.locator(".card", has=page.get_by_role("heading", name="Privacy", exact=True))
+    assert "51.2 % (49.0 % to 53.4 %); held-out records 49.8 %" in told.nth(0).inner_text()
+    assert "12.0 %; held-out records 1.0 %" in told.nth(0).inner_text()
+    assert "0.25" in page.locator(".card", has_text="frechet").nth(0).inner_text()
+    assert "{" not in page.locator(".facts").all_inner_texts()
+    card = page.locator(".prose").inner_text()
+    assert "These numbers promise nothing" in card.replace("\n", " ")
+
+
 def test_one_model_alone_needs_no_name(open_page: Open) -> None:
     page = open_page("#health", path="/metrics")
 
