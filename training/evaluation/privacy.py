@@ -198,5 +198,6 @@ def privacy_of(subject: Subject, reals: Reals) -> dict[str, JsonValue]:
             break
     told: dict[str, JsonValue] = {}
     for statistic in baseline.measure(np.nan_to_num(np.concatenate(made))):
-        told[statistic.name] = {key: value for key, value in statistic.to_json().items() if key != "features"}
+        kept = {key: value for key, value in statistic.to_json().items() if key != "features"}
+        told[statistic.name] = kept | {"interval": list(statistic.interval or ()) or None}
     return told
