@@ -126,11 +126,13 @@ def _open_run(path: Path, at: int | Literal["best"] | None) -> Subject:
     generator, critic = networks.build(config, dataset)
     checkpoint.load_networks(weights, average=generator)
     generator, _ = networks.of_samples(generator, critic, dataset)
-    return run_subject(path, config, header, generator)
+    return run_subject(path, config, header, generator, of_snapshot=at is not None)
 
 
-def run_subject(path: Path, config: Config, header: dict[str, Any], generator: nn.Module) -> Subject:
-    """The generator of samples of a run whose checkpoint begins with this header."""
+def run_subject(
+    path: Path, config: Config, header: dict[str, Any], generator: nn.Module, *, of_snapshot: bool = False
+) -> Subject:
+    """The generator of samples of a run whose checkpoint, or snapshot, begins with this header."""
     dataset = Description(**header["dataset"])
     counts = np.array(dataset.label_counts)
     about = {
@@ -145,7 +147,7 @@ def run_subject(path: Path, config: Config, header: dict[str, Any], generator: n
     return Subject(
         path,
         "run",
-        path.resolve().name + (f" after {header['images_seen']:,} images" if at is not None else ""),
+        path.resolve().name + (f" after {header['images_seen']:,} images" if of_snapshot else ""),
         about,
         dataset.sha256,
         Latent(dim=config.latent),
@@ -157,7 +159,7 @@ def run_subject(path: Path, config: Config, header: dict[str, Any], generator: n
         networks.columns(dataset) or None,
         config,
         partial(_run, generator.eval()),
-        header["images_seen"] if at is not None else None,
+        header["images_seen"] if of_snapshot else None,
     )
 
 
