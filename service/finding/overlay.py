@@ -13,7 +13,7 @@ from latentserve.service.finding.features import Pixels, Query, Window
 
 _STEPS = (0.02, 0.01, 0.005, 0.0025)  # of a side, by which edges of a part are moved
 _TURNS = 6  # of each step, at the most
-_FEW = 4  # rows that are gone on with after the first step
+_SOME, _FEW = 8, 3  # rows that are gone on with: the nearest as they were found, and after the first step
 _LEAST_SIZE = 0.6  # of a side, that a part has
 _MOVES = (
     (1, 0, 1, 0), (-1, 0, -1, 0), (0, 1, 0, 1), (0, -1, 0, -1),
@@ -41,10 +41,10 @@ class Laid(NamedTuple):
 def lay_over(query: Query, rows: Sequence[Pixels], windows: Sequence[Window]) -> Laid:
     """The best of rows uint8 [H, W, C], one at least; `windows` is about where the picture may be a part of each."""
     sheets = [_Sheet(query, row) for row in rows]
-    tried = [(*sheet.settle(sheet.squares(window), window, _STEPS[:1]), at)
-             for at, (sheet, window) in enumerate(zip(sheets, windows, strict=True))]  # fmt: skip
-    tried.sort()
-    squares, window, place = min((*sheets[at].settle(so_far, of, _STEPS[1:]), at) for so_far, of, at in tried[:_FEW])
+    tried = sorted((sheet.squares(windows[at]), windows[at], at) for at, sheet in enumerate(sheets))
+    for steps, few in ((_STEPS[:1], _SOME), (_STEPS[1:], _FEW)):
+        tried = sorted((*sheets[at].settle(so_far, of, steps), at) for so_far, of, at in tried[:few])
+    squares, window, place = tried[0]
     distance = math.sqrt(squares) / 255
     return Laid(place, window, distance, distance / max(query.contrast, 1e-9))
 
@@ -74,7 +74,8 @@ class _Sheet:
         squares = float(np.vdot(light, light)) / light.size
         if (planes := apart.shape[2]) > 1:
             height, width = (side // 2 * 2 for side in light.shape)
-            colours = apart[:height, :width, 1:].reshape(height // 2, 2, width // 2, 2, planes - 1).mean(axis=(1, 3))
+            pairs = apart[0:height:2, :width, 1:] + apart[1:height:2, :width, 1:]
+            colours = (pairs[:, 0::2] + pairs[:, 1::2]) / 4
             squares += (planes - 1) * float(np.square(colours).mean())
         return squares / planes
 
