@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import chdir, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -281,3 +282,71 @@ def test_the_commands_of_the_page_on_kinds_of_data(
         assert Path("tones.wav").read_bytes()[:4] == b"RIFF"
         assert [condition.name for condition in read_bundle(Path("bundles/blobs")).manifest.conditions or ()]
         assert "<html" in Path("report/report.html").read_text()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_the_three_commands_of_the_page_on_pictures(
+    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of 300 colour pictures becomes a generator, a report and a server, and what is printed is what the page
+    says. The short form learns for some steps, with few channels; the long one as the recipe has it, for a tenth of its
+    images."""
+    pytest.importorskip("torch", reason="needs latentserve[training]")
+    from benchmarks.training.healthy import colour
+
+    monkeypatch.chdir(tmp_path)
+    drawn = colour(300, 0)
+    for row, (sample, label) in enumerate(zip(drawn.samples, drawn.labels, strict=True)):
+        folder = Path("shapes", drawn.label_names[label])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.moveaxis(sample, 0, -1)).resize((40, 36)).save(folder / f"{row:03d}.png")
+    ((_, text),) = blocks("pictures.md", "bash")
+    train, evaluate, serve = (shlex.split(line)[1:] for line in text.splitlines())
+    tiny = ("width=8", "widest=16", "images=256", "tick=128", "threads=1")
+    for field in ("images=20000",) if whole else tiny:
+        train += ["--set", field]
+    done = CliRunner().invoke(cli, train, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    page = (DOCS / "pictures.md").read_text()
+    printed = re.findall(r"^(?:recipe|data): .*$", page, re.M)
+    assert len(printed) == 7
+    said = [line for line in done.output.splitlines() if line.startswith(("recipe: ", "data: "))]
+    assert said == printed
+    samples = [] if whole else ["--samples", "50"]
+    done = CliRunner().invoke(cli, [*evaluate, *samples], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    report = json.loads(Path("report/report.json").read_text())
+    assert "halves" not in json.dumps(report)  # of reals that were held out
+    command, bundle, *_ = serve
+    assert command == "serve"
+    manifest = read_bundle(Path(bundle)).manifest
+    assert (manifest.name, manifest.labels, manifest.sample.shape) == ("shapes", ["box", "ellipse"], [3, 32, 32])
+    assert manifest.lineage.recipe == "pictures-32"
+    with Server(Path(bundle)) as server:
+        answer = server.http.get("/v1/models/shapes/samples/7?n=4&label=box&format=png")
+        assert answer.status_code == 200, answer.text
+        assert Image.open(BytesIO(answer.content)).mode == "RGB"
+
+
+def test_the_table_of_the_page_on_pictures() -> None:
+    """Channels, blocks, parameters, gamma, batch and images are those of the recipes."""
+    torch = pytest.importorskip("torch", reason="needs latentserve[training]")
+    from latentserve.training.data import Description
+    from latentserve.training.networks import build
+    from latentserve.training.recipe import load_config
+
+    rows = re.findall(r"^\| `((?:pictures|r3gan)-(\d+))` \| (.*) \|$", (DOCS / "pictures.md").read_text(), re.M)
+    assert len(rows) == 6
+    for name, size, cells in rows:
+        config = load_config(name)
+        _, blocks_told, parameters, gamma, batch, images = cells.split(" | ")
+        assert int(blocks_told) == config.blocks
+        assert gamma == f"{config.gamma.start:g} to {config.gamma.end:g}"
+        assert int(batch) == config.batch
+        assert images in (f"{config.images:,}", f"{config.images // 10**6} million")
+        with torch.device("meta"):
+            networks = build(config, Description("any", "", [3, int(size), int(size)], [], []))
+        counts = [sum(one.numel() for one in network.parameters()) for network in networks]
+        rounded = f"{counts[0] / 1e6:.1f} million, {counts[1] / 1e6:.1f}"
+        assert parameters in (rounded, " and ".join(f"{count:,}" for count in counts))

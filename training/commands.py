@@ -8,13 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from latentserve.service.packing.progress import showing
+from latentserve.service.packing.real import LEAST
 from latentserve.training import launching
 from latentserve.training.errors import ConfigError, DivergedError, LostRankError, TrainingError
+
+if TYPE_CHECKING:
+    from latentserve.training.recipe.fitting import Fit
 
 
 @contextmanager
@@ -78,8 +82,17 @@ def images_or_best(value: str) -> int | Literal["best"]:
     return int(value)
 
 
+def fitting(data: Path) -> "Fit":
+    """The recipe for what lies there, on this machine."""
+    import torch
+
+    from latentserve.training.recipe.fitting import fit
+
+    return fit(data, torch.cuda.is_available())
+
+
 @click.command()
-@click.argument("recipe", metavar="RECIPE|CONFIG.yaml")
+@click.argument("recipe", metavar="RECIPE|CONFIG.yaml|DATA")
 @click.option("--data", type=click.Path(path_type=Path), help="File or folder of the data set, or hf:NAME.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one field; lr.end=1e-5 for inner ones."
@@ -108,6 +121,13 @@ def images_or_best(value: str) -> int | Literal["best"]:
     type=click.IntRange(1),
     metavar="N",
     help="Train in so many processes on this machine, one for each GPU; each takes its share of every batch.",
+)
+@click.option(
+    "--export",
+    "bundle",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Export it, too, once it is done, named as that folder.",
 )
 @click.option(
     "--metrics-port",
@@ -144,6 +164,7 @@ def train(
     weights: tuple[Path, ...],
     run: Path,
     count: int | None,
+    bundle: Path | None,
     metrics_port: int | None,
     paged: bool,
     trackers: tuple[str, ...],
@@ -151,7 +172,8 @@ def train(
     keep: int | None,
     supervise: str | None,
 ) -> None:
-    """Train a generator and its critic; RECIPE is `digits`, `mnist` or a YAML file.
+    """Train a generator and its critic; RECIPE is `digits`, `mnist`, ... or a YAML file. Of DATA, a folder or a file,
+    the recipe is chosen by what lies there.
 
     Writes checkpoints, sample grids, a loss curve and stats.jsonl into the run folder. ^C saves; the same command
     goes on exactly where it stopped. A line of stats.jsonl holds the losses, the critic's scores and accuracy, the
@@ -163,8 +185,9 @@ def train(
     \b
     Examples:
       latentserve train digits --out runs/digits
+      latentserve train pictures/ --out runs/pictures --export bundles/pictures
       latentserve train mnist --data mnist/ --set images=800000 --out runs/mnist
-      latentserve train mnist --data pictures/ --set data=files --set size=32 --out runs/pictures
+      latentserve train pictures-64 --data pictures/ --out runs/pictures
       latentserve train mnist --data fonts/ --init runs/mnist/checkpoint.safetensors --out runs/fonts
       latentserve train digits --page --out runs/digits
       latentserve train digits --set images=600000 --keep 5 --track tensorboard --out runs/digits
@@ -176,17 +199,24 @@ def train(
         sys.exit(launching.run(count, [sys.executable, "-P", "-m", "latentserve", *sys.argv[1:]]))
     with one_voice(), training_extra(), ExitStack() as stack:
         from latentserve.training.data import Dataset, Split, load, summary
-        from latentserve.training.recipe import load_config
+        from latentserve.training.recipe import is_data, load_config
 
         supervised = (f"supervise='{supervise}'",) if supervise else ()
         keeping = () if keep is None else (f"keep={keep}",)
         told = [f"{name}={json.dumps(list(given))}" for name, given in (("drop", drop), ("types", types)) if given]
-        config = load_config(recipe, (*overrides, *told, *supervised, *keeping))
+        chosen: tuple[str, ...] = ()
+        if data is None and is_data(recipe):
+            fit = fitting(Path(recipe))
+            if started_rank() == 0:
+                click.echo(f"recipe: {fit.sentence}", err=True)
+            recipe, data, chosen = fit.recipe, Path(recipe), fit.overrides
+        config = load_config(recipe, (*chosen, *overrides, *told, *supervised, *keeping))
 
         def split(name: Split) -> Dataset:
             return load(config.data, data, name, **config.reading)
 
         dataset = split("train")
+        enough = len(dataset) >= LEAST  # for a bundle to keep some
         if dataset.conditions is not None and started_rank() == 0:
             click.echo(f"conditions: {dataset.conditions.sentence}; --set conditions=false leaves them out", err=True)
         # torch takes seconds to import; a mistake above is told before.
@@ -223,6 +253,8 @@ def train(
             how = "ended by its supervisor" if seen < config.images else "finished"
             if ranks.leads:
                 click.echo(f"{run}: {how} after {seen:,} images; nothing left to train")
+                if bundle is not None:
+                    exported(run, bundle, data if enough else None, bundle.resolve().name)
             return
         named = (*trackers, *(["tensorboard"] if tensorboard else []))
         tracking = Tracking(named if ranks.leads else (), run, config.recipe, config.model_dump(mode="json"))
@@ -251,6 +283,10 @@ def train(
         return
     if over and seen < config.images:
         click.echo(f"{run}: the supervisor went back to the best samples and ended it; {run}/journal.jsonl says why")
+    if over and bundle is not None:
+        click.echo(f"{run}: finished after {seen:,} images")
+        exported(run, bundle, data if enough else None, bundle.resolve().name)
+        return
     if over:
         click.echo(f"{run}: finished after {seen:,} images; next: latentserve export {run} --out BUNDLE")
         return
@@ -302,6 +338,20 @@ def export(
       latentserve export runs/digits --at 200000 --out bundles/earlier
       latentserve export runs/digits --at best --out bundles/best
     """
+    exported(run, out, data, name, at, by, license_id, reference_samples)
+
+
+def exported(
+    run: Path,
+    out: Path,
+    data: Path | None,
+    name: str | None = None,
+    at: int | Literal["best"] | None = None,
+    by: str | None = None,
+    license_id: str | None = None,
+    reference_samples: int | None = None,
+) -> None:
+    """Make a bundle of a run, and say so."""
     with training_extra():
         from latentserve.training.export import export_run
         from latentserve.training.run import snapshots

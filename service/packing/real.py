@@ -16,7 +16,7 @@ from latentserve.service.errors import BundleError, one_line
 KEPT = 2048  # real samples that are looked at, chosen at random
 KEPT_BYTES = 1 << 29  # of them, at the most
 
-_LEAST = 32
+LEAST = 32  # of them, for anything to be said by them
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 _SLACK = 0.1  # of the value range, by which values may leave it
 _SEED = 0
@@ -101,8 +101,8 @@ def _read_folder(path: Path, spec: SampleSpec) -> Real:
 
 def require_enough(n: int, source: str) -> None:
     """Raises BundleError naming `source` where `n` real samples are too few."""
-    if n < _LEAST:
-        raise BundleError(f"{source}: holds {n} real samples; {_LEAST} are the least that say anything")
+    if n < LEAST:
+        raise BundleError(f"{source}: holds {n} real samples; {LEAST} are the least that say anything")
 
 
 def _chosen(n: int, spec: SampleSpec, source: str) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
 from latentserve.training.data.folders import HELD_OUT
+from latentserve.training.data.holding_out import split_off
 from latentserve.training.data.listing import ZIP, Listing, advice
 from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.data.names import split_of
@@ -56,11 +57,15 @@ def load(name: str, path: Path | None, split: Split = "train", **options: Unpack
     loader = resolve(choice.loader, "data")
     if name != "files":
         reading.refuse(name, *_OF_FILES)
-    dataset: Dataset
-    if path is None:
-        dataset = loader(split)
-    else:
-        dataset = loader(path, split, reading) if name == "files" else loader(path, split)
+
+    def part(split: Split) -> Dataset:
+        if path is None:
+            loaded: Dataset = loader(split)
+        else:
+            loaded = loader(path, split, reading) if name == "files" else loader(path, split)
+        return loaded
+
+    dataset = split_off(part, split, reading.hold_out) if reading.hold_out else part(split)
     return dataset if reading.conditions else dataset.without_conditions()
 
 

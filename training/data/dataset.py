@@ -130,14 +130,15 @@ class Dataset:
         for start in range(0, len(self), rows):
             yield self.take(slice(start, start + rows))
 
-    def subset(self, rows: NDArray[np.int64]) -> "Dataset":
-        """Only these rows, copied, of the same labels."""
+    def subset(self, rows: NDArray[np.int64], *notes: str) -> "Dataset":
+        """Only these rows, copied, of the same labels; with more to be told of them, if there is."""
         samples = storage((len(rows), *self.samples.shape[1:]), self.samples.dtype, self.name)
         for start in range(0, len(rows), 1024):
             samples[start : start + 1024] = self.samples[rows[start : start + 1024]]
         more = (self.kind, self.stored_range, self.sample_rate, self.columns)
         conditions = None if self.conditions is None else self.conditions.take(rows)
-        return Dataset(self.name, samples, self.labels[rows], self.label_names, *more, conditions)
+        told = (*self.notes, *notes) if notes else ()
+        return Dataset(self.name, samples, self.labels[rows], self.label_names, *more, conditions, told)
 
     def conditions_of(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32] | None:
         """What these rows are made for, [n, k]; None where there are no conditions."""

@@ -4,7 +4,7 @@ and texts. Row groups are read one after the other; what is in memory is the gro
 import io
 import json
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
@@ -71,6 +71,22 @@ def picture_column(path: Path) -> str | None:
     except (OSError, pa.ArrowException):
         return None
     return None
+
+
+def some(path: Path, count: int) -> Iterator[Image.Image]:
+    """The first pictures of a file that has a `picture_column`, at the most `count`, not decoded; what is none of them
+    is passed over."""
+    import pyarrow.parquet as parquet
+
+    column = picture_column(path)
+    with parquet.ParquetFile(path) as file:
+        for found in next(file.iter_batches(count, columns=[column])).column(0).to_pylist():
+            content = found.get("bytes") if isinstance(found, dict) else found
+            try:
+                with Image.open(io.BytesIO(content or b"")) as picture:
+                    yield picture
+            except (OSError, ValueError, SyntaxError):
+                continue
 
 
 def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:

@@ -24,6 +24,7 @@ class Options(TypedDict, total=False):
     background: str
     drop: tuple[str, ...]
     types: tuple[str, ...]
+    hold_out: float
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Reading:
         background: colour that transparent pictures are laid on, as CSS names or writes it.
         drop: columns that are left out.
         types: `COLUMN=TYPE` each: `number`, `category`, or how dates are written, such as `%d/%m/%Y`.
+        hold_out: share of the samples that is held out where the data have no part for that.
         stated: the same, by column.
     """
 
@@ -51,6 +53,7 @@ class Reading:
     background: str = "white"
     drop: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
+    hold_out: float = 0.0
     stated: Mapping[str, str] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -43,6 +43,12 @@ def beyond_the_others(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     return real > fake.mean(), fake < real.mean()
 
 
+def lead(real: Tensor, fake: Tensor) -> Tensor:
+    """How far reals score above fakes, whatever the scores' unit: E[sign(D(x) - D(G(z)))] over all pairs of scores [n]
+    and [m], float64 []. 1 where the critic tells all apart, 0 where it cannot (2 AUC - 1)."""
+    return (real[:, None] - fake[None, :]).sign().double().mean()
+
+
 # "Generative Adversarial Networks" (Goodfellow et al. 2014), equation 1:
 #   min over G, max over D of  E log s(D(x)) + E log(1 - s(D(G(z)))).
 # The generator's gradient vanishes where the critic is sure of its fakes.

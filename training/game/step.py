@@ -8,7 +8,7 @@ are the batch's (up to rounding; networks that normalise over the batch see the 
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -194,6 +194,20 @@ class Game:
                 real_score = self.score(part, self.seen(part, part.real, 0))
         loss = self.loss.generator(real_score, fake_score)
         return Cost(loss, {"generator_loss": loss})
+
+    @torch.no_grad()
+    def scores_of_others(
+        self, parts: list[Part], real: Tensor, label: Tensor, condition: Tensor | None = None
+    ) -> list[Tensor]:
+        """The critic's scores of other reals, as many as all parts hold, with what is done to reals of each part; as
+        with `parts`, they are this rank's share. Nothing is drawn by chance."""
+        others = [real, label, *([] if condition is None else [condition])]
+        cut = [each.to(self.device).chunk(len(parts)) for each in others]
+        scores = []
+        for part, (some, of, *numbers) in zip(parts, zip(*cut, strict=True), strict=True):
+            other = replace(part, real=some, label=of, condition=numbers[0] if numbers else None)
+            scores.append(self.score(other, self.seen(other, other.real, 0)))
+        return scores
 
     def seen(self, part: Part, samples: Tensor, side: int) -> Tensor:
         """What the critic sees of reals (side 0) or fakes (1): samples float32, with noise and alterations, if any."""

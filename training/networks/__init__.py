@@ -78,8 +78,11 @@ def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
             f"`network`: {config.network} is for data without conditions; conditions=false leaves them out"
         )
     latent = config.latent + (joined(asked) if asked else 0)
+    sizes = {name: value for name, value in config.sizes.items() if name in getattr(family, "sizes", ())}
+    if unused := config.sizes.keys() - sizes.keys():
+        raise ConfigError(f"`{min(unused)}`: means nothing to the network {config.network}")
     if dataset.transform is None:
-        generator = family.generator(latent, config.width, shape, labels)
+        generator = family.generator(latent, config.width, shape, labels, **sizes)
     else:
         transform = TableTransform.from_json(dataset.transform)
         shape = [transform.width]
@@ -91,9 +94,9 @@ def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:
                 family.generator(config.latent, *of_table)
         generator = family.generator(latent, *of_table)
     if config.packing == 1:
-        critic = family.critic(config.width, shape, labels)
+        critic = family.critic(config.width, shape, labels, **sizes)
     else:
-        packed = family.critic(config.width, [config.packing * shape[0], *shape[1:]], 0)
+        packed = family.critic(config.width, [config.packing * shape[0], *shape[1:]], 0, **sizes)
         critic = PackedCritic(packed, shape, labels, config.packing)
     if dataset.kind in ("array", "audio") and dataset.mean is not None and dataset.std is not None:
         scale = (dataset.mean, dataset.std, shape)

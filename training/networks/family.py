@@ -22,12 +22,14 @@ class Family(NamedTuple):
         makes: the kinds of samples.
         conditions: whether numbers may be joined to z, before its own; anything without this attribute is taken for
             one of which they may.
+        sizes: fields of a recipe that both are called with by name, too, where it states them; may be missing.
     """
 
     generator: Callable[..., nn.Module]
     critic: Callable[..., nn.Module]
     makes: tuple[Kind, ...]
     conditions: bool = True
+    sizes: tuple[str, ...] = ()
 
 
 def hidden(*widths: int) -> list[nn.Module]:

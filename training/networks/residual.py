@@ -22,6 +22,7 @@ GROUP = 16  # channels that a 3x3 convolution sees together
 WIDEST = 8  # times `width` has the smallest map at the most
 SLOPE = 0.2
 GAIN = math.sqrt(2 / (1 + SLOPE**2))  # of a leaky ReLU's input, that keeps the variance (He et al. 2015)
+FILTER = (1.0, 3.0, 3.0, 1.0)  # of bilinear resampling by two, in each direction
 
 
 class Generator(LabelledGenerator):
@@ -75,14 +76,15 @@ class Critic(ProjectionCritic):
 
 
 class Block(nn.Module):
-    """x + 1x1(3x3(1x1(x))), of as many channels; the identity at first. The 3x3 sees groups of GROUP channels."""
+    """x + 1x1(3x3(1x1(x))); the identity at first. The 3x3 sees `expansion` times the channels, in groups of GROUP."""
 
-    def __init__(self, channels: int, blocks: int) -> None:
+    def __init__(self, channels: int, blocks: int, expansion: int = 1) -> None:
         """`blocks` of the network, all together: the more there are, the smaller each begins."""
         super().__init__()
-        first = nn.Conv2d(channels, channels, 1)
-        middle = nn.Conv2d(channels, channels, 3, padding=1, groups=groups(channels))
-        last = nn.Conv2d(channels, channels, 1, bias=False)
+        inner = expansion * channels
+        first = nn.Conv2d(channels, inner, 1)
+        middle = nn.Conv2d(inner, inner, 3, padding=1, groups=groups(inner))
+        last = nn.Conv2d(inner, channels, 1, bias=False)
         self.layers = nn.Sequential(first, nn.LeakyReLU(SLOPE), middle, nn.LeakyReLU(SLOPE), last)
         initialise(first, GAIN * blocks**-0.25)  # Zhang et al. 2019: L^(-1 / (2m - 2)) for m = 3 layers
         initialise(middle, GAIN * blocks**-0.25)
@@ -104,7 +106,7 @@ class Double(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 4
+        line = torch.tensor(FILTER) / 4
         self.register_buffer("weight", torch.outer(line, line).repeat(channels, 1, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,15 +115,21 @@ class Double(nn.Module):
 
 def stages(width: int, height: int, side: int) -> list[tuple[int, int, int]]:
     """Channels, height and width of each map, smallest first; each but the first is twice the one before."""
+    sizes = halved(height, side, "residual")
+    return [(width * min(WIDEST, 2 ** (len(sizes) - 1 - at)), *size) for at, size in enumerate(sizes)]
+
+
+def halved(height: int, side: int, network: str) -> list[tuple[int, int]]:
+    """Height and width of an image halved as often as may be, smallest first. Raises ConfigError naming the network."""
     sizes = [(height, side)]
     while all(length % 2 == 0 and length // 2 >= SMALLEST for length in sizes[0]):
         sizes.insert(0, (sizes[0][0] // 2, sizes[0][1] // 2))
     if max(sizes[0]) > LARGEST_START:
         raise ConfigError(
-            f"`network`: residual halves images down to {SMALLEST} to {LARGEST_START} pixels a side, which "
+            f"`network`: {network} halves images down to {SMALLEST} to {LARGEST_START} pixels a side, which "
             f"{height}x{side} ones cannot be; `size` brings pictures to another"
         )
-    return [(width * min(WIDEST, 2 ** (len(sizes) - 1 - at)), *size) for at, size in enumerate(sizes)]
+    return sizes
 
 
 def groups(channels: int) -> int:

@@ -14,7 +14,20 @@ from latentserve.training.recipe.config import Config
 # the run is kept.
 FREE_TO_CHANGE = {"minutes", "supervise", "keep"}
 # Fields that runs do not state which an earlier version began; a run that does without them is written as it was.
-YOUNGER = {"conditions", "folders", "broken", "background", "drop", "types", "deterministic", "grown", "keep"}
+YOUNGER = {
+    "conditions",
+    "folders",
+    "broken",
+    "background",
+    "drop",
+    "types",
+    "deterministic",
+    "grown",
+    "keep",
+    "hold_out",
+    "widest",
+    "blocks",
+}
 
 
 def recipes() -> list[str]:
@@ -24,6 +37,11 @@ def recipes() -> list[str]:
         for entry in files("latentserve.training.recipe").iterdir()
         if entry.name.endswith(".yaml")
     )
+
+
+def is_data(named: str) -> bool:
+    """Whether what is named is no recipe and no configuration, but something that lies there to be learnt."""
+    return named not in recipes() and not named.endswith((".yaml", ".yml")) and Path(named).exists()
 
 
 def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
@@ -39,7 +57,7 @@ def load_config(recipe: str, overrides: tuple[str, ...] = ()) -> Config:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{recipe}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     else:
-        raise ConfigError(f"no recipe `{recipe}`: choose one of {', '.join(recipes())}, or give a .yaml file")
+        raise ConfigError(f"no recipe `{recipe}`: choose one of {', '.join(recipes())}, or give a .yaml file, or data")
     values = _parse(text, recipe)
     if not isinstance(values, dict):
         raise ConfigError(f"{recipe}: expected keys and values")

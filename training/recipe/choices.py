@@ -58,6 +58,7 @@ DATASETS = {
 # `module:name` of each, a `Family` of a generator and a critic; a recipe may name one of somebody's own in that way.
 NETWORKS = {
     "residual": f"{_NETWORKS}.residual:FAMILY",
+    "r3gan": f"{_NETWORKS}.r3gan:FAMILY",
     "convolutional": f"{_NETWORKS}.convolutional:FAMILY",
     "dense": f"{_NETWORKS}.dense:FAMILY",
     "mixture": f"{_NETWORKS}.mixture:FAMILY",

@@ -118,8 +118,11 @@ class Config(Strict):
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # columns of a table that are left out
     # COLUMN=number, COLUMN=category, or how a column's dates are written: COLUMN=%d/%m/%Y.
     types: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    hold_out: Fraction = 0.0  # share of the samples that is held out, where the data have no part for that
     network: Annotated[str, one_of(NETWORKS, own=True)] = "residual"  # generator and critic; module:Class is your own
     width: PositiveInt  # units (dense, mixture, tabular) or channels of the largest map (all others) of both networks
+    widest: PositiveInt | None = None  # of r3gan: channels of the smallest maps at the most; 768
+    blocks: PositiveInt | None = None  # of r3gan: residual blocks of each map; 2
     latent: PositiveInt  # dimension of the latent z, drawn from N(0, I)
     loss: Annotated[str, one_of(LOSSES)] = "relativistic"  # the game the two networks play
     # Weight of the zero-centred penalties R1 + R2; 0 to 0 leaves them out, as all but relativistic do unless stated.
@@ -159,8 +162,14 @@ class Config(Strict):
     @property
     def reading(self) -> dict[str, Any]:
         """How files are read, as `latentserve.training.data.load` takes it."""
-        names = ("size", "label", "conditions", "folders", "broken", "background", "drop", "types")
+        names = ("size", "label", "conditions", "folders", "broken", "background", "drop", "types", "hold_out")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What it states of its networks' size that only some families know."""
+        stated = {"widest": self.widest, "blocks": self.blocks}
+        return {name: value for name, value in stated.items() if value is not None}
 
     @property
     def penalised(self) -> bool:

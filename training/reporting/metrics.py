@@ -92,6 +92,12 @@ HELD_OUT_GAP = _gauge(
     "How much lower unseen reals score than those shown, over the lead of the latter: 0 is learnt, 1 is by heart.",
     "held_out_gap",
 )
+LEAD = _gauge(
+    "How far the critic puts reals shown last, and held-out reals, above fakes: 1 is all of them, 0 is no better than "
+    "chance.",
+    "lead",
+    of={"shown_lead": "shown", "held_out_lead": "held_out"},
+)
 DATA_SECONDS = _gauge("Time in the last tick that waited for data.", "data_seconds")
 ACTIONS = _gauge("Times that the supervisor has changed the run.", "actions")
 AUGMENTATION = _gauge(

@@ -120,6 +120,8 @@ class Stats:
     held_out_score held_out_accuracy    the critic's, of reals that are never shown to it
     held_out_gap              how much lower those score than reals shown last, over the lead of the latter over fakes
                               (Karras et al. 2020, equation 1): 0 where the critic has learnt, 1 by heart
+    shown_lead held_out_lead  how far the critic puts reals shown last, and those, above fakes, E[sign(D(x) - D(G(z)))]
+                              over all pairs: 1 where it tells all apart, 0 where it cannot
     <player>_gradient_norm/<layer>    of the gradient that the last step applied to one layer
 
     and means over the tick's other steps:

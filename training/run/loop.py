@@ -4,7 +4,7 @@ import copy
 import os
 import resource
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -22,8 +22,9 @@ from latentserve.training.data.conditions import along
 from latentserve.training.distributed import Ranks
 from latentserve.training.errors import DivergedError
 from latentserve.training.game import optimizers
-from latentserve.training.game.augmentation import adapt
+from latentserve.training.game.augmentation import EVERY, adapt, adapt_to_unseen
 from latentserve.training.game.chance import drawn_on
+from latentserve.training.game.losses import lead
 from latentserve.training.game.optimizers import Ema
 from latentserve.training.game.step import Game, Part, Update, clip_weights, update
 from latentserve.training.recipe.config import Config, Cosine, Optimisation
@@ -67,7 +68,8 @@ def train(
         sinks: Told each line of stats.jsonl, those of earlier sittings first. They change no weight.
         initial: What a new run's networks begin from; None: from the seed alone.
         ranks: The processes that do this together; the first of them writes, and any of them may be interrupted.
-        held_out: Reals that are never trained on, to judge the run by; they change no weight either.
+        held_out: Reals that are never trained on, to judge the run by; they change no weight, but that they decide how
+            much is done to images where there is augmentation.
 
     Raises:
         RunError: The checkpoint is unreadable, of another data set, or of a run that began from other weights.
@@ -191,6 +193,18 @@ def train(
             parts = splitting.cut(parts)
             generators_turn = state.images_seen // config.batch % config.n_critic == config.n_critic - 1
 
+            # Where images are altered, see now and then what the critic makes of reals that it is never shown.
+            unseen_scores: list[Tensor] = []
+            if config.augment and held_out is not None and state.images_seen // config.batch % EVERY == 0:
+                others = ranks.share(some_rows(len(held_out), config.batch, seed, state.images_seen)).numpy()
+                numbers = held_out.conditions_of(others)
+                unseen_scores = game.scores_of_others(
+                    parts,
+                    encode(torch.from_numpy(held_out.take(others))),
+                    torch.from_numpy(held_out.labels[others]),
+                    None if numbers is None else torch.from_numpy(numbers),
+                )
+
             # Update the critic.
             parts, of_critic = splitting.until_it_fits(parts, critic_step)
             updates = {"critic": of_critic}
@@ -211,7 +225,12 @@ def train(
             if finite:
                 if generators_turn:
                     average.update(scheduled("ema_half_life"), config.batch * config.n_critic)
-                if config.augment:
+                # Where the batch had to be cut into more parts meanwhile, they are of others.
+                if unseen_scores and len(unseen_scores) == len(updates["critic"].statistics):
+                    of_shown, of_unseen = map(ranks.mean, leads(updates["critic"].statistics, unseen_scores))
+                    since = EVERY * config.batch
+                    state.augmentation = adapt_to_unseen(state.augmentation, of_shown, of_unseen, since, config.images)
+                elif config.augment and held_out is None:
                     right = torch.cat([part["real_accuracy"] for part in updates["critic"].statistics])
                     share_right = ranks.mean(right.double().mean().item())
                     state.augmentation = adapt(state.augmentation, share_right, config.batch)
@@ -233,8 +252,8 @@ def train(
             if done or diverged or state.images_seen // config.tick > tick_images // config.tick:
                 collected = means.collect(ranks)
                 rate = (state.images_seen - tick_images) / (now - tick_started)
-                since = max(0, state.images_seen - watch.rows)
-                shown = batch_rows(len(dataset), max(1, watch.rows), seed, since).numpy()
+                lately = max(0, state.images_seen - watch.rows)
+                shown = batch_rows(len(dataset), max(1, watch.rows), seed, lately).numpy()
                 line = stats.as_line(
                     images=state.images_seen,
                     seconds=state.seconds,
@@ -326,12 +345,24 @@ def players(config: Config, state: State) -> tuple[tuple[Optimizer, Optimisation
     )
 
 
+def leads(parts: Sequence[Mapping[str, Tensor]], unseen: Sequence[Tensor]) -> tuple[float, float]:
+    """Over a step's fakes, of reals that the critic was shown and of unseen ones, on average over its parts."""
+    shown = [lead(part["real_score"], part["fake_score"]) for part in parts]
+    others = [lead(scores, part["fake_score"]) for scores, part in zip(unseen, parts, strict=True)]
+    return torch.stack(shown).mean().item(), torch.stack(others).mean().item()
+
+
 def batch_rows(count: int, batch: int, seed: int, images_seen: int) -> Tensor:
     """Rows of the next batch, int64 [batch]: epochs follow one another without a gap, each in its own order."""
     epochs = range(images_seen // count, (images_seen + batch - 1) // count + 1)
     start = images_seen % count
     orders = [epoch_order(count, seed, epoch) for epoch in epochs]
     return torch.from_numpy(np.concatenate(orders)[start : start + batch] if orders[1:] else orders[0][start:][:batch])
+
+
+def some_rows(count: int, batch: int, seed: int, images_seen: int) -> Tensor:
+    """Rows int64 [batch] of a part that is not trained on, each drawn from all of them."""
+    return torch.from_numpy(np.random.default_rng((seed, images_seen)).integers(count, size=batch))
 
 
 @lru_cache(maxsize=20)  # two of each of ten seeds that train side by side

@@ -318,7 +318,9 @@ class Overpowering(Detector):
 
 
 class Overfitting(Detector):
-    """A critic that knows the reals it was shown by heart, and takes unseen ones for fakes.
+    """A critic that knows the reals it was shown by heart, and takes unseen ones for fakes: of its lead over fakes,
+    E[sign(D(x) - D(G(z)))], they have lost much. Where there is hardly a lead it is read from the scores themselves, as
+    it is in lines of earlier versions.
 
     In the end many a small data set is known by heart. It is a failure where samples suffer, far from the reals; where
     they are nearly as close to unseen reals as other reals are, there is nothing to mend.
@@ -328,13 +330,17 @@ class Overfitting(Detector):
     patience = 4
     warms_up = True
 
-    GAP = 0.5  # unseen reals score nearer to fakes than to seen reals: r_v of Karras et al. 2020, section 3
+    GAP = 0.5  # unseen reals are nearer to fakes than to seen reals: r_v of Karras et al. 2020, section 3
     CLEAR = 0.35
+    LEAD = 0.25  # below, what is lost of it would be a ratio of two accidents (own)
 
     def read(self, line: Line) -> Reading | None:
         if "held_out_gap" not in line or line.get("real_accuracy", 0.0) < 0.5:
             return None  # a critic that sees nothing has a gap between two accidents
-        reading = above("held_out_gap", line["held_out_gap"], self.GAP, self.CLEAR)
+        signal, value = "held_out_gap", line["held_out_gap"]
+        if line.get("shown_lead", 0.0) > self.LEAD and "held_out_lead" in line:
+            signal, value = "share of the lead lost on unseen reals", 1 - line["held_out_lead"] / line["shown_lead"]
+        reading = above(signal, value, self.GAP, self.CLEAR)
         far = line.get("frechet", math.inf) > FAR * line.get("frechet_floor", 0.0)
         return reading._replace(bad=reading.bad and far)
 

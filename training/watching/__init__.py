@@ -14,6 +14,7 @@ from torch.linalg import vector_norm
 
 from latentserve.training.data import Dataset, Split
 from latentserve.training.errors import DataError
+from latentserve.training.game.losses import lead
 from latentserve.training.recipe.config import Config
 from latentserve.training.watching.space import (
     Labels,
@@ -115,6 +116,8 @@ class Watch:
             statistics["held_out_score"] = real_score.mean().item()
             statistics["held_out_accuracy"] = right(real_score, fake_score)[0].double().mean().item()
             statistics["held_out_gap"] = gap(shown_score, real_score, fake_score)
+            statistics["shown_lead"] = lead(shown_score, fake_score).item()
+            statistics["held_out_lead"] = lead(real_score, fake_score).item()
         return statistics
 
     def _through(

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from latentserve.training.game.augmentation import IMAGES, Alteration, adapt, instance_noise
+from latentserve.training.game.augmentation import IMAGES, Alteration, adapt, adapt_to_unseen, instance_noise
 
 
 def test_the_probability_follows_how_sure_the_critic_is() -> None:
@@ -12,6 +12,18 @@ def test_the_probability_follows_how_sure_the_critic_is() -> None:
     assert adapt(0.5, 0.79, 500) == pytest.approx(0.5 - 500 / IMAGES)
     assert adapt(0.0, 0.5, 500) == 0
     assert adapt(1.0, 1.0, 500) == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "unseen", "up"),
+    [(0.9, 0.8, False), (0.9, 0.3, True), (0.9, -0.2, True), (0.0, 0.0, False), (-0.1, -0.9, False)],
+)
+def test_with_held_out_reals_it_follows_the_lead_that_they_lose(shown: float, unseen: float, up: bool) -> None:
+    """Up where more than half of it is gone, but where there is none."""
+    step = 500 if up else -500
+    assert adapt_to_unseen(0.5, shown, unseen, 500, 10 * IMAGES) == pytest.approx(0.5 + step / IMAGES)
+    short = adapt_to_unseen(0.5, shown, unseen, 500, 100_000)  # which is to get there, too
+    assert short == pytest.approx(0.5 + step / 20_000)
 
 
 def test_a_probability_of_0_leaves_images_alone() -> None:
@@ -23,7 +35,9 @@ def test_a_probability_of_0_leaves_images_alone() -> None:
 def test_only_the_kinds_that_are_asked_for_happen() -> None:
     images = torch.randn(64, 1, 4, 6)
     flipped = Alteration.draw(("flip",), 1.0, 64, 4, 6)(images)
-    assert torch.equal(flipped, images.flip(3))
+    mirrored = (flipped == images.flip(3)).flatten(1).all(dim=1)
+    assert 16 < mirrored.sum() < 48
+    assert torch.equal(flipped[~mirrored], images[~mirrored])
     brighter = Alteration.draw(("brightness",), 1.0, 64, 4, 6)(images) - images
     assert brighter.reshape(64, -1).std(dim=1).max() < 1e-6
     assert brighter.std() > 0.1
@@ -47,10 +61,20 @@ def test_translations_move_by_whole_pixels_and_mirror_at_the_edge() -> None:
     assert {tuple(image.flatten().tolist()) for image in moved} == possible
 
 
-def test_a_share_of_the_images_is_altered() -> None:
+@pytest.mark.parametrize(("kind", "share"), [("brightness", 0.3), ("flip", 0.15)])
+def test_a_share_of_the_images_is_altered(kind: str, share: float) -> None:
+    """Of flips half as many: one of its two ways leaves an image as it is."""
     images = torch.randn(4000, 1, 2, 2)
-    altered = Alteration.draw(("flip",), 0.3, 4000, 2, 2)(images) != images
-    assert altered.flatten(1).any(dim=1).double().mean().item() == pytest.approx(0.3, abs=0.04)
+    altered = Alteration.draw((kind,), 0.3, 4000, 2, 2)(images) != images
+    assert altered.flatten(1).any(dim=1).double().mean().item() == pytest.approx(share, abs=0.04)
+
+
+@pytest.mark.parametrize("probability", [0.5, 0.8, 0.99])
+def test_flips_leave_most_as_they_were(probability: float) -> None:
+    """So the generator learns which way round things are: a mixture of both by halves would look the same mirrored."""
+    images = torch.tensor([0.0, 1.0]).expand(20_000, 1, 1, 2)
+    seen = Alteration.draw(("flip",), probability, 20_000, 1, 2)(images)
+    assert seen[:, 0, 0, 1].mean().item() == pytest.approx(1 - probability / 2, abs=0.02)
 
 
 def test_cut_alterations_are_the_whole_ones() -> None:

@@ -4,7 +4,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from latentserve.training.game.losses import Loss, between, loss_named, one_centred_penalty, zero_centred_penalty
+from latentserve.training.game.losses import (
+    Loss,
+    between,
+    lead,
+    loss_named,
+    one_centred_penalty,
+    zero_centred_penalty,
+)
 from latentserve.training.recipe import choices
 
 LOSSES = {name: loss_named(name) for name in choices.LOSSES}
@@ -54,6 +61,16 @@ def test_minimax_is_the_expectation_that_goodfellow_wrote() -> None:
     (strong,) = torch.autograd.grad(LOSSES["non-saturating"].generator(real, fake), fake)
     assert vanishing.tolist() == pytest.approx((-torch.sigmoid(fake) / 2).tolist(), rel=1e-6)
     assert strong.abs().min() > 1000 * vanishing.abs().max()
+
+
+def test_the_lead_is_of_all_pairs_whatever_the_unit() -> None:
+    real, fake = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.5, -3.0])
+    assert lead(real, fake).item() == pytest.approx(
+        (2 + 0 + 1) / 6
+    )  # of six pairs four are above, one below, one equal
+    assert lead(1000 * real - 7, 1000 * fake - 7).item() == lead(real, fake).item()
+    assert lead(real + 10, fake).item() == 1
+    assert lead(real, real).item() == 0
 
 
 def shares(right: tuple[torch.Tensor, torch.Tensor]) -> list[float]:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from latentserve.training import networks
-from latentserve.training.data import Dataset
+from latentserve.training.data import Dataset, load
 from latentserve.training.distributed import has_bf16
 from latentserve.training.game.step import Cost, Game, clip_weights, update
 from latentserve.training.recipe import load_config
@@ -173,3 +173,26 @@ def test_the_probability_of_alterations_moves_and_is_reported(tiny_file: Path, d
     checkpoint.load(tmp_path / "checkpoint.safetensors", state, digits.description)
     assert (state.augmentation * 500_000 / 32).is_integer()
     assert f'"augmentation": {float(f"{state.augmentation:.6g}")}' in (tmp_path / "stats.jsonl").read_text()
+
+
+def test_reals_that_are_never_shown_decide_how_much_is_altered(
+    tiny_file: Path, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fourth step, by steps of a fifth of the run; a run that is interrupted goes on to the same end."""
+    config = load_config(str(tiny_file), (ALL_AUGMENTATIONS, "images=640"))
+    unseen, told = load("digits", None, "test"), []
+
+    def adapt(probability: float, shown: float, unseen: float, images: int, budget: int) -> float:
+        told.append((shown, unseen, images, budget))
+        return 0.5
+
+    monkeypatch.setattr(loop, "adapt_to_unseen", adapt)
+    for name in ("whole", "in two"):
+        (tmp_path / name).mkdir()
+    loop.train(config, digits, tmp_path / "whole", held_out=unseen)
+    assert len(told) == 5
+    assert {each[2:] for each in told} == {(4 * 32, 640)}
+    assert all(-1 <= shown <= 1 and -1 <= lead <= 1 for shown, lead, *_ in told)
+    loop.train(config, digits, tmp_path / "in two", stop_after(7), held_out=unseen)
+    loop.train(config, digits, tmp_path / "in two", held_out=unseen)
+    assert told[5:] == told[:5]

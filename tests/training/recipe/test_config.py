@@ -30,7 +30,7 @@ def test_set_changes_fields_and_inner_fields() -> None:
         ("lr.stop=1", "unknown key `lr.stop`"),
         ("lr=1", "`lr`: "),
         ("images.low=1", "`images` has no fields"),
-        ("network=transformer", "`network`: Input should be 'residual', 'convolutional'"),
+        ("network=transformer", "`network`: Input should be 'residual', 'r3gan'"),
         ("images", "expected key=value"),
         ("images=[", "not YAML"),
         ("lr.end=.nan", "`lr.end`: Input should be a finite number"),
@@ -60,7 +60,9 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path: Path, content: str) -> None
 
 
 def test_an_unknown_recipe_or_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no recipe `cifar`: choose one of adult, blobs, digits, grid, mnist, ring"):
+    with pytest.raises(
+        ConfigError, match="no recipe `cifar`: choose one of adult, blobs, digits, grid, mnist, pictures-32"
+    ):
         load_config("cifar")
     with pytest.raises(ConfigError, match=r"absent\.yaml: cannot be read: No such file"):
         load_config(str(tmp_path / "absent.yaml"))

@@ -57,6 +57,16 @@ def test_a_critic_may_overfit_where_samples_are_as_good_as_they_get(tiny: Config
     assert found(long(tiny), run(8, 30, held_out_gap=0.9, frechet=None, frechet_floor=None)) == ["overfitting critic"]
 
 
+@pytest.mark.parametrize(("shown", "held_out", "expected"), [(0.9, 0.2, True), (0.9, 0.7, False), (0.2, -0.2, False)])
+def test_what_is_lost_of_a_lead_goes_before_a_gap_of_scores(
+    tiny: Config, shown: float, held_out: float, expected: bool
+) -> None:
+    """But where there is hardly a lead."""
+    gap = 0.1 if expected else 0.9 if shown > 0.5 else 0.2
+    lines = run(8, 30, held_out_gap=gap, shown_lead=shown, held_out_lead=held_out, **FAR)
+    assert ("overfitting critic" in found(long(tiny), lines)) is expected
+
+
 def test_gradients_that_are_gone_need_no_sure_critic(tiny: Config) -> None:
     assert found(long(tiny), run(3, 3, generator_gradient_norm=0.0)) == ["vanishing gradients"]
     assert found(long(tiny), run(3, 9, generator_gradient_norm=1e-4)) == []

@@ -72,13 +72,15 @@ def test_a_critic_that_knows_its_reals_by_heart_has_a_gap_of_one(
     tiny: Config, digits: Dataset, unseen: Dataset
 ) -> None:
     critic = ByHeart(digits.take(slice(None)))
-    assert look(tiny, digits, unseen, critic=critic)["held_out_gap"] == pytest.approx(1)
+    told = look(tiny, digits, unseen, critic=critic)
+    assert told["held_out_gap"] == pytest.approx(1)
+    assert (told["shown_lead"], told["held_out_lead"]) == (1, 0)
 
 
 def test_without_a_held_out_part_nothing_is_said_of_one(tiny: Config, digits: Dataset) -> None:
     told = look(tiny, digits, None)
     assert {"frechet", "real_frechet", "effective_rank"} <= told.keys()
-    assert not {name for name in told if name.startswith("held_out")}
+    assert not {name for name in told if name.startswith(("held_out", "shown"))}
 
 
 def test_of_a_handful_of_reals_only_diversity_is_said(tiny: Config, digits: Dataset) -> None:
