@@ -113,7 +113,7 @@ def _samples() -> list[Panel]:
         ),
         lines(
             "Overfitting", "percentunit", "How much lower unseen reals score than those shown, over the lead of the "
-            "latter over fakes: at 1 the critic knows its reals by heart. And how far either lie above fakes: 1 is all, "
+            "latter over fakes: at 1 the critic knows its reals by heart. And how far each lie above fakes: 1 is all, "
             "0 no better than chance.",
             (of(m.HELD_OUT_GAP, _RUN), _OF), (of(m.LEAD, _RUN), f"lead, {{{{of}}}} {_OF}"), signed=True,
         ),

@@ -107,7 +107,7 @@ def require_enough(n: int, source: str) -> None:
 
 def _chosen(n: int, spec: SampleSpec, source: str) -> NDArray[np.int64]:
     require_enough(n, source)
-    most = max(_LEAST, min(KEPT, KEPT_BYTES // (4 * prod(spec.shape))))
+    most = max(LEAST, min(KEPT, KEPT_BYTES // (4 * prod(spec.shape))))
     if n <= most:
         return np.arange(n)
     return np.sort(np.random.default_rng(_SEED).choice(n, most, replace=False))
