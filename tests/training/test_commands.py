@@ -39,7 +39,7 @@ def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) ->
     assert code == 0, err
     assert f"next: latentserve export {run} --out BUNDLE" in out
     assert "1,024/1,000 images" in err
-    assert "/s  ETA 0 s" in err
+    assert "s/kimg  ETA 0 s" in err
     code, out, _ = latentserve("train", tiny_file, "--out", run)
     assert code == 0
     assert "finished after 1,024 images; nothing left to train" in out
