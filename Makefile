@@ -57,7 +57,7 @@ sbom: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: set PYTHON")'
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
-	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,otel,sign,tensorboard,ray,docs,dev]"
+	$(INSTALL) -c constraints.txt -e ".[$(ENGINE),training,tables,audio,otel,c2pa,sign,tensorboard,ray,docs,dev]"
 	touch $@
 
 clean:

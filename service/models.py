@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from latentserve.service.bundle import Bundle
+from latentserve.service.encoding.signed import Signer
 from latentserve.service.errors import InvalidError, LatentserveError, NotFoundError, NotReadyError
 from latentserve.service.sampling.cuda import lost_device
 from latentserve.service.sampling.engine import Engine
@@ -31,11 +32,14 @@ log = logging.getLogger(__name__)
 class Model:
     """One served bundle, with everything that serves and watches it."""
 
-    def __init__(self, bundle: Bundle, settings: Settings, unsent: Unsent | None = None) -> None:
+    def __init__(
+        self, bundle: Bundle, settings: Settings, unsent: Unsent | None = None, signer: Signer | None = None
+    ) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.name, self.version = manifest.name, manifest.version
         self.producer = settings.aigc_producer  # whom its answers name
+        self.signer, self.signs_always = signer, settings.c2pa_always
         self.engine = Engine(
             bundle, settings.device, settings.engine_threads, settings.max_batch, tensorrt=settings.tensorrt
         )
@@ -143,9 +147,9 @@ def worst_tolerance(reference: Reference) -> float | None:
 class Models:
     """The models of this worker, by name, and what it keeps in memory for all their clients: `unsent`."""
 
-    def __init__(self, bundles: Sequence[Bundle], settings: Settings) -> None:
+    def __init__(self, bundles: Sequence[Bundle], settings: Settings, signer: Signer | None = None) -> None:
         self.unsent = Unsent(settings.max_unsent_bytes)
-        self._models = {bundle.manifest.name: Model(bundle, settings, self.unsent) for bundle in bundles}
+        self._models = {bundle.manifest.name: Model(bundle, settings, self.unsent, signer) for bundle in bundles}
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())

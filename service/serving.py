@@ -13,6 +13,7 @@ from latentserve.service import logs
 from latentserve.service.auditing.account import Account
 from latentserve.service.auditing.log import AuditLog
 from latentserve.service.bundle import Bundle, read_bundles
+from latentserve.service.credentials.opening import open_signer, open_trust
 from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Group, Health
 from latentserve.service.http.handler import SamplesHandler
@@ -56,9 +57,9 @@ class Serving:
         if self.settings.trusted_keys is not None:
             for bundle in bundles:
                 _tell_signature(bundle)
-        models = Models(bundles, self.settings)
+        models = Models(bundles, self.settings, open_signer(self.settings))
         models.start()
-        self.handler.models = models
+        self.handler.models, self.handler.trust = models, open_trust(self.settings)
         self.handler.account = open_account(self.settings)
         self.telemetry = open_telemetry(self.settings)
         self._loaded = True

@@ -137,6 +137,20 @@ class Settings(BaseSettings):
         max_length=256,
         description="Who makes the samples, as GB 45438 wants it named in pictures and sounds; empty: not named.",
     )
+    c2pa_certificate: Path | None = Field(
+        None,
+        description="File (PEM) of the certificate, and its chain, that answers are signed by (C2PA) where asked.",
+    )
+    c2pa_key: Path | None = Field(
+        None, description="File (PEM) of that certificate's key, where it is not in the same; nobody else may read it."
+    )
+    c2pa_always: bool = Field(
+        False, description="Sign pictures, sounds and ZIP archives whether it is asked for or not; nothing by GET."
+    )
+    c2pa_trusted: Path | None = Field(
+        None,
+        description="File (PEM) of authorities, or of a chain, whose signatures in files are believed beside its own.",
+    )
     home: Path | None = Field(
         None, description="Folder for what a server writes; each server makes one of its own in it. Temporary if unset."
     )
@@ -181,7 +195,18 @@ class Settings(BaseSettings):
     def _split_names(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
-    @field_validator("socket", "tls_certificate", "tls_key", "home", "keys", "audit", "trusted_keys")
+    @field_validator(
+        "socket",
+        "tls_certificate",
+        "tls_key",
+        "c2pa_certificate",
+        "c2pa_key",
+        "c2pa_trusted",
+        "home",
+        "keys",
+        "audit",
+        "trusted_keys",
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         """Workers work in another folder than the command was started in."""
@@ -206,7 +231,7 @@ class Settings(BaseSettings):
             raise ValueError(f"contradicts {PREFIX}PORT={value}")
         return value
 
-    @field_validator("tls_certificate", "tls_key")
+    @field_validator("tls_certificate", "tls_key", "c2pa_certificate", "c2pa_key", "c2pa_trusted")
     @classmethod
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None:
@@ -228,6 +253,13 @@ class Settings(BaseSettings):
     def _of_somebody(cls, value: bool, info: ValidationInfo) -> bool:
         if value and "trusted_keys" in info.data and info.data["trusted_keys"] is None:
             raise ValueError(f"{PREFIX}TRUSTED_KEYS is not set")
+        return value
+
+    @field_validator("c2pa_key", "c2pa_always")
+    @classmethod
+    def _with_signer(cls, value: Path | bool | None, info: ValidationInfo) -> Path | bool | None:
+        if value and "c2pa_certificate" in info.data and info.data["c2pa_certificate"] is None:
+            raise ValueError(f"{PREFIX}C2PA_CERTIFICATE is not set")
         return value
 
     @field_validator("root_path")

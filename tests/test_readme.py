@@ -146,8 +146,8 @@ def test_another_process_exports_the_same_bytes(demo: Demo):
 
 
 def test_the_readme_itself(demo: Demo):
-    """Two blocks, of three commands each."""
-    first, second = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
+    """Blocks of three commands, of three and of two."""
+    first, second, third = re.findall(r"^```bash\n(.*?)^```$", README, re.M | re.S)
     make, test, curl = first.strip().splitlines()
     assert make.split("#")[0].strip() == "make demo"  # the fixture runs it
     assert test.split("#")[0].strip() == "make test"  # which runs this
@@ -159,6 +159,7 @@ def test_the_readme_itself(demo: Demo):
     demo.call(f"{pack} {FEW}")
     assert "seed 7" in demo.run(sample)
     serve_and_ask(demo, serve)
+    assert demo.run(third).startswith("exact: everything in it is as row 0 of seed 7 is made")
 
 
 def test_the_readme_is_a_page_and_its_figures_are_measured():

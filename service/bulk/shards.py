@@ -42,6 +42,7 @@ class ShardFiles:
         self._provenance = Provenance(
             manifest.name, manifest.version, job.seed, job.offset, truncation, labels=manifest.labels or (),
             conditions=manifest.condition_names, label_bytes=manifest.label_bytes, scored=scored,
+            producer=job.producer,
         )  # fmt: skip
 
     def content(self, shard: Shard, rows: int, parts: Iterator[Rows]) -> Iterator[tuple[str, bytes]]:

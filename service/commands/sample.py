@@ -58,6 +58,7 @@ from latentserve.service.terminal.drawing import MOST, draw
 from latentserve.service.terminal.graphics import GRAPHICS, Graphics
 from latentserve.service.terminal.line import Line
 
+_PRODUCER = f"{PREFIX}AIGC_PRODUCER"  # whom files name by GB 45438
 _OPTIONS = {"select": "best-of", "select.of": "best-of", "allow_fewer": "allow-fewer"}
 _SOUNDS = {".wav": WAV, ".mp3": MP3, ".opus": OGG, ".ogg": OGG, ".flac": FLAC}
 _TABLES = {".csv": CSV, ".arrow": ARROW, ".parquet": PARQUET}
@@ -296,7 +297,7 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         labels=manifest.labels or (),
         conditions=manifest.condition_names,
         label_bytes=manifest.label_bytes,
-        producer=os.environ.get(f"{PREFIX}AIGC_PRODUCER", ""),
+        producer=os.environ.get(_PRODUCER, ""),
         asked_labels=request.labels,
         asked_conditions=request.conditions,
     )
@@ -342,7 +343,7 @@ def _into_folder(
 
     def job(seed: int) -> Job:
         with _options_named():
-            return make_job(manifest, form, dtype, asked | {"seed": seed}, shard_rows)
+            return make_job(manifest, form, dtype, asked | {"seed": seed}, shard_rows, os.environ.get(_PRODUCER, ""))
 
     with Progress() as progress:
         ended = run_job(open_store(out), makers, job, seed, progress)

@@ -17,6 +17,7 @@ from latentserve.service import logs
 from latentserve.service.access.key_file import KeyFileError, key_path, read_keys
 from latentserve.service.addresses import is_loopback
 from latentserve.service.auditing.log import AuditLog
+from latentserve.service.credentials.opening import open_signer, open_trust
 from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_path, bind_port, tls_context
@@ -58,6 +59,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
         tls_context(settings.tls_certificate, settings.tls_key)
     if settings.audit is not None:
         AuditLog(settings.audit)
+    open_signer(settings)
+    open_trust(settings)
     limits = _limits(settings)
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.

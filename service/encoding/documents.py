@@ -35,6 +35,7 @@ from latentserve.service.encoding.json_documents import Json, Ndjson
 from latentserve.service.encoding.npz import Npz
 from latentserve.service.encoding.pictures import Png, Webp, picture_layout
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.signed import SIGNED_FILES, Signed, Signer
 from latentserve.service.encoding.tables import Address, Csv
 
 Format = Literal[
@@ -88,15 +89,18 @@ def make_document(
     *,
     address: bool = False,
     max_pixels: float = math.inf,
+    signer: Signer | None = None,
 ) -> Document:
     """What writes n samples as a media type of `media_types`; `dtype` is that of numbers.
 
     With `address`, tables and what Arrow writes have columns of what is known of each row. A picture of several samples
-    has up to `max_pixels`, a WebP one a fourth of them.
+    has up to `max_pixels`, a WebP one a fourth of them. With a `signer`, what is `SIGNABLE` is signed.
 
-    Raises TooLargeError: a WAV file, a ZIP archive or a picture does not hold so many. InvalidError: no picture of the
-    format holds one.
+    Raises TooLargeError: a WAV file, a ZIP archive, a picture or a signed file does not hold so many. InvalidError: no
+    picture of the format holds one.
     """
+    if signer is not None and media in SIGNED_FILES:
+        return Signed(make_document(media, n, spec, provenance, max_pixels=max_pixels), media, n, provenance, signer)
     if media == JSON:
         return Json(n, spec, provenance)
     if media == NDJSON:
@@ -107,7 +111,7 @@ def make_document(
     if media == WAV:
         return Wav(n, spec, provenance)
     if media == ZIP:
-        return Zip(n, spec, provenance, dtype)
+        return Zip(n, spec, provenance, dtype, signer)
     if media == NPZ:
         return Npz(n, spec, provenance, dtype)
     if media in CODECS:

@@ -193,9 +193,10 @@ def _fields(call: Call, model: Model) -> SamplesBody:
     given = query_fields(call.scope.get("query_string", b""))
     for name in given:
         if name not in _TAKEN:
-            raise InvalidError(name[:SHOWN], "is in the path" if name in _IN_PATH else "is not taken here")
+            why = "is of POST: what caches may keep is not signed" if name == "signed" else "is not taken here"
+            raise InvalidError(name[:SHOWN], "is in the path" if name in _IN_PATH else why)
     address = {"model": model.name, "version": model.version, "seed": integer(call.parameters["seed"])}
-    return of_query({**given, **address, "deterministic": True})
+    return of_query({**given, **address, "deterministic": True, "signed": False})
 
 
 def _is_parted(document: Document) -> bool:

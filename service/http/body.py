@@ -48,6 +48,10 @@ class AnswerFields(StrictFields):
         default="float32", description="Of npy and raw answers; uint8 of pictures."
     )
     format: Format | None = Field(default=None, description="Of the answer, by name, instead of Accept.")
+    signed: bool | None = Field(
+        default=None,
+        description="Sign pictures, sounds and ZIP archives (C2PA); null: where the server always does.",
+    )
     address: bool = Field(default=False, description="Tell the seed and number of each row as columns of a table.")
 
 

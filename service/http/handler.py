@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -36,6 +36,9 @@ from latentserve.service.sampling.samples import Samples
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 from latentserve.service.watching.metrics import UNAUDITED
+
+if TYPE_CHECKING:
+    from latentserve.service.credentials.reading import Trust
 
 
 class Fields(Protocol):
@@ -82,13 +85,14 @@ Understand = Callable[[Model, FieldsOf], Steps[Asked]]
 class SamplesHandler:
     """Answers requests for samples, from every protocol.
 
-    `models` is set once they are loaded, and `account`, where one is kept; `inflight` requests are under way, and of
-    those `waiting` wait for the engine; long bodies are read by `readers`.
+    `models` is set once they are loaded, with `account`, where one is kept, and `trust`, where signatures are believed;
+    `inflight` requests are under way, and of those `waiting` wait for the engine; long bodies are read by `readers`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.models = Models([], settings)
         self.account: Account | None = None
+        self.trust: Trust | None = None
         self._settings = settings
         self.inflight = 0
         self.waiting = Waiting(settings.deadline_seconds)

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from latentserve.service.encoding.animation import ANIMATIONS, Animation
 from latentserve.service.encoding.arrays import Dtype
-from latentserve.service.encoding.document import GIF, JSON
+from latentserve.service.encoding.document import GIF, JSON, Document
 from latentserve.service.encoding.documents import FORMATS, Format, make_document, media_types
+from latentserve.service.encoding.signed import Signed
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import AnswerFields, accepted, read_answered
 from latentserve.service.http.call import Call
@@ -19,7 +20,7 @@ from latentserve.service.http.handler import Asked, SamplesHandler, Understand
 from latentserve.service.http.negotiation import named_media, negotiate
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
-from latentserve.service.http.samples import ANSWERS, form_of, provenance_of
+from latentserve.service.http.samples import ANSWERS, form_of, provenance_of, signer_of
 from latentserve.service.models import Model
 from latentserve.service.sampling.arithmetic.interpolation import InterpolationFields, interpolation_request_steps
 from latentserve.service.sampling.arithmetic.variations import VariationFields, variation_request_steps
@@ -120,7 +121,9 @@ def interpolated(accept: str, settings: Settings) -> Understand[InterpolationBod
             return _asked(model, "interpolation", body, request, media, dtype, settings)
         provenance = provenance_of(model, request, derived_by("interpolation", body))
         fps = body.fps or _FPS
-        document = Animation(media, request.n, spec, provenance, fps, settings.max_pixels)
+        document: Document = Animation(media, request.n, spec, provenance, fps, settings.max_pixels)
+        if (signer := signer_of(media, model, asked=body.signed)) is not None:
+            document = Signed(document, media, request.n, provenance, signer)
         return Asked(request, document, more=_more(body))
 
     return understand
@@ -165,8 +168,9 @@ def _asked(
 ) -> Asked:
     spec, provenance = model.bundle.manifest.sample, provenance_of(model, request, derived_by(way, body))
     document = make_document(
-        media, request.n, spec, provenance, dtype, address=body.address, max_pixels=settings.max_pixels
-    )
+        media, request.n, spec, provenance, dtype, address=body.address, max_pixels=settings.max_pixels,
+        signer=signer_of(media, model, asked=body.signed),
+    )  # fmt: skip
     return Asked(request, document, more=_more(body))
 
 

@@ -57,7 +57,7 @@ def _fields(query: bytes) -> Mapping[str, Any]:
             value = integer(text)
         elif name == "truncation" or name.startswith(_CONDITION):
             value = float(text) if _NUMBER.fullmatch(text) else text
-        elif name in ("deterministic", "address"):
+        elif name in ("deterministic", "address", "signed"):
             value = _BOOLEANS.get(text, text)
         elif name == "label":
             value = TypedLabel(text)

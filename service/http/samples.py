@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.credentials.package import C2PA_IS_THERE, EXTRA
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import CODECS
 from latentserve.service.encoding.compressed import CODINGS, Compressed
@@ -23,6 +24,7 @@ from latentserve.service.encoding.document import (
 )  # fmt: skip
 from latentserve.service.encoding.documents import FORMATS, dtype_of, make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.signed import SIGNABLE, Signer
 from latentserve.service.errors import InvalidError
 from latentserve.service.http.body import NPZ, SamplesBody, accepted
 from latentserve.service.http.call import Call
@@ -47,6 +49,7 @@ _COMPRESSED_BYTES = 1 << 15  # of an answer; fewer arrive sooner as they are
 PROPERTIES = SamplesBody.model_json_schema()["properties"]
 _IN_QUERY = (
     "model", "version", "n", "seed", "offset", "label", "truncation", "deterministic", "dtype", "format", "address",
+    "signed",
 )  # fmt: skip
 ANSWERS: Mapping[str, type[BaseModel] | None] = {**dict.fromkeys(FORMATS.values()), JSON: SamplesAnswer}
 _OPERATION = Operation(
@@ -90,6 +93,7 @@ def negotiated(
         named, offered = fields.format, offers(spec)
         media = negotiate(accept, offered) if named is None else named_media(named, offered)
         dtype, output = form_of(media, model, fields.dtype)
+        signer = signer_of(media, model, asked=fields.signed)
         request, choice = yield from search_request_steps(
             fields,
             manifest,
@@ -104,7 +108,9 @@ def negotiated(
 
         def document(n: int) -> Document:
             address = fields.address or choice is not None
-            made = make_document(media, n, spec, provenance, dtype, address=address, max_pixels=settings.max_pixels)
+            made = make_document(
+                media, n, spec, provenance, dtype, address=address, max_pixels=settings.max_pixels, signer=signer
+            )
             if codings is None or not made.text or made.size < _COMPRESSED_BYTES:
                 return made
             return coded(made, codings.decode("latin-1"))
@@ -141,6 +147,21 @@ def form_of(media: str, model: Model, asked: Dtype) -> tuple[Dtype, Output]:
         raise InvalidError("dtype", "uint8 needs a value_range, which this model's samples do not have")
     dtype = dtype_of(media, spec, asked)
     return dtype, "sample_uint8" if dtype == "uint8" and "sample_uint8" in model.engine.outputs else "sample"
+
+
+def signer_of(media: str, model: Model, *, asked: bool | None) -> Signer | None:
+    """What signs an answer of this type; None: nothing does. `asked`: whether it is to be signed, None: where all are.
+    Raises InvalidError: it cannot be."""
+    if asked is False or (asked is None and not model.signs_always):
+        return None
+    if media in SIGNABLE and model.signer is not None:
+        return model.signer
+    if asked is None:
+        return None
+    if model.signer is None:
+        why = f"needs {EXTRA} on the server" if not C2PA_IS_THERE else "the server has no certificate to sign by"
+        raise InvalidError("signed", why)
+    raise InvalidError("signed", f"{media} holds no signature; {', '.join(SIGNABLE)} do")
 
 
 def provenance_of(model: Model, request: RowsRequest, derived: Mapping[str, object] | None = None) -> Provenance:

@@ -11,6 +11,7 @@ import orjson
 from starlette.responses import Response
 
 from latentserve.service.auditing.trail import Trail
+from latentserve.service.credentials.signature import Signature, signature_of
 from latentserve.service.encoding.document import (
     ARROW,
     CSV,
@@ -47,7 +48,7 @@ from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 from latentserve.service.verifying.mark import Mark
 from latentserve.service.verifying.reading import JPEG, Brought, Limits, UnreadableError, read_file
-from latentserve.service.verifying.verdict import Verification, Verified, mark_of, unmarked, verification
+from latentserve.service.verifying.verdict import Verification, Verified, elsewhere, mark_of, unmarked, verification
 
 VERIFY = "/v1/verify"
 
@@ -58,7 +59,8 @@ _MEDIA = (
 )  # fmt: skip
 _OPERATION = Operation(
     "Was this file made here?",
-    "The body is the file; its content says of what kind. The rows that its mark names are made again and compared. "
+    "The body is the file; its content says of what kind. The rows that its mark names are made again and compared; "
+    "its signature (C2PA) is read. "
     "Of a file that has no room for a mark, the header `Latentserve-Mark` tells what that of the answer told. Pictures "
     "that no mark proves are looked up among what was sent, where an account is kept and has an index.",
     query={"model": {"type": "string", "description": "Which, where several are served and the mark names none."}},
@@ -79,21 +81,20 @@ def verify_route(handler: SamplesHandler, settings: Settings) -> Route:
         return asyncio.get_running_loop().run_in_executor(reader, work)
 
     async def by_mark(call: Call, brought: Brought, claim: dict[str, Any] | None, named: str | None) -> Verified:
-        told = mark_of(brought, claim)
+        signature: Signature | None = await beside(lambda: signature_of(brought.assets, handler.trust))
+        told = mark_of(brought, claim, signature)
         if told is None:
-            return unmarked()
+            return unmarked(signature)
         try:
             model = call.model = handler.models.find(named or _text(told.get("model")), None)
         except NotFoundError as error:
             if named is not None:
                 raise
-            mark = Mark.of(told)
-            said = mark.model, mark.version, mark.seed, mark.offset, mark.n
-            return Verified("no", [], *said, None, f"the mark names another: {error}")
+            return elsewhere(told, signature, f"the mark names another: {error}")
         model.require_ready()
-        return await run(
-            call, model, verification(brought, told, model.bundle.manifest, limits, gives_uint8=_gives_uint8(model))
-        )
+        manifest, gives_uint8 = model.bundle.manifest, _gives_uint8(model)
+        steps = verification(brought, told, manifest, limits, gives_uint8=gives_uint8, signature=signature)
+        return await run(call, model, steps)
 
     async def verified(call: Call, content: bytes, claim: dict[str, Any] | None, named: str | None) -> Verified:
         brought: Brought = await beside(lambda: read_file(content, limits))

@@ -13,7 +13,7 @@ import re
 import struct
 import zipfile
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -23,6 +23,8 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
+from latentserve.service.credentials.signature import Asset
+from latentserve.service.encoding.archive import MANIFEST
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, EXTRA
 from latentserve.service.encoding.document import (
     ARROW,
@@ -81,6 +83,7 @@ class Brought(NamedTuple):
         told: its mark, None: it has none.
         dtype: of the numbers in it.
         address: it has columns of each row's address.
+        assets: the files that may be signed: itself, or those in it.
     """
 
     media: str
@@ -88,6 +91,7 @@ class Brought(NamedTuple):
     content: Content
     dtype: str = "float32"
     address: bool = False
+    assets: Sequence[Asset] = ()
 
 
 def media_type(content: bytes) -> str:
@@ -105,7 +109,7 @@ _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (GIF, lambda head: head[:6] in (b"GIF87a", b"GIF89a")),
     (JPEG, lambda head: head.startswith(b"\xff\xd8\xff")),
     (WAV, lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE"),
-    (FLAC, lambda head: head.startswith(b"fLaC")),
+    (FLAC, lambda head: head[_id3_bytes(head) :].startswith(b"fLaC")),
     (OGG, lambda head: head.startswith(b"OggS")),
     (ARROW, lambda head: head.startswith(b"\xff\xff\xff\xff")),
     (MP3, lambda head: head.startswith(b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")),
@@ -117,6 +121,13 @@ _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (NDJSON, lambda head: head.lstrip()[:1] == b"{"),
     (CSV, lambda head: b"\n" in head and b"\0" not in head[:4096]),
 )  # fmt: skip
+
+
+def _id3_bytes(content: bytes) -> int:
+    """Of a tag before the sound: C2PA puts manifests there, in FLAC files too (ID3 tag version 2.4.0, section 3.1)."""
+    if not content.startswith(b"ID3") or len(content) < 10:
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(content[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _is_lines(content: bytes) -> bool:
@@ -162,7 +173,7 @@ def _picture(content: bytes, media: str, limits: Limits) -> Brought:
             arrays.append(np.asarray(picture.convert("RGBA")))
         picture.load()  # what stands behind the pixels
         told = _of_packet(packet or picture.info.get("xmp")) or _of_texts(getattr(picture, "text", {}))
-    return Brought(media, told, Content(arrays, pictures=True))
+    return Brought(media, told, Content(arrays, pictures=True), assets=(Asset(media, content),))
 
 
 def _of_packet(packet: object) -> dict[str, Any] | None:
@@ -219,7 +230,7 @@ def _wav(content: bytes, media: str, limits: Limits) -> Brought:
     if kind != 1 or bits != 16 or frame != 2 * channels or not channels:
         raise UnreadableError("its samples are not 16-bit PCM")
     values = np.frombuffer(chunks[b"data"], "<i2").reshape(-1, channels)
-    return Brought(media, _of_packet(chunks.get(b"_PMX")), Content([values]))
+    return Brought(media, _of_packet(chunks.get(b"_PMX")), Content([values]), assets=(Asset(media, content),))
 
 
 def _sound(content: bytes, media: str, limits: Limits) -> Brought:
@@ -238,7 +249,8 @@ def _sound(content: bytes, media: str, limits: Limits) -> Brought:
             size += piece.nbytes
             _require(size, limits)
             pieces.append(piece)
-    return Brought(media, told, Content([np.concatenate(pieces)]))
+    assets = () if media == OGG else (Asset(media, content),)  # which holds no manifest
+    return Brought(media, told, Content([np.concatenate(pieces)]), assets=assets)
 
 
 def _npy(content: bytes, media: str, limits: Limits) -> Brought:
@@ -305,10 +317,11 @@ def _zip(content: bytes, media: str, limits: Limits) -> Brought:
     _require_rows(len(lines), limits)
     if told is not None:
         told = told | _of_lines(lines, told.get("offset"))
-    if "samples.csv" in members:
-        return _csv(members["samples.csv"], media, limits)._replace(told=told)
-    if "samples.npy" in members:
-        return _npy(members["samples.npy"], media, limits)._replace(told=told)
+    for name, kind, read in (("samples.csv", CSV, _csv), ("samples.npy", NPY, _npy)):
+        if name in members:
+            manifest = members.get(MANIFEST)
+            assets = () if manifest is None else (Asset(kind, members[name], manifest),)
+            return read(members[name], media, limits)._replace(told=told, assets=assets)
     files = [members[line["file_name"]] for line in lines]
     inner: list[Brought] = []
     size = 0
@@ -320,7 +333,8 @@ def _zip(content: bytes, media: str, limits: Limits) -> Brought:
         size += sum(array.nbytes for array in inner[-1].content.arrays)
         _require(size, limits)
     pictures = all(one.content.pictures for one in inner)
-    return Brought(media, told, Content([array for one in inner for array in one.content.arrays], pictures=pictures))
+    held = Content([array for one in inner for array in one.content.arrays], pictures=pictures)
+    return Brought(media, told, held, assets=[asset for one in inner for asset in one.assets])
 
 
 def _of_lines(lines: list[dict[str, Any]], offset: object) -> dict[str, Any]:

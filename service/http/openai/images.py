@@ -71,10 +71,10 @@ def images_route(handler: SamplesHandler, settings: Settings) -> Route:
         form = _form(body, manifest.sample, model.name)
         output: Output = "sample_uint8" if "sample_uint8" in model.engine.outputs else "sample"
         request = body.rows(model, body.n or 1, settings, output)
-        provenance = provenance_of(model, request)
+        provenance, signer = provenance_of(model, request), model.signer if model.signs_always else None
         return Asked(
             request,
-            Pictures(request.n, manifest, provenance, vocabulary(model), form, body.output_compression),
+            Pictures(request.n, manifest, provenance, vocabulary(model), form, body.output_compression, signer),
         )
 
     async def post(call: Call) -> Response:

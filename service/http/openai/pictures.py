@@ -16,6 +16,7 @@ from latentserve.service.encoding.document import HEAD_BYTES, JSON, Document, Pi
 from latentserve.service.encoding.png import LARGEST_SIDE as PNG_SIDE
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows, in_parts
+from latentserve.service.encoding.signed import Signer, require_room
 from latentserve.service.sampling.prompt import Vocabulary
 
 Form = Literal["png", "webp", "jpeg"]
@@ -43,6 +44,7 @@ class Pictures(Document):
         vocabulary: Vocabulary,
         form: Form,
         quality: int | None,
+        signer: Signer | None = None,
     ) -> None:
         _, height, width = manifest.sample.shape
         pixels = height * width
@@ -51,10 +53,15 @@ class Pictures(Document):
         self._vocabulary = vocabulary
         self._form = form
         self._quality = quality
+        self._signer = signer
         self._row = 0
         self.in_one_go = form != "png" and pixels > images.SMALL_PIXELS
         self.size = HEAD_BYTES + n * ((math.prod(manifest.sample.shape) + HEAD_BYTES) * 4 // 3 + HEAD_BYTES)
         self.held = pixels * _PIXEL_BYTES[form]
+        if signer is not None:
+            require_room(self.size // n)
+            self.held += self.size // n
+            self.size += n * signer.size * 4 // 3
 
     def opening(self) -> bytes:
         """What is the same of all, and the start of the list."""
@@ -77,7 +84,12 @@ class Pictures(Document):
         for some in in_parts(part.samples):
             for picture in images.pixels(some, self._manifest.sample):
                 yield b',{"b64_json":"' if first + row else b'{"b64_json":"'
-                yield from arrays.base64_of(self._written(picture, self._provenance.of(part, row, first)))
+                provenance = self._provenance.of(part, row, first)
+                written = self._written(picture, provenance)
+                if self._signer is not None:
+                    content = b"".join(written)
+                    written = iter([self._signer.sign(content, f"image/{self._form}", provenance.mark(1))])
+                yield from arrays.base64_of(written)
                 told = facts[row]
                 if prompt := self._vocabulary.say(told.get("label"), told.get("condition", {})):
                     told["revised_prompt"] = prompt

@@ -24,7 +24,7 @@ from latentserve.service.http.openai.errors import openai_error
 from latentserve.service.http.openai.prompted import Hint, PromptedBody, read_prompted
 from latentserve.service.http.openapi.operation import SAMPLING_ERRORS, Operation
 from latentserve.service.http.route import Route
-from latentserve.service.http.samples import provenance_of
+from latentserve.service.http.samples import provenance_of, signer_of
 from latentserve.service.models import Model
 from latentserve.service.sampling.pieces import Steps
 from latentserve.service.sampling.unsent import Share
@@ -73,7 +73,9 @@ def speech_route(handler: SamplesHandler, settings: Settings) -> Route:
         request = body.rows(model, 1, settings)
         if form == "pcm":
             return Asked(request, Pcm(spec))
-        return Asked(request, make_document(_MEDIA[form], 1, spec, provenance_of(model, request)))
+        media = _MEDIA[form]
+        signer = signer_of(media, model, asked=None)
+        return Asked(request, make_document(media, 1, spec, provenance_of(model, request), signer=signer))
 
     async def post(call: Call) -> Response:
         def read(share: Share) -> Awaitable[SpeechBody]:

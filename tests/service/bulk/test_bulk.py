@@ -177,6 +177,19 @@ def test_every_kind_has_its_forms(plain_bundle: Path, table: Path, tmp_path: Pat
         assert np.array_equal(np.load(io.BytesIO(member.read())), expected)
 
 
+def test_files_name_the_producer(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """And a job that names one is another than one that does not."""
+    monkeypatch.setenv("LATENTSERVE_AIGC_PRODUCER", "Ours")
+    bulk(bundle, tmp_path / "out", "png", n=20)
+    content = next((tmp_path / "out").glob("*/000000003.png")).read_bytes()
+    assert b"TC260:AIGC>{" in content
+    assert b"&quot;ContentProducer&quot;:&quot;Ours&quot;" in content
+    assert b"samples/7?offset=3" in content
+    monkeypatch.delenv("LATENTSERVE_AIGC_PRODUCER")
+    with pytest.raises(LatentserveError, match="producer is Ours there, and not given here"):
+        bulk(bundle, tmp_path / "out", "png", n=20)
+
+
 def killed(command: list[str], out: Path, rng: random.Random, kills: int) -> int:
     """Run a command and kill it at random moments, so many times, then let it end: how often it was killed before it
     had ended by itself."""
