@@ -48,6 +48,7 @@ BENCHMARKS = {
     "keys": "serving.keys",
     "audit": "serving.audit",
     "lookup": "serving.lookup",
+    "marks": "serving.marks",
     "causes": "drift.causes",
     "conditions": "drift.conditions",
     "detection": "drift.detection",

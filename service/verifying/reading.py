@@ -51,7 +51,7 @@ from latentserve.service.verifying.mark import MARK_BYTES
 JPEG = "image/jpeg"
 
 _NUMBERS = re.compile(r"[0-9]{1,16}", re.ASCII)
-_PACKET = re.compile(rb"<x:xmpmeta.*?</x:xmpmeta>", re.DOTALL)
+_PACKET = re.compile(rb"<(x:xmpmeta|rdf:RDF)\b.*?</\1>", re.DOTALL)  # the outer element may be left out
 _COMMENT_BYTES = 1 << 16
 _STORED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1  # a flag of a ZIP member
