@@ -15,6 +15,7 @@ from latentserve.training.data.conditions import quantiles, ranks
 COMPONENTS = 32  # principal ones, at the most
 ROWS_A_COMPONENT = 8  # so that a covariance of them is no accident
 SPLITS = 16  # of reals, for the floor: in a few dimensions a single one is an accident, too
+FEW = 64  # dimensions; in more, which many labels make, each split takes longer and is less of an accident
 LIMIT = 200  # reals of a label that are looked at, at the most: 20,000 pairs
 SPREAD = 1 << 26  # numbers of all reals whose spread is measured, at the most
 ROUNDING = 1e-6  # of features of float32, as a share of their norm
@@ -64,7 +65,8 @@ class Space:
         """How far `rows` reals of those given, [M, ...], are from the others: mean and deviation over splits."""
         points = self.of(reals, labels, conditions)
         rng = np.random.default_rng(0)
-        orders = [rng.permutation(len(points)) for _ in range(SPLITS)]
+        splits = max(2, min(SPLITS, SPLITS * FEW // points.shape[1]))
+        orders = [rng.permutation(len(points)) for _ in range(splits)]
         halves = [(Moments.of(points[order[:rows]]), Moments.of(points[order[rows:]])) for order in orders]
         distances = [frechet(some, others) for some, others in halves]
         return float(np.mean(distances)), float(np.std(distances))
