@@ -42,8 +42,6 @@ from latentserve.service.verifying.verdict import Verified
 TITLE = "Pictures without marks, found by the account"
 SHORT = True
 
-FOUND_AIM = 0.99
-CALLED_AIM = 3 / 30_000
 _ANSWER_ROWS = 50
 _WAYS = ("as it is", "JPEG 75", "resized by 0.8", "cut by 10 %", "all three")
 _FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
@@ -53,6 +51,7 @@ _LIMITS = Limits(1 << 26, 1)
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path)
+    parser.add_argument("--about", default="", help="of the generator, for the page")
     parser.add_argument("--real", type=Path, help="pictures that it was trained on, or such as those")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--asked", type=int, default=2000, help="rows that are looked up in each way")
@@ -63,7 +62,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     rows, asked, foreign = (2000, 40, 40) if given.short else (given.rows, given.asked, given.foreign)
     bundle = OpenedBundle(read_bundle(given.bundle))
     manifest = bundle.manifest
-    results |= {"name": manifest.name, "shape": list(manifest.sample.shape), "rows": rows, "aims": [FOUND_AIM]}
+    results |= {"name": manifest.name, "shape": list(manifest.sample.shape), "rows": rows, "about": given.about}
     with tempfile.TemporaryDirectory(prefix="lookup-") as here:
         folder = Path(here) / "account"
         account = Account(AuditLog(folder), "refuse", keep=True)
@@ -168,6 +167,8 @@ def report(results: dict[str, Any]) -> Iterator[str]:
     """The lines of the page."""
     index = results["index"]
     shape = "x".join(map(str, results["shape"]))
+    if results.get("about"):
+        yield from (results["about"], "")
     yield (
         f"{results['rows']:,} rows of {results['name']} ({shape}): {index['rows_per_second']:,.0f} rows a second were "
         f"made again and {index['bytes_per_row']:.0f} bytes each kept. The nearest of 200 pictures that were not sent "
