@@ -6,12 +6,13 @@ Faults and the names they may be called by are in `benchmarks/training/faults.py
 `benchmarks/training/healthy.py`. A run sees the first of every two
 of the test half's digits as its held-out part, and is judged by the others: Frechet distance and agreement with a
 classifier, of 2,000 samples of the averaged generator that is left at the end. What is written down already is not
-done again.
+done again, as long as the supervisor is the one it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import time
 from contextlib import nullcontext
@@ -22,11 +23,12 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.environments import AbsentError
 from benchmarks.runner import Results
 from benchmarks.training import healthy
 from benchmarks.training.faults import FAULTS, HEALTHY, TINY, Clock, unlabelled
 from benchmarks.training.supervision_report import report
-from latentserve.training import networks
+from latentserve.training import networks, supervising
 from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DivergedError
 from latentserve.training.recipe import load_config
@@ -114,6 +116,14 @@ def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
         }
 
 
+def _supervisor() -> str:
+    """The SHA-256 of all that decides what the supervisor does."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(supervising.__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", choices=tuple(FAULTS), nargs="*", default=list(FAULTS))
     parser.add_argument("--seeds", type=int, nargs="*", default=list(SEEDS), help="of runs with a fault")
@@ -126,6 +136,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 def measure(given: argparse.Namespace, results: Results) -> None:
     """All runs that are not written down. The short form is the first seventh of one healthy run of each kind, and one
     seed of the faults."""
+    supervisor = _supervisor()
+    if (results.get("faulty") or results.get("healthy")) and results.get("supervisor") != supervisor:
+        raise AbsentError("what is written down is of another supervisor: another --out, or begin anew")
+    results["supervisor"] = supervisor
     of_faults, of_healthy = (results.setdefault(key, []) for key in ("faulty", "healthy"))
     judge = Judge()
     for seed in given.seeds[:1] if given.short else given.seeds:

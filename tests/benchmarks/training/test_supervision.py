@@ -1,3 +1,4 @@
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs latentserve[training]")
 
+from benchmarks.environments import AbsentError
+from benchmarks.runner import Results
 from benchmarks.training import supervision
 from benchmarks.training.faults import DISTINCT, FAULTS, Clock, duplicated, shuffled
 from benchmarks.training.supervision_report import report
@@ -59,3 +62,19 @@ def test_the_page_counts_what_was_found(tmp_path: Path) -> None:
     assert "| labels shuffled | mismatched data | no | 1/2 | 800 | 0.500, 0.500 | 0.10, 0.10 | 0/2 |" in page
     assert "1 of 2 (9% to 91%, Wilson)" in page
     assert "| digits | 1 | 0 | 1 | 1 |" in page
+
+
+def test_results_of_another_supervisor_are_not_gone_on_with(tmp_path: Path) -> None:
+    """Thresholds that moved since would stand in one table with those that hold now."""
+    parser = argparse.ArgumentParser()
+    supervision.options(parser)
+    given = parser.parse_args(["--seeds", "--no-healthy"])
+    given.short = False
+    old = Results(supervision, tmp_path / "old", {"faulty": [{}], "healthy": []})
+    with pytest.raises(AbsentError, match="of another supervisor"):
+        supervision.measure(given, old)
+    new = Results(supervision, tmp_path / "new", {})
+    supervision.measure(given, new)
+    again = Results(supervision, tmp_path / "new", {**new, "healthy": [{}]})
+    supervision.measure(given, again)
+    assert again["healthy"] == [{}]
