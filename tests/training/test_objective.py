@@ -45,6 +45,7 @@ def test_what_diverges_is_infinitely_far_and_what_cannot_be_measured_is_said(tin
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_the_search_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     """As it stands in docs/runs.md, but of three trials."""
     pytest.importorskip("optuna")
