@@ -196,6 +196,12 @@ def _replicas() -> list[Panel]:
             names={0: ("not ready", RED), 1: ("ready", GREEN)}, width=8,
             runbooks=["LatentserveReplicaNotReady", "LatentserveGoldenProbeMismatch"],
         ),
+        states(
+            "Signed", "Somebody who is trusted has signed the bundle that is served. Unsigned is no fault where "
+            "signatures are not required.",
+            (f"min by (model, version, instance) ({of(m.SIGNED, REPLICA)})", f"{_OF} {{{{instance}}}}"),
+            names={0: ("unsigned", BLUE), 1: ("signed", GREEN)}, width=8,
+        ),
         lines(
             "Requests by replica", "reqps", "A replica that gets less than the others is slow, or not ready.",
             (total("instance", rate(m.REQUESTS, REPLICA)), "{{instance}}"),
