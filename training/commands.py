@@ -18,7 +18,7 @@ from latentserve.training import launching
 from latentserve.training.errors import ConfigError, DivergedError, LostRankError, TrainingError
 
 if TYPE_CHECKING:
-    from latentserve.training.recipe.fitting import Fit
+    from latentserve.training.fitting import Fit
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def fitting(data: Path) -> "Fit":
     """The recipe for what lies there, on this machine."""
     import torch
 
-    from latentserve.training.recipe.fitting import fit
+    from latentserve.training.fitting import fit
 
     return fit(data, torch.cuda.is_available())
 

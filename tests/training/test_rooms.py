@@ -15,7 +15,7 @@ KNOWS = {
     "networks": {"recipe", "data"},
     "supervising": {"recipe"},
     "reporting": {"recipe", "data", "supervising"},
-    "watching": {"recipe", "data"},
+    "watching": {"recipe", "data", "game"},
     "game": {"recipe", "reporting"},
     "run": {"recipe", "data", "networks", "supervising", "reporting", "watching", "game"},
     "tracking": set(),

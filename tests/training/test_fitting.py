@@ -9,9 +9,9 @@ from scipy.io import wavfile
 
 from latentserve.training.data import load
 from latentserve.training.errors import ConfigError
+from latentserve.training.fitting import fit
 from latentserve.training.networks import require_fit
 from latentserve.training.recipe import is_data, load_config, recipes
-from latentserve.training.recipe.fitting import fit
 from tests.digits import write_idx
 from tests.training.people import write_people
 
