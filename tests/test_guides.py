@@ -23,6 +23,8 @@ from PIL import Image
 
 from latentserve.service.bundle import Column, Latent, SampleSpec, read_bundle
 from latentserve.service.cli import cli
+from latentserve.service.packing import reference
+from tests.certificates import signing_chain
 from tests.conftest import make_bundle
 from tests.generators import model
 from tests.server import Server
@@ -174,6 +176,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Serve
 def test_the_commands_of_a_page_about_a_server(page: str, demo: tuple[Path, Server]) -> None:
     folder, server = demo
     for language, text in blocks(page):
+        if " latentserve serve " in text:
+            continue  # started below
         if language == "bash":
             command = ["bash", "-euo", "pipefail", "-c", text.replace(HERE, server.url)]
             path = f"{sys.prefix}/bin:{os.environ['PATH']}"
@@ -183,6 +187,23 @@ def test_the_commands_of_a_page_about_a_server(page: str, demo: tuple[Path, Serv
             assert done.returncode == 0, done.stderr
         else:
             assert told(text, folder)
+
+
+def test_the_server_that_signs_of_the_page_on_marks(demo: tuple[Path, Server], tmp_path: Path) -> None:
+    pytest.importorskip("c2pa", reason="needs latentserve[c2pa]")
+    (line,) = (text for _, text in blocks("marks.md", "bash") if " latentserve serve " in text)
+    *given, _, command, bundle = shlex.split(line)
+    assert command == "serve"
+    chain = signing_chain(tmp_path)
+    settings = dict(word.removeprefix("LATENTSERVE_").lower().split("=") for word in given)
+    for name, file in (("c2pa_certificate", chain.certificate), ("c2pa_key", chain.key)):
+        shutil.copy2(file, tmp_path / settings[name])
+    with Server(demo[0] / bundle, cwd=tmp_path, **settings) as server:
+        plain, signed = (
+            server.http.post("/v1/samples", json={"seed": 7, "format": "png", "signed": wanted}).content
+            for wanted in (False, True)
+        )
+    assert len(signed) > len(plain) + 1000
 
 
 def test_the_files_of_the_page_to_start_with(demo: tuple[Path, Server]) -> None:
@@ -290,12 +311,15 @@ def test_the_three_commands_of_the_page_on_pictures(
     whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A folder of 300 colour pictures becomes a generator, a report and a server, and what is printed is what the page
-    says. The short form learns for some steps, with few channels; the long one as the recipe has it, for a tenth of its
-    images."""
+    says. The short form learns for some steps, with few channels, and draws a small reference; the long one as the
+    recipe has it, for a tenth of its images."""
     pytest.importorskip("torch", reason="needs latentserve[training]")
     from benchmarks.training.healthy import colour
 
     monkeypatch.chdir(tmp_path)
+    if not whole:
+        monkeypatch.setattr(reference, "REFERENCE_SAMPLES", 400)
+        monkeypatch.setattr(reference, "CELL_SAMPLES", 200)
     drawn = colour(300, 0)
     for row, (sample, label) in enumerate(zip(drawn.samples, drawn.labels, strict=True)):
         folder = Path("shapes", drawn.label_names[label])

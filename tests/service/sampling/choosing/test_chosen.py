@@ -216,7 +216,7 @@ ENERGETIC = {"$condition.energy": {"min": 50}}
     ("n", "fields"),
     [
         (20, {"where": ENERGETIC}),
-        (300, {"where": ENERGETIC | {"$label": {"in": ["pion"]}}, "offset": 3}),
+        (80, {"where": ENERGETIC | {"$label": {"in": ["pion"]}}, "offset": 3}),
         (9, {"where": ENERGETIC, "balance": "$label"}),
         (9, {"where": {"$condition.angle": {"max": 0}}, "condition": {"energy": 7}, "label": 1}),
         (9, {"where": {"$condition.angle": {"max": 0}, **ENERGETIC}, "truncation": 0.5}),
