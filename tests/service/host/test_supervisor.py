@@ -359,10 +359,11 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         under_way = [server.hold(pool) for _ in range(4)]
         status, problem, connection = server.ask()
         assert (status, problem["type"], connection) == (503, "urn:problem-type:latentserve:not-ready", "close")
-        assert server.text().count(" refused status=503 reason=not-ready client=127.0.0.1 request_id=") == 1
+        first = " refused status=503 reason=not-ready client=127.0.0.1 request_id="
+        server.wait_for(lambda: server.text().count(first) == 1)
         for _ in range(20):
             assert server.ask()[0] == 503
-        assert server.text().count(" refused ") == 10
+        server.wait_for(lambda: server.text().count(" refused ") == 10)
         server.let_go()
         assert [one.result()[0] for one in under_way] == [200] * 4
         turned_away = 21
