@@ -37,7 +37,7 @@ from latentserve.service.opened import OpenedBundle
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.verifying.content import Content
 from latentserve.service.verifying.reading import Limits, read_file
-from latentserve.service.verifying.verdict import Verified
+from latentserve.service.verifying.verdict import Verified, concluded
 
 TITLE = "Pictures without marks, found by the account"
 SHORT = True
@@ -154,13 +154,7 @@ def _changed(image: np.ndarray[Any, Any], way: str, random: np.random.Generator)
 
 def _looked_up(bundle: OpenedBundle, folder: Path, content: Content) -> Verified:
     steps = lookup(content, Trail(folder), bundle.manifest, gives_uint8=bundle.gives("sample_uint8"))
-    try:
-        request = next(steps)
-        while True:
-            request = steps.send(bundle.made(request))
-    except StopIteration as end:
-        verified: Verified = end.value
-        return verified
+    return concluded(steps, bundle.made)
 
 
 def report(results: dict[str, Any]) -> Iterator[str]:

@@ -37,7 +37,7 @@ from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.opened import OpenedBundle
 from latentserve.service.verifying.reading import read_file
-from latentserve.service.verifying.verdict import Verified, mark_of, unmarked, verification
+from latentserve.service.verifying.verdict import Verified, concluded, mark_of, unmarked, verification
 from tests.certificates import signing_chain
 from tests.service.verifying.files import (
     KINDS,
@@ -180,13 +180,7 @@ def _verified(bundle: OpenedBundle, content: bytes, signature: Signature | None)
         return unmarked(signature)
     gives = bundle.gives("sample_uint8")
     steps = verification(brought, told, bundle.manifest, LIMITS, gives_uint8=gives, signature=signature)
-    try:
-        request = next(steps)
-        while True:
-            request = steps.send(bundle.made(request))
-    except StopIteration as end:
-        verified: Verified = end.value
-        return verified
+    return concluded(steps, bundle.made)
 
 
 def _saved(content: bytes, form: str, change: Callable[[Image.Image], Image.Image] | None = None, **more: Any) -> bytes:

@@ -18,7 +18,7 @@ from latentserve.service.finding.lookup import lookup
 from latentserve.service.opened import OpenedBundle, open_bundle
 from latentserve.service.verifying.mark import Mark
 from latentserve.service.verifying.reading import Brought, Limits, UnreadableError, read_file
-from latentserve.service.verifying.verdict import Verification, Verified, elsewhere, mark_of, unmarked, verification
+from latentserve.service.verifying.verdict import Verified, concluded, elsewhere, mark_of, unmarked, verification
 
 _FILE_BYTES = 1 << 30
 _LIMITS = Limits(content_bytes=1 << 30, rows=1_000_000)
@@ -100,7 +100,7 @@ def _verified(file: Path, bundle: Path | None, trusted: Path | None, mark: str |
     if found.verdict == "no" and audit is not None:
         gives_uint8 = opened.gives("sample_uint8")
         steps = lookup(brought.content, Trail(audit), opened.manifest, gives_uint8=gives_uint8)
-        found = found.or_else(_run(steps, opened))
+        found = found.or_else(concluded(steps, opened.made))
     return found
 
 
@@ -108,17 +108,7 @@ def _of_bundle(opened: OpenedBundle, brought: Brought, told: dict[str, Any], sig
     """Raises what the engine does."""
     manifest, gives_uint8 = opened.manifest, opened.gives("sample_uint8")
     steps = verification(brought, told, manifest, _LIMITS, gives_uint8=gives_uint8, signature=signature)
-    verified = _run(steps, opened)
+    verified = concluded(steps, opened.made)
     if (verified.model, verified.version) != (manifest.name, manifest.version) and verified.verdict != "no":
         return verified._replace(verdict="no", rests_on=[])  # it was signed, of another bundle
     return verified
-
-
-def _run(steps: Verification, opened: OpenedBundle) -> Verified:
-    try:
-        request = next(steps)
-        while True:
-            request = steps.send(opened.made(request))
-    except StopIteration as end:
-        verified: Verified = end.value
-        return verified

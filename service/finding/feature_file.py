@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from latentserve.service.auditing.log import AuditError
 from latentserve.service.errors import one_line
 
-_HEAD = b"latentserve rows"
-_FORMAT = b"1"
+_MAGIC = b"latentserve1"
+_HEAD_BYTES = len(_MAGIC) + 4
 MARK = (1 << 32) - 1
 _LOOKED_AT = 1 << 12  # records at a time, for the last mark
 _HELD_BYTES = 8 << 20  # of records that wait to be written
@@ -42,7 +42,7 @@ def _dtype(dimensions: int) -> np.dtype[Any]:
 
 
 def _head(dimensions: int) -> bytes:
-    return _HEAD[:11] + _FORMAT + dimensions.to_bytes(4, "little")
+    return _MAGIC + dimensions.to_bytes(4, "little")
 
 
 class Features:
@@ -62,11 +62,11 @@ class Features:
         self.until, self.lost, self.size = 0, 0, 0
         try:
             with path.open("rb") as file:
-                head = file.read(len(_HEAD))
+                head = file.read(_HEAD_BYTES)
                 if _head(dimensions).startswith(head):  # a part of it: its writer was killed at once
-                    count = max(0, path.stat().st_size - len(_HEAD)) // dtype.itemsize
+                    count = max(0, path.stat().st_size - _HEAD_BYTES) // dtype.itemsize
                     if count:
-                        self.records = np.memmap(file, dtype, "r", len(_HEAD), (count,))
+                        self.records = np.memmap(file, dtype, "r", _HEAD_BYTES, (count,))
                 else:
                     raise AuditError(f"{path}: is no index of this release, or damaged: remove it, and index again")
         except FileNotFoundError:
@@ -104,7 +104,7 @@ class FeatureWriter:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             there = Features(path, dimensions)  # another may have written until now
             self.until, self.lost = there.until, there.lost
-            self._size = len(_HEAD) + there.size * self._dtype.itemsize if there.size else 0
+            self._size = _HEAD_BYTES + there.size * self._dtype.itemsize if there.size else 0
             os.ftruncate(self._file, self._size)
             if not self._size:
                 self._append(_head(dimensions))

@@ -139,12 +139,9 @@ class _Search:
             return _Found("no", f"it is {of}, which was made, and not sent: the client had gone", distance)
         if exact:
             return _Found("exact", f"it is, pixel by pixel, {of}, which was sent", 0.0, seed, row)
-        whole = (
-            "a part of "
-            if min(laid.window.right - laid.window.left, laid.window.bottom - laid.window.top) < 0.99
-            else ""
-        )
-        why = f"it is {whole}{of}, which was sent, and changed: {laid.share:.2g} of its contrast away"
+        window = laid.window
+        part = "a part of " if min(window.right - window.left, window.bottom - window.top) < 0.99 else ""
+        why = f"it is {part}{of}, which was sent, and changed: {laid.share:.2g} of its contrast away"
         return _Found("alike", f"{why}, where {self._limit:.2g} is near", distance, seed, row)
 
     def _too_far(self, laid: Laid) -> str:

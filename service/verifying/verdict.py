@@ -8,7 +8,7 @@ that it is ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -72,6 +72,17 @@ class Verified(NamedTuple):
 
 # Asks for rows, and is sent them.
 Verification = Generator[RowsRequest, Samples, Verified]
+
+
+def concluded(steps: Verification, make: Callable[[RowsRequest], Samples]) -> Verified:
+    """What a verification comes to, with rows as `make` makes them. Raises what that does."""
+    try:
+        request = next(steps)
+        while True:
+            request = steps.send(make(request))
+    except StopIteration as end:
+        verified: Verified = end.value
+        return verified
 
 
 def mark_of(

@@ -67,7 +67,7 @@ def save(run: Path, state: State, dataset: Description, line: Mapping[str, float
     checkpoint.save_networks(path, state, dataset, NETWORKS, line)
     there = kept(run)
     stay = {*there[-keep:]}
-    if rated := [(line[BEST], one) for one in there if BEST in (line := one.line)]:
+    if rated := [(its[BEST], one) for one in there if BEST in (its := one.line)]:
         stay.add(min(rated)[1])
     for one in there:
         if one not in stay:

@@ -22,7 +22,7 @@ from latentserve.service.finding.lookup import lookup
 from latentserve.service.opened import OpenedBundle, open_bundle
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.verifying.reading import Limits, read_file
-from latentserve.service.verifying.verdict import Verified
+from latentserve.service.verifying.verdict import Verified, concluded
 from tests.conftest import make_bundle
 
 SIDE = 48
@@ -95,10 +95,4 @@ def found(content: bytes, folder: Path, bundle: OpenedBundle) -> Verified:
     brought = read_file(content, LIMITS)
     assert brought.told is None
     steps = lookup(brought.content, Trail(folder), bundle.manifest, gives_uint8=bundle.gives("sample_uint8"))
-    try:
-        request = next(steps)
-        while True:
-            request = steps.send(bundle.made(request))
-    except StopIteration as end:
-        verified: Verified = end.value
-        return verified
+    return concluded(steps, bundle.made)

@@ -18,7 +18,7 @@ from latentserve.service.opened import OpenedBundle, open_bundle
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.verifying.mark import Mark
 from latentserve.service.verifying.reading import Limits, read_file
-from latentserve.service.verifying.verdict import Verified, mark_of, unmarked, verification
+from latentserve.service.verifying.verdict import Verified, concluded, mark_of, unmarked, verification
 from tests.conftest import make_bundle, make_shower
 from tests.generators import dense_generator
 
@@ -92,13 +92,7 @@ def found(content: bytes, bundle: OpenedBundle, header: str | None = None, limit
     if told is None:
         return unmarked()
     steps = verification(brought, told, bundle.manifest, limits, gives_uint8=bundle.gives("sample_uint8"))
-    try:
-        request = next(steps)
-        while True:
-            request = steps.send(bundle.made(request))
-    except StopIteration as end:
-        verified: Verified = end.value
-        return verified
+    return concluded(steps, bundle.made)
 
 
 def formats(spec: SampleSpec) -> list[str]:
