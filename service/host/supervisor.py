@@ -105,8 +105,8 @@ class Supervisor:
         self._plan = plan
         self._places = [_Place(index) for index in range(plan.workers)]
         self._acceptor = Acceptor(listeners, self._place)
-        self._parked: deque[socket.socket] = deque()  # connections given up by a worker while no other is ready
-        self._listening = False
+        self._parked: deque[socket.socket] = deque()  # connections that no worker can be passed for now
+        self._listening = self._closing = False
         self._ready_at = 0.0  # when a worker was ready, the last time
         self._stop_signals: list[signal.Signals] = []
         self._signalled = -_SAME_SIGNAL_SECONDS
@@ -169,7 +169,8 @@ class Supervisor:
                 if place.worker is None and now >= place.due:
                     self._start(place)
             if self._listening:
-                self._acceptor.accept(bool(self._ready()) or now - self._ready_at > _HOLD_SECONDS)
+                can = bool(self._ready()) and not self._parked
+                self._acceptor.accept(can or now - self._ready_at > _HOLD_SECONDS)
             if now - balanced >= _BALANCE_SECONDS:
                 balanced = now
                 self._balance()
@@ -228,6 +229,8 @@ class Supervisor:
         """Hear a worker out, and do what follows."""
         self._read(worker)
         place.asked = 0
+        if self._parked and worker in self._takers():  # it has come up, or taken some, and there may be room for more
+            self._unpark()
         if worker.report is None or self._stop_signals:
             return
         if worker.ready and place.up_since is None:
@@ -264,8 +267,6 @@ class Supervisor:
         if place.starts > 1:
             logs.event("worker-back", worker=place.index, worker_pid=worker.pid, seconds=place.up_since - worker.began)
         self._ready_at = place.up_since
-        for _ in range(len(self._parked)):
-            self._place(self._parked.popleft())
         self._tell()
 
     def _replace(self, worker: WorkerProcess, reason: str, seconds: float) -> None:
@@ -329,19 +330,33 @@ class Supervisor:
     # Connections
 
     def _place(self, connection: socket.socket) -> None:
-        """Pass a connection to the worker with the fewest; where none is ready it waits, and where there are too many
-        it is answered 503."""
+        """Pass a connection to the worker with the fewest. Where none is ready, or none has room to be passed more (the
+        kernel holds some hundreds that a busy worker has not taken yet), it waits, and those that come after it are not
+        accepted; where there are too many it is answered 503."""
         ready = {worker: worker.connections for worker in self._takers()}
         if not ready and not self._stop_signals and time.monotonic() - self._ready_at <= _HOLD_SECONDS:
             self._parked.append(connection)
             return
         if sum(ready.values()) >= self._plan.limits.connections and not self._make_room():
-            ready.clear()
+            self._turn_away(connection)
+            return
+        can_wait = bool(ready) and not self._closing
         while (worker := fewest(ready)) is not None:
             if worker.take(connection):
                 return
             del ready[worker]
-        self._turn_away(connection)
+        if can_wait:
+            self._parked.append(connection)
+            self._acceptor.accept(False)
+        else:
+            self._turn_away(connection)
+
+    def _unpark(self) -> None:
+        """Place the connections that wait, in their order; those that still cannot be wait on."""
+        for _ in range(len(self._parked)):
+            self._place(self._parked.popleft())
+        if self._listening and not self._closing and not self._parked:
+            self._acceptor.accept(True)
 
     def _turn_away(self, connection: socket.socket) -> None:
         client = None
@@ -393,12 +408,15 @@ class Supervisor:
             if worker.report is None:
                 worker.end()
         self._tell()
+        self._unpark()
         if self._listening:
             self._acceptor.accept(True)  # for a while they are told
         listening = deadline - min(_ANSWER_SECONDS, plan.drain_seconds / 2)
         while time.monotonic() < listening and not self._finished() and len(self._stop_signals) == 1:
             await self._tick()
             self._look(0)
+        self._closing = True
+        self._unpark()
         await self._acceptor.close(empty=self._listening)
         for worker in self._workers():
             rest = max(deadline - time.monotonic(), 0)
@@ -414,8 +432,10 @@ class Supervisor:
         return 0
 
     def _finished(self) -> bool:
-        """Whether nothing is under way any more that was when the drain began."""
-        return all(worker.report is None or worker.report.before == 0 for worker in self._workers())
+        """Whether nothing is under way any more that was when the drain began, and nobody waits to be told."""
+        return not self._parked and all(
+            worker.report is None or worker.report.before == 0 for worker in self._workers()
+        )
 
 
 def _idle(place: _Place) -> int:

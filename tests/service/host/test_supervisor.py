@@ -373,6 +373,36 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
         server.wait_for(lambda: bool(server.ask()[1]["turned_away"] == turned_away))
 
 
+def test_more_clients_at_once_than_a_busy_worker_can_be_told_of_wait(tmp_path: Path) -> None:
+    """Of sockets that nobody has taken the kernel holds some hundreds."""
+    with Supervised(tmp_path) as server, ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        blocked = pool.submit(server.ask, "/block=1.5")
+        time.sleep(0.3)
+        lines = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(1000)]
+        for line in lines:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert Counter(line.recv(1 << 16)[:13] for line in lines) == {b"HTTP/1.1 200 ": 1000}
+        assert blocked.result()[0] == 200
+        assert server.text().count(" refused ") == 0
+
+
+def test_who_waits_for_a_busy_worker_is_told_when_the_server_stops(tmp_path: Path) -> None:
+    with (
+        Supervised(tmp_path, drain_seconds=3) as server,
+        ThreadPoolExecutor(1) as pool,
+        contextlib.ExitStack() as stack,
+    ):
+        pool.submit(server.ask, "/block=1.5")
+        time.sleep(0.3)
+        lines = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(1000)]
+        for line in lines:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.3)
+        server.process.terminate()
+        assert {line.recv(1 << 16)[:13] for line in lines} <= {b"HTTP/1.1 200 ", b"HTTP/1.1 503 "}
+        assert server.process.wait(10) == 0
+
+
 def test_without_file_descriptors_it_waits_and_does_not_spin(tmp_path: Path) -> None:
     with Supervised(tmp_path) as server, contextlib.ExitStack() as stack:
         pid = server.process.pid
