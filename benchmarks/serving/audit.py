@@ -38,6 +38,7 @@ SHORT = True
 SECONDS_AIM, MEGABYTES_AIM = 10.0, 500.0
 _SEEDS = 1000
 _KEYS = 20
+_PLACES = ("beginning", "middle", "end")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,7 @@ def measure(given: argparse.Namespace, results: Results) -> None:
             results["written"] = _write(folder, manifest, lines)
         results["bytes"] = {kind: sum(file.stat().st_size for file in folder.glob(f"*.{kind}")) for kind in _KINDS}
         results.save()
-        for place in ("beginning", "middle", "end"):
+        for place in _PLACES:
             number = {"beginning": 7, "middle": lines // 2, "end": lines - 8}[place]
             seed, row = number % _SEEDS, number // _SEEDS
             for by, words in (

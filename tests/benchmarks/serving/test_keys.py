@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.runner import main
+from benchmarks.serving import audit
 
 
 @pytest.mark.full
@@ -24,9 +25,13 @@ def test_what_keys_cost_and_let_through(tmp_path: Path) -> None:
     assert "let through" in out.with_suffix(".md").read_text()
 
 
-def test_an_account_is_written_and_searched(tmp_path: Path) -> None:
+@pytest.mark.parametrize("places", [("middle",), pytest.param(audit._PLACES, marks=pytest.mark.full)])
+def test_an_account_is_written_and_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(audit, "_PLACES", places)
     out = tmp_path / "audit"
     main(["audit", "--lines", "3000", "--out", str(out)])
     found = json.loads(out.with_suffix(".json").read_text())
-    assert len(found["found"]) == 12
+    assert len(found["found"]) == 4 * len(places)
     assert "3,000 lines" in out.with_suffix(".md").read_text()

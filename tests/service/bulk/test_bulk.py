@@ -215,9 +215,8 @@ def killed(command: list[str], out: Path, rng: random.Random, kills: int) -> int
     ],
 )
 def test_a_job_that_is_killed_goes_on_to_the_same_bytes(slow_bundle: Path, tmp_path: Path, form: str, kills: int):
-    words = ["-n", "1000", "--seed", "3", "--format", form, "--shard-rows", "50"]
-    undisturbed = [*COMMAND, str(slow_bundle), *words, "--out", str(tmp_path / "whole")]
-    subprocess.run(undisturbed, check=True, capture_output=True)
+    bulk(slow_bundle, tmp_path / "whole", form, shard=50)
+    words = ["-n", str(N), "--seed", str(SEED), "--format", form, "--shard-rows", "50"]
     out = tmp_path / "killed"
     rng = random.Random(kills)
     assert killed([*COMMAND, str(slow_bundle), *words, "--out", str(out)], out, rng, kills)

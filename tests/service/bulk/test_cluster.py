@@ -19,28 +19,25 @@ from latentserve.service.bulk.cluster import Told, Work, _task
 from latentserve.service.bulk.folder import Folder
 from latentserve.service.bulk.job import read_job
 from latentserve.service.errors import LatentserveError
-from tests.service.bulk.test_bulk import COMMAND, bulk, files
+from tests.service.bulk.test_bulk import COMMAND, SEED, bulk, files
 
 ray = pytest.importorskip("ray", reason="needs latentserve[ray]")
 
-WORDS = ["-n", "2000", "--seed", "3", "--format", "parquet", "--shard-rows", "100"]
+WORDS = ["-n", "2000", "--seed", str(SEED), "--format", "parquet", "--shard-rows", "100"]
 UNSAID = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head that runs no tasks, and two nodes of a core each."""
+    """Two nodes of a core each: the head, and one that can be lost."""
     from ray.cluster_utils import Cluster
 
     os.environ.update(UNSAID)
     memory = 100 << 20
-    made = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "object_store_memory": memory, "include_dashboard": False},
-    )
-    for _ in range(2):
-        made.add_node(num_cpus=1, object_store_memory=memory, wait=False)
-    made.wait_for_nodes()
+    # Nobody looks at it, adds nodes or reads its logs.
+    bare = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, **bare})
+    made.add_node(num_cpus=1, object_store_memory=memory)
     yield made
     made.shutdown()
 
@@ -50,7 +47,7 @@ def command(bundle: Path, out: object, *words: str) -> list[str]:
 
 
 def test_a_node_that_is_lost_costs_no_byte(cluster: Any, slow_bundle: Path, tmp_path: Path):
-    subprocess.run([*COMMAND, str(slow_bundle), *WORDS, "--out", str(tmp_path / "whole")], check=True)
+    bulk(slow_bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     out = tmp_path / "out"
     with subprocess.Popen(command(slow_bundle, out), env=environment, stderr=subprocess.PIPE, text=True) as running:
@@ -78,7 +75,7 @@ def test_the_command_of_the_page(cluster: Any, bundle: Path, tmp_path: Path):
 
 @pytest.mark.full
 def test_a_store_that_is_no_folder(cluster: Any, slow_bundle: Path, tmp_path: Path):
-    subprocess.run([*COMMAND, str(slow_bundle), *WORDS, "--out", str(tmp_path / "whole")], check=True)
+    bulk(slow_bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     subprocess.run(command(slow_bundle, f"local://{tmp_path / 'out'}"), env=environment, check=True)
     expected = files(tmp_path / "whole")
@@ -97,9 +94,12 @@ def refused(bundle: Path, out: Path, program: str, address: str, *words: str) ->
     return ended.stderr
 
 
-def test_no_cluster_is_one_line(bundle: Path, tmp_path: Path):
-    said = refused(bundle, tmp_path / "out", "import sys; sys.modules['ray'] = None", "auto")
-    assert said == "latentserve: --engine ray needs latentserve[ray]\n"
+def test_no_cluster_is_one_line(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as absent:
+        absent.setitem(sys.modules, "ray", None)
+        with pytest.raises(LatentserveError) as caught:
+            bulk(bundle, tmp_path / "none", "parquet", "--engine", "ray")
+    assert str(caught.value) == "--engine ray needs latentserve[ray]"
     said = refused(bundle, tmp_path / "out", "pass", "127.0.0.1:9")
     assert said.startswith("latentserve: --engine ray: no Ray cluster that can be used at RAY_ADDRESS=127.0.0.1:9: ")
 
