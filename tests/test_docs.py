@@ -46,6 +46,7 @@ from tests.server import Server, free_port
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, rand
 from tests.service.sampling.test_latents import CONDITIONS, NOISE, recipe, uniforms
 from tests.training.data import examples
+from tests.typed import typed
 
 TOP = Path(__file__).parents[1]
 
@@ -119,11 +120,7 @@ def test_the_commands_of_the_page_on_http(shower_bundle: Path, tmp_path: Path):
         printed = []
         for command in commands:
             here = command.replace("http://127.0.0.1:3000", server.url)
-            here = here.replace("latentserve sample", f"{sys.executable} -m latentserve sample")
-            here = here.replace("python -c", f"{sys.executable} -c")
-            ended = subprocess.run(["bash", "-c", here], cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert ended.returncode == 0, ended.stderr
-            printed.append(ended.stdout)
+            printed.append(typed(here.replace("python -c", f"{sys.executable} -c"), tmp_path))
         four, three = (json.loads(answer)["conditions"] for answer in printed[3:5])
         assert "/v1/samples" in json.loads((tmp_path / "openapi.json").read_text())["paths"]
         assert four[0] == three[0]
@@ -361,7 +358,7 @@ def test_the_commands_of_the_page_on_keys(bundle: Path, tmp_path: Path, monkeypa
             known: dict[str, Any] = {}
             exec(program, known)  # noqa: S102
             assert len(known["rows"]) == 4
-            run(revoke)
+            typed(revoke, tmp_path)
             with pytest.raises(ServerError, match="was revoked"):
                 exec(program, {})  # noqa: S102
         finally:
@@ -378,12 +375,8 @@ def test_the_commands_of_the_page_on_the_account(bundle: Path, tmp_path: Path):
     with Server(bundle, **{serve.split("=")[0].removeprefix("LATENTSERVE_").lower(): tmp_path / "account"}) as server:
 
         def run(script: str) -> str:
-            here = re.sub(r"^latentserve", f"{sys.executable} -P -m latentserve", script, flags=re.M)
-            here = here.replace("demo/bundle", str(bundle)).replace("http://127.0.0.1:3000", server.url)
-            here = here.replace("digits", "toy").replace("4a40bf57d0b0", version)
-            done = subprocess.run(["bash", "-euc", here], cwd=tmp_path, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            return done.stdout
+            here = script.replace("demo/bundle", str(bundle)).replace("http://127.0.0.1:3000", server.url)
+            return typed(here.replace("digits", "toy").replace("4a40bf57d0b0", version), tmp_path)
 
         told, made = run(ask).splitlines()
         assert made == "again.npy: 4 samples, made again"

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -152,7 +153,7 @@ def test_a_mistake_is_one_line_and_no_traceback(
 
 # As an installation without the extra: the packages cannot be found, whoever asks.
 WITHOUT_EXTRA = """
-import sys
+import contextlib, io, json, sys
 from importlib.abc import MetaPathFinder
 class Absent(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -160,21 +161,43 @@ class Absent(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Absent())
 from latentserve.service.cli import main
-main()
+told = []
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["latentserve", *words]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as left:
+            told.append((left.code or 0, out.getvalue(), err.getvalue()))
+print(json.dumps(told))
 """
 
 
+@pytest.fixture(scope="module")
+def without_extra(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Status, output and errors of commands without the extra, in one process."""
+    commands = ["train --help", "export --help", "train digits --out run", "export run --out bundle"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRA, json.dumps([command.split() for command in commands])],
+        capture_output=True, text=True, check=True, cwd=tmp_path_factory.mktemp("without"),
+    )  # fmt: skip
+    return dict(zip(commands, json.loads(done.stdout), strict=True))
+
+
 @pytest.mark.parametrize("command", ["train", "export"])
-def test_help_has_an_example_and_needs_no_extra(command: str) -> None:
-    helped = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA, command, "--help"], capture_output=True, text=True)
-    assert helped.returncode == 0, helped.stderr
-    assert f"latentserve {command}" in helped.stdout
-    assert "Example" in helped.stdout
+def test_help_has_an_example_and_needs_no_extra(without_extra: dict[str, tuple[int, str, str]], command: str) -> None:
+    code, out, err = without_extra[f"{command} --help"]
+    assert code == 0, err
+    assert f"latentserve {command}" in out
+    assert "Example" in out
 
 
-@pytest.mark.parametrize("words", [["train", "digits", "--out", "run"], ["export", "run", "--out", "bundle"]])
-def test_without_the_extra_it_is_named_in_one_line(tmp_path: Path, words: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA, *words], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode != 0
-    assert "is not installed: install latentserve[training]" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+@pytest.mark.parametrize("command", ["train digits --out run", "export run --out bundle"])
+def test_without_the_extra_it_is_named_in_one_line(
+    without_extra: dict[str, tuple[int, str, str]], command: str
+) -> None:
+    code, _, err = without_extra[command]
+    assert code != 0
+    assert "is not installed: install latentserve[training]" in err
+    assert len(err.strip().splitlines()) == 1, err
