@@ -36,7 +36,9 @@ class _Environment(EnvSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The value of a setting, None where there is none."""
         value, key, is_complex = super().get_field_value(field, field_name)
-        return None if isinstance(value, str) and (not value.strip() or is_link(value)) else value, key, is_complex
+        if isinstance(value, str):  # files of variables, and secrets, leave spaces and line ends
+            value = None if is_link(value) else value.strip() or None
+        return value, key, is_complex
 
 
 class Settings(BaseSettings):

@@ -55,8 +55,7 @@ class StateFolder:
                 self._locks = _lock(made, os.O_CREAT)
                 os.posix_fallocate(self._locks[0], 0, _LEAST_ROOM)
                 os.ftruncate(self._locks[0], 0)
-                for part in ("metrics", "evidence"):
-                    (made / part).mkdir()
+                _make_parts(made)
                 self.path = made.rename(parent / made.name.removeprefix("."))
             except BaseException:
                 shutil.rmtree(made, ignore_errors=True)
@@ -70,6 +69,21 @@ class StateFolder:
     def environment(self) -> dict[str, str]:
         """What the server's workers are to find in their environment."""
         return {_NAMED: str(self.path), _COUNTING: ""}  # whatever a process says that started this server
+
+    def make_again(self) -> bool:
+        """Make it where somebody has taken it away, as those do who empty temporary folders; whether that was so.
+
+        What workers that live had counted there is theirs alone from then on. Raises OSError.
+        """
+        if (self.path / _LOCK).exists():
+            return False
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_parts(self.path)
+        for lock in self._locks:
+            os.close(lock)
+        self._locks = []
+        self._locks = _lock(self.path, os.O_CREAT)
+        return True
 
     def count_start(self) -> None:
         """Count a worker's start: those beyond the number of workers are restarts, whether they came up or not."""
@@ -118,6 +132,11 @@ def state_folder() -> Path:
     folder = StateFolder(None)
     atexit.register(folder.close)
     return folder.path
+
+
+def _make_parts(folder: Path) -> None:
+    for part in ("metrics", "evidence"):
+        (folder / part).mkdir(exist_ok=True)
 
 
 def _lock(folder: Path, flags: int = 0) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import resource
 import socket
@@ -20,7 +21,7 @@ from latentserve.service.auditing.log import AuditLog
 from latentserve.service.credentials.opening import open_signer, open_trust
 from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
-from latentserve.service.host.listening import bind_path, bind_port, tls_context
+from latentserve.service.host.listening import bind_localhost, bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
 from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, load_settings
@@ -68,9 +69,19 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     address = _address(settings, listeners[0])
     devices = visible_devices() if settings.workers > 1 and settings.device != "cpu" else []
     with StateFolder(settings.home) as state:
-        (state.path / ADDRESS).write_text(address)
-        for name in ("work", "bentoml"):
-            (state.path / name).mkdir()
+
+        def prepare() -> None:
+            (state.path / ADDRESS).write_text(address)
+            for name in ("work", "bentoml"):
+                (state.path / name).mkdir(exist_ok=True)
+
+        def started() -> None:
+            if state.make_again():
+                prepare()
+                logs.event("state-lost", logging.WARNING, folder=str(state.path), reason="somebody has taken it away")
+            state.count_start()
+
+        prepare()
 
         def environment(index: int) -> dict[str, str]:
             return {**os.environ, **_worker_environment(state), **given, **worker_device(index, devices)}
@@ -87,7 +98,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             certificate=settings.tls_certificate,
             key=settings.tls_key,
             root_path=settings.root_path,
-            started=state.count_start,
+            started=started,
         )
         try:
             status = Supervisor(plan, listeners).run()
@@ -129,18 +140,19 @@ def worker_device(index: int, devices: Sequence[str]) -> dict[str, str]:
 
 def _listeners(settings: Settings) -> list[socket.socket]:
     """Bound sockets. Raises SettingsError where they would be open to everybody unasked, and ListeningError."""
-    if settings.socket is not None:
-        listeners = [bind_path(settings.socket)]
-    else:
-        listeners = bind_port(_host(settings), settings.port)
+    listeners = [bind_path(settings.socket)] if settings.socket is not None else _bind(settings, settings.port)
     if settings.metrics_port:
-        listeners += bind_port(_host(settings), settings.metrics_port)
+        listeners += _bind(settings, settings.metrics_port)
     return listeners
+
+
+def _bind(settings: Settings, port: int) -> list[socket.socket]:
+    return bind_localhost(port) if settings.host == "localhost" else bind_port(_host(settings), port)
 
 
 def _host(settings: Settings) -> str:
     """The address to listen on. Raises SettingsError."""
-    host = "127.0.0.1" if settings.host == "localhost" else settings.host
+    host = settings.host
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -358,8 +358,8 @@ class HttpConnection(asyncio.Protocol):
                 client, server = ("", 0), ("", 0)
             local = self._sock.family == socket.AF_UNIX
             self._addresses = {
-                "client": None if local else client[:2],
-                "server": (server, None) if local else server[:2],
+                "client": None if local else _short(client),
+                "server": (server, None) if local else _short(server),
             }
         return self._addresses
 
@@ -412,6 +412,12 @@ class HttpConnection(asyncio.Protocol):
                 return
         if exchange.may_continue:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def _short(address: tuple[Any, ...]) -> tuple[str, int]:
+    """Host and port; of who came by IPv4 to a socket of both kinds, the address as IPv4 has it."""
+    host: str = address[0]
+    return (host.removeprefix("::ffff:") if "." in host else host), address[1]
 
 
 def _gone() -> ClientGone:

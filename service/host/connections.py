@@ -17,7 +17,7 @@ from latentserve.service.host.connection import HttpConnection
 from latentserve.service.host.exchange import Exchange
 from latentserve.service.host.head import Head
 from latentserve.service.host.limits import DRAIN_IDLE_SECONDS, Limits
-from latentserve.service.host.refusal import Refused
+from latentserve.service.host.refusal import Refused, malformed
 
 _ASGI = {"version": "3.0", "spec_version": "2.4"}
 _TLS_SHUTDOWN_SECONDS = 2.0
@@ -94,6 +94,7 @@ class Connections:
         self._none.clear()
         self._changed()
         tls = self.tls is not None
+        plain = sock.dup() if tls else None  # a client that speaks no TLS is told so
         try:
             await self.loop.connect_accepted_socket(
                 lambda: connection,
@@ -102,9 +103,22 @@ class Connections:
                 ssl_handshake_timeout=self.limits.header_seconds if tls else None,
                 ssl_shutdown_timeout=_TLS_SHUTDOWN_SECONDS if tls else None,
             )
-        except OSError:  # the client has gone, or speaks no TLS
+        except OSError as error:  # the client has gone, or speaks no TLS
+            if plain is not None and getattr(error, "reason", None) == "HTTP_REQUEST":
+                self._refuse_plain(plain)
             sock.close()
             self.lost(connection)
+        finally:
+            if plain is not None:
+                plain.close()
+
+    def _refuse_plain(self, sock: socket.socket) -> None:
+        refused = malformed("plain HTTP was spoken to a port of TLS: its URLs begin with https://")
+        with contextlib.suppress(OSError):
+            client = sock.getpeername()
+            self.refused(refused, client[0] if sock.family != socket.AF_UNIX else None)
+            sock.send(refused.answer(self.date))
+            sock.shutdown(socket.SHUT_WR)
 
     def give_away(self, most: int) -> list[socket.socket]:
         """Sockets of up to `most` idle connections, no longer ours; `given` gets the missing ones within a second.

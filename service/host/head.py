@@ -20,12 +20,16 @@ from latentserve.service.host.limits import URL_BYTES
 from latentserve.service.host.refusal import Refused, malformed
 
 CHUNKED = -1  # a `Head.length` that is not known beforehand
-_CACHED_BYTES = 1024  # a client sends the same head again and again, as long as nothing in it is the request's own
+# A client sends the same head again and again, as long as nothing in it is the request's own; the target is, of GET.
+_CACHED_BYTES = 1024
+_PLAIN_LINE = re.compile(rb"(GET|HEAD) (/[!\"$->@-~]*)(?:\?([!\"$-~]*))? HTTP/1\.1\r\n")
 
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._~%!$&'()*+,;=:\[\]-]+)((?:[/?].*)?)")
 _BEGINNING = re.compile(rb"[A-Z-]{1,20}(?: |\Z)")
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+_PROXY = (b"PROXY ", b"\0\r\nQUIT\n")  # the second begins with two line ends, which are passed over before a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +55,31 @@ class Head:
 
 def read_head(raw: bytes, most: int) -> Head:
     """Read a head: everything up to and with the first empty line; it holds `most` fields. Raises Refused."""
-    return _read_again(raw, most) if len(raw) <= _CACHED_BYTES else _read(raw, most)
+    if len(raw) > _CACHED_BYTES:
+        return _read(raw, most)
+    line = _PLAIN_LINE.match(raw)
+    if line is None:
+        return _read_again(raw, most)
+    method, path, query = line.groups()
+    same = _read_again(b"%b / HTTP/1.1\r\n%b" % (method, raw[line.end() :]), most)
+    scope = {**same.scope, "path": unquote(path.decode("ascii")), "raw_path": path, "query_string": query or b""}
+    return Head(scope, same.headers, same.length, same.keep_alive, same.expects_continue)
 
 
 def check_beginning(raw: bytes, since: int) -> None:
     """Refuse what can be the beginning of no head, of which the bytes before `since` were looked at before."""
-    if raw.startswith(b"\x16\x03"):
-        raise malformed("TLS was spoken to a port of plain HTTP")
+    _check_protocol(raw)
     if not _BEGINNING.match(raw) or _BARE_LINE_FEED.search(raw, max(0, since - 1)):
         raise malformed("this is no HTTP/1.1 request")
+
+
+def _check_protocol(raw: bytes) -> None:
+    if raw.startswith(b"\x16\x03"):
+        raise malformed("TLS was spoken to a port of plain HTTP")
+    if raw.startswith(_PROXY):
+        raise malformed(
+            "the PROXY protocol is not spoken here: have the proxy say in X-Forwarded-For who asks, and trust it"
+        )
 
 
 @dataclass(slots=True)
@@ -73,14 +93,18 @@ class _Fields:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name.lower(), value.strip(b" \t")))  # the parser leaves tabs behind it
 
 
 def _read(raw: bytes, most: int) -> Head:
+    _check_protocol(raw)
     if raw.startswith(b"PRI * HTTP/2"):
         raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "http-version", "HTTP/2 is not spoken here: use HTTP/1.1")
-    if raw.find(b"\r\n") > URL_BYTES + 40:
+    line = raw.find(b"\r\n")
+    if line > URL_BYTES + 40:
         raise Refused(HTTPStatus.REQUEST_URI_TOO_LONG, "uri-too-long", f"a URL may have {URL_BYTES} bytes")
+    if not raw[:line].isascii():  # curl sends what was typed; others, and all proxies that change it, send this
+        raw = _BEYOND_ASCII.sub(lambda found: b"%%%02X" % ord(found[0]), raw[:line]) + raw[line:]
     found = _Fields()
     parser = httptools.HttpRequestParser(found)
     try:
@@ -140,7 +164,7 @@ def _target(target: bytes, method: str) -> tuple[bytes | None, bytes, bytes]:
         host, target = absolute.groups()
         if not target.startswith(b"/"):
             target = b"/" + target
-    if not target.startswith(b"/") or b"#" in target or not target.isascii():
+    if not target.startswith(b"/") or b"#" in target:
         raise malformed("the target of a request is a path, or a URL of http")
     path, _, query = target.partition(b"?")
     return host, path, query

@@ -38,13 +38,26 @@ def bind_port(host: str, port: int) -> list[socket.socket]:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            if family == socket.AF_INET6:  # `::` is every address, of either kind
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
             sock.bind(address)
     except OSError as error:
         for sock in bound:
             sock.close()
         raise ListeningError(f"{host}:{port}: {one_line(error)}") from None
+    return bound
+
+
+def bind_localhost(port: int) -> list[socket.socket]:
+    """The same of `127.0.0.1` and, where there is such, of `::1`: what `localhost` is depends on who asks."""
+    bound = bind_port("127.0.0.1", port)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as trial:
+        trial.bind(("::1", 0))
+        try:
+            bound += bind_port("::1", bound[0].getsockname()[1])
+        except ListeningError:
+            bound[0].close()
+            raise
     return bound
 
 
@@ -66,12 +79,17 @@ def tls_context(certificate: Path, key: Path | None = None, password: str = "") 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, certificate, key, password)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | None = None, password: str = "") -> None:
+    """Show it to who connects from now on. Raises ListeningError."""
     try:
         context.load_cert_chain(certificate, key, password)
     except OSError as error:  # ssl.SSLError is one
         named = certificate if key is None else f"{certificate}, {key}"
-        raise ListeningError(f"{named}: {_why(error)}") from None
-    return context
+        raise ListeningError(f"{named}: {_why(error, certificate if key is None else key)}") from None
 
 
 def _is_left_over(path: Path) -> bool:
@@ -86,8 +104,10 @@ def _is_left_over(path: Path) -> bool:
         return asking.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
 
 
-def _why(error: OSError) -> str:
+def _why(error: OSError, key: Path) -> str:
     if isinstance(error, ssl.SSLError):
+        if b"ENCRYPTED" in key.read_bytes():
+            return "the key is encrypted, and nobody is asked for a password: `openssl pkey -in KEY` writes it in plain"
         if error.reason == "KEY_VALUES_MISMATCH":
             return "the key is not the certificate's"
         return "no certificate and key in PEM that can be read"

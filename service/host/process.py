@@ -14,7 +14,7 @@ from pathlib import Path
 from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Took, Work
 
 # The worker hears them when it is ready to: a ^C at a terminal goes to it too, while it loads.
-HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class WorkerProcess:

@@ -35,6 +35,7 @@ _SHORT_LIFE_SECONDS = 10.0  # who lived no longer has failed to start
 _GIVE_UP_SECONDS = 20.0
 _GIVE_UP_STARTS = 3
 _FAULTY_SECONDS = 5.0  # what a faulty worker has under way is seldom worth waiting for
+_SILENT_SECONDS = 2.0  # a worker that says nothing for so long gets no connection that another can take
 _ANSWER_SECONDS = 1.0  # for those who came last to read that the server stops
 _SAME_SIGNAL_SECONDS = 0.1  # `timeout` and shells send one to a process, and to its group at the same time
 _END_SECONDS = 0.8  # for a worker to end when its time is over: what it still has then, nobody waits for
@@ -63,7 +64,7 @@ class Plan:
         folder: an empty one, where the workers work.
         environment: of the worker of a place.
         address: where clients find it, for a line of the log.
-        started: called whenever a worker is started, in its first place or in another's.
+        started: called whenever a worker is started, in its first place or in another's; OSError: it cannot be.
         certificate, key: files (PEM) of TLS; None: plain HTTP, or a key that is in the certificate's file.
         root_path: under which a proxy in front shows the server.
     """
@@ -115,12 +116,14 @@ class Supervisor:
         self._turned_away = 0  # clients of whom no worker was told yet
 
     def run(self) -> int:
-        """Serve until SIGTERM, SIGINT or SIGHUP; the exit status. Raises WorkersError: no worker can run."""
+        """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT; the exit status. Raises WorkersError: no worker can run."""
         return asyncio.run(self._run())
 
     async def _run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in (signal.SIGUSR1, signal.SIGUSR2):  # others reopen their logs then; workers inherit it
+            signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGTERM:  # nohup
                 loop.add_signal_handler(number, self._stop, number)
         try:
@@ -214,10 +217,10 @@ class Supervisor:
             root_path=plan.root_path,
         )
         place.starts += 1
-        plan.started()
         place.up_since = place.state = None
         place.crowded, place.asked = False, 0
         try:
+            plan.started()
             worker = WorkerProcess(work, plan.environment(place.index), plan.folder)
         except OSError as error:
             self._fail(place, one_line(error))
@@ -341,10 +344,12 @@ class Supervisor:
             self._turn_away(connection)
             return
         can_wait = bool(ready) and not self._closing
-        while (worker := fewest(ready)) is not None:
-            if worker.take(connection):
-                return
-            del ready[worker]
+        heard = {worker: count for worker, count in ready.items() if worker.silent_seconds < _SILENT_SECONDS}
+        for loads in (heard, {worker: count for worker, count in ready.items() if worker not in heard}):
+            while (worker := fewest(loads)) is not None:
+                if worker.take(connection):
+                    return
+                del loads[worker]
         if can_wait:
             self._parked.append(connection)
             self._acceptor.accept(False)
@@ -384,7 +389,7 @@ class Supervisor:
 
     def _balance(self) -> None:
         """Have idle connections moved, where workers have had too many, of late and not only now."""
-        ready = self._ready()
+        ready = [worker for worker in self._ready() if worker.silent_seconds < _SILENT_SECONDS]
         too_many = surplus({worker: worker.connections for worker in ready})
         for place in self._places:
             worker = place.worker

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import ssl
 import sys
 import time
 from importlib import import_module
@@ -25,11 +24,11 @@ from starlette.types import ASGIApp
 
 from latentserve.service import logs
 from latentserve.service.errors import LatentserveError, one_line
+from latentserve.service.host.certificate import Certificate
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.group import Group, Health
 from latentserve.service.host.lifespan import lifespan
 from latentserve.service.host.limits import Limits
-from latentserve.service.host.listening import tls_context
 from latentserve.service.host.passing import (
     Channel,
     Close,
@@ -60,11 +59,12 @@ class Worker:
         self._channel = channel
         self._work = work
         self._group = group
+        self._certificate = _certificate(work)
         self._connections = Connections(
             app,
             Limits(**work.limits),
             root_path=work.root_path,
-            tls=_tls(work),
+            tls=None if self._certificate is None else self._certificate.context,
             state=state,
             refused=lambda refused, client: group.refused(refused, client),
             changed=self._count,
@@ -117,6 +117,8 @@ class Worker:
             if time.monotonic() - swept >= _SWEEP_SECONDS:
                 swept = time.monotonic()
                 self._connections.sweep()
+                if self._certificate is not None:
+                    self._certificate.look()
             await asyncio.sleep(_REPORT_SECONDS)
 
     def _report(self) -> None:
@@ -191,10 +193,10 @@ class Worker:
             self._adopt(sock)
 
 
-def _tls(work: Work) -> ssl.SSLContext | None:
+def _certificate(work: Work) -> Certificate | None:
     if work.certificate is None:
         return None
-    return tls_context(Path(work.certificate), None if work.key is None else Path(work.key))
+    return Certificate(Path(work.certificate), None if work.key is None else Path(work.key), tell=work.index == 0)
 
 
 async def run(channel: Channel, work: Work) -> int:
@@ -218,9 +220,11 @@ async def run(channel: Channel, work: Work) -> int:
 def main() -> None:
     """Serve what the supervisor says; end with it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # also while this process loads, and hears nothing
-    for number in (signal.SIGINT, signal.SIGHUP):  # a ^C is for the supervisor, which says what is to be done
+    # A ^C is for the supervisor, which says what is to be done.
+    of_terminals = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    for number in of_terminals:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, of_terminals)
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     select.select([channel], [], [])
     try:

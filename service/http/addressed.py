@@ -185,7 +185,12 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
 
 def natural_media_types(spec: SampleSpec) -> Sequence[str]:
     """What samples can be answered as; first what a file of them is."""
-    return sorted(media_types(spec), key=lambda media: media not in _NATURAL)
+    return _files_first(tuple(media_types(spec)))
+
+
+@lru_cache
+def _files_first(media_types: tuple[str, ...]) -> Sequence[str]:
+    return sorted(media_types, key=lambda media: media not in _NATURAL)
 
 
 def _fields(call: Call, model: Model) -> SamplesBody:

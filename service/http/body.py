@@ -6,6 +6,7 @@ query holds the others.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +30,8 @@ from latentserve.service.settings import Settings
 JSON, NPY = "application/json", "application/x-npy"
 _JSON = JSON.encode()
 NPZ = ("application/x-npz", "application/zip")
+_ALSO_JSON = re.compile(r"text/json|application/[^/]+\+json")  # of pages, browsers ask first whether they may send it
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # that some clients put before JSON, and may be ignored (RFC 8259, section 8.1)
 
 Kind = TypeVar("Kind", bound=StrictFields)
 
@@ -150,6 +153,8 @@ def media_of(call: Call, taken: Sequence[str]) -> str:
     shown = stated.decode("latin-1")
     media = shown.split(";")[0].strip().lower()
     if media not in taken:
+        if JSON in taken and _ALSO_JSON.fullmatch(media):
+            return JSON
         if call.headers.get(b"content-length") == b"0":
             return JSON
         are = f"{', '.join(taken)} {'is' if len(taken) == 1 else 'are'}"
@@ -201,6 +206,7 @@ def parse_long_body(content: bytes) -> Steps[SamplesBody]:
 def parse_long(content: bytes, kind: type[Kind]) -> Steps[Kind]:
     """The fields of a long body, in steps. Its lists are parsed when they are made into rows, and then raise the same;
     how long those are that have to be there is for whoever takes them."""
+    content = content.removeprefix(BYTE_ORDER_MARK)
     if not content.lstrip().startswith((b"{", b"[")):
         return parse_as(content, kind)  # no list, or no JSON: it does not take long
     values, long = yield from read_members(content, kind.model_fields)
@@ -217,9 +223,10 @@ def parse_body(content: bytes) -> SamplesBody:
 def parse_as(content: bytes, kind: type[Kind]) -> Kind:
     """The fields of a JSON body of another kind."""
     try:
-        return kind.__pydantic_validator__.validate_json(content or b"{}").known()
+        return kind.__pydantic_validator__.validate_json(content.removeprefix(BYTE_ORDER_MARK) or b"{}").known()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
-            raise MalformedError(f"the body is not JSON: {first['msg']}") from None
+            wide = " (JSON is sent as UTF-8, and this is UTF-16)" if b"\0" in content[:4] else ""
+            raise MalformedError(f"the body is not JSON: {first['msg']}{wide}") from None
         raise first_error(error) from None

@@ -19,6 +19,8 @@ def negotiate(accept: str | None, offers: Sequence[str]) -> str:
     if accept in offers:
         return accept
     ranges = [_parse(part) for part in accept.split(",") if part.strip()]
+    if not ranges:  # a list may be empty
+        return offers[0]
     best, best_quality = None, 0.0
     for offer in offers:
         quality = _quality(offer, ranges)
@@ -65,7 +67,7 @@ def _parse(part: str) -> tuple[str, float]:
 def _quality(offer: str, ranges: Sequence[tuple[str, float]]) -> float:
     """The quality of the most specific range that matches."""
     family = offer.split("/")[0] + "/*"
-    for wanted in (offer, family, "*/*"):
+    for wanted in (offer, family, "*/*", "*"):  # the last is of programs older than media ranges, and some new ones
         for media, quality in ranges:
             if media == wanted:
                 return quality

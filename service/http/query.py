@@ -16,6 +16,7 @@ _MOST = 1000  # parameters
 _SHORT = 256  # bytes of a query that is worth its place in memory
 _CONDITION = "condition."
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})", re.ASCII)
+_EMPTY = re.compile(r"^&+|&+(?=&|$)")  # what is between two `&`, before the first and behind the last, and is nothing
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,99})(\.[0-9]{1,99})?([eE][-+]?[0-9]{1,4})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 
@@ -25,9 +26,8 @@ def parameters(query: bytes) -> list[tuple[str, str]]:
     if not query:
         return []
     try:
-        return parse_qsl(
-            query.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST
-        )
+        text = _EMPTY.sub("", query.decode("ascii"))
+        return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_MOST)
     except ValueError as error:  # bytes that are no text, among them
         raise InvalidError("query", f"is not made of NAME=VALUE: {str(error)[:SHOWN]}") from None
 

@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +81,15 @@ def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(name, value)
     with Server(copy) as server:
         assert server.samples(n=1).status_code == 200
+        # Then somebody empties the temporary folder, and a worker dies.
+        (worker,) = server.worker_pids()
+        shutil.rmtree(Path(f"/proc/{worker}/cwd").readlink().parent)
+        assert server.samples(n=1).status_code == 200
+        os.kill(worker, signal.SIGKILL)
+        server.wait_for(lambda: worker not in server.worker_pids())
+        assert server.samples(n=1).status_code == 200
+        assert server.http.get("/metrics").status_code == 200
+        assert "state-lost" in server.log.read_text()
 
 
 def test_a_log_that_nobody_reads_holds_nobody_up(bundle: Path) -> None:

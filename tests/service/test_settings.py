@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,14 @@ def test_a_command_says_nothing_of_what_kubernetes_sets(monkeypatch: pytest.Monk
     for name, value in KUBERNETES.items() | {("LATENTSERVE_WORKERS", "2")}:
         monkeypatch.setenv(name, value)
     assert "latentserve:" not in CliRunner().invoke(cli, ["check", "--help"]).output
+
+
+def test_what_files_leave_around_a_value_is_none_of_it(monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"HOST": " 0.0.0.0\r\n", "LOG_FORMAT": "json\r", "WORKERS": "2\n", "HOME": "/x \n"}.items():
+        monkeypatch.setenv(f"LATENTSERVE_{name}", value)
+    settings = load_settings()
+    assert (settings.host, settings.log_format, settings.workers) == ("0.0.0.0", "json", 2)  # noqa: S104
+    assert settings.home == Path("/x")
 
 
 def test_an_address_is_taken_as_a_url_has_it():
@@ -169,8 +178,9 @@ print(_limits(load_settings(max_connections={wanted})).connections, *resource.ge
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 def test_a_free_port_is_told(host: str):
     settings = load_settings(host=host, port=0, root_path="/below")
-    [listener] = serve._listeners(settings)
-    with listener:
+    with ExitStack() as open_:
+        listener, *others = [open_.enter_context(one) for one in serve._listeners(settings)]
+        assert {one.getsockname()[1] for one in others} <= {listener.getsockname()[1]}
         port = listener.getsockname()[1]
         assert port
         shown = f"[{host}]" if ":" in host else host

@@ -51,6 +51,18 @@ def test_it_goes_with_its_server(tmp_path: Path):
     assert list((tmp_path / "new" / "home").iterdir()) == []
 
 
+def test_it_is_made_again_where_somebody_has_taken_it_away(tmp_path: Path):
+    with StateFolder(tmp_path) as folder:
+        assert not folder.make_again()
+        shutil.rmtree(folder.path)
+        assert folder.make_again()
+        folder.count_start()
+        assert (folder.path / "metrics").is_dir()
+        with StateFolder(tmp_path):
+            assert folder.path.is_dir()  # it is locked
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_servers_of_one_home_have_a_folder_each(tmp_path: Path):
     with server(tmp_path) as (first, one), StateFolder(tmp_path) as two:
         assert one != two.path

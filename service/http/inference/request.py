@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from latentserve.service.errors import BadRequestError, InvalidError, MalformedError
+from latentserve.service.http.body import BYTE_ORDER_MARK
 from latentserve.service.http.inference.tensors import HEADER_BYTES, Datatype, Span, cut_data, read_list, view_bytes
 from latentserve.service.sampling.fields import SHOWN, NameField, SampleFields, StrictFields
 from latentserve.service.sampling.pieces import Steps
@@ -129,7 +130,7 @@ def parse_request(content: bytes, length: int | None, model: str, version: str |
     """
     if length == 0:
         return _raw(content, model, version)
-    text = content[:length]
+    text = content[:length].removeprefix(BYTE_ORDER_MARK)
     header, spans = (yield from cut_data(text)) if b'"data"' in text or len(text) > HEADER_BYTES else (text, [])
     request = _parse(header)
     if request.model_name not in (None, model):
@@ -137,7 +138,7 @@ def parse_request(content: bytes, length: int | None, model: str, version: str |
     given = _Parameters() if request.parameters is None else request.parameters.known()
     binary = _binary(request.outputs or [], given.binary_data_output)
     fields: SampleFields = given
-    if request.inputs or spans or len(text) < len(content):
+    if request.inputs or spans or len(content[:length]) < len(content):
         arrays = yield from _arrays(request.inputs or [], text, spans, content)
         _require_one_source(given, arrays)
         fields = given.model_copy(update={INPUTS[name].field: values for name, values in arrays.items()})

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import ssl
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from latentserve.service.host.certificate import Certificate
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.limits import Limits
-from latentserve.service.host.listening import ListeningError, bind_path, bind_port, tls_context
+from latentserve.service.host.listening import ListeningError, bind_localhost, bind_path, bind_port, tls_context
 from tests.certificates import self_signed
 from tests.service.host.hosting import Host, echo, read_all, statuses
 from tests.service.host.test_connection import GET, LAST, eventually, post
@@ -143,10 +146,11 @@ def test_tls_serves_the_same_and_closes_instead_of_handing_over(certificate: tup
             assert "connection" not in client.get("/b").headers
         with socket.create_connection(("127.0.0.1", host.port)) as plain:
             plain.sendall(GET)
-            with contextlib.suppress(ConnectionResetError):
-                assert not read_all(plain).startswith(b"HTTP")
+            answer = read_all(plain)
+        assert statuses(answer) == [400]
+        assert b"https://" in answer
         eventually(lambda: host.connections.count == 0)
-        assert host.failed == []
+        assert (host.failed, host.refused) == ([], ["malformed-request"])
 
 
 def test_tls_says_farewell_where_the_end_is_the_end_of_the_answer(certificate: tuple[Path, Path]):
@@ -201,6 +205,71 @@ def test_certificates_that_cannot_be_used_are_one_line(certificate: tuple[Path, 
             tls_context(*paths)
         assert str(paths[0]) in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_a_key_that_is_encrypted_is_told_so(certificate: tuple[Path, Path], tmp_path: Path):
+    command = ["openssl", "pkey", "-in", certificate[1], "-aes256", "-passout", "pass:a", "-out", tmp_path / "key"]
+    subprocess.run(command, check=True, capture_output=True)
+    with pytest.raises(ListeningError, match="the key is encrypted"):
+        tls_context(certificate[0], tmp_path / "key")
+
+
+def test_a_certificate_that_is_renewed_is_shown(certificate: tuple[Path, Path], tmp_path: Path, caplog: Any):
+    names = [tmp_path / file.name for file in certificate]
+    for file, name in zip(certificate, names, strict=True):
+        shutil.copy(file, name)
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copy(names[0], before)
+    after.mkdir()
+    others = self_signed(after)
+    shown = Certificate(names[0], names[1], tell=True)
+
+    def is_shown(file: Path) -> bool:
+        shown.look()  # it is another
+        shown.look()  # and stays
+        with Host(tls=shown.context) as host:
+            return ssl.get_server_certificate(("127.0.0.1", host.port)).split() == file.read_text().split()
+
+    assert is_shown(before)
+    shutil.copy(others[0], names[0])
+    assert is_shown(before)  # half of a pair
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    names[1].unlink()
+    assert is_shown(before)
+    shutil.copy(others[1], names[1])
+    assert is_shown(others[0])
+
+
+@pytest.mark.parametrize("bind", [lambda: bind_port("::", 0), lambda: bind_localhost(0)], ids=["every", "localhost"])
+def test_who_asks_by_ipv4_or_ipv6_is_answered(bind: Callable[[], list[socket.socket]]):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    async def app(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{scope['client'][0]} {scope['server'][0]}".encode()})
+
+    async def serve() -> list[bytes]:
+        loop, listening = asyncio.get_running_loop(), bind()
+        connections = Connections(app, Limits())
+        answers = []
+        for address in ("127.0.0.1", "::1"):
+            of_kind = listening[-1 if address == "::1" else 0]
+            of_kind.listen()
+            of_kind.setblocking(False)
+            reader, writer = await asyncio.open_connection(address, listening[0].getsockname()[1])
+            await connections.adopt((await loop.sock_accept(of_kind))[0])
+            writer.write(LAST)
+            answers.append((await reader.read()).rpartition(b"\r\n")[2])
+            writer.close()
+        for sock in listening:
+            sock.close()
+        connections.abort()
+        return answers
+
+    assert asyncio.run(serve()) == [b"127.0.0.1 127.0.0.1", b"::1 ::1"]
 
 
 def test_a_socket_of_the_file_system(tmp_path: Path):

@@ -180,6 +180,29 @@ def test_connections_that_a_killed_worker_has_not_taken_go_to_another(pair: Supe
     assert other in pair.pids()
 
 
+def test_a_worker_that_says_nothing_gets_no_connections(pair: Supervised) -> None:
+    frozen, other = sorted(pair.pids())
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        time.sleep(2.3)
+        assert {pair.ask()[1]["pid"] for _ in range(6)} == {other}
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+    pair.wait_for(lambda: {pair.ask()[1]["pid"] for _ in range(6)} == {frozen, other})
+
+
+def test_what_asks_others_to_reopen_their_logs_ends_nobody(pair: Supervised) -> None:
+    before = pair.pids()
+    for pid in (pair.process.pid, *before):
+        os.kill(pid, signal.SIGUSR1)
+        os.kill(pid, signal.SIGUSR2)
+    for pid in before:
+        os.kill(pid, signal.SIGQUIT)  # as a terminal sends it to all; what it means is for the supervisor to say
+    time.sleep(0.3)
+    assert pair.pids() == before
+    assert pair.ask()[0] == 200
+
+
 def test_a_worker_that_is_told_to_end_is_replaced_and_nobody_notices(pair: Supervised) -> None:
     victim = min(pair.pids())
     ending, last = threading.Event(), dict[int, int]()
@@ -266,7 +289,7 @@ def test_a_worker_whose_loop_is_dead_is_replaced(tmp_path: Path) -> None:
         assert server.ask()[1]["pid"] != before
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
 def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, signal_number: int) -> None:
     with Supervised(tmp_path, workers=2) as server, ThreadPoolExecutor(2) as pool:
         idle, kept = server.client(), server.client()

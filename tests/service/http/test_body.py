@@ -11,13 +11,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from starlette.types import Message
 
 from latentserve.service.bundle import Condition, Latent, LatentPart, Manifest, OnnxSpec, SampleSpec
 from latentserve.service.bundle.manifest import generator_graph
-from latentserve.service.errors import InvalidError, LatentserveError, MalformedError, TooLargeError
-from latentserve.service.http.body import SamplesBody, parse_body
+from latentserve.service.errors import (
+    InvalidError,
+    LatentserveError,
+    MalformedError,
+    TooLargeError,
+    UnsupportedMediaError,
+)
+from latentserve.service.http.body import JSON, NPY, SamplesBody, media_of, parse_body, parse_long_body
+from latentserve.service.http.call import Call
 from latentserve.service.sampling.fields import label_from_text, rows_request
 from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.sampling.pieces import at_once
 
 DIM = 3
 LABELS = ["zero", "one", "7"]
@@ -115,6 +124,36 @@ def test_json_that_is_no_object_is_invalid(content: bytes) -> None:
     with pytest.raises(InvalidError) as caught:
         parse_body(content)
     assert caught.value.field == "body"
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert parse_body(mark + b'{"n": 2}').n == 2
+    assert parse_body(mark) == parse_body(b"{}")
+    long = mark + json.dumps({"labels": [1] * 10_000}).encode()
+    assert len(at_once(parse_long_body(long)).labels or ()) == 10_000
+    with pytest.raises(MalformedError, match="UTF-16"):
+        parse_body('{"n": 2}'.encode("utf-16"))
+
+
+@pytest.mark.parametrize("media", ["application/vnd.api+json", "text/json; charset=utf-8", "Application/JSON", ""])
+def test_json_has_other_names(media: str) -> None:
+    assert media_of(_call(media), (JSON, NPY)) == JSON
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "a+json"])
+def test_what_pages_may_send_unasked_is_no_json(media: str) -> None:
+    with pytest.raises(UnsupportedMediaError):
+        media_of(_call(media), (JSON, NPY))
+
+
+def _call(media: str) -> Call:
+    headers = [(b"content-type", media.encode())] if media else []
+
+    async def receive() -> Message:
+        raise AssertionError("the body is not read")
+
+    return Call({"method": "POST", "headers": headers}, receive, "/")
 
 
 def test_an_empty_body_asks_for_the_defaults() -> None:

@@ -19,6 +19,10 @@ OFFERS = [JSON, PNG, WEBP, NPY]
         (None, JSON),
         ("", JSON),
         ("*/*", JSON),
+        ("*", JSON),
+        ("text/html, *; q=.2", JSON),
+        ("image/png, *;q=0.1", PNG),
+        (", ,", JSON),
         ("image/png", PNG),
         ("IMAGE/PNG", PNG),
         (" image/png ", PNG),
@@ -43,7 +47,8 @@ def test_the_best_of_the_offers(accept: str | None, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "accept", ["text/html", "audio/*; q=0.2, audio/basic", "*/*;q=0", "application/json;q=0", "image/png;q=x", ",", "/"]
+    "accept",
+    ["text/html", "audio/*; q=0.2, audio/basic", "*/*;q=0", "application/json;q=0", "image/png;q=x", "*;q=0", "/"],
 )
 def test_none_of_the_offers(accept: str) -> None:
     with pytest.raises(NotAcceptableError, match="application/json"):

@@ -80,6 +80,11 @@ def test_a_refusal_names_its_parameter(query: bytes, words: str) -> None:
         parse_query(query)
 
 
+def test_ampersands_with_nothing_between_them_are_passed_over() -> None:
+    assert parse_query(b"&&n=2&&&format=npy&").model_dump() == parse_query(b"n=2&format=npy").model_dump()
+    assert parse_query(b"&") == parse_query(b"")
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
