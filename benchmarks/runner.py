@@ -60,6 +60,7 @@ BENCHMARKS = {
     "pack-memory": "packing.memory",
     "stylegan2": "packing.stylegan2",
     "demo": "training.demo",
+    "colour": "training.colour",
     "training-speed": "training.speed",
     "pipeline": "training.pipeline",
     "supervision": "training.supervision",

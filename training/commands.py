@@ -230,6 +230,9 @@ def train(
         from latentserve.training.watching import held_out
 
         require_hardware(config)
+        config, larger = networks.with_room(config, dataset.description, overrides)
+        if larger is not None and started_rank() == 0:
+            click.echo(f"latent: {larger}", err=True)
         networks.require_fit(config, dataset.description)
         sinks: list[metrics.Sink] = []
         if metrics_port is not None and started_rank() == 0:

@@ -82,6 +82,12 @@ class Ranks:
         """Whether any rank wishes it."""
         return wish if self.count == 1 else self.mean(wish) > 0
 
+    def require_memory(self, lacking: bool, device: torch.device) -> None:
+        """See that no rank lacks memory on its device. Raises torch.OutOfMemoryError on all of them where one does."""
+        # Only a GPU says so; elsewhere ranks need not ask each other.
+        if self.any(lacking) if self.count > 1 and device.type == "cuda" else lacking:
+            raise torch.OutOfMemoryError("a part of the batch does not fit")
+
     def wait(self) -> None:
         """Until all ranks have come here."""
         self.any(False)

@@ -53,6 +53,7 @@ def objective(
 
     dataset = split("train")
     require_hardware(config)
+    config, _ = networks.with_room(config, dataset.description, overrides)
     networks.require_fit(config, dataset.description)
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latentserve-"))) / "run"

@@ -3,9 +3,10 @@ other losses. Whatever a supervisor changes in one of them is a mistake."""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-import json
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class Kind:
         overrides: what differs.
         until: share of its images after which it is interrupted: it sees the beginning of a run as it is meant to be.
         data: where its data are, if not at hand: `adult` or `mnist` (options of this benchmark), or `colour`.
-        weights: whose weights it has, whatever the tick, where that is another kind's; they are made once.
+        weights: the kind whose weights it has, whatever the tick, where that is another one.
     """
 
     recipe: str
@@ -79,23 +80,36 @@ KINDS = {
 }
 
 
-def run(name: str, seed: int, folders: dict[str, Path], kept: dict[tuple[str, int], Any], short: bool) -> Record | None:
-    """One of them with the supervisor, and its weights beside those of a run without; None where its data are not here.
+def run(name: str, seed: int, supervise: str, folders: dict[str, Path], short: bool) -> Record | None:
+    """One of them, what was done to it, and the digest of the weights that it leaves; None where its data are not here.
 
-    `folders` has those of `adult` and `mnist`, `kept` what is known of runs without a supervisor.
+    `folders` has those of `adult` and `mnist`.
     """
     kind = KINDS[name]
     if kind.data in ("adult", "mnist") and kind.data not in folders:
         return None
     dataset, held_out = data_of(kind, folders)
-    plain = (kind.weights or name, seed)
-    if plain not in kept:
-        kept[plain] = _trained(KINDS[plain[0]], seed, "off", dataset, held_out, short)[0]
-    weights, actions, images = _trained(kind, seed, "act", dataset, held_out, short)
-    same = weights.keys() == kept[plain].keys() and all(
-        torch.equal(tensor, kept[plain][key]) for key, tensor in weights.items()
-    )
-    return {"recipe": name, "seed": seed, "images": images, "actions": actions, "same_weights": same}
+    config = load_config(kind.recipe, (*kind.overrides, "threads=1", f"seed={seed}", f"supervise='{supervise}'"))
+    images = int(config.images * kind.until * (SHORT if short else 1))
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        seen = loop.train(config, dataset, path, _after(config, images), held_out=held_out)
+        weights = load_file(path / CHECKPOINT)
+        actions = [[one.images, one.fault, one.action] for one in read_journal(path)]
+    return {
+        "recipe": name,
+        "seed": seed,
+        "images": seen,
+        "actions": actions,
+        "weights": _digest(weights),
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }
+
+
+def weights_of(name: str) -> str:
+    """The kind whose weights one has where nothing is changed."""
+    return KINDS[name].weights or name
 
 
 def data_of(kind: Kind, folders: dict[str, Path]) -> tuple[Dataset, Dataset | None]:
@@ -124,19 +138,14 @@ def colour(count: int, seed: int) -> Dataset:
     return Dataset("colour", samples, labels.astype(np.int64), ["box", "ellipse"], stored_range=(0.0, 255.0))
 
 
-def _trained(
-    kind: Kind, seed: int, supervise: str, dataset: Dataset, held_out: Dataset | None, short: bool
-) -> tuple[dict[str, Any], list[list[Any]], int]:
-    """The weights that it leaves, what was done to it, and the images it saw."""
-    overrides = (*kind.overrides, "threads=1", f"seed={seed}", f"supervise='{supervise}'")
-    config = load_config(kind.recipe, overrides)
-    images = int(config.images * kind.until * (SHORT if short else 1))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        seen = loop.train(config, dataset, path, _after(config, images), held_out=held_out)
-        weights = {key: one for key, one in load_file(path / CHECKPOINT).items() if not key.startswith("best.")}
-        actions = [[one.images, one.fault, one.action] for one in read_journal(path)]
-    return weights, json.loads(json.dumps(actions)), seen
+def _digest(weights: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of all but the networks that a supervisor keeps to go back to."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        if not name.startswith("best."):
+            digest.update(name.encode())
+            digest.update(weights[name].contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _after(config: Config, images: int) -> Callable[[], bool]:

@@ -1,23 +1,28 @@
 """What is the supervisor worth? Runs that are given a fault, with it and without it, and healthy ones.
 
-    python -m benchmarks supervision --adult adult.csv.gz --mnist MNIST_FOLDER
+    python -m benchmarks supervision --adult adult.csv.gz --mnist MNIST_FOLDER --processes 2
 
 Faults and the names they may be called by are in `benchmarks/training/faults.py`, healthy runs in
-`benchmarks/training/healthy.py`. A run sees the first of every two
+`benchmarks/training/healthy.py`. A run with a fault sees the first of every two
 of the test half's digits as its held-out part, and is judged by the others: Frechet distance and agreement with a
-classifier, of 2,000 samples of the averaged generator that is left at the end. What is written down already is not
-done again, as long as the supervisor is the one it was.
+classifier, of 2,000 samples of the averaged generator that is left at the end. Each run has a thread of its own, and
+`--processes` says how many there are at a time. First come the faults, then the healthy runs seed by seed, and at last
+those without a supervisor that their weights are held against. Each is written down as it ends; what is written down is
+not done again, as long as the supervisor is the one it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import multiprocessing
+import os
 import tempfile
 import time
 from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +52,15 @@ Record = dict[str, Any]
 SEEDS = range(300, 305)  # thresholds were tuned on seeds 0 to 4, and mended after 100 to 104 and 200 to 204
 SAMPLES = 2_000
 SAMPLE_SEED = 20_000  # added to a run's seed
+
+
+class Job(NamedTuple):
+    """A run: with a fault that has a name, or healthy of a kind that has one."""
+
+    part: str  # of the results: `faulty`; `healthy`, and `plain` without a supervisor
+    name: str
+    seed: int
+    supervise: str
 
 
 class Judge:
@@ -84,6 +98,11 @@ class Judge:
             classes = float(np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum()))
             return {"frechet": self._plain_space.distance(samples, labels), "agreement": classes / 10}
         return {"frechet": self._space.distance(samples, labels), "agreement": float((predicted == labels).mean())}
+
+
+@cache
+def judge_of_this_process() -> Judge:
+    return Judge()
 
 
 def faulty(judge: Judge, name: str, seed: int, supervise: str) -> Record:
@@ -131,6 +150,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kinds", choices=tuple(healthy.KINDS), nargs="*", default=list(healthy.KINDS))
     parser.add_argument("--adult", type=Path, help="adult.csv.gz; without it, its runs are left out")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files; without it, its runs are left out")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time")
 
 
 def measure(given: argparse.Namespace, results: Results) -> None:
@@ -140,22 +160,64 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     if (results.get("faulty") or results.get("healthy")) and results.get("supervisor") != supervisor:
         raise AbsentError("what is written down is of another supervisor: another --out, or begin anew")
     results["supervisor"] = supervisor
-    of_faults, of_healthy = (results.setdefault(key, []) for key in ("faulty", "healthy"))
-    judge = Judge()
-    for seed in given.seeds[:1] if given.short else given.seeds:
-        for name in (*HEALTHY, *given.faults):
-            for supervise in ("off",) if name in HEALTHY else ("off", "act"):
-                key = (name, seed, supervise)
-                if key not in {(one["fault"], one["seed"], one["supervise"]) for one in of_faults}:
-                    of_faults.append(faulty(judge, name, seed, supervise))
-                    results.save()
+    for part in ("faulty", "healthy", "plain"):
+        results.setdefault(part, [])
+    jobs = [job for job in _jobs(given) if not _is_done(job, results)]
+    if not jobs:
+        return
     folders = {name: path for name in ("adult", "mnist") if (path := getattr(given, name)) is not None}
-    kept: dict[tuple[str, int], Any] = {}
-    for seed in healthy.SEEDS[:1] if given.short else healthy.SEEDS:
-        for kind in given.kinds if not given.no_healthy else ():
-            if (kind, seed) not in {(one["recipe"], one["seed"]) for one in of_healthy}:
-                found = healthy.run(kind, seed, folders, kept, given.short)
-                if found is not None:
-                    of_healthy.append(found)
-                    results.save()
-        kept.clear()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # what runs have; the classifier, too
+    with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
+        done = pool.imap_unordered(partial(_do, folders=folders, short=given.short), jobs)
+        for count, (job, record) in enumerate(done, 1):
+            took = "its data are not here"
+            if record is not None:
+                results[job.part].append(record)
+                _compare(results)
+                results.save()
+                took = f"{record['cpu_seconds']:.0f} s, {_changes(record)}"
+            print(f"{count} of {len(jobs)}: {job.name}, seed {job.seed}, {job.supervise}: {took}", flush=True)
+
+
+def _jobs(given: argparse.Namespace) -> list[Job]:
+    """In their order."""
+    seeds = given.seeds[:1] if given.short else given.seeds
+    jobs = [
+        Job("faulty", name, seed, supervise)
+        for seed in seeds
+        for name in (*HEALTHY, *given.faults)
+        for supervise in (("off",) if name in HEALTHY else ("off", "act"))
+    ]
+    kinds = () if given.no_healthy else given.kinds
+    plain = dict.fromkeys(healthy.weights_of(kind) for kind in kinds)
+    of_healthy = healthy.SEEDS[:1] if given.short else healthy.SEEDS
+    jobs += [Job("healthy", kind, seed, "act") for seed in of_healthy for kind in kinds]
+    return jobs + [Job("plain", kind, seed, "off") for seed in of_healthy for kind in plain]
+
+
+def _is_done(job: Job, results: Results) -> bool:
+    if job.part == "faulty":
+        return any((one["fault"], one["seed"], one["supervise"]) == job[1:] for one in results[job.part])
+    return any((one["recipe"], one["seed"]) == (job.name, job.seed) for one in results[job.part])
+
+
+def _do(job: Job, folders: dict[str, Path], short: bool) -> tuple[Job, Record | None]:
+    """In a process of its own."""
+    if job.part == "faulty":
+        return job, faulty(judge_of_this_process(), *job[1:])
+    return job, healthy.run(*job[1:], folders, short)
+
+
+def _compare(results: Results) -> None:
+    """Say of healthy runs whether their weights are those without a supervisor, as soon as these are known."""
+    known = {(one["recipe"], one["seed"]): one["weights"] for one in results["plain"]}
+    for one in results["healthy"]:
+        plain = known.get((healthy.weights_of(one["recipe"]), one["seed"]))
+        one["same_weights"] = None if plain is None else plain == one["weights"]
+
+
+def _changes(record: Record) -> str:
+    if "fault" in record:
+        return f"Frechet {record['frechet']:.3f}" if record["frechet"] is not None else "not finite"
+    told = [name for _, _, name in record["actions"]]
+    return f"{sum(name != 'tell' for name in told)} changes, {told.count('tell')} wrong alarms"

@@ -40,7 +40,8 @@ def report(results: Record) -> Iterator[str]:
             of = [run for run in results["healthy"] if run["recipe"] == recipe]
             actions = [name for run in of for _, _, name in run["actions"]]
             changes = sum(name != "tell" for name in actions)
-            same = sum(run["same_weights"] for run in of)
+            compared = [run["same_weights"] for run in of if run["same_weights"] is not None]
+            same = f"{sum(compared)}{'' if len(compared) == len(of) else f' of {len(compared)} compared'}"
             rows.append((recipe, len(of), changes, len(actions) - changes, same))
         head = ("healthy recipe", "runs", "changes", "wrong alarms", "same weights as without")
         yield from ("", *table(head, rows))

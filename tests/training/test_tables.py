@@ -5,19 +5,22 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
 from latentserve.training import networks
+from latentserve.training.commands import train
 from latentserve.training.data import load
 from latentserve.training.errors import DataError
-from latentserve.training.recipe import load_config
+from latentserve.training.recipe import load_config, read_config
 from latentserve.training.reporting.pictures import save_columns
 from latentserve.training.run import checkpoint, loop
 from tests.server import Server
@@ -111,6 +114,23 @@ def test_a_run_of_a_table_resumes_bit_for_bit_with_the_transform_it_began_with(t
     assert known == dataset.description
     other = load("files", write_people(tmp_path / "more.csv", 500), label="rich").description
     assert checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", other) == other
+
+
+def test_a_table_that_is_wider_than_the_recipe_gets_a_larger_latent(tmp_path: Path) -> None:
+    """It is said, a run goes on with it, and what is stated is kept to."""
+    shipped = files("latentserve.training.recipe").joinpath("adult.yaml").read_text()
+    recipe = tmp_path / "narrow.yaml"
+    recipe.write_text(shipped.replace("latent: 192", "latent: 10"))
+    data = write_people(tmp_path / "people.csv")
+    short = [word for field in SHORT if not field.startswith("latent") for word in ("--set", field)]
+    words = [str(recipe), "--data", str(data), *short, "--out", str(tmp_path / "run")]
+    for _ in range(2):
+        done = CliRunner().invoke(train, words, catch_exceptions=False)
+        assert "latent: 64 instead of 10: this table has" in done.output
+    assert "nothing left to train" in done.output
+    assert read_config(tmp_path / "run" / "config.yaml").latent == 64
+    refused = CliRunner().invoke(train, [*words[:-1], str(tmp_path / "other"), "--set", "latent=10"])
+    assert "10 are too few: --set latent=" in str(refused.exception)
 
 
 def test_a_picture_of_the_columns(tmp_path: Path) -> None:

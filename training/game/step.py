@@ -200,13 +200,21 @@ class Game:
         self, parts: list[Part], real: Tensor, label: Tensor, condition: Tensor | None = None
     ) -> list[Tensor]:
         """The critic's scores of other reals, as many as all parts hold, with what is done to reals of each part; as
-        with `parts`, they are this rank's share. Nothing is drawn by chance."""
+        with `parts`, they are this rank's share. Nothing is drawn by chance.
+
+        Raises torch.OutOfMemoryError on all ranks where one of them has too little for a part.
+        """
         others = [real, label, *([] if condition is None else [condition])]
-        cut = [each.to(self.device).chunk(len(parts)) for each in others]
-        scores = []
-        for part, (some, of, *numbers) in zip(parts, zip(*cut, strict=True), strict=True):
-            other = replace(part, real=some, label=of, condition=numbers[0] if numbers else None)
-            scores.append(self.score(other, self.seen(other, other.real, 0)))
+        scores: list[Tensor] = []
+        lacking = False
+        try:
+            cut = [each.to(self.device).chunk(len(parts)) for each in others]
+            for part, (some, of, *numbers) in zip(parts, zip(*cut, strict=True), strict=True):
+                other = replace(part, real=some, label=of, condition=numbers[0] if numbers else None)
+                scores.append(self.score(other, self.seen(other, other.real, 0)))
+        except torch.OutOfMemoryError:
+            lacking = True
+        self.ranks.require_memory(lacking, self.device)
         return scores
 
     def seen(self, part: Part, samples: Tensor, side: int) -> Tensor:
@@ -255,10 +263,7 @@ def update(
             statistics.append({name: value.detach() for name, value in of_part.items()})
     except torch.OutOfMemoryError:
         lacking = True  # and no more of the error, which holds on to what was there
-    # Only a GPU says so; elsewhere ranks need not ask each other.
-    asked = ranks.count > 1 and optimizer.param_groups[0]["params"][0].is_cuda
-    if ranks.any(lacking) if asked else lacking:
-        raise torch.OutOfMemoryError("a part of the batch does not fit")
+    ranks.require_memory(lacking, optimizer.param_groups[0]["params"][0].device)
     if ranks.count > 1:
         spent = torch.as_tensor(spent)
         ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])

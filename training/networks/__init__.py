@@ -4,6 +4,8 @@ in production whatever shares their batch. For data without labels there is no l
 a third input, condition [B, k] float32 in the data's units. A table's networks know codes [B, D] instead of its rows;
 what is exported of them knows rows."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
@@ -12,13 +14,16 @@ from latentserve.service.errors import one_line
 from latentserve.training.data import Description
 from latentserve.training.data.transform import TableTransform
 from latentserve.training.errors import ConfigError
+from latentserve.training.networks import tabular
 from latentserve.training.networks.conditions import ConditionedCritic, ConditionedGenerator, Unlabelled, joined
 from latentserve.training.networks.family import Family, PackedCritic
 from latentserve.training.networks.samples import Decode, Encode, RowCritic, RowGenerator, ScaledCritic, ScaledGenerator
 from latentserve.training.recipe.choices import NETWORKS, resolve
 from latentserve.training.recipe.config import Config
 
-__all__ = ["Family", "build", "coding", "columns", "conditions", "of_samples", "require_fit"]
+__all__ = ["Family", "build", "coding", "columns", "conditions", "of_samples", "require_fit", "with_room"]
+
+ROOM = 64  # a latent that is chosen for a table is a multiple of it
 
 
 def require_fit(config: Config, dataset: Description) -> None:
@@ -67,6 +72,21 @@ def family_of(config: Config) -> Family:
         if not hasattr(family, name):
             raise ConfigError(f"`network`: {config.network}: has no `{name}`; a Family has {', '.join(needed)}")
     return family
+
+
+def with_room(config: Config, dataset: Description, overrides: Iterable[str] = ()) -> tuple[Config, str | None]:
+    """The same with a latent that is large enough for a table, where the recipe's is not, and what there is to say of
+    it; None: nothing is changed. A latent that `overrides` state, as `--set` takes them, stays what it is."""
+    stated = any(override.partition("=")[0].strip() == "latent" for override in overrides)
+    if stated or dataset.transform is None or config.network != "tabular":
+        return config, None
+    transform = TableTransform.from_json(dataset.transform)
+    needed = tabular.least_latent(transform)
+    if config.latent >= needed:
+        return config, None
+    room = -(-needed // ROOM) * ROOM
+    said = f"{room} instead of {config.latent}: {tabular.told(transform)}; --set latent=N for another"
+    return config.model_copy(update={"latent": room}), said
 
 
 def build(config: Config, dataset: Description) -> tuple[nn.Module, nn.Module]:

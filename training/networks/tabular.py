@@ -62,12 +62,8 @@ class Generator(nn.Module):
         super().__init__()
         self.entries = sum(coding.choices for coding in transform.codings)
         self.numbers = sum(not coding.categories for coding in transform.codings)
-        needed = self.entries + self.numbers + 2 + CORE
-        if latent < needed:
-            raise ConfigError(
-                f"`latent`: this table has {self.entries} categories and modes and {self.numbers} columns of numbers, "
-                f"each with a number of the latent of its own; {latent} are too few: --set latent={needed}"
-            )
+        if latent < (needed := least_latent(transform)):
+            raise ConfigError(f"`latent`: {told(transform)}; {latent} are too few: --set latent={needed}")
         self.core = latent - self.entries - self.numbers - 2
         self._lay_out(transform)
         self._condition(transform, shares, label_at)
@@ -147,6 +143,21 @@ class Generator(nn.Module):
             upto[:, place, : counts[at]] = own.cumsum(dim=1)
         self.register_buffer("first", torch.tensor([firsts[at] for at in asked], dtype=torch.int64), persistent=False)
         self.register_buffer("upto", upto.masked_fill(upto > 1 - LEAST, 1).float(), persistent=False)
+
+
+def least_latent(transform: TableTransform) -> int:
+    """The least dimension of z that a table's generator does with."""
+    return sum(coding.choices + (not coding.categories) for coding in transform.codings) + 2 + CORE
+
+
+def told(transform: TableTransform) -> str:
+    """What of a table has numbers of z of its own, in words."""
+    entries = sum(coding.choices for coding in transform.codings)
+    numbers = sum(not coding.categories for coding in transform.codings)
+    return (
+        f"this table has {entries} categories and modes and {numbers} columns of numbers, each with a number of the "
+        "latent of its own"
+    )
 
 
 def probability(normal: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -198,12 +198,13 @@ def train(
             if config.augment and held_out is not None and state.images_seen // config.batch % EVERY == 0:
                 others = ranks.share(some_rows(len(held_out), config.batch, seed, state.images_seen)).numpy()
                 numbers = held_out.conditions_of(others)
-                unseen_scores = game.scores_of_others(
-                    parts,
-                    encode(torch.from_numpy(held_out.take(others))),
-                    torch.from_numpy(held_out.labels[others]),
-                    None if numbers is None else torch.from_numpy(numbers),
+                scores = partial(
+                    game.scores_of_others,
+                    real=encode(torch.from_numpy(held_out.take(others))),
+                    label=torch.from_numpy(held_out.labels[others]),
+                    condition=None if numbers is None else torch.from_numpy(numbers),
                 )
+                parts, unseen_scores = splitting.until_it_fits(parts, scores)
 
             # Update the critic.
             parts, of_critic = splitting.until_it_fits(parts, critic_step)

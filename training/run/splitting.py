@@ -3,12 +3,15 @@
 import gc
 import sys
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
 from latentserve.training.distributed import Ranks
 from latentserve.training.errors import RunError
-from latentserve.training.game.step import Part, Update
+from latentserve.training.game.step import Part
+
+T = TypeVar("T")
 
 
 class Splitting:
@@ -24,8 +27,9 @@ class Splitting:
             parts = [half for part in parts for half in part.halves()]
         return parts
 
-    def until_it_fits(self, parts: list[Part], step: Callable[[list[Part]], Update]) -> tuple[list[Part], Update]:
-        """Do a player's step with as many parts as it takes; which these were.
+    def until_it_fits(self, parts: list[Part], step: Callable[[list[Part]], T]) -> tuple[list[Part], T]:
+        """Do a player's step, or whatever else the networks make of a batch, with as many parts as it takes; which
+        these were.
 
         What was drawn for the step stays what it was: parts are halved, not drawn anew. Where a rank's memory is not
         enough, all ranks do the step again. Raises RunError where a part cannot be halved.

@@ -87,7 +87,7 @@ def test_what_its_rows_give_away_is_reported(
     monkeypatch.setattr(privacy, "SAMPLES", (100, 1_000))
     monkeypatch.setattr(privacy, "load_config", lambda recipe, changed=(): load_config(recipe, (*SHORT, *changed)))
     results = Results(privacy, tmp_path / "privacy", {"machine": describe_machine()})
-    given = argparse.Namespace(adult=tmp_path / "adult.csv", runs=tmp_path / "runs", seeds=[0, 1])
+    given = argparse.Namespace(adult=tmp_path / "adult.csv", runs=tmp_path / "runs", seeds=[0, 1], short=False)
     privacy.measure(given, results)
     privacy.measure(given, results)  # nothing is left to do
     assert len(results["runs"]) == 8

@@ -165,6 +165,16 @@ def test_a_latent_too_small_for_the_table_is_named(config: Config) -> None:
         networks.build(config.model_copy(update={"latent": 20}), people().description)
 
 
+def test_a_latent_is_made_large_enough_unless_it_is_stated(config: Config) -> None:
+    small, data = config.model_copy(update={"latent": 10}), people().description
+    larger, said = networks.with_room(small, data)
+    assert larger.latent == 64
+    assert (said or "").startswith("64 instead of 10: this table has ")
+    networks.require_fit(larger, data)
+    assert networks.with_room(small, data, ["latent=10"]) == (small, None)
+    assert networks.with_room(config, data) == (config, None)
+
+
 def test_packs_of_rows_are_judged(config: Config) -> None:
     config = config.model_copy(update={"packing": 2})
     generator, critic = networks.build(config, people().description)

@@ -8,24 +8,26 @@ import pytest
 import torch
 from torch import nn
 
-from latentserve.training.data import Dataset
+from latentserve.training.data import Dataset, load
 from latentserve.training.errors import RunError
 from latentserve.training.networks.dense import FAMILY as DENSE
 from latentserve.training.networks.family import Family
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import checkpoint
+from latentserve.training.run import checkpoint, loop
 from latentserve.training.run.loop import train
 from tests.training.conftest import stop_after
 from tests.training.run.test_loop import assert_equal, folder, weights
 
-FITS = {"critic": 32, "generator": 32}  # rows of a player that do
+FITS = {"critic": 32, "generator": 32, "unseen": 32}  # rows of a player that do; of reals that are only looked at
 
 
 def limited(player: str, network: type[nn.Module]) -> Any:
     class Limited(network):  # type: ignore[misc, valid-type]
         def forward(self, rows: torch.Tensor, *others: torch.Tensor) -> Any:
             # While it is trained: what is looked at without gradients takes less.
-            if torch.is_grad_enabled() and len(rows) > FITS[player]:
+            looking = player == "critic" and self.training and not torch.is_grad_enabled()
+            fits = FITS["unseen" if looking else player]
+            if (looking or torch.is_grad_enabled()) and len(rows) > fits:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than there is")
             return super().forward(rows, *others)
 
@@ -65,6 +67,33 @@ def test_the_batch_is_split_and_it_says_so(
     assert [line.split(" in ")[1].partition(" from")[0] for line in told] == ["2 parts", "4 parts"]
     lines = [json.loads(line) for line in (split / "stats.jsonl").read_text().splitlines()]
     assert [line["parts"] for line in lines] == [4, 4]
+
+
+def test_it_is_split_where_reals_that_are_never_shown_do_not_fit(
+    config: Config,
+    digits: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = config.model_copy(update={"augment": ("translate",)})
+    unseen, told = load("digits", None, "test"), []
+    moved = loop.adapt_to_unseen
+
+    def adapt(probability: float, *given: float) -> float:
+        told.append(given)
+        return moved(probability, *given)
+
+    monkeypatch.setattr(loop, "adapt_to_unseen", adapt)
+    wanted, split = folder(tmp_path, "wanted"), folder(tmp_path, "split")
+    train(config.model_copy(update={"accumulate": 4}), digits, wanted, held_out=unseen)
+    monkeypatch.setitem(FITS, "unseen", 8)
+    train(config, digits, split, held_out=unseen)
+    assert_equal(wanted, split)
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+    assert len(told) == 6  # every fourth step, the first of which was split
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("out of memory")]
+    assert [line.split(" in ")[1].partition(" from")[0] for line in lines] == ["2 parts", "4 parts"]
 
 
 def test_a_critic_that_has_moved_does_not_move_again_where_the_generator_lacks_memory(
