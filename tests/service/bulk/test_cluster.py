@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from latentserve.service.bulk.job import read_job
 from latentserve.service.errors import LatentserveError
 from tests.service.bulk.test_bulk import COMMAND, SEED, bulk, files
 
-ray = pytest.importorskip("ray", reason="needs latentserve[ray]")
+# Every process collects all tests, and importing it takes seconds: whoever runs these does.
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs latentserve[ray]")
 
 WORDS = ["-n", "2000", "--seed", str(SEED), "--format", "parquet", "--shard-rows", "100"]
 UNSAID = {"RAY_USAGE_STATS_ENABLED": "0"}
