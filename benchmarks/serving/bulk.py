@@ -89,9 +89,13 @@ def _job(bundle: Path, kind: str, rows: int, out: Path, seed: int) -> dict[str, 
     began, megabytes = time.time(), 0.0
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(_command(bundle, kind, rows, out, seed), stdout=subprocess.DEVNULL, stderr=said)
-        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            megabytes = max(megabytes, _most_megabytes(process.pid))
-            time.sleep(_MOMENT)
+        try:
+            while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+                megabytes = max(megabytes, _most_megabytes(process.pid))
+                time.sleep(_MOMENT)
+        except BaseException:  # nobody waits for it
+            process.kill()
+            raise
         stopped = time.time()
         process.returncode = os.waitstatus_to_exitcode(ended[1])
         if process.returncode:
@@ -128,17 +132,19 @@ def _kill(results: Results, bundle: Path, kind: str, kills: int, scratch: Path) 
     for number in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         moment = rng.uniform(0, seconds)
-        time.sleep(moment)
-        running = process.poll() is None
-        process.kill()
-        process.wait()
+        try:
+            time.sleep(moment)
+            running = process.poll() is None
+        finally:
+            process.kill()
+            process.wait()
         there = len(list(out.glob("*.parquet"))) if out.exists() else 0
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         equal = done.returncode == 0 and _hashes(out) == expected
         record = {"kind": kind, "number": number, "seconds": moment, "running": running, "shards": there}
         results["kills"].append(record | {"equal": equal, "said": "" if equal else done.stderr[-500:]})
         results.save()
-        shutil.rmtree(out)
+        shutil.rmtree(out, ignore_errors=True)  # of one that never began there is none
     shutil.rmtree(whole)
 
 

@@ -112,6 +112,16 @@ def _look(
 ) -> dict[str, Any]:
     """A job: the share of its shards and the seconds after its start, and the processor time that went into them. A
     node of `cluster` is killed meanwhile."""
+    try:
+        return _looked_at(running, out, is_maker, cluster)
+    finally:
+        for process in running:
+            process.kill()
+
+
+def _looked_at(
+    running: list[subprocess.Popen[bytes]], out: Path, is_maker: Callable[[str], bool], cluster: Any
+) -> dict[str, Any]:
     before: dict[int, float] = {}
     last: dict[int, tuple[float, bool]] = {}
     began, first, shards = 0.0, 0, 0

@@ -1,11 +1,11 @@
-"""What keys, quotas and the account cost, and what they let through.
+"""What keys, quotas, the account and traces cost, and what keys let through.
 
     python -m benchmarks keys [--rounds 9] [--seconds 2] [--tries 10000] [--quota-seconds 60] [--short]
 
-*Cost*: two servers of one worker stand side by side, one with a key, a quota and an account, one with none of them,
-and a third beside it that is like the second, by which is known what the machine itself makes of two that are the same.
-They take turns at one-row requests over one connection and over 32; what counts is the processor time of the worker,
-all threads of it, over the answers it gave.
+*Cost*: servers of one worker stand side by side: with a key, a quota and an account; with traces of as many requests as
+by default, and of all, which a collector takes; with none of them; and one like the last, by which is known what the
+machine itself makes of two that are the same. They take turns at one-row requests over one connection and over 32; what
+counts is the processor time of the worker, all threads of it, over the answers it gave.
 
 *Tries*: requests without a key, with wrong, revoked and expired ones, of the wrong scope, over the quota and over the
 rows in flight, many at once, on a server of two workers; and the rows that one key is given in a minute by both.
@@ -17,9 +17,12 @@ import argparse
 import asyncio
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +39,15 @@ from latentserve.service.access.keys import Scope, new_key
 from latentserve.service.benching.load import closed_loop
 from latentserve.service.benching.requests import Address, ask, seeded
 
-TITLE = "What keys cost, and let through"
+TITLE = "What keys, the account and traces cost, and what keys let through"
 SHORT = True
 
 AIM, QUOTA_AIM = 1.05, 1.05
 _GENERATORS = (CONVOLUTIONAL_28, TINY)
 _CONNECTIONS = (1, 32)
-_SIDES = ("keys, quota, account", "none", "none again")
+_NONE, _AGAIN = "none", "none again"
+_KEYS, _SOME, _ALL = "keys, quota, account", "some requests traced", "all requests traced"
+_SIDES = (_KEYS, _SOME, _ALL, _NONE, _AGAIN)
 _TRIERS = 64
 _RATE = 200  # rows a second of the key that is tried
 
@@ -80,13 +85,17 @@ def add_key(file: Path, *scopes: Scope, **limits: Any) -> str:
 def _measure_cost(generator: Generator, folder: Path, given: argparse.Namespace, results: Results) -> None:
     file = folder / "keys.json"
     key = add_key(file, "sample", rows_per_second=1_000_000, rows_in_flight=1_000_000)
-    with (
-        Group([folder / "bundle"], 1, {"keys": file, "audit": folder / "account"}) as guarded,
-        Group([folder / "bundle"], 1, {}) as plain,
-        Group([folder / "bundle"], 1, {}) as again,
-    ):
-        groups = dict(zip(_SIDES, (guarded, plain, again), strict=True))
-        requests = {side: seeded(1, headers={"X-API-Key": key} if side == _SIDES[0] else None) for side in _SIDES}
+    with ExitStack() as stack:
+        collector = {"telemetry": stack.enter_context(_collector())}
+        settings: dict[str, dict[str, object]] = {
+            _KEYS: {"keys": file, "audit": folder / "account"},
+            _SOME: {**collector},
+            _ALL: {**collector, "telemetry_share": 1},
+            _NONE: {},
+            _AGAIN: {},
+        }
+        groups = {side: stack.enter_context(Group([folder / "bundle"], 1, settings[side])) for side in _SIDES}
+        requests = {side: seeded(1, headers={"X-API-Key": key} if side == _KEYS else None) for side in _SIDES}
         for side, group in groups.items():
             status, content = ask(Address(group.port), requests[side](1), 30)
             if status != 200:
@@ -104,6 +113,28 @@ def _measure_cost(generator: Generator, folder: Path, given: argparse.Namespace,
                         record | {"microseconds": 1e6 * taken, "per_second": load.per_second, "failed": load.failed}
                     )
             results.save()
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """The URL of one that takes traces, and forgets them."""
+
+    class Taking(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taking) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def _processor_seconds(pid: int) -> float:
@@ -186,12 +217,16 @@ def report(results: dict[str, Any]) -> Iterator[str]:
     rows = []
     for generator in dict.fromkeys(one["generator"] for one in results["cost"]):
         for connections in _CONNECTIONS:
-            sides = [_by_round(results["cost"], generator, connections, side) for side in _SIDES]
-            on, off, again = sides
-            ratio, same = (figure(one[n] / off[n] for n in off) for one in (on, again))
-            taken = [figure(side.values()) for side in (on, off)]
-            rows.append((generator, connections, *taken, shown(ratio, AIM), shown(same, AIM)))
-    head = ("generator", "connections", "with, us", "without, us", f"ratio (aim <= {AIM})", "without over without")
+            off, again = (_by_round(results["cost"], generator, connections, side) for side in (_NONE, _AGAIN))
+            same = figure(again[n] / off[n] for n in off)
+            for side in (_KEYS, _SOME, _ALL):
+                if on := _by_round(results["cost"], generator, connections, side):
+                    ratio = figure(on[n] / off[n] for n in off)
+                    taken = [figure(found.values()) for found in (on, off)]
+                    rows.append((generator, connections, side, *taken, shown(ratio, AIM), shown(same, AIM)))
+    head = (
+        "generator", "connections", "with", "with, us", "without, us", f"ratio (aim <= {AIM})", "without over without"
+    )  # fmt: skip
     yield from ("", *table(head, rows), "")
     tries = [(kind, sum(of.values()), of.get("200", 0), _told(of)) for kind, of in results["tries"].items()]
     yield from table(("tries, two workers", "requests", "let through (aim 0)", "answers"), tries)

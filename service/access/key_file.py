@@ -5,6 +5,7 @@ It is written whole, beside itself, and renamed: who reads it finds the keys of 
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hmac
 import logging
@@ -64,7 +65,7 @@ def _read(path: Path) -> tuple[tuple[Key, ...], Stamp]:
                 raise KeyFileError(f"{path}: others have rights to it (mode {mode:04o}): chmod 600 {path}")
             if about.st_size > _MOST_BYTES:
                 raise KeyFileError(f"{path}: has {about.st_size} bytes; at most {_MOST_BYTES} are read")
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MOST_BYTES + 1).removeprefix(codecs.BOM_UTF8)  # as some editors begin a file
     except FileNotFoundError:
         raise
     except OSError as error:

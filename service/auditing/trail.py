@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import mmap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,16 +154,27 @@ def _push(open_: list[tuple[str, int, Line, Iterator[Line]]], place: int, lines:
 
 
 def _read(segment: Path) -> Iterator[Line]:
-    with segment.open("rb") as file:
+    with suppress(FileNotFoundError), _told(segment), segment.open("rb") as file:
         for text in file:
             if (line := _parsed(text)) is not None:
                 yield line
 
 
+@contextmanager
+def _told(segment: Path) -> Iterator[None]:
+    """What cannot be read. Raises AuditError; FileNotFoundError: it was moved away since the folder was listed."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AuditError(f"{segment}: cannot be read ({one_line(error)})") from None
+
+
 def _found(segment: Path, entries: Entries, places: NDArray[np.int64], needle: bytes) -> Iterator[Line]:
     """Lines at these places, and those behind the last entry that hold these bytes, in order."""
     last = int(entries["at"][-1]) if len(entries) else 0
-    with segment.open("rb") as file:
+    with suppress(FileNotFoundError), _told(segment), segment.open("rb") as file:
         if segment.stat().st_size == 0:
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

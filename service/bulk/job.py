@@ -26,6 +26,7 @@ _SUFFIXES: Mapping[Form, str] = {"parquet": ".parquet", "npz": ".npz", "webdatas
 _SCHEMA = 1
 _SHARD_BYTES = 64 << 20  # of a shard's samples, about; of a search so many are in memory
 _MOST_ROWS = 1_000_000
+_MOST_SHARDS = 1_000_000  # of which each has a line in the list and a name in the folder
 _FEWEST_DIGITS = 9  # of a row's number in a name
 
 
@@ -196,7 +197,12 @@ def make_job(
         rows = _round(_SHARD_BYTES // (math.prod(spec.shape) * (1 if dtype == "uint8" else 4)))
     elif form == "png" and rows > PICTURES:
         raise InvalidError("--shard-rows", f"a folder has up to {PICTURES} pictures")
-    return job._replace(shard_rows=max(whole, rows - rows % whole))
+    job = job._replace(shard_rows=max(whole, rows - rows % whole))
+    if job.shards > _MOST_SHARDS:
+        raise InvalidError(
+            "--shard-rows", f"{job.n} rows would be {job.shards} shards; at most {_MOST_SHARDS} are made"
+        )
+    return job
 
 
 def _round(rows: int) -> int:

@@ -82,6 +82,15 @@ def make_shard(folder: Writer, source: Source, job: Job, shard: Shard) -> Done:
         return _write(folder, files, portions, lambda _: None)
 
 
+def make_shard_of(
+    folder: Writer, source: Source, job: Job, shard: Shard, rows: int, next_offset: int, parts: Iterable[Rows]
+) -> Done:
+    """One shard of a search, of the rows that were found for it."""
+    files = ShardFiles(job, source.manifest, tells_scores=source.tells_scores)
+    cut = recut(iter(parts), _portion_rows(source.manifest.sample))
+    return _write(folder, files, (Portion(shard, rows, next_offset, part) for part in cut), lambda _: None)
+
+
 def _begin(folder: Store, ask: Ask, seed: int | None) -> Job:
     """The folder's job. Raises LatentserveError: it holds another one's shards."""
     there = folder.job()
@@ -176,11 +185,10 @@ def _searched(job: Job, source: Source, shards: Shards) -> Iterator[Portion]:
     _, choice = job.request(source.manifest, job.n, job.offset)
     assert choice is not None  # noqa: S101, of a job that searches
     end, offset = job.offset + choice.budget, job.offset
-    missing = {shard.name for shard in shards.missing()}
     for index in range(job.shards):
         shard = job.shard(index)
         onward = shards.next_offset(shard)
-        if onward is None or shard.name in missing:
+        if onward is None or shard.name not in shards.whole:
             least = choice.of * (1 if choice.allow_fewer else shard.rows)
             if end - offset < least:
                 if choice.allow_fewer:

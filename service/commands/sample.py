@@ -335,7 +335,7 @@ def _into_folder(
     """Samples in shards, those that are not there."""
     if engine == "ray":
         manifest = ServerSource(source, model, key).manifest if is_url(source) else read_bundle(Path(source)).manifest
-        makers = on_cluster(source, model, out, key)
+        makers = on_cluster(source, model, out, manifest, key)
     else:
         rows = ServerSource(source, model, key) if is_url(source) else BundleSource(Path(source))
         manifest, makers = rows.manifest, here(rows)

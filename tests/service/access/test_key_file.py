@@ -111,6 +111,12 @@ def test_a_file_that_is_none_is_told_in_one_line_and_lets_nobody_in(path: Path, 
     assert path.read_bytes() == content
 
 
+def test_what_an_editor_of_another_system_makes_of_it_is_read(path: Path):
+    text, _ = add(path)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert KeyRing(path, required=True).find(text.encode()) is not None
+
+
 def test_two_keys_of_one_id_are_refused(path: Path):
     _, key = add(path)
     document = json.loads(path.read_text())

@@ -106,6 +106,22 @@ def test_nothing_written_is_ever_changed(tmp_path: Path, manifest: Manifest):
     assert segment.stat().st_mode & 0o777 == 0o600
 
 
+def test_segments_may_be_moved_away_meanwhile(tmp_path: Path, manifest: Manifest):
+    for first in (0, 10):
+        account = account_in(tmp_path)
+        fill(account, manifest, 10, first)
+        account.close()
+    trail = Trail(tmp_path)
+    trail.segments[0].unlink()
+    assert ids(trail.lines()) == [f"r-{number}" for number in range(10, 20)]
+    assert ids(trail.of_request("r-0")) == []
+    assert ids(trail.of_row(manifest.name, manifest.version, 0, 0)) == []
+    assert ids(trail.of_request("r-12")) == ["r-12"]
+    trail.segments[0].mkdir()
+    with pytest.raises(AuditError, match=r"\.ndjson: cannot be read \(Is a directory\)"):
+        list(trail.lines())
+
+
 def test_what_is_long_is_kept_once_by_its_digest(tmp_path: Path, manifest: Manifest):
     latents = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     labels = np.arange(1000) % 10

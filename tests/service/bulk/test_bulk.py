@@ -302,6 +302,8 @@ def test_what_is_wrong_with_a_folder_is_one_line(bundle: Path, tmp_path: Path):
     other = make_bundle(tmp_path / "other", generator=dense_generator(seed=1).SerializeToString(), critic=None)
     with pytest.raises(LatentserveError, match=r"its rows are of toy [0-9a-f]{12}; this is toy [0-9a-f]{12}"):
         bulk(other, out, "npz")
+    with pytest.raises(LatentserveError, match="--shard-rows: 10000000000 rows would be 10000000000 shards"):
+        bulk(bundle, tmp_path / "many", "npz", n=10**10, shard=1)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("x")
     with pytest.raises(LatentserveError, match="is not empty, and no job's"):

@@ -107,12 +107,45 @@ def test_no_cluster_is_one_line(bundle: Path, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.full
+def test_a_search_goes_on_after_a_node_and_the_command_are_lost(slow_bundle: Path, tmp_path: Path):
+    """On a cluster of its own, one of whose nodes is lost."""
+    from ray.cluster_utils import Cluster
+
+    words = ["--where", '{"$label": {"in": [1, 3, 8]}}', "--balance", "$label", "--shard-rows", "60"]
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    subprocess.run([*COMMAND, str(slow_bundle), *WORDS, *words, "--out", str(whole)], check=True)
+    own = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        for _ in range(2):
+            own.add_node(num_cpus=1, wait=False)
+        own.wait_for_nodes()
+        environment = {**os.environ, **UNSAID, "RAY_ADDRESS": own.address}
+        first = subprocess.Popen(command(slow_bundle, out, *words), env=environment)
+        try:
+            _wait_for(out, 4, first)
+        finally:
+            first.kill()
+            first.wait()
+        with subprocess.Popen(command(slow_bundle, out, *words), env=environment) as second:
+            _wait_for(out, 10, second)
+            own.remove_node(own.worker_nodes.copy().pop(), allow_graceful=False)
+        assert second.returncode == 0
+    finally:
+        own.shutdown()
+    assert files(out) == files(whole)
+
+
+def _wait_for(out: Path, shards: int, process: subprocess.Popen[Any]) -> None:
+    while len(list(out.glob("*.parquet"))) < shards:
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
+@pytest.mark.full
 def test_another_cluster_than_is_needed_is_one_line(cluster: Any, bundle: Path, tmp_path: Path):
     said = refused(bundle, tmp_path / "out", "import ray; ray.__version__ = '2.0.0'", cluster.address)
     assert "no Ray cluster that can be used" in said
     assert "ersion" in said
-    said = refused(bundle, tmp_path / "out", "pass", cluster.address, "--balance", "$label")
-    assert "rows that are looked for come one after the other" in said
 
 
 def test_a_node_that_does_not_see_the_folder_sends_its_shards(bundle: Path, tmp_path: Path):
@@ -127,6 +160,8 @@ def test_a_node_that_does_not_see_the_folder_sends_its_shards(bundle: Path, tmp_
     assert Folder(tmp_path / "other").write(job.shard(1), told.content) == (told.done.size, told.done.sha256)
     name = job.shard(1).name
     assert (tmp_path / "other" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    told = Told(*_task(work._replace(out="memory://bulk-of-another"), tuple(job.shard(1))))
+    assert told.content is not None, "what is in this process's memory is nobody else's"
     assert Told(*_task(work._replace(release="0"), tuple(job.shard(1)))).error.endswith("; the command is 0")
     with pytest.raises(LatentserveError, match="job"):
         read_job(b"{}", "job")
