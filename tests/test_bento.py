@@ -16,6 +16,7 @@ import httpx
 import pytest
 import yaml
 
+from tests.checkout import copy_checkout
 from tests.server import free_port
 from tests.strangers import make_stranger
 
@@ -39,7 +40,8 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A BENTOML_HOME that holds the built bento alone."""
+    """A BENTOML_HOME that holds the built bento alone. BentoML looks at every file of the folder that it builds in, and
+    an environment has many: it gets a checkout without one."""
     environment = {
         **os.environ,
         "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml")),
@@ -47,7 +49,8 @@ def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "LATENTSERVE_BUNDLES": str(bundle),
     }
     build = [sys.executable, "-m", "bentoml", "build"]
-    built = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    checkout = copy_checkout(tmp_path_factory.mktemp("checkout") / "latentserve")
+    built = subprocess.run(build, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     return environment
 

@@ -26,11 +26,11 @@ from PIL import Image
 
 from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import cli
+from tests.checkout import TOP, copy_checkout
 from tests.digits import write_idx
 from tests.generators import dense_generator
 from tests.server import NO_TLS, free_port
 
-TOP = Path(__file__).parents[1]
 # The demo trains, in whichever test asks for it first.
 pytestmark = pytest.mark.timeout(1200)
 
@@ -81,9 +81,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("checkout") / "latentserve"
-    left_out = shutil.ignore_patterns(".git", ".venv", "demo", "runs", "bundles", ".*_cache", "__pycache__")
-    shutil.copytree(TOP, folder, ignore=left_out)
+    folder = copy_checkout(tmp_path_factory.mktemp("checkout") / "latentserve")
     makefile = folder / "Makefile"
     makefile.write_text(makefile.read_text().replace("export demo/run", f"export demo/run {FEW}"))
     port = free_port()
