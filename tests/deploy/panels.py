@@ -28,10 +28,13 @@ def empty(
     seconds: float,
     scrape: float = 15.0,
     folded: bool = False,
+    known: set[str] | None = None,
 ) -> list[str]:
     """What of a dashboard has no finite value in the last `seconds`: variables that offer nothing, and queries, each as
     `panel: expression`. `values` chooses variables (else all of them, and each fixed window in turn); with `folded`,
-    panels of folded rows are asked too."""
+    panels of folded rows are asked too. What shows something is added to `known`, and what is there is not asked
+    again."""
+    known = set() if known is None else known
     source = Source(url, Span(time.time(), seconds, scrape))
     every = choices(dashboard, values or {})
     found = [
@@ -45,10 +48,9 @@ def empty(
             continue
         shown = [one for variables in every for one in repeated(source, dashboard, panel, variables)]
         for query in queries(panel):
-            asked = {source.text(query, variables) for variables in shown}
-            found += [
-                f"{panel['title']}: {text}"
-                for text in asked
-                if not any(np.isfinite(series.values).any() for series in source.ask(text))
-            ]
+            for text in {source.text(query, variables) for variables in shown} - known:
+                if any(np.isfinite(series.values).any() for series in source.ask(text)):
+                    known.add(text)
+                else:
+                    found.append(f"{panel['title']}: {text}")
     return found

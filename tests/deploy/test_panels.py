@@ -39,7 +39,8 @@ def rules(tmp_path: Path) -> list[Path]:
 def still_empty(url: str, dashboard: dict[str, object]) -> list[str]:
     """What is empty when it has been long enough, or nothing is."""
     deadline = time.monotonic() + SECONDS
-    while found := empty(url, dashboard, seconds=SECONDS, scrape=SCRAPE, folded=True):
+    known: set[str] = set()
+    while found := empty(url, dashboard, seconds=SECONDS, scrape=SCRAPE, folded=True, known=known):
         if time.monotonic() > deadline:
             break
         time.sleep(1)
