@@ -77,10 +77,11 @@ def quiet(webhook: Webhook, seconds: float) -> None:
 def no_silent_panel(prometheus: Prometheus, rules: Rules) -> None:
     """Every panel shows something of these servers, as soon as each rule has been looked at."""
     end = time.monotonic() + SETTLED
+    known: set[str] = set()
     while silent := [
         f"{name}: {panel}"
         for name in ("service", "samples")
-        for panel in empty(prometheus.url, read(name), seconds=HEALTHY, scrape=rules.scrape)
+        for panel in empty(prometheus.url, read(name), seconds=HEALTHY, scrape=rules.scrape, known=known)
     ]:
         assert time.monotonic() < end, silent
         time.sleep(3 * rules.scrape)  # the queries of a round take Prometheus as long as many scrapes
