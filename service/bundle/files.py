@@ -272,6 +272,8 @@ def _identity(path: Path) -> tuple[int, int, int]:
 
 
 def _read(path: Path, trust: Trust) -> Bundle:
+    if path.is_file():
+        raise BundleError(f"{path}: is a file, and a bundle a folder; `latentserve pack` makes one of an ONNX file")
     if not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
     manifest, digests = read_manifest(path)

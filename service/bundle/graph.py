@@ -127,6 +127,8 @@ def tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
 
 
 def draws(node: onnx.NodeProto) -> bool:
-    """Whether an operator is a source of chance. A Dropout is the identity unless its third input, training_mode, is
-    there."""
+    """Whether an operator of ONNX's own is a source of chance. A Dropout is the identity unless its third input,
+    training_mode, is there. Functions may be called as they like."""
+    if node.domain not in ("", "ai.onnx"):
+        return False
     return node.op_type in _RANDOM or (node.op_type == "Dropout" and len(node.input) > 2 and bool(node.input[2]))

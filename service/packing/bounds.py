@@ -56,8 +56,15 @@ class _Tail:
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._makers = {name: node for node in graph.node for name in node.output if name}
         self._constants = Constants(graph)
+        self._found: dict[str, Interval | None] = {}
 
     def of(self, name: str, depth: int) -> Interval | None:
+        # Each value is looked at once: the ways to it double with every residual block.
+        if name not in self._found:
+            self._found[name] = self._look(name, depth)
+        return self._found[name]
+
+    def _look(self, name: str, depth: int) -> Interval | None:
         if (constant := self._constant(name)) is not None:
             return constant
         node = self._makers.get(name)

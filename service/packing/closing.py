@@ -118,7 +118,8 @@ def choose_output(
             f"{source}: the output {found.name} is a {kind}; a tensor is needed: export the one within it"
         )
     if found.type.tensor_type.elem_type not in _NUMBERS:
-        raise BundleError(f"{source}: the output {found.name} must hold numbers")
+        name = TensorProto.DataType.Name(found.type.tensor_type.elem_type).lower()
+        raise BundleError(f"{source}: the output {found.name} is of type {name}; it must hold numbers")
     return found, remarks
 
 

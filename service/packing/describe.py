@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from latentserve.service.bundle import Column, SampleSpec
+from latentserve.service.bundle.manifest import first_fault
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.closing import Form, Layout
 from latentserve.service.packing.layout import CHANNELS, Kind, find_layout
@@ -73,6 +75,8 @@ def describe_output(
     Raises BundleError where the hints contradict the rows.
     """
     dtype = dtype or str(rows.dtype)
+    if dtype == "float64" and (peak := float(np.abs(rows).max(initial=0))) > float(np.finfo(np.float32).max):
+        raise BundleError(f"{source}: values go up to {peak:.3g}, and samples are float32: scale them in the graph")
     kind, form, remarks = find_layout(rows.shape[1:], source, hints.kind, hints.layout, hints.shape)
     if len(rows) > 1 and (rows == rows[:1]).all():
         remarks = [*remarks, "all samples are the same, whatever is drawn: the latent makes no difference"]
@@ -99,16 +103,18 @@ def describe_output(
         judge = judge_range if kind == "image" else _judge_sound
         value_range, doubt = judge(form.apply(rows), bounds)
         remarks = [*remarks, *([doubt] if doubt else [])]
-    sample = SampleSpec.model_validate(
-        {
-            "kind": kind,
-            "shape": form.shape,
-            "value_range": value_range,
-            "channels": CHANNELS[form.shape[0]] if kind == "image" else None,
-            "columns": _columns(form.shape, source, hints.columns) if kind == "table" else None,
-            "sample_rate": (hints.sample_rate or _SAMPLE_RATE) if kind == "audio" else None,
-        }
-    )
+    described = {
+        "kind": kind,
+        "shape": form.shape,
+        "value_range": value_range,
+        "channels": CHANNELS[form.shape[0]] if kind == "image" else None,
+        "columns": _columns(form.shape, source, hints.columns) if kind == "table" else None,
+        "sample_rate": (hints.sample_rate or _SAMPLE_RATE) if kind == "audio" else None,
+    }
+    try:
+        sample = SampleSpec.model_validate(described)
+    except ValidationError as error:
+        raise BundleError(f"{source}: samples of shape {form.shape} cannot be: {first_fault(error)}") from None
     return Described(form, sample, remarks)
 
 

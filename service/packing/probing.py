@@ -78,6 +78,17 @@ def probe_rows(
     while made < wanted_rows and (made < _LEAST_ROWS or time.monotonic() < until):
         count = min(batch, wanted_rows - made)
         parts.append(checked(count, made))
+        if other := other_shapes([first, parts[-1]]):
+            raise BundleError(f"{source}: {other}")
         made += count
         progress.at(made)
     return np.concatenate(parts)
+
+
+def other_shapes(parts: Sequence[NDArray[Any]]) -> str | None:
+    """What is to be said of rows [n, ...] of several runs that are not of one shape; None: they are."""
+    shapes = {part.shape[1:]: None for part in parts}
+    if len(shapes) == 1:
+        return None
+    one, other = (list(shape) for shape in list(shapes)[:2])
+    return f"gives samples of shape {one} for some latents and {other} for others; export it with one length for all"

@@ -43,15 +43,23 @@ _FLATBUFFERS = {
     b"ET12": f"an ExecuTorch program: {_EXPORT}",
 }
 _WEIGHTS_ONLY = "weights without a graph"
+_OF_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".msgpack", ".pkl"}
 
 
 def recognise(path: Path) -> str | None:
     """What a path is that is no ONNX file, and what to do, as a sentence about it; None: nothing that is known, so it
     may be an ONNX file."""
-    if not path.exists():
-        return "no such file"
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        return f"cannot be read ({error.strerror})"
+    if not exists:
+        address = re.match(r"[a-z][a-z0-9+]+:/", str(path))
+        return "no such file" + (", for it is an address: download what lies there first" if address else "")
     if path.is_dir():
         return f"is {_folder(path)}"
+    if not path.is_file():
+        return "is a pipe or a device: save what it gives as a file first"
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD)
@@ -107,9 +115,7 @@ def _folder(path: Path) -> str:
         names = [str(file.relative_to(path)) for file in found]
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return f"a folder: pack one of the files in it, {', '.join(names[:_SHOWN])}{more}"
-    weights = sorted(
-        file.name for file in path.rglob("*") if file.suffix in (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
-    )
+    weights = sorted(file.name for file in path.rglob("*") if file.suffix in _OF_WEIGHTS)
     if weights:
         return f"a folder with {_WEIGHTS_ONLY} ({weights[0]}), and no .onnx file: {_EXPORT}"
     return "a folder, and no .onnx file is in it"

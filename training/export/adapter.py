@@ -39,6 +39,7 @@ class Adapter(nn.Module):
         signature: of the arguments, and of the noise that takes the place of what it draws.
         draws: it draws from torch instead, and `drawn` says what it drew in the last call.
         constants: what is drawn once, in the place of noise.
+        known: what is computed of weights alone, as it was in calls before.
         output: the name of the sample in what it gives.
     """
 
@@ -51,6 +52,7 @@ class Adapter(nn.Module):
         listed: bool = False,
         draws: bool = False,
         constants: Sequence[Tensor] | None = None,
+        known: Sequence[Any] | None = None,
         output: str | None = None,
     ) -> None:
         super().__init__()
@@ -65,6 +67,7 @@ class Adapter(nn.Module):
         self.names += ["condition"] if self.signature.conditions is not None else []
         self.constants = None if constants is None else list(constants)
         self.drawn: list[Drawn] = []
+        self.known, self.computed = known, list[Any]()
         self.dtype = target.dtype
 
     def call(self, *arrays: Tensor) -> Any:
@@ -81,10 +84,10 @@ class Adapter(nn.Module):
         if self.listed:
             args = [args]
         noise = None if self.draws else self._noise(given["z"])
-        chance = Chance(noise)
+        chance = Chance(noise, self.known)
         with chance:
             made = self.target.function(*args, **kwargs)
-        self.drawn = chance.drawn
+        self.drawn, self.computed = chance.drawn, chance.computed
         return made
 
     def forward(self, *arrays: Tensor) -> Tensor:
@@ -99,9 +102,9 @@ class Adapter(nn.Module):
         return made
 
     def tensors(self, inputs: Inputs) -> list[Tensor]:
-        """Arrays where the generator's weights are."""
+        """Copies of arrays where the generator's weights are: a generator may write into what it is given."""
         fed = inputs.feed()
-        return [torch.from_numpy(np.ascontiguousarray(fed[name])).to(self.target.device) for name in self.names]
+        return [torch.tensor(fed[name], device=self.target.device) for name in self.names]
 
     def _value(self, one: Input, given: dict[str, Tensor]) -> Any:
         match one.role:
@@ -126,7 +129,10 @@ class Adapter(nn.Module):
     def _columns(self, one: Input, whole: Tensor, width: int) -> Tensor:
         place = self.places[one.name]
         piece = whole if place == slice(0, width) else whole[:, place]
-        piece = piece.to(self.dtype)
+        if one.dtype.kind == "i" and isinstance(one.role, LatentRole):
+            piece = piece.floor().clamp(*one.role.wholes).long()
+        else:
+            piece = piece.to(self.dtype)
         if one.shape == (one.width,):
             return piece
         return piece.reshape(-1, *one.shape) if one.shape else piece.squeeze(1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from latentserve.training.errors import ExportError
+from latentserve.training.export import linear_algebra
 from latentserve.training.export.exact import nearest
 
 Draw = Literal["normal", "uniform"]
@@ -35,20 +36,40 @@ class Chance(TorchFunctionMode):
 
     In the place of what draws come steps that compute with numbers from N(0, 1), or uniform on [0, 1): of a chance they
     have the distribution, not the stream, of torch's.
+
+    What is computed of weights alone (`linear_algebra`) is in `computed`, in order; given as `known` it is not computed
+    again.
     """
 
-    def __init__(self, given: Sequence[Tensor] | None = None) -> None:
+    def __init__(self, given: Sequence[Tensor] | None = None, known: Sequence[Any] | None = None) -> None:
         super().__init__()
         self.drawn: list[Drawn] = []
+        self.computed: list[Any] = []
         self._given = None if given is None else list(given)
+        self._known = known
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Called by torch in the place of each of its functions; none of those within it comes here."""
         kwargs = kwargs or {}
-        replace = _REPLACED.get(func)
-        return func(*args, **kwargs) if replace is None else replace(self, func, *args, **kwargs)
+        if (replace := _REPLACED.get(func)) is not None:
+            return replace(self, func, *args, **kwargs)
+        if (compute := linear_algebra.REPLACED.get(func)) is not None:
+            return compute(self._look_up, func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _look_up(self, compute: Callable[[], Any]) -> Any:
+        """What it gave when the module ran before."""
+        place = len(self.computed)
+        if self._known is not None:
+            self.computed.append(None)
+            return self._known[place] if place < len(self._known) else None
+        try:
+            self.computed.append(compute())
+        except RuntimeError:  # it may have no inverse, and be needed for none
+            self.computed.append(None)
+        return None
 
     def draw(self, function: str, prior: Draw, shape: Sequence[int], like: Tensor) -> Tensor:
         """Numbers of the type and on the device of `like`."""

@@ -32,6 +32,7 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
 from latentserve.training.export.chance import Drawn
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
+from latentserve.training.export.linear_algebra import alike
 from latentserve.training.export.outputs import pick_output
 from latentserve.training.export.target import Target
 
@@ -194,7 +195,8 @@ def _ways(name: str, role: Role, told: Told) -> list[Input]:
         case LatentRole():
             shape = role.shape or (None if role.noise else told.latent_shape)
             if shape is not None:
-                return inputs(_FLOAT, role, tuple(shape))
+                codes = inputs(_INTEGER, role, tuple(shape)) if role.prior == "uniform" else []
+                return [*inputs(_FLOAT, role, tuple(shape)), *codes]
             d = told.latent_dim if told.latent is None else told.latent.dim
             if role.noise or d is None:
                 kind = "noise" if role.noise else "latent"
@@ -221,9 +223,10 @@ def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) ->
         drawing = Adapter(target, arguments, _Stated(inputs, told.prior, told.latent), listed=listed, draws=True)
     except RoleError as error:
         raise ExportError(f"generator: {error}") from None
-    drawn, output = [], ""
+    drawn, computed, output = [], [], ""
     for rows in _ROWS:
-        given = draw_rows(drawing.signature, rows, told.labels or 1)
+        # Backwards, so that the first row is another in each run, and what is of it is told from what is of none.
+        given = draw_rows(drawing.signature, rows, told.labels or 1).take(np.arange(rows)[::-1])
         with evaluating(drawing), torch.no_grad():
             try:
                 made = drawing.call(*drawing.tensors(given))
@@ -232,10 +235,12 @@ def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) ->
             except Exception as error:  # the module is anybody's
                 raise _CallError(one_line(error)) from None
         drawn.append(drawing.drawn)
+        computed.append(drawing.computed)
         output, sample = pick_output(made, told.output, rows)
         _check(sample, rows, _shapes(arguments, rows))
     signature, constants = _with_noise(arguments, drawn, told)
-    return Adapter(target, arguments, signature, listed=listed, constants=constants, output=output)
+    known = [one if alike(one, other) else None for one, other in zip(*computed, strict=False)]
+    return Adapter(target, arguments, signature, listed=listed, constants=constants, known=known, output=output)
 
 
 def _check(sample: Tensor, rows: int, shapes: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from latentserve.training.errors import ExportError
 
@@ -73,6 +75,8 @@ def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
     """Of a module, or anything that can be called. `call`: the name of a method of it, or a function of it and of the
     inputs. Raises ExportError."""
     given = unwrapped(given)
+    if isinstance(given, type):
+        raise ExportError(f"generator: {given.__name__} is a class; give an object of it that has its weights")
     if isinstance(call, str):
         if not callable(getattr(given, call, None)):
             raise ExportError(f"generator: {type(given).__name__} has no method {call}, which is told as call")
@@ -86,10 +90,37 @@ def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
     elif callable(given):
         function = shown = given
     else:
-        raise ExportError(f"generator: {type(given).__name__} is no module and nothing that can be called")
+        said = f"generator: {type(given).__name__} is no module and nothing that can be called"
+        raise ExportError(f"{said}{_what_else(given)}")
     modules = [given] if isinstance(given, nn.Module) else []
     modules += [one for one in _held_by(shown) if all(one is not other for other in modules)]
+    for module in modules:
+        _check_weights(module)
     return Target(function, modules, _parameters(shown))
+
+
+def _what_else(given: Any) -> str:
+    """What to do with things that are weights, or where they are."""
+    if isinstance(given, str | PathLike):
+        return ": load what lies there (torch.load, where you trust it), and give the module"
+    if isinstance(given, Mapping):
+        return ": of weights, make the module, give it to module.load_state_dict(...), and give the module"
+    return ""
+
+
+def _check_weights(module: nn.Module) -> None:
+    """Raises ExportError: some have no numbers."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(tensor):
+            raise ExportError(
+                f"generator: its weight {name} was never made (a lazy module that has not run yet): run the module "
+                "once, and load its weights"
+            )
+        if tensor.is_meta:
+            raise ExportError(
+                f"generator: its weight {name} is on the meta device, without numbers: load them with "
+                "load_state_dict(..., assign=True)"
+            )
 
 
 def unwrapped(given: Any) -> Any:

@@ -43,6 +43,8 @@ def adapt_inputs(model: onnx.ModelProto, signature: Signature, batch: int | None
         match one.role:
             case LatentRole():
                 piece = before.piece("z", columns[one.name])
+                if one.dtype.kind in "iu":
+                    piece = before.whole(piece, one.role.wholes)
                 before.rows(piece, TensorProto.FLOAT, (one.width,), one, name)
             case ConditionRole():
                 piece = before.piece("condition", columns[one.name])
@@ -78,6 +80,11 @@ class _Before(Steps):
     def piece(self, whole: str, place: slice) -> str:
         """What is at this place of it, [batch, columns]."""
         return self._pieces[whole, place.start]
+
+    def whole(self, piece: str, ends: tuple[int, int]) -> str:
+        """The whole numbers that its numbers begin with, between two."""
+        first, last = (self.weight(np.array(end, np.float32)) for end in ends)
+        return self.step("Min", self.step("Max", self.step("Floor", piece), first), last)
 
     def label(self, one: Input, form: str | None, name: str) -> None:
         if form == "one-hot":

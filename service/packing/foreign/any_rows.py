@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Inputs
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.adapt import adapt_inputs
+from latentserve.service.packing.foreign.batchwise import batchwise, is_coarse
 from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
 from latentserve.service.packing.foreign.original import Original, draw_rows
 from latentserve.service.packing.foreign.understood import Understood
 from latentserve.service.packing.probes import DEPENDENT
 
+_ROUNDED = 2e-3  # of the span, root mean square of a row: further off, float32 is not what made it
+_ALONE, _SECONDS = 8, 5.0  # rows that are run alone, and how long they may take
 _SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
 
@@ -51,13 +55,21 @@ def for_any_rows(
 def alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArray[Any]:
     """What the file gives for these rows. Raises BundleError: a row is another beside others."""
     rows = original.rows(inputs)
-    few = original.run(inputs.take(slice(0, 2)))
-    off = _off(few, rows[:2].astype(np.float64))
-    if off > DEPENDENT * float(np.ptp(rows.astype(np.float64))):
-        raise BundleError(
-            f"{source}: a row's sample is another in a batch of 1 than in one of 2 (off by {off:.3g}, root "
-            "mean square); rows must not depend on their batch"
-        )
+    bound = (DEPENDENT if is_coarse(original.model) else _ROUNDED) * float(np.ptp(rows.astype(np.float64)))
+    until = time.monotonic() + _SECONDS
+    for place in range(_ALONE):
+        # The first with the second, then each alone, of which all but the first were run among others.
+        taken = slice(0, 2) if place == 0 else slice(place, place + 1)
+        few = original.run(inputs.take(taken))
+        off = _off(few, rows[taken].astype(np.float64))
+        if off > bound:
+            why = batchwise(original.model)
+            raise BundleError(
+                f"{source}: a row's sample is another alone than in a batch (off by {off:.3g}, root mean square); rows "
+                f"must not depend on their batch{'' if why is None else f'. {why}'}"
+            )
+        if place + 1 >= len(rows) or time.monotonic() > until:
+            break
     return rows
 
 

@@ -17,6 +17,7 @@ from latentserve.service.packing.steps import Steps, put_first
 _PREFIX = "blocks/"  # of the names of what goes round the graph
 _LEAST_OPSET = 13  # the first with all operators that cut rows into blocks, for integers too
 _LARGEST = 4096  # rows that anybody's graph takes at a time
+_MOST_SIZES = 16  # that are worth a try
 _TO_THE_END = np.iinfo(np.int64).max
 
 
@@ -147,9 +148,15 @@ def set_free(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 _SHAPED = {"Reshape": 1, "Expand": 1, "Tile": 1, "ConstantOfShape": 0}  # which input is the shape
 
 
+_ADDED = {"Add", "Sub", "Mul", "Div", "Concat"}
+_STATES = {"RNN": (5,), "GRU": (5,), "LSTM": (5, 6)}  # which inputs are [directions, rows, hidden]
+
+
 def fixed_sizes(model: onnx.ModelProto) -> list[int]:
-    """Numbers of rows that a graph may be made for, the likeliest first: its constant shapes begin with them."""
+    """Numbers of rows that a graph may be made for, the likeliest first: its constant shapes begin with them, or what
+    it adds to rows, or the states of its recurrent layers are of so many."""
     constants = Constants(model.graph)
+    weights = {weight.name: weight.dims for weight in model.graph.initializer}
     found: Counter[int] = Counter()
     for value in model.graph.output:
         axes = value.type.tensor_type.shape.dim
@@ -159,7 +166,11 @@ def fixed_sizes(model: onnx.ModelProto) -> list[int]:
         sizes = constants.integers(node.input[place]) if place is not None and len(node.input) > place else []
         sizes = sizes or [int(size) for one in node.attribute if one.name == "shape" for size in one.ints]
         found.update(sizes[:1])
-    return [size for size, _ in found.most_common() if 0 < size <= _LARGEST]
+        if node.op_type in _ADDED:
+            found.update(weights[name][0] for name in node.input if len(weights.get(name, ())) > 1)
+        states = [name for place in _STATES.get(node.op_type, ()) for name in node.input[place : place + 1]]
+        found.update(weights[name][1] for name in states if len(weights.get(name, ())) > 2)
+    return [size for size, _ in found.most_common() if 0 < size <= _LARGEST][:_MOST_SIZES]
 
 
 def _starts_with(value: onnx.ValueInfoProto, batch: int) -> bool:

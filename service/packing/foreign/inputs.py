@@ -9,12 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
 from latentserve.service.bundle.graph import all_nodes, draws
 from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.names import read_names
+from latentserve.service.packing.foreign.prune import holds_numbers
 from latentserve.service.packing.foreign.roles import (
     ConditionRole,
     ConstantRole,
@@ -25,6 +26,8 @@ from latentserve.service.packing.foreign.roles import (
     parse_role,
 )
 from latentserve.service.packing.foreign.signature import Input, Signature
+
+_WHOLE = 1 << 24  # float32 holds all integers up to it
 
 Axis = int | str  # a size, or the name of an axis of any size
 
@@ -41,6 +44,7 @@ _TRAINING = {"training", "train", "istraining", "learning"}
 _TOLD_ONLY = {
     "t", "time", "timestep", "timesteps", "step", "steps", "sigma", "alpha", "temperature", "temp", "resolution", "res",
     "depth", "level", "lod", "stage", "scale", "guidance", "cutoff", "layer", "size", "length", "seed",
+    "n", "num", "number", "count", "samples", "batch",
     "energy", "angle", "theta", "phi", "eta", "pt", "momentum", "mass", "condition", "conditions", "cond", "context",
 }  # fmt: skip
 
@@ -98,7 +102,7 @@ def given_inputs(model: onnx.ModelProto, source: str) -> list[Given]:
         if value.name in weights:
             continue
         kind = value.type.tensor_type
-        if not value.type.HasField("tensor_type") or kind.elem_type in (TensorProto.UNDEFINED, TensorProto.STRING):
+        if not holds_numbers(value):
             raise BundleError(f"{source}: the input {value.name} holds no numbers; export the part behind it")
         axes: tuple[Axis, ...] | None = None
         if kind.HasField("shape"):
@@ -138,12 +142,26 @@ def assign_roles(
         if one.name not in read and not isinstance(role, ConstantRole | UnusedRole):
             raise BundleError(f"{source}: nothing reads the input {one}, which can only be unused")
         if isinstance(role, LatentRole) and one.dtype.kind != "f":
-            raise BundleError(f"{source}: the input {one} cannot be drawn, for it is of no floating-point numbers")
+            if one.dtype.kind == "b":
+                raise BundleError(f"{source}: the input {one} cannot be drawn, for it holds no numbers")
+            if role.prior != "uniform":
+                raise BundleError(
+                    f"{source}: the input {one} holds whole numbers, which are drawn from 0 to N - 1: --input "
+                    f"{one.name}={'noise' if role.noise else 'latent'}:uniform(0,N)"
+                )
+            if not (role.wholes[0] <= role.wholes[1] and _holds(one.dtype, role.wholes)):
+                raise BundleError(f"{source}: the input {one} cannot hold all whole numbers of {role}")
     guess = _Guess(given, roles, read, any(draws(node) for node in all_nodes(model)))
     guess.all()
     if guess.unclear:
         raise BundleError(f"{source}: {_question(guess.unclear)}")
     return _assigned(given, guess, source, labels, prior)
+
+
+def _holds(dtype: np.dtype[Any], ends: tuple[int, int]) -> bool:
+    """Whether a type of integers, and float32 on the way to it, tell all numbers between two apart."""
+    known = np.iinfo(dtype)
+    return max(known.min, -_WHOLE) <= ends[0] and ends[1] <= min(known.max, _WHOLE)
 
 
 def _read(model: onnx.ModelProto) -> set[str]:
@@ -252,6 +270,11 @@ def _question(unclear: Sequence[Given]) -> str:
     of_a_row = one.axes is None or any(isinstance(axis, str) for axis in one.axes[:1])
     if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one) and not of_a_row):
         likely = f"it is one for all rows, so it needs a value: --input {one.name}=constant:VALUE"
+    elif one.dtype.kind in "iu" and not _is_one_number(one):
+        likely = (
+            f"of codes that are drawn from 0 to N - 1, say --input {one.name}=latent:uniform(0,N); else "
+            f"{one.name}=label:one-hot, {one.name}=constant:VALUE or {one.name}=unused"
+        )
     elif one.dtype.kind in "iub":
         likely = (
             f"say --input {one.name}=label, {one.name}=constant:VALUE, {one.name}=condition:LO..HI or {one.name}=unused"
@@ -348,6 +371,11 @@ def _label(given: Given, role: LabelRole, source: str, labels: Sequence[str] | N
                 f"{source}: the label {given} holds one number a row, an index: --input {given.name}=label"
             )
         row = row or ("",)
+        if len([axis for axis in row if axis != 1]) > 1:
+            raise BundleError(
+                f"{source}: the label {given} holds maps; export it with [batch, labels], of which the graph makes "
+                f"them, or say what else it is: --input {given.name}=KIND"
+            )
         row = tuple(len(labels or ()) if isinstance(axis, str) else axis for axis in row)
         if 0 in row:
             raise BundleError(f"{source}: the label {given} does not say how many there are; say --labels A,B,...")

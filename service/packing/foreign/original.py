@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -16,12 +18,14 @@ from latentserve.service.bundle import Inputs
 from latentserve.service.bundle.graph import is_external, opset
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.foreign.signature import Signature
+from latentserve.service.packing.probing import other_shapes
 from latentserve.service.packing.storing import mapped
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
 from latentserve.service.sampling.sessions import load, unheard
 
 _LARGEST_WEIGHT = (1 << 31) - 1  # bytes, that the runtime takes as one from memory
+_SECONDS = 300.0  # of one call, at the most: nobody waits as long for a row
 _FIRST_OPSET = 7  # that the runtime has all operators of
 _LAST_OPSET = onnx.defs.onnx_opset_version()
 
@@ -32,19 +36,28 @@ class Original:
     Args:
         batch: rows that it takes at a time; None: any.
 
+    Attributes:
+        model: the graph.
+
     Raises BundleError naming `source`: the runtime cannot load it.
     """
 
     def __init__(self, model: onnx.ModelProto, source: str, signature: Signature, batch: int | None) -> None:
         self.signature, self.batch = signature, batch
-        self._model, self._source = model, source
+        self.model, self._source = model, source
         self._session = _session(model, source)
         self._takes = {value.name for value in self._session.get_inputs()}
         self._most = 1  # rows that were run at once
 
     def anew(self) -> Original:
         """The same in a session in which no call was made yet, so that it is seen what calls take."""
-        return Original(self._model, self._source, self.signature, self.batch)
+        return Original(self.model, self._source, self.signature, self.batch)
+
+    def of_batch(self, batch: int) -> Original:
+        """The same session, for so many rows at a time."""
+        other = copy.copy(self)
+        other.batch = batch
+        return other
 
     def run(self, inputs: Inputs) -> NDArray[Any]:
         """What it gives for these rows at once, [n, ...] in its own type; of a fixed batch, block by block. Raises
@@ -54,12 +67,12 @@ class Original:
             return self._run(inputs)
         starts = range(0, len(inputs.z), self.batch)
         blocks = [inputs.take(slice(start, start + self.batch)) for start in starts]
-        return np.concatenate([self._run(_filled(block, self.batch))[: len(block.z)] for block in blocks])
+        return self._joined([self._run(_filled(block, self.batch))[: len(block.z)] for block in blocks])
 
     def rows(self, inputs: Inputs) -> NDArray[Any]:
         """The same for any number of rows: the first alone, the others as many at once as were run before."""
         starts = [0, *range(1, len(inputs.z), self._most)]
-        return np.concatenate([self.run(inputs.take(slice(at, end))) for at, end in pairwise([*starts, len(inputs.z)])])
+        return self._joined([self.run(inputs.take(slice(at, end))) for at, end in pairwise([*starts, len(inputs.z)])])
 
     def takes(self, label: int) -> bool:
         """Whether it runs for a label."""
@@ -73,6 +86,12 @@ class Original:
         """Of what it gives in one run, of its batch or of one row. Raises BundleError: it does not run."""
         return self._call(draw_rows(self.signature, self.batch or 1)).shape
 
+    def _joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Rows of several runs. Raises BundleError: they are not of one shape."""
+        if other := other_shapes(parts):
+            raise BundleError(f"{self._source}: {other}")
+        return np.concatenate(parts)
+
     def _run(self, inputs: Inputs) -> NDArray[Any]:
         made = self._call(inputs)
         if made.shape[:1] != (len(inputs.z),):
@@ -84,10 +103,22 @@ class Original:
 
     def _call(self, inputs: Inputs) -> NDArray[Any]:
         fed = {name: array for name, array in self.signature.feed(inputs).items() if name in self._takes}
+        options = require_runtime().RunOptions()
+        options.log_severity_level = 4
+        watch = threading.Timer(_SECONDS, setattr, (options, "terminate", True))
+        watch.daemon = True
+        watch.start()
         try:
-            made: NDArray[Any] = self._session.run(None, fed)[0]
+            made: NDArray[Any] = self._session.run(None, fed, options)[0]
         except Exception as error:  # the graph is anybody's
-            raise BundleError(f"{self._source}: does not run on a batch of latents ({one_line(error)})") from None
+            if options.terminate:
+                raise BundleError(
+                    f"{self._source}: {len(inputs.z)} of its rows take longer than {_SECONDS:.0f} seconds; a loop in "
+                    "it may have no end"
+                ) from None
+            raise BundleError(f"{self._source}: does not run on a batch of latents ({_words(error)})") from None
+        finally:
+            watch.cancel()
         return made
 
 
@@ -146,6 +177,8 @@ def _advice(model: onnx.ModelProto, error: Exception) -> str:
     version, said = opset(model), str(error)
     if not _FIRST_OPSET <= version <= _LAST_OPSET or "IR version" in said:
         return f"; its operator set is {version}: export it with one from 13 to 22"
+    if "not a registered" in said or "No Op registered" in said:
+        return "; it is no operator of ONNX's: export the plain form of what it does, made of ONNX's own"
     return "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in said else ""
 
 

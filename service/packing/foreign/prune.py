@@ -11,8 +11,15 @@ from latentserve.service.packing.steps import Steps, put_first
 _PREFIX = "plain/"  # of the names of casts
 
 
+def holds_numbers(value: onnx.ValueInfoProto) -> bool:
+    """Whether an input or output is a tensor of them, not of strings, and no sequence or optional value."""
+    kind = value.type.tensor_type.elem_type
+    return bool(value.type.HasField("tensor_type") and kind not in (TensorProto.UNDEFINED, TensorProto.STRING))
+
+
 def keep_output(model: onnx.ModelProto, output: str) -> None:
-    """Let an output be the only one, and nodes and weights that it does not need be gone. In place."""
+    """Let an output be the only one, and nodes and weights that it does not need be gone, and inputs that hold no
+    numbers either. In place."""
     graph = model.graph
     kept = [value for value in graph.output if value.name == output]
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
@@ -33,7 +40,15 @@ def keep_output(model: onnx.ModelProto, output: str) -> None:
         if node.op_type == "Dropout" and len(node.output) > 1 and node.output[1] not in needed:
             del node.output[1:]  # the mask
     weights = [weight for weight in graph.initializer if weight.name in needed]
-    for field, values in ((graph.node, nodes), (graph.initializer, weights), (graph.output, kept)):
+    sparse = [weight for weight in graph.sparse_initializer if weight.values.name in needed]
+    inputs = [value for value in graph.input if value.name in needed or holds_numbers(value)]
+    for field, values in (
+        (graph.node, nodes),
+        (graph.initializer, weights),
+        (graph.sparse_initializer, sparse),
+        (graph.output, kept),
+        (graph.input, inputs),
+    ):
         copies = list(values)
         del field[:]
         field.extend(copies)

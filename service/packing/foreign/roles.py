@@ -3,7 +3,7 @@
 They are the same for `pack --input NAME=KIND[:DETAIL]` and for `export_bundle(inputs={NAME: "KIND[:DETAIL]"})`:
 
     latent[:SHAPE][,PRIOR][,truncation(T)]      SHAPE of a row: 16, 4x64x64; PRIOR: normal, normal(MEAN,SD), uniform,
-    noise[:SHAPE][,PRIOR]                       uniform(LO,HI)
+    noise[:SHAPE][,PRIOR]                       uniform(LO,HI); of integers, LO to HI - 1
     label[:index|one-hot]
     condition:LO..HI[,PRIOR][,UNIT]             PRIOR: uniform, log-uniform, normal, quantiles(Q0,Q1,...)
     condition:[NAME=]LO..HI,...;[NAME=]LO..HI   one for each column
@@ -73,6 +73,11 @@ class LatentRole:
             )
         except ValidationError as error:
             raise RoleError(f"input {name}: {first_fault(error)}") from None
+
+    @property
+    def wholes(self) -> tuple[int, int]:
+        """The first and the last of the whole numbers that a uniform prior gives where it is cut to such."""
+        return math.floor(self.shift - self.scale), math.ceil(self.shift + self.scale) - 1
 
     def __str__(self) -> str:
         details = []

@@ -124,6 +124,8 @@ class Signature:
         match one.role:
             case LatentRole():
                 found: NDArray[Any] = rows.z[:, columns]
+                if one.dtype.kind in "iu":
+                    found = np.floor(found).clip(*one.role.wholes)
             case ConditionRole():
                 assert rows.condition is not None  # noqa: S101, for mypy
                 found = rows.condition[:, columns]

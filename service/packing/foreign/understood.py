@@ -14,6 +14,7 @@ from latentserve.service.bundle import Latent
 from latentserve.service.bundle.graph import all_nodes, draws
 from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError
+from latentserve.service.packing.foreign.batchwise import rounds_by_batch
 from latentserve.service.packing.foreign.chance import Drawn, bring_out_chance, replace_chance, without_chance
 from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
@@ -82,7 +83,7 @@ def understand(
         add_row_axis(model, shape)
         still = without_chance(model)
         original = Original(still, source, signature, 1)
-    batch = assigned.batch or _find_batch(original, still, source)
+    batch = assigned.batch or (1 if rounds_by_batch(model) else _find_batch(original, still))
     sizes = _TWO_SIZES if batch is None else (batch,)
     drawn = replace_chance(model, source, lambda names, n: values_of(still, source, signature, names, n), sizes)
     if drawn:
@@ -148,15 +149,19 @@ def _has_rows(original: Original, source: str) -> None:
         ) from None
 
 
-def _find_batch(original: Original, model: onnx.ModelProto, source: str) -> int | None:
+def _find_batch(original: Original, model: onnx.ModelProto) -> int | None:
     """The only number of rows that a graph takes, though it declares that it takes any; None: it does take any."""
+    ran = 0
     try:
         for size in _TWO_SIZES:
             original.run(draw_rows(original.signature, size))
+            ran = size
     except BundleError:
+        if ran == 1:  # the state of a recurrent layer is that of one row, or so
+            return 1
         for batch in fixed_sizes(model):
             try:
-                Original(model, source, original.signature, batch).run(draw_rows(original.signature, batch))
+                original.of_batch(batch).run(draw_rows(original.signature, batch))
             except BundleError:
                 continue
             return batch

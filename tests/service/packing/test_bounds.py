@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from benchmarks.quality.endings import DIM, ending, number
 from latentserve.service.packing.bounds import output_bounds
@@ -49,3 +49,13 @@ def test_unknown(steps: Steps) -> None:
 
 def test_a_type_of_few_values_tells_too() -> None:
     assert output_bounds(ending([3, 2, 2], dtype=TensorProto.UINT8), "out") == (0, 255)
+
+
+def test_residual_blocks_are_looked_at_once() -> None:
+    nodes = [helper.make_node("Identity", ["z"], ["x0"])]
+    for block in range(64):
+        nodes.append(helper.make_node("Relu", [f"x{block}"], [f"y{block}"]))
+        nodes.append(helper.make_node("Add", [f"x{block}", f"y{block}"], [f"x{block + 1}"]))
+    value = helper.make_tensor_value_info
+    ends = [value("z", TensorProto.FLOAT, ["n", 4])], [value("x64", TensorProto.FLOAT, ["n", 4])]
+    assert output_bounds(helper.make_model(helper.make_graph(nodes, "g", *ends)), "x64") is None

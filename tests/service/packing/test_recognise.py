@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -142,3 +143,10 @@ def test_weights_that_were_left_behind_are_named(tmp_path: Path) -> None:
         pack_foreign(file, tmp_path / "bundle", "x", PackOptions())
     model.graph.initializer[0].external_data[0].value = "../secrets"
     assert "outside its folder" in (missing_data(model, file) or "")
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe" in (recognise(tmp_path / "pipe") or "")
+    assert "download what lies there first" in (recognise(Path("https://example.org/generator.onnx")) or "")
+    assert recognise(Path("long" * 2000))

@@ -115,6 +115,34 @@ class Batched(nn.Module):
         return self.last(self.norm(self.first(z)))
 
 
+class Unmixed(nn.Module):
+    """The way back of a flow's layers: triangles are solved, and a matrix is inverted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(DIM) + 0.1 * torch.randn(DIM, DIM))
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(self.weight, z.T, upper=False, unitriangular=True).T
+        return (
+            torch.linalg.solve(self.weight, z.unsqueeze(-1)).squeeze(-1) @ torch.inverse(self.weight.double()).float()
+        )
+
+
+class Overwriting(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z.mul_(0.5))
+
+
+class Codes(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.book = nn.Embedding(20, 3)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return torch.tanh(self.book(codes)).permute(0, 3, 1, 2)
+
+
 class NotANumber(Pictures):
     def forward(self, z: Tensor) -> Tensor:
         return torch.where(z[:, :1] > 1.5, torch.nan, self.layer(z))
@@ -210,6 +238,21 @@ def test_a_graph_of_one_row_runs_in_blocks(tmp_path: Path, caplog: pytest.LogCap
     served_as(tmp_path, module)
 
 
+@pytest.mark.parametrize("module", [Unmixed(), Overwriting()], ids=["inverses of weights", "writes into z"])
+def test_what_exporters_stumble_over(module: nn.Module, tmp_path: Path) -> None:
+    exported(module, tmp_path)
+    served_as(tmp_path, lambda z: module(z.clone()))
+
+
+def test_codes_are_drawn(tmp_path: Path) -> None:
+    module = Codes()
+    manifest = exported(module, tmp_path, inputs={"codes": "latent:2x4,uniform(0,20)"}, kind="array")
+    z = torch.from_numpy(draw_latents(manifest.latent, 1, 0, 3))
+    with torch.no_grad():
+        own = module(z.long().reshape(3, 2, 4))
+    np.testing.assert_allclose(open_bundle(tmp_path / "b").sample(3, seed=1), own.numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("module", "told", "words"),
     [
@@ -223,6 +266,11 @@ def test_a_graph_of_one_row_runs_in_blocks(tmp_path: Path, caplog: pytest.LogCap
         (Pictures(), {"inputs": {"z": "latex"}}, "'latex' is none of"),
         (nn.Linear(5, 2), {}, "other ways to call it fail too: say latent_shape="),
         (3, {}, "int is no module and nothing that can be called"),
+        ("g.pt", {}, "str is no module and nothing that can be called: load what lies there"),
+        (Pictures().state_dict(), {}, r"of weights, make the module, give it to module.load_state_dict"),
+        (Pictures, {}, "Pictures is a class; give an object of it"),
+        (nn.Linear(DIM, 2, device="meta"), {}, "its weight weight is on the meta device"),
+        (nn.LazyLinear(2), {}, "its weight weight was never made"),
     ],
 )
 def test_what_cannot_be_is_one_line(module: Any, told: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -115,3 +115,8 @@ def test_shapes_that_begin_with_the_batch():
 
 def test_sizes_that_a_graph_may_be_made_for():
     assert fixed_sizes(dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, shaped=(64, 3, 4, 4)))[0] == 64
+    added = dense([("Add", "z k", "m", {})], {"z": (FLOAT, ["n", 16])}, {"k": rand(32, 16)})
+    assert 32 in fixed_sizes(added)
+    state = [("GRU", "z W R - - h", "m", {"hidden_size": 4})]
+    weights = {"W": rand(1, 12, 8), "R": rand(1, 12, 4), "h": rand(1, 48, 4)}
+    assert 48 in fixed_sizes(dense(state, {"z": (FLOAT, [2, "n", 8])}, weights))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from onnx import TensorProto
 
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.inputs import assign_roles
@@ -94,7 +95,13 @@ ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "one-hot of one number": ({"z": Z, "y": (INT64, ["n"])}, {"y": "label:one-hot"}, "an index: --input y=label"),
     "one-hot of any width": ({"z": Z, "y": (FLOAT, ["n", "k"])}, {"y": "label:one-hot"}, "--labels A,B"),
     "other batches": ({"z": (FLOAT, [4, 16]), "y": (INT64, [8])}, {}, "z 4, y 8"),
-    "integers that are drawn": ({"tokens": (INT64, ["n", 16])}, {"tokens": "latent"}, "no floating-point numbers"),
+    "integers that are drawn": ({"tokens": (INT64, ["n", 16])}, {"tokens": "latent"}, "tokens=latent:uniform(0,N)"),
+    "codes beyond their type": (
+        {"codes": (TensorProto.INT8, ["n", 16])},
+        {"codes": "latent:uniform(0,512)"},
+        "cannot hold all whole numbers",
+    ),
+    "flags that are drawn": ({"flags": (BOOL, ["n", 16])}, {"flags": "latent:uniform(0,2)"}, "holds no numbers"),
     "two labels": ({"z": Z, "a": (INT64, ["n"]), "b": (INT64, ["n"])}, {"a": "label", "b": "label"}, "a, b cannot be"),
 }
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from latentserve.service.bundle import Bundle, Inputs, read_bundle
 from latentserve.service.cli import cli
 from latentserve.service.errors import BundleError
-from latentserve.service.packing.foreign import PackOptions, pack_foreign
+from latentserve.service.packing.foreign import PackOptions, original, pack_foreign
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from tests.service.packing.foreign.graphs import BOOL, FLOAT, INT32, INT64, dense, model, rand, run
@@ -83,6 +83,10 @@ FLAGS = dense(
      ("Mul", "p w", "q", {}), ("Add", "q f", "m", {})],
     {"z": (FLOAT, ["n", 16]), "step": (INT64, []), "flip": (BOOL, [1]), "w": (FLOAT, [16])},
 )  # fmt: skip
+CODES = dense(
+    [("Gather", "E codes", "e", {}), ("Flatten", "e", "m", {})], {"codes": (INT64, ["n", 2, 4])}, {"E": rand(50, 2)}
+)
+COLUMNS = dense([("Transpose", "z", "m", {"perm": [1, 0]})], {"z": (FLOAT, [16, "n"])})
 
 FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Feed]]] = {
     "the decoder of a VAE": (VAE, {}, lambda rows: {"z": rows.z.reshape(-1, 4, 2, 2)}),
@@ -116,6 +120,12 @@ FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Fe
         {"inputs": {"a": "latent:uniform(0,1)", "b": "latent:normal(5,2),truncation(0.5)"}},
         lambda rows: {"a": rows.z[:, :10], "b": rows.z[:, 10:]},
     ),
+    "codes of a VQ-VAE": (
+        CODES,
+        {"inputs": {"codes": "latent:uniform(0,50)"}},
+        lambda rows: {"codes": np.floor(rows.z).astype(np.int64).reshape(-1, 2, 4)},
+    ),
+    "rows in columns": (COLUMNS, {}, lambda rows: {"z": np.ascontiguousarray(rows.z.T)}),
     "a step, a flag and a vector": (
         FLAGS,
         {"inputs": {"step": "constant:2", "flip": "constant:true", "w": "constant:0.5"}},
@@ -242,6 +252,26 @@ def test_a_batch_that_is_not_declared(tmp_path: Path):
     assert pack(tmp_path, graph)[0].manifest.onnx.batch == 2
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_constant_of_so_many_rows(tmp_path: Path, rows: int):
+    """As the initial states of recurrent layers are."""
+    graph = dense([("Concat", "z k", "m", {"axis": 1})], {"z": (FLOAT, ["n", 12])}, {"k": np.ones((rows, 4), "f4")})
+    bundle, _ = pack(tmp_path, graph)
+    assert bundle.manifest.onnx.batch == rows
+    z = rand(10, 12)
+    expected = np.concatenate([run(graph, {"z": z[at : at + rows]}) for at in range(0, 10, rows)])
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), expected, rtol=0, atol=1e-6)
+
+
+def test_client_s_codes_are_kept_within_theirs(tmp_path: Path):
+    bundle, _ = pack(tmp_path, CODES, inputs={"codes": "latent:uniform(0,50)"})
+    z = np.full((2, 8), 49.9, np.float32)
+    z[1] = [-7, -1, -0.5, 50, 1e9, 49, 49, 49]
+    made = Engine(bundle, "cpu").generate(Inputs(z))
+    codes = np.array([[49] * 8, [0, 0, 0, 49, 49, 49, 49, 49]]).reshape(2, 2, 4)
+    np.testing.assert_allclose(made, run(CODES, {"codes": codes}), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("axes", [[0], None], ids=["the first axis", "all axes of one"])
 def test_one_row_without_its_axis(tmp_path: Path, axes: list[int] | None):
     """`return images[0]`, and `squeeze()`."""
@@ -319,6 +349,41 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, opset=5), {}, "its operator set is 5"),
     "operators of the future": (
         dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, opset=99), {}, "its operator set is 99"),
+    "batch normalisation in training mode": (
+        dense([("BatchNormalization", "z one zero zero one", "m mean variance", {"training_mode": 1})],
+              {"z": (FLOAT, ["n", 16])}, {"one": np.ones(16, "f4"), "zero": np.zeros(16, "f4")}), {},
+        "is in training mode, and takes the mean of a batch: export the model in eval mode"),
+    "samples of any length": (
+        model([("ReduceMax", "z", "top", {"keepdims": 0}), ("Mul", "top ten", "many", {}), ("Abs", "many", "some", {}),
+               ("Cast", "some", "count", {"to": INT64}), ("Range", "zero count one", "steps", {}),
+               ("Cast", "steps", "s", {"to": FLOAT}), ("MatMul", "z w", "level", {}), ("Add", "level s", "x", {})],
+              {"z": (FLOAT, ["n", 4])}, {"x": (FLOAT, ["n", "length"])},
+              {"ten": np.float32(10), "zero": np.array(0), "one": np.array(1), "w": rand(4, 1)}), {}, "of shape ["),
+    "a value of 10^13 numbers in between": (
+        model([("Tile", "z times", "wide", {}), ("ReduceMax", "wide", "x", {"axes": [1]})],
+              {"z": (FLOAT, ["n", 10])}, {"x": (FLOAT, ["n", 1])}, {"times": np.array([1, 10**12])}), {},
+        "the value wide has 10,000,000,000,000 numbers"),
+    "words": (
+        model([("Constant", "", "x", {"value_string": "a"}), ("Identity", "z", "y", {})], {"z": (FLOAT, ["n", 4])},
+              {"x": (TensorProto.STRING, [])}), {}, "the output x is of type string; it must hold numbers"),
+    "nine axes": (
+        dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, shaped=(-1, 2, 1, 2, 1, 2, 1, 3, 1, 2)),
+        {}, "samples of shape [2, 1, 2, 1, 2, 1, 3, 1, 2] cannot be"),
+    "numbers beyond float32": (
+        model([("Mul", "z huge", "x", {})], {"z": (TensorProto.DOUBLE, ["n", 4])},
+              {"x": (TensorProto.DOUBLE, ["n", 4])}, {"huge": np.float64(1e300)}), {}, "samples are float32"),
+    "maps of labels": (
+        dense([("ReduceMean", "label", "y", {"axes": [2, 3], "keepdims": 0}), ("Concat", "z y", "m", {"axis": 1})],
+              {"z": (FLOAT, ["n", 13]), "label": (FLOAT, ["n", 3, 8, 8])}), {}, "holds maps"),
+    "a count of samples": (
+        dense([("Cast", "num", "s", {"to": FLOAT}), ("Mul", "z s", "m", {})],
+              {"z": (FLOAT, ["n", 16]), "num": (INT64, ["n"])}), {}, "what is the input num"),
+    "operators of others": (
+        dense([("GridSampleX", "z", "m", {})], {"z": (FLOAT, ["n", 16])}), {}, "made of ONNX's own"),
+    "codes whose number is not told": (CODES, {}, "--input codes=latent:uniform(0,N)"),
+    "codes from a bell": (CODES, {"inputs": {"codes": "latent"}}, "--input codes=latent:uniform(0,N)"),
+    "more codes than there are": (
+        CODES, {"inputs": {"codes": "latent:uniform(0,90)"}}, "does not run on a batch of latents"),
     "a latent of 2^25 numbers": (
         model([("ReduceMax", "z", "x", {"axes": [1]})], {"z": (FLOAT, ["n", 1 << 25])}, {"x": (FLOAT, ["n", 1])}), {},
         "less than or equal to 16777216"),
@@ -328,6 +393,21 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
 @pytest.mark.parametrize(("graph", "told", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_is_one_line(tmp_path: Path, graph: onnx.ModelProto, told: dict[str, Any], words: str):
     assert words in refused(tmp_path, graph, **told)
+
+
+def test_a_loop_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(original, "_SECONDS", 0.2)
+    value = helper.make_tensor_value_info
+    ends = (
+        [value("i", INT64, []), value("go", BOOL, []), value("had", FLOAT, None)],
+        [value("on", BOOL, []), value("has", FLOAT, None)],
+    )
+    nodes = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Tanh", ["had"], ["has"])]
+    graph = dense([("Identity", "left", "m", {})], {"z": (FLOAT, ["n", 16])}, {"yes": np.array(True)})
+    graph.graph.node.insert(
+        0, helper.make_node("Loop", ["", "yes", "z"], ["left"], body=helper.make_graph(nodes, "b", *ends))
+    )
+    assert "1 of its rows take longer than" in refused(tmp_path, graph)
 
 
 def test_a_weight_that_is_not_there(tmp_path: Path):
