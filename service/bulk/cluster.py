@@ -121,9 +121,10 @@ class Cluster:
             self._making[make_of.remote(self._work, known, *(piece.held for piece in joined.pieces))] = joined.shard
 
         while True:
-            while self._room() > len(looking) and (some := join.next_range()) is not None:
+            room = self._room()
+            while room > len(looking) and (some := join.next_range()) is not None:
                 looking.append((some, *look_at.remote(self._work, tuple(some))))
-            if not looking:
+            if room > 0 and not looking:  # there is room, and nothing to look at
                 if (last := join.rest()) is not None:
                     begin(last)
                 if not self._making:
