@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from latentserve.service.http.ui.files import STATIC
 from tests.server import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +107,23 @@ def test_answers_with_samples(container: Container) -> None:
     answer = httpx.post(f"{container.url}/v1/samples", json={"n": 3, "seed": 7}, timeout=30)
     assert answer.status_code == 200
     assert len(answer.json()["samples"]) == 3
+
+
+def test_serves_the_page(container: Container) -> None:
+    """`/` leads to it, all its files are those of this tree, and what it asks for is there, with every runbook."""
+    page = httpx.get(container.url, follow_redirects=True, timeout=30)
+    assert (page.status_code, page.url.path) == (200, "/ui")
+    assert page.content == (STATIC / "index.html").read_bytes()
+    for file in STATIC.iterdir():
+        if file.name != "index.html":
+            assert httpx.get(f"{container.url}/ui/{file.name}", timeout=30).content == file.read_bytes(), file.name
+    assert [one["name"] for one in httpx.get(f"{container.url}/ui/models.json").json()["models"]] == ["toy"]
+    assert httpx.get(f"{container.url}/ui/health.json", timeout=30).json()["workers"]["count"] == 1
+    assert "<h1>toy</h1>" in httpx.get(f"{container.url}/ui/cards/toy").text
+    names = httpx.get(f"{container.url}/ui/runbooks.json").json()
+    assert set(names) == {file.stem for file in (ROOT / "docs" / "runbooks").glob("Latentserve*.md")}
+    for name in names:
+        assert f"<h1>{name}</h1>" in httpx.get(f"{container.url}/ui/runbooks/{name}").text
 
 
 def test_says_what_it_consists_of(image: str) -> None:

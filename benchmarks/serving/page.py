@@ -211,6 +211,12 @@ def _draw(browser: Browser, url: str, folder: Path) -> None:
                 if name == "health":
                     page.wait_for_timeout(_POLLS_MS)
                 _save(page, folder / f"{name}-{scheme}.png")
+    with _opened(browser, f"{url}#verify") as page:
+        page.wait_for_selector(".drop")
+        picture = page.request.post(f"{url.removesuffix('ui')}v1/samples?format=png", data={"n": 9, "seed": 7}).body()
+        page.set_input_files("#file", {"name": "found.png", "mimeType": "image/png", "buffer": picture})
+        page.wait_for_selector("#found .verdict")
+        _save(page, folder / "verify-light.png")
     with _opened(browser, f"{url}#play?seed=7", reduced_motion="reduce") as page:
         page.wait_for_selector("#wall[aria-busy=false]")
         for place in (0, 4):

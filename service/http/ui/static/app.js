@@ -17,6 +17,7 @@ const LOOK_SECONDS = 10; // at the verdict, for the dot
 const main = document.getElementById("main");
 let leave = () => {};
 let shown;
+let seen; // the page that was shown last
 let wall; // the address of the one that was seen last, while another page is
 
 async function show() {
@@ -34,7 +35,9 @@ async function show() {
     document.title = `${model.name} · ${PAGES[now.page].title} · latentserve`;
     const page = await PAGES[now.page].load();
     if (shown !== mine) return;
-    const left = (await page.show(main, { now, model, models, maxN })) ?? (() => {});
+    if (seen !== undefined && seen !== now.page) scrollTo(0, 0); // it begins at its top, wherever the other one was left
+    seen = now.page;
+    const left = (await page.show(main, { now, model, models, maxN, again: show })) ?? (() => {});
     if (shown === mine) leave = left;
     else left();
   } catch (error) {

@@ -1,6 +1,7 @@
 // What samples are asked for with: seed, label, conditions, truncation, how many, and which of them.
 
 import { h, number } from "./elements.js";
+import { filters } from "./filters.js";
 
 const MANY_LABELS = 60; // of more, one is typed, and suggested
 const STEPS = 1000;
@@ -8,11 +9,14 @@ const STEPS = 1000;
 // The form. `change(part)` is told what is wanted from now on, by name as the state has it.
 export function controls(context, change) {
   const { now, model } = context;
-  const parts = [seed(now, change), model.labels && labels(now, model, change)];
-  if (model.conditions.length) parts.push(conditions(now, model, change));
-  parts.push(truncation(now, change), count(now, change, model.sample.kind));
-  if (model.sample.kind === "table") parts.push(filters(now, model, change));
-  parts.push(best(now, model, change));
+  const filter = filters(now, model, change);
+  const changed = (part) => {
+    change(part);
+    filter?.look();
+  };
+  const parts = [seed(now, change), model.labels && labels(now, model, changed)];
+  if (model.conditions.length) parts.push(conditions(now, model, changed));
+  parts.push(truncation(now, change), count(now, change, model.sample.kind), filter?.element, best(now, model, change));
   return h("form", { class: "controls", "aria-label": "What is asked for", on: { submit: (event) => event.preventDefault() } }, ...parts);
 }
 
@@ -123,58 +127,4 @@ function best(now, model, change) {
   select.addEventListener("change", () => change({ best: Number(select.value) }));
   const why = model.critic ? "By the critic's score." : "This model was exported without a critic, so nothing scores its samples.";
   return h("div", { class: "field" }, h("label", { for: "best" }, "Choose"), select, h("p", { class: "small" }, why));
-}
-
-// Conditions that rows of a table are to fulfil: `where`.
-function filters(now, model, change) {
-  const where = structuredClone(now.where);
-  const columns = model.sample.columns.map((one) => (typeof one === "string" ? { name: one } : one));
-  const list = h("div", { class: "filters" });
-  const tell = () => change({ where: structuredClone(where), offset: 0 });
-  const add = h("select", { id: "add-filter", "aria-label": "Add a filter on a column" });
-  const offer = () => add.replaceChildren(h("option", { value: "" }, "Add a filter …"),
-    ...columns.filter((column) => !(column.name in where)).map((column) => h("option", { value: column.name }, column.name)));
-  const show = () => {
-    list.replaceChildren(...Object.keys(where).map((name) => {
-      const column = columns.find((one) => one.name === name) ?? { name };
-      const remove = h("button", { type: "button", class: "quiet icon", "aria-label": `Remove the filter on ${name}`, on: { click: () => (delete where[name], show(), tell()) } }, "✕");
-      return h("fieldset", { class: "filter" }, h("legend", {}, name), remove, column.categories ? among(column, where, tell) : between(column, where, tell));
-    }));
-    offer();
-  };
-  add.addEventListener("change", () => {
-    if (!add.value) return;
-    const column = columns.find((one) => one.name === add.value);
-    where[add.value] = column.categories ? { in: [] } : {};
-    show();
-    list.lastChild?.querySelector("input")?.focus();
-  });
-  show();
-  return h("div", { class: "field" }, h("label", { for: "add-filter" }, "Only rows where"), list, add);
-}
-
-function between(column, where, tell) {
-  return h("div", { class: "row" }, ...[["min", "from"], ["max", "to"]].map(([member, word]) => {
-    const field = h("input", { type: "number", step: "any", value: where[column.name][member] ?? "", placeholder: word, "aria-label": `${column.name} ${word}` });
-    field.addEventListener("change", () => {
-      if (field.value === "") delete where[column.name][member];
-      else where[column.name][member] = Number(field.value);
-      tell();
-    });
-    return field;
-  }));
-}
-
-function among(column, where, tell) {
-  const chosen = new Set(where[column.name].in ?? []);
-  return h("div", { class: "among" }, ...column.categories.filter((value) => value !== null).slice(0, 100).map((value) => {
-    const box = h("input", { type: "checkbox", checked: chosen.has(value) });
-    box.addEventListener("change", () => {
-      if (box.checked) chosen.add(value);
-      else chosen.delete(value);
-      where[column.name].in = [...chosen];
-      tell();
-    });
-    return h("label", {}, box, " ", String(value));
-  }));
 }

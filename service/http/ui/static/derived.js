@@ -6,7 +6,7 @@ import { addressed, drawArray } from "./kinds.js";
 import { fieldsOf } from "./playground.js";
 import { askJson, askNumbers, save } from "./server.js";
 import { drawSound, mono, play as playSound } from "./sounds.js";
-import { shown } from "./tables.js";
+import { cell, shown } from "./tables.js";
 
 const FRAMES = 32; // from each kept sample to the next
 const MOST_NUMBERS = 1 << 23; // of all frames of a path
@@ -76,14 +76,14 @@ export async function openBetween(panel, context, kept, close) {
     panel.replaceChildren(frame(title, close, failure(error, () => openBetween(panel, context, kept, close))));
     return () => {};
   }
-  const canvas = frames.draw ? h("canvas", { class: "screen", role: "img", "aria-label": title }) : h("dl", { class: "screen row-of-table" });
+  const canvas = frames.draw ? h("canvas", { class: "screen", role: "img", "aria-label": title }) : h("dl", { class: "screen row-of-table", tabindex: 0 });
   const slider = h("input", { id: "between-place", type: "range", min: 0, max: frames.count - 1, step: 1, value: 0, "aria-label": "Place on the way" });
   const play = h("button", { type: "button", class: "main", id: "between-play", "aria-pressed": "false" }, "Play");
   const told = h("output", { for: "between-place" });
   let running = 0;
   const draw = (place) => {
     if (frames.draw) frames.draw(canvas, place);
-    else canvas.replaceChildren(...frames.rows[place].flatMap((value, column) => [h("dt", {}, nameOf(sample.columns[column])), h("dd", {}, shown(value))]));
+    else canvas.replaceChildren(...frames.rows[place].flatMap((value, column) => [h("dt", {}, nameOf(sample.columns[column])), h("dd", { dir: "auto" }, shown(value, sample.columns[column]))]));
     slider.setAttribute("aria-valuetext", `${Math.round((100 * place) / (frames.count - 1))} %`);
     told.textContent = `${Math.round((100 * place) / (frames.count - 1))} %`;
   };
@@ -149,7 +149,7 @@ export async function openAround(panel, context, kept, close) {
       if (mine !== round) return;
       if (frames.rows) {
         const columns = sample.columns.map(nameOf);
-        grid.replaceChildren(h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": title }, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col" }, name)))), h("tbody", {}, ...frames.rows.map((row) => h("tr", {}, ...row.map((value) => h("td", {}, shown(value)))))))));
+        grid.replaceChildren(h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": title }, h("table", {}, h("thead", {}, h("tr", {}, ...columns.map((name) => h("th", { scope: "col", dir: "auto" }, name)))), h("tbody", {}, ...frames.rows.map((row) => h("tr", {}, ...row.map((value, place) => cell(value, sample.columns[place]))))))));
       } else {
         const all = Array.from({ length: frames.count }, (_, place) => h("canvas", { role: "img", "aria-label": `Variation ${place}` }));
         grid.replaceChildren(...all.map((canvas) => h("figure", { class: "tile" }, canvas)));

@@ -4,7 +4,7 @@ import { Refusal, key } from "./server.js";
 // What is shown where there is nothing else to show: why, and what can be done about it.
 export function failure(error, again) {
   if (!(error instanceof Refusal)) console.error(error);
-  const closed = error.status === 401 || error.status === 403;
+  const closed = error.status === 401 || (error.status === 403 && !error.type.endsWith(":closed"));
   const parts = [h("h2", {}, error.title ?? "Something went wrong"), h("p", {}, error.message)];
   if (closed) {
     const field = h("input", { type: "password", id: "key", autocomplete: "off", required: true });

@@ -5,9 +5,14 @@ import { askNumbers, setPicture } from "./server.js";
 
 // From dark to bright, as evenly as eyes have it (after matplotlib's viridis).
 const COLOURS = [[68, 1, 84], [71, 44, 122], [59, 81, 139], [44, 113, 142], [33, 144, 141], [39, 173, 129], [92, 200, 99], [170, 220, 50], [253, 231, 37]];
+const ABSENT = [128, 128, 128]; // what is no number
 const SMALL = 96; // pixels: what is smaller is shown with its pixels
+const LARGE = 128;
+const LONGEST = 2.5; // of a tile, its longer side beside the other one
+const MOST_LINES = 8;
 
 export function colour(share) {
+  if (Number.isNaN(share)) return ABSENT;
   const place = Math.min(Math.max(share, 0), 1) * (COLOURS.length - 1);
   const low = Math.min(Math.floor(place), COLOURS.length - 2);
   return COLOURS[low].map((value, channel) => Math.round(value + (place - low) * (COLOURS[low + 1][channel] - value)));
@@ -22,10 +27,17 @@ export function described(sample) {
   }
   if (sample.kind === "audio") return `${number(shape.at(-1) / sample.sample_rate, 2)} s sounds at ${number(sample.sample_rate / 1000)} kHz`;
   if (sample.kind === "table") return `rows of a table with ${shape[0]} columns`;
-  return `arrays of ${shape.length ? shape.join("×") : 1} numbers`;
+  if (isSeries(shape)) return `series of ${number(shape[1])} values${shape[0] > 1 ? ` on ${shape[0]} channels` : ""}`;
+  return shape.every((size) => size === 1) ? "single numbers" : `arrays of ${shape.join("×")} numbers`;
 }
 
-export const addressed = (one) => `seed ${one.seed}, row ${one.row}${one.label === undefined ? "" : `, label ${one.label}`}`;
+// Whether an array is a few channels of many frames each: lines, not a map.
+const isSeries = (shape) => shape.length === 2 && shape[0] <= MOST_LINES && shape[1] >= 2 * Math.max(shape[0], 4);
+
+export function addressed(one) {
+  const label = one.label ?? one.known?.label;
+  return `seed ${one.seed}, row ${one.row}${label === undefined ? "" : `, label ${label}`}`;
+}
 
 // A canvas of so many real pixels as it is shown with.
 export function sharp(canvas, width, height) {
@@ -43,21 +55,25 @@ export function ink(canvas, name) {
   return getComputedStyle(canvas).color;
 }
 
+// The least and the greatest of those that are finite.
 export function range(values) {
   let least = Infinity, most = -Infinity;
   for (const value of values) {
+    if (!Number.isFinite(value)) continue;
     if (value < least) least = value;
     if (value > most) most = value;
   }
   return least <= most ? [least, most] : [0, 0];
 }
 
-// An array as a picture: a line of one axis, a map of two, maps side by side of more.
+// An array as a picture: a line of one axis or of each channel of a series, a map of two axes, maps side by side of more.
 export function drawArray(canvas, values, shape) {
   const axes = shape.filter((size) => size > 1);
   const [least, most] = range(values);
-  canvas.setAttribute("aria-label", `Array ${shape.join("×") || "of one number"}, from ${number(least)} to ${number(most)}`);
-  if (axes.length < 2) return drawLine(canvas, values, least, most);
+  const absent = values.filter((value) => !Number.isFinite(value)).length;
+  canvas.setAttribute("aria-label", `${isSeries(shape) ? "Series" : "Array"} ${shape.join("×") || "of one number"}, from ${number(least)} to ${number(most)}${absent ? `; ${number(absent)} are no numbers` : ""}`);
+  if (values.length === 1) return drawNumber(canvas, values[0]);
+  if (axes.length < 2 || isSeries(shape)) return drawLines(canvas, values, isSeries(shape) ? shape[0] : 1);
   const width = axes.at(-1), height = axes.at(-2), maps = values.length / (width * height);
   const across = Math.ceil(Math.sqrt(maps)), down = Math.ceil(maps / across);
   canvas.width = across * width + (across - 1);
@@ -78,29 +94,56 @@ export function drawArray(canvas, values, shape) {
   canvas.classList.toggle("pixels", canvas.width <= SMALL * 2);
 }
 
-function drawLine(canvas, values, least, most) {
+function drawNumber(canvas, value) {
+  const width = 240, height = 160;
+  const context = sharp(canvas, width, height);
+  context.fillStyle = ink(canvas, "--ink");
+  context.font = "600 34px system-ui, sans-serif";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(number(value, 5), width / 2, height / 2);
+}
+
+// Each channel in a row of its own, at its own scale: their units differ.
+function drawLines(canvas, values, channels) {
   const width = 240, height = 160, edge = 10;
   const context = sharp(canvas, width, height);
-  const low = Math.min(least, 0), span = Math.max(most, 0) - low || 1;
-  const at = (value) => height - edge - ((value - low) / span) * (height - 2 * edge);
-  context.fillStyle = ink(canvas, "--chart");
-  context.strokeStyle = ink(canvas, "--chart");
-  context.lineWidth = 1.5;
-  if (values.length <= 64) {
-    const step = (width - 2 * edge) / values.length;
-    values.forEach((value, place) => context.fillRect(edge + place * step + step * 0.1, Math.min(at(value), at(0)), step * 0.8, Math.max(1, Math.abs(at(value) - at(0)))));
-  } else {
-    context.beginPath();
-    values.forEach((value, place) => context.lineTo(edge + (place / (values.length - 1)) * (width - 2 * edge), at(value)));
-    context.stroke();
+  const frames = values.length / channels, room = (height - edge) / channels;
+  for (let channel = 0; channel < channels; channel += 1) {
+    const own = values.subarray(channel * frames, (channel + 1) * frames), bottom = edge / 2 + room * (channel + 1) - edge / 2;
+    drawLine(context, own, { left: edge, right: width - edge, bottom, height: room - edge }, ink(canvas, "--chart"), ink(canvas, "--line"), channels === 1);
   }
-  context.strokeStyle = ink(canvas, "--line");
+}
+
+// Bars of a few values, which begin at 0, or a line; what is no number leaves a gap.
+function drawLine(context, values, { left, right, bottom, height }, chart, axis, grounded) {
+  const [least, most] = range(values), bars = grounded && values.length <= 64;
+  const low = grounded ? Math.min(least, 0) : least, span = (grounded ? Math.max(most, 0) : most) - low || 1;
+  const at = (value) => bottom - ((value - low) / span) * height;
+  const zero = Math.min(Math.max(at(0), bottom - height), bottom);
   context.lineWidth = 1;
+  context.strokeStyle = axis;
   context.beginPath();
-  context.moveTo(edge, at(0));
-  context.lineTo(width - edge, at(0));
+  context.moveTo(left, zero);
+  context.lineTo(right, zero);
+  context.stroke();
+  context.fillStyle = context.strokeStyle = chart;
+  context.lineWidth = 1.5;
+  const step = (right - left) / (bars ? values.length : Math.max(values.length - 1, 1));
+  let drawn = false;
+  context.beginPath();
+  values.forEach((value, place) => {
+    if (!Number.isFinite(value)) return (drawn = false);
+    if (bars) context.fillRect(left + place * step + step * 0.1, Math.min(at(value), zero), step * 0.8, Math.max(1, Math.abs(at(value) - zero)));
+    else if (drawn) context.lineTo(left + place * step, at(value));
+    else context.moveTo(left + place * step, at(value));
+    return (drawn = true);
+  });
   context.stroke();
 }
+
+// Whether a tile needs room: a picture of many pixels, or one that is much wider than it is high.
+export const isLarge = ({ kind, shape }) => kind === "image" && (Math.max(shape[1], shape[2]) > LARGE || shape[2] > 2 * shape[1]);
 
 // What a tile of a wall is, by kind: `element`, which is shown, and `show(address, path)`, which may throw.
 // `path(format)` is the address of a row in a format.
@@ -109,19 +152,30 @@ export function makeTile(sample, keep) {
   return sample.kind === "audio" ? soundTile(sample, keep) : arrayTile(keep);
 }
 
+// Why there is no sample in a tile; null: there may be one.
+export function showFault({ element, button }, error) {
+  element.querySelector(".why")?.remove();
+  element.classList.toggle("failed", error !== null);
+  button.disabled = error !== null;
+  if (error) element.append(h("p", { class: "why", title: error.message }, error.title));
+  if (error) element.classList.remove("loading");
+}
+
 const caption = () => h("figcaption", {});
 
-function name(one, figcaption, label = one.label) {
+function name(one, figcaption, drawn) {
+  const { label = one.label ?? drawn, conditions = [], score } = one.known ?? {};
   figcaption.replaceChildren(
     h("span", { class: "address", title: `Seed ${one.seed}, row ${one.row}` }, `${one.seed}`, h("i", {}, `/${one.row}`)),
-    label === undefined ? "" : h("span", { class: "label", title: "Label" }, label),
-    one.score === undefined ? "" : h("span", { class: "score", title: "The critic's score" }, number(one.score)),
+    label === undefined ? "" : h("span", { class: "label", title: `Label: ${label}`, dir: "auto" }, label),
+    score === undefined ? "" : h("span", { class: "score", title: "The critic's score" }, number(score)),
+    ...conditions.map((text) => h("span", { class: "condition", title: "Condition, as drawn" }, text)),
   );
 }
 
 function pictureTile(sample, keep) {
   const image = h("img", { decoding: "async", class: Math.max(sample.shape[1], sample.shape[2]) <= SMALL ? "pixels" : "" });
-  image.style.aspectRatio = `${sample.shape[2]} / ${sample.shape[1]}`;
+  image.style.aspectRatio = Math.min(Math.max(sample.shape[2] / sample.shape[1], 1 / LONGEST), LONGEST);
   const button = h("button", { type: "button", class: "keep", "aria-pressed": "false", on: { click: () => keep(tile) } }, image);
   const words = caption();
   const tile = { element: h("figure", { class: "tile loading" }, button, words), button };

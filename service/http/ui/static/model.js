@@ -4,6 +4,11 @@ import { h, number } from "./elements.js";
 import { described } from "./kinds.js";
 import { Refusal, ask, askJson, setPicture } from "./server.js";
 
+// What training saw last of the samples.
+const SCORES = {
+  images: "images seen by then", diversity: "diversity (of real data 1)", frechet: "distance from real data (frechet)", frechet_floor: "of other real data (floor)",
+  frechet_floor_deviation: "the floor's deviation", real_frechet: "of real data shown last",
+};
 const SMALL = 700; // pixels: of a preview that is shown larger than it is
 
 export async function show(main, { model }) {
@@ -18,7 +23,7 @@ export async function show(main, { model }) {
         ["Made", new Date(manifest.created).toLocaleDateString("en", { dateStyle: "long" })], ["Licence", manifest.license ?? "not stated"],
         ["Signed", signedBy(signature)],
         ["Samples", `${manifest.sample.kind}, ${manifest.sample.shape.join("×") || "one number"}`],
-        ["Labels", manifest.labels ? `${number(manifest.labels.length)}: ${manifest.labels.slice(0, 12).join(", ")}${manifest.labels.length > 12 ? ", …" : ""}` : "none"],
+        ["Labels", manifest.labels ? h("span", {}, `${number(manifest.labels.length)}: `, ...manifest.labels.slice(0, 12).flatMap((name, place) => [place ? ", " : "", h("bdi", {}, name)]), manifest.labels.length > 12 ? ", …" : "") : "none"],
         ["Conditions", (manifest.conditions ?? []).map((one) => `${one.name}${one.unit ? ` (${one.unit})` : ""}, ${number(one.range[0])} to ${number(one.range[1])}`).join("; ") || "none"],
         ["Latent", `${number(manifest.latent.dim)} numbers, ${manifest.latent.prior}`],
         ["Critic", manifest.onnx.critic ? "yes: it scores what is served" : "none: samples are not scored"],
@@ -55,7 +60,10 @@ function scores(evaluation) {
   const found = Object.entries(withoutPrivacy(evaluation ?? {}));
   if (!found.length) return h("section", { class: "card" }, h("h2", {}, "Evaluation"), h("p", { class: "small" }, "The manifest carries no scores. ", h("code", {}, "latentserve evaluate"), " tells how good the samples are."));
   const shown = (value) => (typeof value === "number" ? number(value, 4) : typeof value === "object" ? JSON.stringify(value) : String(value));
-  return facts("Evaluation", found.map(([name, value]) => [name.replaceAll("_", " "), shown(value)]));
+  const card = facts("Evaluation", found.map(([name, value]) => [SCORES[name] ?? name.replaceAll("_", " "), shown(value)]));
+  const { frechet, frechet_floor: floor } = evaluation;
+  if (typeof frechet === "number" && floor > 0) card.querySelector("h2").after(h("p", { class: "small" }, `Samples lie ${number(frechet / floor, 2)} times as far from real data as chance alone puts other real data. `, h("code", {}, "latentserve evaluate"), " tells more."));
+  return card;
 }
 
 const withoutPrivacy = ({ privacy: _, ...others }) => (others.evaluation_of_original ? { ...others, evaluation_of_original: withoutPrivacy(others.evaluation_of_original) } : others);

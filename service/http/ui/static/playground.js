@@ -3,7 +3,8 @@
 import { failure } from "./failure.js";
 import { controls } from "./controls.js";
 import { debounce, h, number, tell, toast } from "./elements.js";
-import { addressed, described, makeTile } from "./kinds.js";
+import { whereOf } from "./filters.js";
+import { addressed, described, isLarge, makeTile, showFault } from "./kinds.js";
 import { askJson } from "./server.js";
 import { write } from "./state.js";
 import { verdictLine } from "./verdict.js";
@@ -12,14 +13,15 @@ const USUAL = { image: 24, array: 24, audio: 9, table: 50 };
 const LEAST = 9, MOST_NUMBERS = 1 << 22; // of samples that are large, not more than so many numbers are shown at first
 const WAIT = 120; // milliseconds after the last change of a slider
 const MOST_KEPT = 12;
-const MOST_LABELS = 8; // that the sentence above the wall names
+const MOST_LABELS = 8, MOST_CONDITIONS = 4; // that the sentence above the wall names
+const LONG = 32; // characters of a name in it
 
 // Show it in `main`; what is returned leaves it.
 export async function show(main, context) {
   const { now, model } = context;
   const size = model.sample.shape.reduce((product, one) => product * one, 1);
   now.n ??= Math.min(USUAL[model.sample.kind], Math.max(LEAST, Math.floor(MOST_NUMBERS / size)));
-  const wall = h("div", { class: `wall ${model.sample.kind}`, id: "wall", "aria-busy": "true" });
+  const wall = h("div", { class: `wall ${model.sample.kind}${isLarge(model.sample) ? " large" : ""}`, id: "wall", "aria-busy": "true" });
   const which = h("p", { class: "which-rows", id: "which-rows" });
   const panel = h("div", { id: "panel" });
   const kept = h("div", { id: "kept" });
@@ -50,7 +52,7 @@ export async function show(main, context) {
     ),
     h("p", { class: "small hint" }, "Click one to keep it, and see what is around it; two, to go from one to the other."));
   main.replaceChildren(h("div", { class: "playground" },
-    h("div", { class: "told" }, h("h1", {}, h("b", {}, model.name), ` makes ${sentence(model)}.`), verdictLine(model.name)),
+    h("div", { class: "told" }, h("h1", {}, h("b", {}, model.name), " makes ", ...sentence(model), "."), verdictLine(model.name)),
     h("details", { class: "ask", open: matchMedia("(min-width: 52rem)").matches }, h("summary", {}, "Ask for"), form),
     h("section", { class: "stage", "aria-label": "Samples" }, panel, tools, wall, kept)));
   showKept(play);
@@ -63,10 +65,11 @@ export async function show(main, context) {
 
 function sentence(model) {
   const labels = model.labels ?? [];
-  const named = labels.slice(0, MOST_LABELS).join(", ");
-  const of = labels.length ? ` of ${number(model.label_count)} labels (${named}${labels.length > MOST_LABELS ? ", …" : ""})` : "";
-  const by = model.conditions.length ? `, for a given ${model.conditions.slice(0, 4).map((one) => one.name).join(", ")}` : "";
-  return described(model.sample) + of + by;
+  const listed = (names) => names.flatMap((name, place) => [place ? ", " : "", h("bdi", {}, name.length > LONG ? `${name.slice(0, LONG)}…` : name)]);
+  const of = labels.length ? [`${model.sample.kind === "table" ? "," : ""} of ${number(model.label_count)} ${labels.length > 1 ? "labels" : "label"} (`, ...listed(labels.slice(0, MOST_LABELS)), labels.length > MOST_LABELS ? ", …)" : ")"] : [];
+  const names = model.conditions.map((one) => one.name);
+  const by = names.length ? [", for a given ", ...listed(names.slice(0, MOST_CONDITIONS)), names.length > MOST_CONDITIONS ? ` and ${names.length - MOST_CONDITIONS} more` : ""] : [];
+  return [described(model.sample), ...of, ...by];
 }
 
 async function copyLink() {
@@ -93,8 +96,8 @@ export function fieldsOf({ now, model }) {
 export function requestOf(context) {
   const { now, model } = context;
   const fields = { n: now.n, seed: now.seed, ...(now.offset ? { offset: now.offset } : {}), ...fieldsOf(context) };
-  const where = Object.fromEntries(Object.entries(now.where).filter(([, one]) => Object.keys(one).length && (one.in === undefined || one.in.length)));
-  if (model.sample.kind === "table" && Object.keys(where).length) Object.assign(fields, { where, allow_fewer: true });
+  const where = whereOf(now);
+  if (Object.keys(where).length) Object.assign(fields, { where, allow_fewer: true });
   if (now.best > 1 && model.critic) fields.select = { of: now.best };
   return fields;
 }
@@ -128,7 +131,7 @@ async function refresh(play) {
     const answer = table || searches(fields) ? await askJson("v1/samples?format=json", { body: fields, signal }) : null;
     const numbers = answer?.rows ?? Array.from({ length: answer ? answer.samples.length : now.n }, (_, place) => now.offset + place);
     const of = { ...(fields.label === undefined ? {} : { label: fields.label }), ...(fields.condition ? { condition: fields.condition } : {}), ...(fields.truncation ? { truncation: fields.truncation } : {}) };
-    const addresses = numbers.map((row, place) => ({ seed: now.seed, row, ...of, ...(answer?.scores ? { score: answer.scores[place] } : {}) }));
+    const addresses = numbers.map((row, place) => ({ seed: now.seed, row, ...of, ...(answer ? { known: knownOf(answer, place, fields, model) } : {}) }));
     play.next = answer?.next_offset ?? now.offset + now.n;
     which.textContent = told(now, fields, answer, numbers);
     if (!addresses.length) {
@@ -138,16 +141,41 @@ async function refresh(play) {
       const { drawTable } = await import("./tables.js");
       wall.replaceChildren(drawTable(answer, model.sample, addresses, (one) => toggle(play, one), (one) => isKept(now, one)));
     } else {
-      await fillWall(play, addresses, signal);
+      const failed = await fillWall(play, addresses, signal);
+      if (failed) which.textContent += `; ${number(failed)} could not be made`;
     }
     tell(`${numbers.length} samples of seed ${now.seed} are shown.`);
   } catch (error) {
     if (error.name === "AbortError") return;
+    if (error.status === 404 && (await hasGone(model))) {
+      if (play.aborted !== aborted) return;
+      toast("The server has another version by now.");
+      return context.again();
+    }
     play.tiles = [];
     wall.replaceChildren(failure(error, () => refresh(play)));
   } finally {
     if (play.aborted === aborted) wall.setAttribute("aria-busy", "false");
   }
+}
+
+// Whether the server has it no more, or in another version.
+async function hasGone({ name, version }) {
+  try {
+    const { models } = await askJson("ui/models.json");
+    return !models.some((one) => one.name === name && one.version === version);
+  } catch {
+    return false; // the first failure says why
+  }
+}
+
+// What an answer tells of a row beside its sample, as far as it was chosen by it.
+function knownOf({ labels, conditions, scores }, place, { where = {} }, model) {
+  const asked = model.conditions.filter(({ name }) => `$condition.${name}` in where);
+  return {
+    label: labels?.[place], score: scores?.[place],
+    conditions: asked.map(({ name, unit }) => `${name} ${number(conditions[place][name])}${unit ? ` ${unit}` : ""}`),
+  };
 }
 
 function told(now, fields, answer, numbers) {
@@ -156,7 +184,8 @@ function told(now, fields, answer, numbers) {
   return `Rows ${number(numbers[0])} to ${number(numbers.at(-1))} of seed ${now.seed}`;
 }
 
-// As many tiles as there are addresses; those that are there already are kept, so that nothing flickers.
+// As many tiles as there are addresses; those that are there already are kept, so that nothing flickers. Resolves to how
+// many of them the generator could not make, where it could make others.
 async function fillWall(play, addresses, signal) {
   const { context, wall } = play;
   while (play.tiles.length > addresses.length) play.tiles.pop();
@@ -165,11 +194,16 @@ async function fillWall(play, addresses, signal) {
   if (elements.length !== wall.children.length || elements.some((one, place) => wall.children[place] !== one)) wall.replaceChildren(...elements);
   const shown = play.tiles.map(async (tile, place) => {
     tile.button.setAttribute("aria-pressed", String(isKept(context.now, addresses[place])));
+    showFault(tile, null);
     await tile.show(addresses[place], rowPath(context, addresses[place]), signal);
   });
   const results = await Promise.allSettled(shown);
-  const failed = results.find((one) => one.status === "rejected" && one.reason.name !== "AbortError");
-  if (failed && !signal.aborted) throw failed.reason;
+  if (signal.aborted) return 0;
+  const failed = results.map((one, place) => ({ error: one.reason, tile: play.tiles[place] })).filter(({ error }) => error);
+  const other = failed.find(({ error }) => error.status !== 500);
+  if (other || failed.length === results.length) throw (other ?? failed[0]).error;
+  for (const { error, tile } of failed) showFault(tile, error);
+  return failed.length;
 }
 
 const same = (one, other) => one.seed === other.seed && one.row === other.row && one.label === other.label
@@ -178,7 +212,7 @@ const isKept = (now, one) => now.keep.some((other) => same(one, other));
 
 function toggle(play, address) {
   const { now } = play.context;
-  const { score, ...one } = address;
+  const { known, ...one } = address;
   if (isKept(now, one)) now.keep = now.keep.filter((other) => !same(one, other));
   else if (now.keep.length >= MOST_KEPT) return toast(`${MOST_KEPT} samples are kept already.`);
   else now.keep = [...now.keep, one];

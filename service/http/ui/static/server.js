@@ -3,11 +3,14 @@
 
 const KEY = "latentserve-key";
 
+const AWAY = "The server does not answer";
+
 // What the server said instead of an answer. `status` 0: it did not answer at all.
 export class Refusal extends Error {
   constructor(status, problem, retryAfter) {
     super(problem.detail ?? problem.title ?? `The server answered ${status}.`);
     this.status = status;
+    this.type = problem.type ?? "";
     this.title = problem.title ?? `${status}`;
     this.field = problem.field;
     this.retryAfter = retryAfter;
@@ -42,14 +45,14 @@ export async function ask(path, { body, file, accept, signal } = {}) {
     response = await fetch(path, asked);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, { title: "The server does not answer", detail: "Nothing listens there any more, or the network is down." });
+    throw new Refusal(0, { title: AWAY, detail: "Nothing listens there any more, or the network is down." });
   }
   if (response.ok) return response;
   let problem = {};
   try {
     problem = await response.json();
-  } catch {
-    // a proxy in between, perhaps: the status says what there is to say
+  } catch { // somebody in between says so, not the server
+    if ([502, 503, 504].includes(response.status)) throw new Refusal(0, { title: AWAY, detail: `What is between here and the server says ${response.status}.` });
   }
   throw new Refusal(response.status, problem, Number(response.headers.get("Retry-After")) || undefined);
 }
@@ -71,13 +74,11 @@ export async function setPicture(image, path) {
     if (image.getAttribute("src") === path && image.complete && image.naturalWidth) return;
     image.src = path;
     try {
-      await image.decode();
+      return await image.decode();
     } catch {
       if (image.dataset.wanted !== path) return; // another one was asked for meanwhile
-      await ask(path); // throws why
     }
-    return;
-  }
+  } // else it is asked for once more: either that says why it was refused, or it is there by now
   const made = URL.createObjectURL(await (await ask(path)).blob());
   if (image.dataset.wanted !== path) return URL.revokeObjectURL(made);
   image.src = made;

@@ -49,7 +49,7 @@ export function spectrogram(values, columns) {
   for (let column = 0; column < count; column += 1) {
     const from = count === 1 ? 0 : Math.round((column / (count - 1)) * Math.max(0, values.length - size));
     const real = new Float64Array(size), imaginary = new Float64Array(size);
-    for (let i = 0; i < size; i += 1) real[i] = (values[from + i] ?? 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
+    for (let i = 0; i < size; i += 1) real[i] = (values[from + i] || 0) * (0.5 - 0.5 * Math.cos((2 * Math.PI * i) / size));
     transform(real, imaginary);
     const power = new Float64Array(size / 2);
     for (let i = 0; i < size / 2; i += 1) loudest = Math.max(loudest, (power[i] = real[i] ** 2 + imaginary[i] ** 2));

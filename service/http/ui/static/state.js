@@ -23,7 +23,6 @@ export function read() {
     if (name.startsWith("condition.") && value !== "" && Number.isFinite(Number(value))) condition[name.slice(10)] = Number(value);
   }
   const keep = json("keep", []);
-  const where = json("where", {});
   return {
     page: PAGES.includes(page) ? page : "play",
     model: given.get("model") ?? undefined,
@@ -34,9 +33,34 @@ export function read() {
     truncation: truncation > 0 && truncation <= 1 ? truncation : 1,
     best: integer("best", 1, 64, 1),
     condition,
-    where: where !== null && typeof where === "object" && !Array.isArray(where) ? where : {},
-    keep: Array.isArray(keep) ? keep.filter((one) => Number.isSafeInteger(one?.seed) && Number.isSafeInteger(one?.row)).slice(0, 12) : [],
+    where: whereOf(json("where", {})),
+    keep: Array.isArray(keep) ? keep.filter(isAddress).slice(0, 12) : [],
   };
+}
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const isPlace = (value) => Number.isSafeInteger(value) && value >= 0 && value < MOST_SEED;
+
+// What somebody else has written may be anything.
+function isAddress(one) {
+  if (!isObject(one) || !isPlace(one.seed) || !isPlace(one.row)) return false;
+  const { label, truncation, condition } = one;
+  return (label === undefined || typeof label === "string") && (truncation === undefined || (truncation > 0 && truncation <= 1))
+    && (condition === undefined || (isObject(condition) && Object.values(condition).every(Number.isFinite)));
+}
+
+const isEnd = (value) => typeof value === "string" || Number.isFinite(value);
+
+function whereOf(given) {
+  const found = {};
+  for (const [name, of] of Object.entries(isObject(given) ? given : {})) {
+    if (!isObject(of)) continue;
+    found[name] = {};
+    for (const member of ["min", "max"]) if (isEnd(of[member])) found[name][member] = of[member];
+    if (Array.isArray(of.in)) found[name].in = of.in.filter((value) => isEnd(value) || typeof value === "boolean");
+    if (of.missing === true) found[name].missing = true;
+  }
+  return found;
 }
 
 export function fragment(state) {

@@ -3,22 +3,40 @@
 import { h, number, s } from "./elements.js";
 
 const BARS = 16, MOST_BARS = 6;
+const LONG = 40; // characters: of longer texts the rest is told when somebody points at them
 
 // `answer` is JSON of /v1/samples; `keep(address)` is called with the row that is clicked.
 export function drawTable(answer, sample, addresses, keep, kept) {
   const columns = sample.columns.map((one) => (typeof one === "string" ? { name: one } : one));
-  const head = h("tr", {}, h("th", { scope: "col" }, "row"), answer.labels && h("th", { scope: "col" }, "label"), ...columns.map((column) => h("th", { scope: "col" }, column.name)));
-  const summaries = h("tr", { class: "summaries" }, h("td", {}, `${number(answer.samples.length)} rows`), answer.labels && h("td", {}, summary(answer.labels)),
+  const beside = besides(answer);
+  const head = h("tr", {}, h("th", { scope: "col" }, "row"), ...beside.map(({ name }) => h("th", { scope: "col", class: "beside" }, name)),
+    ...columns.map(({ name }) => h("th", { scope: "col", dir: "auto", title: name.length > LONG ? name : null }, name)));
+  const summaries = h("tr", { class: "summaries" }, h("td", {}, `${number(answer.samples.length)} rows`), ...beside.map(({ values }) => h("td", {}, summary(values))),
     ...columns.map((_, place) => h("td", {}, summary(answer.samples.map((row) => row[place])))));
   const body = answer.samples.map((row, place) => {
     const one = addresses[place];
     const button = h("button", { type: "button", class: "quiet", "aria-pressed": String(kept(one)), "aria-label": `Keep seed ${one.seed}, row ${one.row}`, on: { click: () => keep(one, button) } }, `${one.row}`);
-    return h("tr", {}, h("th", { scope: "row" }, button), answer.labels && h("td", {}, answer.labels[place]), ...row.map((value) => h("td", { class: typeof value === "number" ? "number" : "" }, shown(value))));
+    return h("tr", {}, h("th", { scope: "row" }, button), ...beside.map(({ values }) => cell(values[place])), ...row.map((value, at) => cell(value, columns[at])));
   });
   return h("div", { class: "sheet", tabindex: 0, role: "region", "aria-label": "Rows" }, h("table", {}, h("thead", {}, head, summaries), h("tbody", {}, ...body)));
 }
 
-export const shown = (value) => (value === null ? h("span", { class: "missing" }, "missing") : typeof value === "number" ? number(value, 5) : String(value));
+// What is told of rows beside their samples, as columns.
+function besides({ labels, conditions, scores }) {
+  const found = labels ? [{ name: "label", values: labels }] : [];
+  if (conditions?.length) found.push(...Object.keys(conditions[0]).map((name) => ({ name, values: conditions.map((one) => one[name]) })));
+  return scores ? [...found, { name: "score", values: scores }] : found;
+}
+
+export const cell = (value, column) => h("td", { class: typeof value === "number" ? "number" : "", dir: typeof value === "string" ? "auto" : null, title: String(value).length > LONG ? value : null }, shown(value, column));
+
+// A value as the column has it: whole numbers and decimals that are its own as they are, others to five figures.
+export function shown(value, column) {
+  if (value === null) return h("span", { class: "missing" }, "missing");
+  if (typeof value !== "number") return String(value);
+  if (Number.isInteger(value) || column?.decimals !== undefined) return String(value || 0);
+  return String(Number(value.toPrecision(5)) || 0);
+}
 
 function summary(values) {
   const there = values.filter((value) => value !== null);
@@ -28,6 +46,8 @@ function summary(values) {
   return h("div", { class: "summary" }, ...(there.every((value) => typeof value === "number") ? ofNumbers(there) : ofCategories(there)), gaps);
 }
 
+const figure = (value) => (Number.isInteger(value) ? String(value || 0) : number(value)); // years have no commas
+
 function ofNumbers(values) {
   const least = Math.min(...values), most = Math.max(...values);
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
@@ -36,7 +56,7 @@ function ofNumbers(values) {
   const top = Math.max(...counts);
   const words = `mean ${number(mean)}, from ${number(least)} to ${number(most)}`;
   const bars = counts.map((count, place) => s("rect", { x: place * 6, y: 28 - (count / top) * 28, width: 5, height: (count / top) * 28 }));
-  return [s("svg", { viewBox: `0 0 ${BARS * 6} 28`, role: "img", "aria-label": `Distribution: ${words}` }, ...bars), h("p", {}, `⌀ ${number(mean)}`), h("p", {}, `${number(least)} … ${number(most)}`)];
+  return [s("svg", { viewBox: `0 0 ${BARS * 6} 28`, role: "img", "aria-label": `Distribution: ${words}` }, ...bars), h("p", {}, `⌀ ${number(mean)}`), h("p", {}, `${figure(least)} … ${figure(most)}`)];
 }
 
 function ofCategories(values) {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from latentserve.service.bundle import Column, Latent, Lineage, SampleSpec
+from latentserve.service.bundle import Column, Form, Latent, Lineage, SampleSpec
 from tests.browser import chromium
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
 
 ROOT = "/gallery"
+ODD = ("0_odd.id--x", "frail", "series", "ledger")
 SECONDS = 15.0
 PEOPLE = SampleSpec(
     kind="table",
-    shape=[4],
+    shape=[5],
     columns=[
         Column(name="share", type="float64", decimals=2),
         Column(name="weight"),
         Column(name="children", type="int64", missing=0),
         Column(name="job", type="string", categories=["nurse", "clerk"]),
+        Column(name="town", type="string", categories=[None, "north"]),
     ],
 )
 MEASURED = {
@@ -40,6 +42,34 @@ MEASURED = {
         },
     },
 }  # fmt: skip
+# What people bring: as many names as there are, in any script, with what means something in HTML, of any length.
+NAMES = [
+    '"><img src=x onerror=alert(1)>',
+    "שלום עולם",
+    'O\'Brien & "co"',
+    "日本語のラベル",
+    "x" * 200,
+    "🦊",
+    "a\u202eb",
+    "<b>bold</b>",
+]
+SPECIES = [*NAMES, *(f"species {number}" for number in range(len(NAMES), 2000))]
+PIXEL = SampleSpec(kind="image", shape=[1, 1, 1], value_range=(-1, 1), channels="L")
+LEDGER = SampleSpec(
+    kind="table",
+    shape=[300],
+    columns=[
+        *(Column(name=f"reading {number}") for number in range(292)),
+        Column(name="date", type="string", origin=1_700_000_000, step=86_400, form=Form(time="%d.%m.%Y")),
+        Column(name="<i>price</i>", type="string", decimals=2, form=Form(prefix="$", thousands=",")),
+        Column(name="עמודה", type="string", categories=["א", "ב"]),
+        Column(name="w" * 120, type="string", categories=["y" * 250, "z"]),
+        Column(name="id", type="int64", origin=10**15, step=1),
+        Column(name="flag", type="bool", categories=[True, False]),
+        Column(name="age", type="int32", categories=list(range(100))),
+        Column(name="paid", type="float64", decimals=1),
+    ],
+)
 CHIRPS = SampleSpec(kind="audio", shape=[2, 2000], sample_rate=8000)
 
 
@@ -48,21 +78,31 @@ def kinds(
     bundle: Path, plain_bundle: Path, shower_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """Pictures with labels and a critic (`toy`), arrays (`plain`), pictures by conditions (`shower`), rows of a table
-    (`people`), sounds (`chirps`)."""
+    (`people`), sounds (`chirps`); and what else people bring: a pixel of 2,000 labels (`0_odd.id--x`), one that cannot
+    be made in some rows (`frail`), series and 300 columns that are no numbers in some rows (`series`, `ledger`)."""
     made = tmp_path_factory.mktemp("kinds")
     others = [
         make_bundle(
             made / name,
             name=name,
-            generator=dense_generator(dim=5, shape=tuple(spec.shape), labels=None).SerializeToString(),
+            generator=dense_generator(
+                dim=8, shape=tuple(spec.shape), labels=labels and len(labels), **faults
+            ).SerializeToString(),
             critic=None,
-            latent=Latent(dim=5),
-            labels=None,
+            latent=Latent(dim=8),
+            labels=labels,
             sample=spec,
             reference_samples=64,
             lineage=Lineage(evaluation=MEASURED) if name == "people" else None,
         )
-        for name, spec in (("people", PEOPLE), ("chirps", CHIRPS))
+        for name, spec, labels, faults in (
+            ("people", PEOPLE, None, {}),
+            ("chirps", CHIRPS, None, {}),
+            ("0_odd.id--x", PIXEL, SPECIES, {}),
+            ("frail", PIXEL, None, {"fragile": True}),
+            ("series", SampleSpec(kind="array", shape=[2, 64]), None, {"poison": True}),
+            ("ledger", LEDGER, None, {"poison": True}),
+        )
     ]
     with Server(bundle, plain_bundle, shower_bundle, *others, workers=2, root_path=ROOT) as server:
         yield server

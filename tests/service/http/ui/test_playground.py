@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -175,7 +176,7 @@ def test_a_table(open_page: Open, kinds: Server) -> None:
     page = open_page("#play?model=people&n=100")
     settled(page)
     head = page.locator("thead th").all_inner_texts()
-    assert head == ["row", "share", "weight", "children", "job"]
+    assert head == ["row", "share", "weight", "children", "job", "town"]
     assert page.locator("tbody tr").count() == 100
     assert "%" in page.locator(".summaries td").nth(4).inner_text()
     assert (
@@ -205,6 +206,86 @@ def test_a_table(open_page: Open, kinds: Server) -> None:
     assert page.locator(".row-of-table").inner_text() != before
     page.click("#around")
     page.wait_for_selector("#variations tbody tr")
+
+
+def asked_where(page: Page) -> dict[str, object]:
+    """As the address has it."""
+    found: dict[str, object] = json.loads(httpx.QueryParams(page.url.partition("?")[2])["where"])
+    return found
+
+
+def test_rows_by_what_was_drawn_for_them(open_page: Open, kinds: Server) -> None:
+    """Labels and conditions that the seed has drawn; what is asked of all rows leaves nothing to choose by."""
+    page = open_page("#play?model=shower&n=9&seed=5")
+    settled(page)
+    offered = page.eval_on_selector_all("#add-filter option", "all => all.map(one => one.value)")
+    assert offered == ["", "$label", "$condition.energy", "$condition.angle"]
+    page.select_option("#add-filter", "$condition.energy")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "energy, as drawn (GeV) from"
+    page.keyboard.type("2")
+    page.keyboard.press("Tab")
+    page.keyboard.type("50")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#which-rows').textContent.includes('looked at')")
+    page.select_option("#add-filter", "$label")
+    page.get_by_label("pion").check()
+    until(page, "document.querySelectorAll('figcaption:has(.label):has(.condition)').length === 9")
+    settled(page)
+    where = {"$condition.energy": {"min": 2, "max": 50}, "$label": {"in": ["pion"]}}
+    assert asked_where(page) == where
+    told = kinds.samples(model="shower", n=9, seed=5, where=where).json()
+    assert page.locator("figcaption i").all_inner_texts() == [f"/{row}" for row in told["rows"]]
+    seen = page.locator("figcaption").nth(0).inner_text().split()
+    assert seen[1:3] == ["pion", "energy"]
+    assert float(seen[3]) == pytest.approx(told["conditions"][0]["energy"], rel=1e-2)
+    assert 2 <= float(seen[3]) <= 50
+    page.select_option("#label", "photon")
+    until(page, "document.querySelector('#wall img').src.includes('label=photon')")
+    settled(page)
+    aside = page.locator(".filter", has_text="label, as drawn")
+    assert aside.get_by_text("all rows have it").is_visible()
+    assert aside.get_by_label("pion").is_disabled()
+    page.select_option("#label", "")
+    until(page, "!document.querySelector('#wall img').src.includes('label=')")
+    page.get_by_role("button", name="Remove the filter on energy, as drawn (GeV)").click()
+    until(page, "!location.hash.includes('energy')")
+    settled(page)
+    assert asked_where(page) == {"$label": {"in": ["pion"]}}
+
+
+def test_rows_by_the_critics_score(open_page: Open, kinds: Server) -> None:
+    """Alone, beside labels, and as a link has it; where there is nothing to choose by no filter is offered."""
+    everyone = kinds.samples(model="toy", n=64, seed=9, select={"of": 2}).json()["scores"]
+    middle = sorted(everyone)[len(everyone) // 2]
+    where = {"$score": {"min": middle}, "$label": {"in": ["digit 3", "digit 4"]}}
+    page = open_page(f"#play?model=toy&n=9&seed=9&where={quote(json.dumps(where))}")
+    settled(page)
+    scores = [float(one.replace(",", "")) for one in page.locator("figcaption .score").all_inner_texts()]
+    assert len(scores) == 9
+    assert min(scores) >= middle * 0.99
+    assert set(page.locator("figcaption .label").all_inner_texts()) == {"digit 3", "digit 4"}
+    assert page.get_by_label("digit 3", exact=True).is_checked()
+    page.click("#code")
+    page.wait_for_selector(".snippet")
+    assert "'$score'" in page.locator(".snippet pre").nth(1).inner_text().replace('"', "'")
+    page = open_page("#play?model=plain")
+    settled(page)
+    assert page.locator("#add-filter").count() == 0
+
+
+def test_missing_values_are_asked_for(open_page: Open) -> None:
+    page = open_page("#play?model=people&n=100")
+    settled(page)
+    page.select_option("#add-filter", "town")
+    page.get_by_label("town missing").check()
+    until(page, "document.querySelector('#which-rows').textContent.includes('looked at')")
+    settled(page)
+    assert set(page.locator("tbody td:nth-child(6)").all_inner_texts()) == {"missing"}
+    page.get_by_label("north").check()
+    until(page, "location.hash.includes('north')")
+    settled(page)
+    assert set(page.locator("tbody td:nth-child(6)").all_inner_texts()) == {"missing", "north"}
+    assert asked_where(page) == {"town": {"missing": True, "in": ["north"]}}
 
 
 def test_sounds(open_page: Open) -> None:

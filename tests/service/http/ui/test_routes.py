@@ -11,7 +11,7 @@ import httpx
 from latentserve.service.http.ui.files import STATIC
 from latentserve.service.http.ui.markdown import to_html
 from tests.server import Server
-from tests.service.http.ui.conftest import ROOT
+from tests.service.http.ui.conftest import ODD, ROOT
 
 TOP = Path(__file__).parents[4]
 
@@ -41,14 +41,14 @@ def test_what_leads_to_it(kinds: Server, server: Server) -> None:
 
 def test_what_may_be_asked_for(kinds: Server) -> None:
     models = {one["name"]: one for one in kinds.http.get("/ui/models.json").json()["models"]}
-    assert list(models) == ["toy", "plain", "shower", "people", "chirps"]
+    assert list(models) == ["toy", "plain", "shower", "people", "chirps", *ODD]
     assert (models["toy"]["critic"], models["plain"]["critic"]) == (True, False)
     assert models["toy"]["label_count"] == 10
     assert models["plain"]["labels"] is None
     assert [one["name"] for one in models["shower"]["conditions"]] == ["energy", "angle"]
     for name, one in models.items():
         for form in one["formats"]:
-            assert kinds.http.post(f"/v1/samples?format={form}", json={"model": name}).status_code == 200
+            assert kinds.http.post(f"/v1/samples?format={form}", json={"model": name, "seed": 1}).status_code == 200
 
 
 def test_health_is_the_same_from_every_worker_and_that_of_the_metrics(kinds: Server) -> None:
