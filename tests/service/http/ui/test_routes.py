@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import httpx
@@ -59,9 +60,10 @@ def test_health_is_the_same_from_every_worker_and_that_of_the_metrics(kinds: Ser
         return httpx.get(f"{kinds.url}/ui/health.json").json()  # a connection of its own: any worker
 
     kinds.wait_for(lambda: told()["models"][1]["samples"]["client"] >= 40)
+    began = time.monotonic()
     found = [told() for _ in range(12)]
     made = {one["made"] for one in found}
-    assert len(made) <= 3, "made once a second at the most"
+    assert len(made) <= time.monotonic() - began + 2, "made once a second at the most"
     assert all(len({json.dumps(one) for one in found if one["made"] == when}) == 1 for when in made)
     document = found[-1]
     assert document["workers"]["count"] == 2
