@@ -101,7 +101,16 @@ def _is_left_over(path: Path) -> bool:
         return False
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as asking:
         asking.settimeout(1)
-        return asking.connect_ex(os.fspath(path)) == errno.ECONNREFUSED
+        return asking.connect_ex(os.fspath(path)) == errno.ECONNREFUSED and not _will_be_listened_on(path)
+
+
+def _will_be_listened_on(path: Path) -> bool:
+    """Whether a process has bound it, as a server has until its first worker is ready."""
+    try:
+        bound = [line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()]
+    except OSError:
+        return False
+    return any(one[5:6] == ["01"] and one[7:] == [str(path)] for one in bound)  # 01: neither listens nor is connected
 
 
 def _why(error: OSError, key: Path) -> str:

@@ -307,6 +307,8 @@ def test_a_socket_that_a_dead_server_left_is_taken_over(tmp_path: Path):
     path = tmp_path / "s"
     bind_path(path).close()
     with bind_path(path) as listening:
+        with pytest.raises(ListeningError, match="in use"):
+            bind_path(path)  # the other is about to listen
         listening.listen()
         with pytest.raises(ListeningError, match="in use"):
             bind_path(path)
