@@ -36,6 +36,7 @@ from latentserve.training.export.graph import export_graph, rows_within, to_onnx
 from latentserve.training.export.target import Target, find_target
 
 _FEW = 4  # rows that are run alone and together
+_ALONE = 8  # rows of which all but the first are run alone
 
 log = logging.getLogger(__name__)
 
@@ -205,13 +206,14 @@ def _golden(adapter: Adapter, inputs: Inputs) -> NDArray[Any]:
     four = inputs.take(np.arange(_FEW) % len(inputs.z))
     try:
         rows = rows_of(adapter, inputs, rows_within(adapter.run(four)))
-        alone = adapter.run(inputs.take(slice(1, 2)))
+        places = range(1, min(_ALONE, len(inputs.z)))
+        alone = np.concatenate([adapter.run(inputs.take(slice(place, place + 1))) for place in places])
         share = depends(adapter, four)
     except Exception as error:
         raise ExportError(f"generator: does not run: {one_line(error)}") from None
     if not np.isfinite(rows).all():
         raise ExportError("generator: gives values that are not finite for latents from the prior")
-    share = max(share, float(np.abs(alone.astype(np.float64) - rows[1:2]).max() / (np.ptp(rows) or 1.0)))
+    share = max(share, float(np.abs(alone.astype(np.float64) - rows[1 : 1 + len(alone)]).max() / (np.ptp(rows) or 1.0)))
     if is_dependent(share):
         raise ExportError(told_dependence(adapter, four, share))
     return rows

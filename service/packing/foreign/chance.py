@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner
 
 from latentserve.service.bundle.graph import all_nodes, draws, opset
-from latentserve.service.errors import BundleError
+from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.constants import Constants
 from latentserve.service.packing.edit import attributes
 from latentserve.service.packing.foreign.names import set_apart
@@ -77,7 +77,10 @@ def bring_out_chance(model: onnx.ModelProto, source: str) -> None:
     """Let everything that draws be in the main graph: functions are inlined where they do. In place. Raises
     BundleError: something draws in the graph of a node, or draws or not as is computed."""
     if any(draws(node) for function in model.functions for node in function.node):
-        model.CopyFrom(inliner.inline_local_functions(model))
+        try:
+            model.CopyFrom(inliner.inline_local_functions(model))
+        except Exception as error:  # the functions are anybody's
+            raise BundleError(f"{source}: its functions cannot be put in place ({one_line(error)})") from None
     _settle_dropouts(model, source)
     without = [node for node in model.graph.node if draws(node)]
     within = next((node for node in all_nodes(model) if draws(node) and node not in without), None)

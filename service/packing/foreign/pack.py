@@ -16,6 +16,7 @@ from latentserve.service.packing.bounds import output_bounds
 from latentserve.service.packing.closing import choose_output, close
 from latentserve.service.packing.describe import SampleHints, describe_output
 from latentserve.service.packing.foreign.any_rows import alone_and_together, for_any_rows
+from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.header import settle_header
 from latentserve.service.packing.foreign.labels import label_names
 from latentserve.service.packing.foreign.noise_cost import noise_cost
@@ -83,6 +84,7 @@ def _pack(
     source = str(file)
     check_place(out.resolve())
     model = _load(file)
+    check_claims(model, source)
     output, remarks = choose_output(model, source, options.output)
     bounds = output_bounds(model, output.name)
     keep_output(model, output.name)

@@ -16,7 +16,6 @@ from latentserve.service.bundle.manifest import Prior
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.batchwise import rounds_by_batch
 from latentserve.service.packing.foreign.chance import Drawn, bring_out_chance, replace_chance, without_chance
-from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
 from latentserve.service.packing.foreign.inputs import Assigned, assign_roles
 from latentserve.service.packing.foreign.names import read_names
@@ -70,7 +69,6 @@ def understand(
 
     Raises BundleError naming `source`, and what to say.
     """
-    check_claims(model, source)
     assigned = assign_roles(model, source, told, labels, prior)
     signature = _declare(model, assigned)
     if not signature.latents and not any(draws(node) for node in all_nodes(model)):

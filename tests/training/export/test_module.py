@@ -143,6 +143,15 @@ class Codes(nn.Module):
         return torch.tanh(self.book(codes)).permute(0, 3, 1, 2)
 
 
+class Shrinking(Pictures):
+    """As often as the largest number of a batch needs it."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        while z.abs().max() > 0.5:
+            z = z * 0.5
+        return super().forward(z)
+
+
 class NotANumber(Pictures):
     def forward(self, z: Tensor) -> Tensor:
         return torch.where(z[:, :1] > 1.5, torch.nan, self.layer(z))
@@ -260,6 +269,7 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Named(), {"output": "image"}, r"output='image' is told; it gives sample \[N, 3, 2, 2\]"),
         (Decoder(), {"call": "generate"}, "has no method generate"),
         (Batched(), {}, r"rows depend on what shares their batch .*, from batch_norm in norm \(BatchNorm1d\) on"),
+        (Shrinking(), {}, "rows depend on what shares their batch"),
         (NotANumber(), {}, "values that are not finite for latents from the prior"),
         (Keyword(), {}, "inputs="),
         (Pictures(), {"inputs": {"y": "label"}}, "takes no y; it takes z"),

@@ -395,6 +395,13 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, graph: onnx.ModelProto, told
     assert words in refused(tmp_path, graph, **told)
 
 
+def test_a_scale_that_is_not_whole(tmp_path: Path):
+    """What the last operators read is looked at before the runtime sees the graph."""
+    graph = model([("Mul", "z k", "x", {})], {"z": (FLOAT, ["n", 4])}, {"x": (FLOAT, ["n", 4])}, {"k": rand(4)})
+    graph.graph.initializer[0].dims.append(3)
+    assert "the weight k should hold 12 numbers, and holds 4" in refused(tmp_path, graph)
+
+
 def test_a_loop_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(original, "_SECONDS", 0.2)
     value = helper.make_tensor_value_info
