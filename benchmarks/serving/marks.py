@@ -1,13 +1,14 @@
 """What marks and signatures cost an answer, what they still prove when a file was worked on, and how often a verdict on
 a file is wrong.
 
-    python -m benchmarks marks [--files 1000] [--short]
+    python -m benchmarks marks [--files 1000] [--only speed | --only verdicts] [--short]
 
 Bundles of every kind of sample are made here. An answer is written as the server writes it, with its marks and without,
 in turn; the median of the differences of the processor's time is what marks add. A sheet of 64 pictures is signed with
 a certificate made here. In every format FILES files of rows are verified as they are, as many tampered with (from one
 level of one pixel, or the last digit of a number, to a square of a tenth), and as many of other rows, of noise or of
-slopes that bear a mark of ours.
+slopes that bear a mark of ours. Verdicts do not depend on what else the machine does, and are gone on with where they
+were interrupted; what was measured of speed is measured again with `--only speed`.
 """
 
 from __future__ import annotations
@@ -54,16 +55,19 @@ from tests.service.verifying.tampering import foreign, tampered
 
 TITLE = "Marks, signatures and verdicts"
 SHORT = True
+RESUMES = True
 
 MICROSECONDS_AIM, MILLISECONDS_AIM = 20.0, 10.0
 _COSTS = (("colour", PNG), ("colour", WEBP), ("colour", JSON), ("colour", NPY), ("sound", WAV), ("table", CSV))
 _ROUNDS, _ANSWERS = 30, 40
 _SHEET = 64
+_SAVED = 50  # files of each form, after which they are written down
 _FORMS = ("own", "tampered", "foreign")
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--files", type=int, default=1000, help="of each form, in every format")
+    parser.add_argument("--only", choices=("speed", "verdicts"), help="one part; the other stays as it was measured")
 
 
 def measure(given: argparse.Namespace, results: Results) -> None:
@@ -73,23 +77,35 @@ def measure(given: argparse.Namespace, results: Results) -> None:
     files = 10 if given.short else given.files
     with tempfile.TemporaryDirectory(prefix="marks-") as folder:
         opened = open_bundles(Path(folder))
-        results |= {"files": files, "costs": [], "sheet": {}, "kept": [], "verdicts": {}}
-        for name, media in _COSTS:
-            results["costs"].append({"kind": name, "media": media, **_cost(opened[name], media)})
-        results["sheet"] = _sheet(opened["colour"], Path(folder))
-        results["kept"] = list(_kept(opened["colour"], Path(folder)))
-        results.save()
-        random = np.random.default_rng(0)
-        for name in KINDS:
-            for media in formats(opened[name].manifest.sample):
-                results["verdicts"].setdefault(media, {form: {} for form in _FORMS})
-        for media, counted in results["verdicts"].items():
-            kinds = [name for name in KINDS if media in formats(opened[name].manifest.sample)]
-            for case in range(files):
-                name = kinds[case % len(kinds)]
-                for form, verdict in _verdicts(opened[name], name, media, random):
-                    counted[form][verdict] = counted[form].get(verdict, 0) + 1
+        again = given.short or results.get("files") != files
+        if given.only == "speed" or (given.only is None and (again or "costs" not in results)):
+            costs = [{"kind": name, "media": media, **_cost(opened[name], media)} for name, media in _COSTS]
+            results |= {"costs": costs, "sheet": _sheet(opened["colour"], Path(folder))}
             results.save()
+        if given.only != "speed":
+            if again:
+                results |= {"files": files, "verdicts": {}}
+            results["kept"] = list(_kept(opened["colour"], Path(folder)))
+            results.save()
+            _count_verdicts(opened, files, results)
+
+
+def _count_verdicts(opened: dict[str, OpenedBundle], files: int, results: Results) -> None:
+    """Of all formats that are not counted yet, or not to the end; each case draws by its own number."""
+    kinds: dict[str, list[str]] = {}
+    for name in KINDS:
+        for media in formats(opened[name].manifest.sample):
+            kinds.setdefault(media, []).append(name)
+    for media, names in kinds.items():
+        counted = results["verdicts"].setdefault(media, {form: {} for form in _FORMS})
+        for case in range(sum(counted["own"].values()), files):
+            random = np.random.default_rng((zlib.crc32(media.encode()), case))
+            name = names[case % len(names)]
+            for form, verdict in list(_verdicts(opened[name], name, media, random)):
+                counted[form][verdict] = counted[form].get(verdict, 0) + 1
+            if (case + 1) % _SAVED == 0:
+                results.save()
+        results.save()
 
 
 class _Unmarked(Provenance):
@@ -266,27 +282,30 @@ def _verdicts(bundle: OpenedBundle, name: str, media: str, random: np.random.Gen
 
 def report(results: dict[str, Any]) -> Iterator[str]:
     """The lines of the page."""
-    yield "## What marks add to an answer"
-    yield ""
-    yield f"Of one row; medians of {_ROUNDS} rounds of {_ANSWERS} answers."
-    rows = [(one["kind"], one["media"], f"{one['marked']:.1f}", f"{one['added']:.1f}") for one in results["costs"]]
-    yield from (
-        "",
-        *table(("sample", "answer", "CPU, us", f"of which marks, us (aim <= {MICROSECONDS_AIM:g})"), rows),
-        "",
-    )
-    if sheet := results["sheet"]:
+    if "costs" in results:
+        yield from ("## What marks add to an answer", "")
+        yield f"Of one row; medians of {_ROUNDS} rounds of {_ANSWERS} answers."
+        rows = [(one["kind"], one["media"], f"{one['marked']:.1f}", f"{one['added']:.1f}") for one in results["costs"]]
+        head = ("sample", "answer", "CPU, us", f"of which marks, us (aim <= {MICROSECONDS_AIM:g})")
+        yield from ("", *table(head, rows), "")
+    if sheet := results.get("sheet"):
         yield (
             f"A sheet of {_SHEET} pictures, a PNG file of {sheet['of']:,} bytes, is signed in "
             f"{sheet['milliseconds']:.2f} ms of the processor, {sheet['most']:.2f} at the most (aim <= "
             f"{MILLISECONDS_AIM:g}), and grows by {sheet['bytes']:,} bytes."
         )
-    yield from ("", "## What is still proved", "", "Of a signed PNG sheet of four rows, after each of:", "")
-    kept = [
-        (one["done"], "is there" if one["mark"] else "is gone", one["signature"], one["verdict"],
-         ", ".join(one["rests_on"]) or "nothing") for one in results["kept"]
-    ]  # fmt: skip
-    yield from (*table(("done to it", "the mark", "the signature", "verdict", "rests on"), kept), "")
+    if "kept" in results:
+        yield from ("", "## What is still proved", "", "Of a signed PNG sheet of four rows, after each of:", "")
+        kept = [
+            (one["done"], "is there" if one["mark"] else "is gone", one["signature"], one["verdict"],
+             ", ".join(one["rests_on"]) or "nothing") for one in results["kept"]
+        ]  # fmt: skip
+        yield from (*table(("done to it", "the mark", "the signature", "verdict", "rests on"), kept), "")
+    if "verdicts" in results:
+        yield from _report_of_verdicts(results)
+
+
+def _report_of_verdicts(results: dict[str, Any]) -> Iterator[str]:
     yield from ("## Verdicts", "", f"{results['files']:,} files of each form in every format.", "")
     counted = [
         (media, *(_told(of[form]) for form in _FORMS), of["own"].get("no", 0), of["tampered"].get("exact", 0),

@@ -37,17 +37,31 @@ def model_sum(name: str, version: str) -> int:
     return zlib.crc32(f"{name}\n{version}".encode())
 
 
+def stamp(path: Path) -> tuple[int, int, int]:
+    """By what it is seen that a file has not changed: its inode, the time it was written, its size. Raises OSError."""
+    of = path.stat()
+    return of.st_ino, of.st_mtime_ns, of.st_size
+
+
 def read_entries(segment: Path) -> Entries:
     """Of the lines of a segment, from its first on; none where there is no index. What is no index is none."""
+    path = segment.with_suffix(SUFFIX)
     try:
-        size = segment.stat().st_size
-        found = np.fromfile(segment.with_suffix(SUFFIX), _DTYPE)
-    except OSError:
+        found = _entries(path, stamp(path))
+        return found if not len(found) or found["at"][-1] < segment.stat().st_size else found[:0]
+    except (OSError, ValueError):  # it was moved away, or became shorter just now
         return np.zeros(0, _DTYPE)
-    at = found["at"].astype(np.int64)
-    if len(at) and (at[0] != 0 or at[-1] >= size or (np.diff(at) <= 0).any()):
+
+
+@lru_cache(maxsize=256)  # mapped: what is held are files, not memory
+def _entries(path: Path, stamped: tuple[int, int, int]) -> Entries:
+    """Raises OSError and ValueError."""
+    count = stamped[2] // _DTYPE.itemsize
+    if not count:
         return np.zeros(0, _DTYPE)
-    return found
+    found: Entries = np.memmap(path, _DTYPE, "r", shape=(count,)).view(np.ndarray)
+    at = found["at"]
+    return found[:0] if at[0] != 0 or (at[1:] <= at[:-1]).any() else found
 
 
 def lines_of_request(entries: Entries, id_: str) -> NDArray[np.int64]:

@@ -6,6 +6,7 @@ import heapq
 import mmap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from latentserve.service.auditing.index import Entries, lines_of_request, lines_of_row, model_sum, read_entries
+from latentserve.service.auditing.index import SUFFIX as INDEX
+from latentserve.service.auditing.index import Entries, lines_of_request, lines_of_row, model_sum, read_entries, stamp
 from latentserve.service.auditing.log import KEPT, SUFFIX, AuditError
 from latentserve.service.errors import one_line
 
@@ -108,7 +110,19 @@ def sampled_lines(segment: Path, model: str, version: str, start: int = 0) -> It
 
 
 def count_sampled(segment: Path, model: str, version: str, until: int) -> tuple[int, int]:
-    """How many such lines begin before byte `until`, and how many there are. Lines that the index has are not read."""
+    """How many such lines begin before byte `until`, and how many there are. Lines that the index has are not read, and
+    a file that has not changed is counted once."""
+    stamps = []
+    for path in (segment, segment.with_suffix(INDEX)):
+        try:
+            stamps.append(stamp(path))
+        except OSError:
+            stamps.append((0, 0, 0))  # it is not there
+    return _count_sampled(segment, tuple(stamps), model, version, until)
+
+
+@lru_cache(maxsize=4096)
+def _count_sampled(segment: Path, _stamps: object, model: str, version: str, until: int) -> tuple[int, int]:
     entries = read_entries(segment)
     last = int(entries["at"][-1]) if len(entries) else 0
     at = entries["at"][(entries["model"] == model_sum(model, version)) & (entries["at"] < last)]

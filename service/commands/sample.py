@@ -26,6 +26,7 @@ from latentserve.service.bulk.run import here, run_job
 from latentserve.service.bulk.sources import BundleSource, ServerSource
 from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.client import Client
+from latentserve.service.credentials.opening import open_signer
 from latentserve.service.encoding.arrays import Dtype
 from latentserve.service.encoding.codecs import AUDIO_IS_THERE, CODECS, EXTRA
 from latentserve.service.encoding.document import (
@@ -46,6 +47,7 @@ from latentserve.service.encoding.document import (
 from latentserve.service.encoding.documents import make_document, media_types
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.encoding.rows import Rows
+from latentserve.service.encoding.signed import SIGNABLE, Signer
 from latentserve.service.environment import PREFIX
 from latentserve.service.errors import InvalidError, LatentserveError, one_line
 from latentserve.service.key_option import key_option
@@ -53,6 +55,7 @@ from latentserve.service.opened import open_bundle
 from latentserve.service.sampling.choosing.search import Search
 from latentserve.service.sampling.fields import label_from_text
 from latentserve.service.sampling.latents import SEED_LIMIT
+from latentserve.service.settings import load_settings
 from latentserve.service.terminal.abilities import graphics_of
 from latentserve.service.terminal.drawing import MOST, draw
 from latentserve.service.terminal.graphics import GRAPHICS, Graphics
@@ -122,6 +125,12 @@ _MEDIA = {".png": PNG, ".webp": WEBP, ".npy": NPY, **_TABLES, **_ROWS, **_SOUNDS
     show_default=True,
     help="What makes shards: this process, or the Ray cluster of RAY_ADDRESS or of this machine.",
 )
+@click.option(
+    "--signed/--unsigned",
+    default=None,
+    help="Sign the file by C2PA, of a bundle with LATENTSERVE_C2PA_CERTIFICATE. Default: LATENTSERVE_C2PA_ALWAYS, or "
+    "whether the server always does.",
+)
 @click.option("--show", is_flag=True, help="Draw them here, in the terminal.")
 @click.option(
     "--graphics",
@@ -148,6 +157,7 @@ def sample(
     dtype: Dtype | None,
     shard_rows: int | None,
     engine: str,
+    signed: bool | None,
     show: bool,
     graphics: Graphics | None,
     key: str | None,
@@ -171,6 +181,8 @@ def sample(
     if form is not None and out is not None:
         if show:
             raise click.UsageError("--show is not for shards: draw some of their samples by the same seed.")
+        if signed:
+            raise LatentserveError("--signed is of a file: shards are not signed")
         _into_folder(source, model, out, form, dtype or "float32", shard_rows, label, asked, seed, engine, key)
         return
     for option, given in (("--dtype", dtype), ("--shard-rows", shard_rows), ("--engine ray", engine == "ray")):
@@ -184,9 +196,9 @@ def sample(
             raise LatentserveError(f"{out}: the suffix must be one of {', '.join(_MEDIA)}; --format is for a folder")
         with Line() as line, _new_file(Path(out)) as file:
             if is_url(source):
-                _of_server(Client(source, retries=0, key=key), file, media, label, asked, line)
+                _of_server(Client(source, retries=0, key=key), file, media, label, asked | {"signed": signed}, line)
             else:
-                _of_bundle(source, file, media, label, asked, line)
+                _of_bundle(source, file, media, label, asked, _signer(media, asked=signed), line)
         click.echo(f"{out}: {'up to ' if allow_fewer else ''}{n} samples of seed {seed}")
     if show:
         console = Console(highlight=False)
@@ -273,7 +285,31 @@ def _shown_of_bundle(path: str, label: str | None, asked: dict[str, Any]) -> _Sh
     return np.concatenate([part.samples for part in parts]), manifest.sample, labels
 
 
-def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: dict[str, Any], line: Line) -> None:
+def _signer(media: str, *, asked: bool | None) -> Signer | None:
+    """What signs a file of this type; None: nothing does. `asked`: whether it is to be signed, None: where all are.
+    Raises InvalidError, CredentialsError: it cannot be."""
+    if asked is False or (asked is None and f"{PREFIX}C2PA_ALWAYS" not in os.environ):
+        return None
+    settings = load_settings()
+    if asked is None and not (settings.c2pa_always and media in SIGNABLE):
+        return None
+    if media not in SIGNABLE:
+        raise InvalidError("--signed", f"{media} holds no signature; {', '.join(SIGNABLE)} do")
+    signer = open_signer(settings)
+    if signer is None:
+        raise InvalidError("--signed", f"{PREFIX}C2PA_CERTIFICATE names no certificate to sign by")
+    return signer
+
+
+def _of_bundle(
+    path: str,
+    file: BinaryIO,
+    media: str,
+    label: str | None,
+    asked: dict[str, Any],
+    signer: Signer | None,
+    line: Line,
+) -> None:
     """Samples of a bundle, a slice at a time."""
     bundle = open_bundle(path)
     manifest = bundle.manifest
@@ -308,7 +344,7 @@ def _of_bundle(path: str, file: BinaryIO, media: str, label: str | None, asked: 
         found = [Rows(part.samples, part.labels, part.conditions, part.numbers, part.scores) for part in chosen]
         n, parts = sum(len(part.samples) for part in found), (part for part in found if len(part.samples))
         provenance = provenance._replace(chosen=True, scored=choice.scored)
-    document = make_document(media, n, manifest.sample, provenance, address=choice is not None)
+    document = make_document(media, n, manifest.sample, provenance, address=choice is not None, signer=signer)
     file.write(document.opening())
     line.begin(str(path), n, "samples")
     made = 0

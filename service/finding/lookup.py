@@ -51,7 +51,8 @@ def lookup(content: Content, trail: Trail, manifest: Manifest, *, gives_uint8: b
     name = f"{manifest.name} {manifest.version}"
     if not content.pictures or manifest.sample.kind != "image":
         return _no(f"only pictures are looked up in the account, and {name} makes none of this kind")
-    search = _Search(Served(trail, manifest), manifest, "sample_uint8" if gives_uint8 else "sample")
+    output: Output = "sample_uint8" if gives_uint8 else "sample"
+    search = _Search(Served(trail, manifest), manifest, output, rounded=content.rounded)
     known = search.served.indexed
     log = {"answers": known.answers, "of": known.of}
     if not known.answers:
@@ -101,10 +102,11 @@ def pictures_of(content: Content, spec: SampleSpec) -> list[Pixels]:
 class _Search:
     """Of pictures of one file."""
 
-    def __init__(self, served: Served, manifest: Manifest, output: Output) -> None:
+    def __init__(self, served: Served, manifest: Manifest, output: Output, *, rounded: bool) -> None:
         self.served = served
         self._manifest = manifest
         self._output: Output = output
+        self._rounded = rounded
         measured = served.control
         self._limit = 0.0 if measured is None else min(_NEVER, _NEAR * measured.nearest)
 
@@ -128,7 +130,7 @@ class _Search:
         seed, row = (request.seed, request.offset) if by_seed else (None, None)
         of = f"row {row} of seed {seed}" if by_seed else "a row of a latent that a client sent, or that was worked out"
         exact = False
-        if picture.shape[:2] == tuple(self._manifest.sample.shape[1:]):
+        if not self._rounded and picture.shape[:2] == tuple(self._manifest.sample.shape[1:]):
             again = yield request._replace(output=self._output)
             exact = np.array_equal(picture, _opaque(pixels(again.samples, self._manifest.sample)[0]))
         distance = 0.0 if exact else laid.distance

@@ -47,7 +47,16 @@ from latentserve.service.sampling.fields import SHOWN
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
 from latentserve.service.verifying.mark import Mark
-from latentserve.service.verifying.reading import JPEG, Brought, Limits, UnreadableError, read_file
+from latentserve.service.verifying.reading import (
+    AVIF,
+    BMP,
+    JPEG,
+    TIFF,
+    Brought,
+    Limits,
+    UnreadableError,
+    read_file,
+)  # fmt: skip
 from latentserve.service.verifying.verdict import Verification, Verified, elsewhere, mark_of, unmarked, verification
 
 VERIFY = "/v1/verify"
@@ -55,7 +64,7 @@ VERIFY = "/v1/verify"
 _INFLATED = 4  # times as many bytes as may be sent are read of a file
 _ROWS = 16_384  # that are made again
 _MEDIA = (
-    PNG, WEBP, GIF, JPEG, WAV, MP3, OGG, FLAC, NPY, NPZ, RAW, CSV, NDJSON, ARROW, PARQUET, ZIP,
+    PNG, WEBP, GIF, JPEG, AVIF, TIFF, BMP, WAV, MP3, OGG, FLAC, NPY, NPZ, RAW, CSV, NDJSON, ARROW, PARQUET, ZIP,
 )  # fmt: skip
 _OPERATION = Operation(
     "Was this file made here?",

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from latentserve.service.errors import LatentserveError, TooLargeError
 
 _KEY, _ROWS_KEY = b"latentserve", b"latentserve.rows"
+_FILE = b"ARROW1\0\0"  # how a file begins that is no stream
 _BATCH_ROWS = 1024
 _BODY_COMPRESSION = 3  # which field of a RecordBatch says how its buffers are compressed (Arrow's Message.fbs)
 _HEADER, _RECORD_BATCH = 2, "record batch"
@@ -24,17 +25,22 @@ def read_columns(
 ) -> tuple[dict[str, Any] | None, list[str], list[Any]]:
     """The mark (None: there is none), the names of the columns and their values: lists, or an array [n, ...] of
     tensors. Raises TooLargeError, and pyarrow's own errors."""
-    source = pa.BufferReader(content)
     batches: Any
     if parquet:
-        file = pq.ParquetFile(source)
+        file = pq.ParquetFile(pa.BufferReader(content))
         if file.metadata.num_rows > most_rows:
             raise TooLargeError(f"the file has {file.metadata.num_rows} rows; at most {most_rows} are made again")
         schema, metadata = file.schema_arrow, file.metadata.metadata or {}
         batches = ((batch, None) for batch in file.iter_batches(_BATCH_ROWS))
     else:
-        _require_plain(content)
-        reader = pa.ipc.open_stream(source)
+        stream = content.removeprefix(_FILE)  # in a file there is a stream, and behind it where its batches are
+        try:
+            _require_plain(stream)
+        except OSError:
+            if stream is content:
+                raise
+            raise LatentserveError("there is no stream in this Arrow file: save it as Parquet") from None
+        reader = pa.ipc.open_stream(stream)
         schema, metadata = reader.schema, reader.schema.metadata or {}
         batches = _of_stream(reader)
     for field in schema:
@@ -75,7 +81,12 @@ def _of_stream(reader: Any) -> Any:
 def _is_taken(kind: Any) -> bool:
     if isinstance(kind, pa.FixedShapeTensorType):
         kind = kind.value_type
-    taken = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_string
+    if pa.types.is_dictionary(kind):  # of a Parquet file: its values are in it once
+        kind = kind.value_type
+    taken = (
+        pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean,
+        pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view,
+    )  # fmt: skip
     return any(is_one(kind) for is_one in taken)
 
 

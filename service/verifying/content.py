@@ -17,6 +17,7 @@ from PIL import Image
 Array = NDArray[Any]
 
 _LEAST_PART = 0.5  # of a picture's sides, that a part of it has
+_ROUNDING = 1e-6  # of a number, that programs lose of it
 _FULL = {"u": 255.0, "i": 32768.0}
 
 
@@ -25,14 +26,18 @@ class Content(NamedTuple):
     arrays: pictures uint8 [H, W, C], sounds int16 [frames, channels], or numbers of any shape, one or more.
     values: rows of a table, each a list of its values, or of its fields as text.
     pictures: whether the arrays are pictures, which may come back in another size.
+    rounded: the file has finer values than these.
     """
 
     arrays: Sequence[Array] = ()
     values: Sequence[Sequence[Any]] = ()
     pictures: bool = False
+    rounded: bool = False
 
     def equals(self, other: Content) -> bool:
         """Whether everything in both is the same."""
+        if self.rounded or other.rounded:
+            return False
         if len(self.arrays) != len(other.arrays) or len(self.values) != len(other.values):
             return False
         for one, two in zip(self.arrays, other.arrays, strict=True):
@@ -45,7 +50,7 @@ class Content(NamedTuple):
         if len(self.arrays) != len(other.arrays) or len(self.values) != len(other.values):
             return math.inf
         if self.values:
-            pairs = zip(self.values, other.values, strict=True)
+            pairs = zip(_in_order(self.values, other.values[0]), other.values, strict=True)
             return float(np.mean([_values_distance(one, two) for one, two in pairs]))
         pairs_of = zip(self.arrays, other.arrays, strict=True)
         apart = _picture_distance if self.pictures and other.pictures else _distance
@@ -65,10 +70,38 @@ def _same_values(one: Sequence[Any], two: Sequence[Any]) -> bool:
     return len(one) == len(two) and all(map(_same, one, two))
 
 
+def _in_order(lines: Sequence[Sequence[Any]], names: Sequence[Any]) -> Sequence[Sequence[Any]]:
+    """A table with these columns only, in their order; as it is, where it has not all of them, or they have no names.
+    The first line is the names'."""
+    places = {name: at for at, name in enumerate(lines[0]) if isinstance(name, str)}
+    if len(set(names)) < len(names) or not all(name in places for name in names):
+        return lines
+    order = [places[name] for name in names]
+    return [[line[at] for at in order] if len(line) == len(lines[0]) else line for line in lines]
+
+
 def _values_distance(one: Sequence[Any], two: Sequence[Any]) -> float:
     if len(one) != len(two):
         return 1.0
-    return sum(not _same(a, b) for a, b in zip(one, two, strict=True)) / max(1, len(one))
+    return sum(not _means_the_same(a, b) for a, b in zip(one, two, strict=True)) / max(1, len(one))
+
+
+def _means_the_same(one: Any, two: Any) -> bool:
+    """Whether two values are one, as programs write it: 3 and 3.0, a field that is empty and nothing."""
+    if _same(one, two):
+        return True
+    a, b = _number(one), _number(two)
+    return a is not None and b is not None and (a == b or (a != a and b != b) or abs(a - b) <= _ROUNDING * abs(b))
+
+
+def _number(value: Any) -> float | None:
+    """Not a number, where there is nothing; None: it is no number."""
+    if value is None or value == "":
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _distance(one: Array, two: Array) -> float:

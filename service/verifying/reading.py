@@ -48,16 +48,21 @@ from latentserve.service.errors import LatentserveError, TooLargeError
 from latentserve.service.verifying.content import Content
 from latentserve.service.verifying.mark import MARK_BYTES
 
-JPEG = "image/jpeg"
+JPEG, BMP, TIFF, AVIF = "image/jpeg", "image/bmp", "image/tiff", "image/avif"
 
 _NUMBERS = re.compile(r"[0-9]{1,16}", re.ASCII)
 _PACKET = re.compile(rb"<(x:xmpmeta|rdf:RDF)\b.*?</\1>", re.DOTALL)  # the outer element may be left out
 _COMMENT_BYTES = 1 << 16
+_PCM, _FLOAT, _EXTENSIBLE, _EXTENSIBLE_AT = 1, 3, 0xFFFE, 24  # how a WAV file says that its samples are written
 _STORED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1  # a flag of a ZIP member
+_HEAD = 1 << 16  # of a text, that says how it is written
 _PIECE = 1 << 18  # of bytes, or of frames, that are read at a time
 _NPY_HEADER = 4096
-_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_DEEP_MODES = ("I;16", "I;16B", "I;16L")
+_DEPTH_AT, _DEEP = 24, 16  # where a PNG file says how many bits its values have
+_FRAME_BYTES = 4096  # that a frame is counted as, at the least
 
 
 class UnreadableError(LatentserveError):
@@ -96,11 +101,45 @@ class Brought(NamedTuple):
 
 def media_type(content: bytes) -> str:
     """What a file is, by how it begins. Raises UnreadableError."""
+    if not content:
+        raise UnreadableError("it is empty")
+    for what, is_one in _OTHERS:
+        if is_one(content):
+            raise UnreadableError(f"it is {what}")
     for media, is_one in _KINDS:
         if is_one(content):
             return media
-    known = "PNG, WebP, GIF, JPEG, WAV, FLAC, Ogg, MP3, npy, npz, ZIP, Arrow, Parquet, JSON, NDJSON and CSV"
+    known = (
+        "PNG, WebP, GIF, JPEG, AVIF, TIFF, BMP, WAV, FLAC, Ogg, MP3, npy, npz, ZIP, Arrow, Parquet, JSON, NDJSON, CSV"
+    )
     raise UnreadableError(f"it is none of what is read: {known}")
+
+
+def _brand(head: bytes) -> bytes:
+    """Of a file of boxes (ISO/IEC 14496-12): AVIF, HEIC, videos."""
+    return head[8:12] if head[4:8] == b"ftyp" else b""
+
+
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")  # brands, the first or one of those that it is like
+_TAGS = (b"<!doctype", b"<html", b"<svg", b"<?xml")
+# What people bring that is something else, and what to do about it.
+_OTHERS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
+    ("a PDF document: bring the pictures in it as files", lambda head: head.startswith(b"%PDF")),
+    (
+        "an HEIC picture, which is not read: save it as JPEG or PNG",
+        lambda head: any(of in head[8:40] for of in _HEIC if _brand(head)),
+    ),
+    ("a video, which is not read", lambda head: _brand(head) not in (b"", b"avif", b"avis", b"mif1", b"msf1")),
+    (
+        "an Office document: save its table as CSV",
+        lambda head: head.startswith(b"PK\x03\x04") and head[30:49] == b"[Content_Types].xml",
+    ),
+    ("text in UTF-16: save it as UTF-8", lambda head: head[:2] in (b"\xff\xfe", b"\xfe\xff") and b"\0" in head[2:6]),
+    (
+        "text with tags (HTML, SVG, XML), which is not read",
+        lambda head: head[:64].removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(_TAGS),
+    ),
+)
 
 
 _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
@@ -108,10 +147,13 @@ _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     (WEBP, lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP"),
     (GIF, lambda head: head[:6] in (b"GIF87a", b"GIF89a")),
     (JPEG, lambda head: head.startswith(b"\xff\xd8\xff")),
+    (AVIF, lambda head: _brand(head) in (b"avif", b"avis", b"mif1", b"msf1")),
+    (TIFF, lambda head: head[:4] in (b"II*\0", b"MM\0*")),
+    (BMP, lambda head: head[:2] == b"BM" and head[6:10] == bytes(4)),
     (WAV, lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE"),
     (FLAC, lambda head: head[_id3_bytes(head) :].startswith(b"fLaC")),
     (OGG, lambda head: head.startswith(b"OggS")),
-    (ARROW, lambda head: head.startswith(b"\xff\xff\xff\xff")),
+    (ARROW, lambda head: head.startswith((b"\xff\xff\xff\xff", b"ARROW1\0\0"))),
     (MP3, lambda head: head.startswith(b"ID3") or (head[:1] == b"\xff" and head[1:2] >= b"\xe0")),
     (NPY, lambda head: head.startswith(b"\x93NUMPY")),
     (NPZ, lambda head: head.startswith(b"PK\x03\x04") and head[30:41] == b"samples.npy" and b"about.json" not in head),
@@ -163,17 +205,26 @@ def _picture(content: bytes, media: str, limits: Limits) -> Brought:
         packet = content[: 4 * MARK_BYTES] if media == GIF else picture.info.get("xmp")  # which Pillow does not read
         arrays, size = [], 0.0
         for frame in range(getattr(picture, "n_frames", 1)):
-            size += picture.width * picture.height * 4
-            _require(size, limits)  # before a pixel is inflated
             picture.seek(frame)
-            if picture.mode not in _MODES:
-                raise UnreadableError(
-                    f"its pixels are of the kind {picture.mode}; 8 bits of grey, RGB or RGBA are read"
-                )
-            arrays.append(np.asarray(picture.convert("RGBA")))
+            size += max(_FRAME_BYTES, picture.width * picture.height * 4)
+            _require(size, limits)  # before a pixel is inflated
+            arrays.append(_pixels(picture))
         picture.load()  # what stands behind the pixels
+        deep = picture.mode in _DEEP_MODES or (media == PNG and content[_DEPTH_AT] == _DEEP)
         told = _of_packet(packet or picture.info.get("xmp")) or _of_texts(getattr(picture, "text", {}))
-    return Brought(media, told, Content(arrays, pictures=True), assets=(Asset(media, content),))
+    held = Content(arrays, pictures=True, rounded=deep)
+    return Brought(media, told, held, assets=(Asset(media, content),))
+
+
+def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
+    """Of the frame, [H, W, 4]. Raises UnreadableError."""
+    if picture.mode in _DEEP_MODES:
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    if picture.mode not in _MODES:
+        raise UnreadableError(f"its pixels are of the kind {picture.mode}; grey, RGB, RGBA and CMYK are read")
+    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
+        picture = picture.convert("RGB")
+    return np.asarray(picture.convert("RGBA"))
 
 
 def _of_packet(packet: object) -> dict[str, Any] | None:
@@ -217,7 +268,7 @@ def _of_texts(texts: Mapping[str, object]) -> dict[str, Any] | None:
 
 
 def _wav(content: bytes, media: str, limits: Limits) -> Brought:
-    """16-bit PCM."""
+    """PCM of 8 to 32 bits, or numbers; what is not of 16 bits is rounded."""
     chunks: dict[bytes, bytes] = {}
     at = 12
     while at + 8 <= len(content):
@@ -226,11 +277,31 @@ def _wav(content: bytes, media: str, limits: Limits) -> Brought:
             raise UnreadableError(f"its chunk {name!r} says {size} bytes, and fewer follow")
         chunks.setdefault(name, content[at + 8 : at + 8 + size])
         at += 8 + size + size % 2
-    kind, channels, _, _, frame, bits = struct.unpack_from("<HHIIHH", chunks[b"fmt "])
-    if kind != 1 or bits != 16 or frame != 2 * channels or not channels:
-        raise UnreadableError("its samples are not 16-bit PCM")
-    values = np.frombuffer(chunks[b"data"], "<i2").reshape(-1, channels)
-    return Brought(media, _of_packet(chunks.get(b"_PMX")), Content([values]), assets=(Asset(media, content),))
+    form = chunks[b"fmt "]
+    kind, channels, _, _, frame, bits = struct.unpack_from("<HHIIHH", form)
+    if kind == _EXTENSIBLE:
+        kind = struct.unpack_from("<H", form, _EXTENSIBLE_AT)[0]
+    if frame != channels * bits // 8 or not channels:
+        raise UnreadableError("it does not say how its samples lie")
+    values = _samples(chunks[b"data"], kind, bits).reshape(-1, channels)
+    held = Content([values], rounded=(kind, bits) != (_PCM, 16))
+    return Brought(media, _of_packet(chunks.get(b"_PMX")), held, assets=(Asset(media, content),))
+
+
+def _samples(data: bytes, kind: int, bits: int) -> NDArray[np.int16]:
+    """Raises UnreadableError."""
+    if (kind, bits) == (_PCM, 8):
+        return (np.frombuffer(data, "u1").astype(np.int16) - 128) << 8
+    if kind == _PCM and bits in (16, 24, 32):
+        step = bits // 8
+        places = np.frombuffer(data, "u1").reshape(-1, step)[:, -2:]  # the higher bytes
+        return np.ascontiguousarray(places).view("<i2")[:, 0]
+    if kind == _FLOAT and bits in (32, 64):
+        numbers = np.frombuffer(data, f"<f{bits // 8}").astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise UnreadableError("its samples are not all numbers")
+        return np.clip(np.rint(numbers * 32768), -32768, 32767).astype(np.int16)
+    raise UnreadableError("its samples are no PCM of 8 to 32 bits, nor numbers")
 
 
 def _sound(content: bytes, media: str, limits: Limits) -> Brought:
@@ -249,8 +320,9 @@ def _sound(content: bytes, media: str, limits: Limits) -> Brought:
             size += piece.nbytes
             _require(size, limits)
             pieces.append(piece)
+        deep = file.subtype in ("PCM_24", "PCM_32")
     assets = () if media == OGG else (Asset(media, content),)  # which holds no manifest
-    return Brought(media, told, Content([np.concatenate(pieces)]), assets=assets)
+    return Brought(media, told, Content([np.concatenate(pieces)], rounded=deep), assets=assets)
 
 
 def _npy(content: bytes, media: str, limits: Limits) -> Brought:
@@ -312,6 +384,8 @@ def _zip(content: bytes, media: str, limits: Limits) -> Brought:
     """Pictures or sounds, a table or numbers; what is known of each row by its line."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = dict(_members(archive, limits))
+    if "about.json" not in members and "metadata.jsonl" not in members:
+        raise UnreadableError("it is an archive, and none of an answer: unpack it, and bring its files")
     told = _of_json(members.get("about.json", b""))
     lines = [orjson.loads(line) for line in members.get("metadata.jsonl", b"").splitlines()]
     _require_rows(len(lines), limits)
@@ -393,7 +467,8 @@ def _ndjson(content: bytes, media: str, limits: Limits) -> Brought:
 
 
 def _csv(content: bytes, media: str, limits: Limits) -> Brought:
-    reader = csv.reader(io.StringIO(content.decode(), newline=""))
+    text = content.decode("utf-8-sig")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
     names = next(reader)
     rows = []
     for row in reader:
@@ -413,6 +488,13 @@ def _csv(content: bytes, media: str, limits: Limits) -> Brought:
     return Brought(media, told, Content(values=[names, *rows]), address="$row" in names)
 
 
+def _delimiter(text: str) -> str:
+    """A comma, but where lines have none, and as many semicolons or tabs as each other."""
+    first, second, *_ = [*text[:_HEAD].split("\n", 2), ""]
+    others = [] if "," in first else [one for one in ";\t" if 0 < first.count(one) == second.count(one)]
+    return others[0] if others else ","
+
+
 def _columns(content: bytes, media: str, limits: Limits) -> Brought:
     if find_spec("pyarrow") is None:
         raise UnreadableError(f'{media} needs the extra "tables" (pip install "latentserve[tables]")')
@@ -427,6 +509,7 @@ def _columns(content: bytes, media: str, limits: Limits) -> Brought:
 
 
 _READERS: Mapping[str, Callable[[bytes, str, Limits], Brought]] = {
-    PNG: _picture, WEBP: _picture, GIF: _picture, JPEG: _picture, WAV: _wav, FLAC: _sound, OGG: _sound, MP3: _sound,
+    PNG: _picture, WEBP: _picture, GIF: _picture, JPEG: _picture, AVIF: _picture, TIFF: _picture, BMP: _picture,
+    WAV: _wav, FLAC: _sound, OGG: _sound, MP3: _sound,
     NPY: _npy, NPZ: _npz, ZIP: _zip, JSON: _json, NDJSON: _ndjson, CSV: _csv, ARROW: _columns, PARQUET: _columns,
 }  # fmt: skip

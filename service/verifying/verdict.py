@@ -26,7 +26,7 @@ from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.samples import Samples
 from latentserve.service.verifying.content import Content
 from latentserve.service.verifying.mark import Mark
-from latentserve.service.verifying.reading import JPEG, Brought, Limits, read_file
+from latentserve.service.verifying.reading import AVIF, BMP, JPEG, TIFF, Brought, Limits, read_file
 
 Verdict = Literal["exact", "alike", "no"]
 Ground = Literal["mark", "signature", "audit"]
@@ -246,7 +246,7 @@ def _written_as(brought: Brought, manifest: Manifest) -> str | None:
     offers = media_types(manifest.sample)
     if brought.media in offers:
         return brought.media
-    if brought.media in (GIF, JPEG) and PNG in offers:
+    if brought.media in (GIF, JPEG, AVIF, TIFF, BMP) and PNG in offers:
         return GIF if brought.media == GIF else PNG
     return None
 

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentserve.service.auditing import log as logging_of
+from latentserve.service.auditing import trail as trailing
 from latentserve.service.auditing.account import Account
 from latentserve.service.auditing.log import AuditError, AuditLog
 from latentserve.service.auditing.trail import Trail
@@ -118,6 +119,23 @@ def test_only_what_is_new_is_made(tiles: OpenedBundle, tmp_path: Path):
         assert content.startswith(before[name])  # nothing that was written is changed
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert found(written(picture(tiles, 99)), tmp_path, tiles).verdict == "exact"
+
+
+def test_what_has_not_changed_is_counted_once(
+    account: Path, tiles: OpenedBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = Path(shutil.copytree(account, tmp_path / "account"))
+    counted = []
+    lines = trailing.sampled_lines
+    monkeypatch.setattr(trailing, "sampled_lines", lambda *of: counted.append(of[0]) or lines(*of))
+    for _ in range(3):
+        assert indexed(Trail(folder), tiles.manifest) == Indexed(30, 30, 0)
+    segments = Trail(folder).segments
+    assert counted == segments
+    with segments[-1].open("ab") as file:
+        file.write(b'{"event": "else"}\n')
+    assert indexed(Trail(folder), tiles.manifest) == Indexed(30, 30, 0)
+    assert counted == [*segments, segments[-1]]
 
 
 def test_rows_of_every_kind_of_request(shower_bundle: Path, bundle: Path, tmp_path: Path):
