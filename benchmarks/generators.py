@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 DIM = 64  # of the latents
@@ -44,6 +45,22 @@ def convolutional(image: int, channels: tuple[int, ...], colours: int) -> onnx.M
         helper.make_node("Tanh", ["h"], ["sample"]),
     ]
     return _model(nodes, weights, [colours, image, image])
+
+
+def linear(weights: NDArray[np.float32], mean: NDArray[np.float32], shape: Sequence[int]) -> onnx.ModelProto:
+    """Samples of this shape that are `mean` [m] and a sum of `weights` [dim, m], within -1 and 1."""
+    made = _Weights()
+    for name, values in (("w", weights), ("mean", mean), ("low", np.float32(-1)), ("high", np.float32(1))):
+        made.tensors.append(numpy_helper.from_array(np.asarray(values, np.float32), name))
+    nodes = [
+        helper.make_node("MatMul", ["z", "w"], ["h"]),
+        helper.make_node("Add", ["h", "mean"], ["sum"]),
+        helper.make_node("Clip", ["sum", "low", "high"], ["flat"]),
+        helper.make_node("Reshape", ["flat", made.shape("of", -1, *shape)], ["sample"]),
+    ]
+    model = _model(nodes, made, [*shape])
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = len(weights)
+    return model
 
 
 def one_layer() -> onnx.ModelProto:

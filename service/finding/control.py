@@ -26,6 +26,7 @@ from latentserve.service.opened import OpenedBundle
 from latentserve.service.sampling.latents import SEED_LIMIT
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.served_graph import Output
+from latentserve.service.verifying.content import Coding, coding_of
 
 PICTURES = 200  # of an account of fewer rows as many as those,
 _FEWEST = 20  # and so many at the least
@@ -44,7 +45,7 @@ def control(bundle: OpenedBundle, served: Served, told: Callable[[int], object] 
     images = _pictures(bundle, request)
     least = 1.0
     for place, image in enumerate(images):
-        least = min(least, _share(bundle, served, spoilt(image, place)))
+        least = min(least, _share(bundle, served, *spoilt(image, place)))
         told(place + 1)
     path = served.control_path
     part = path.with_suffix(".part")
@@ -56,9 +57,9 @@ def control(bundle: OpenedBundle, served: Served, told: Callable[[int], object] 
         raise AuditError(f"{path}: cannot be written ({one_line(error)})") from None
 
 
-def spoilt(image: Pixels, place: int) -> Pixels:
+def spoilt(image: Pixels, place: int) -> tuple[Pixels, Coding]:
     """A picture [H, W, C] cut by a tenth at one of its corners or in its middle, resized by 0.8, and written as JPEG;
-    [h, w, 4]."""
+    [h, w, 4], and how that was done."""
     height, width = image.shape[:2]
     rows, columns = round(0.1 * height), round(0.1 * width)
     top, left = ((0, 0), (0, columns), (rows, 0), (rows, columns), (rows // 2, columns // 2))[place % 5]
@@ -68,7 +69,7 @@ def spoilt(image: Pixels, place: int) -> Pixels:
     out = io.BytesIO()
     picture.resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=75)
     with Image.open(out) as read:
-        return np.asarray(read.convert("RGBA"))
+        return np.asarray(read.convert("RGBA")), coding_of(read)
 
 
 def _pictures(bundle: OpenedBundle, request: RowsRequest) -> list[Pixels]:
@@ -77,9 +78,9 @@ def _pictures(bundle: OpenedBundle, request: RowsRequest) -> list[Pixels]:
     return [shown(row) for row in pixels(made.samples, bundle.manifest.sample)]
 
 
-def _share(bundle: OpenedBundle, served: Served, picture: Pixels) -> float:
+def _share(bundle: OpenedBundle, served: Served, picture: Pixels, coding: Coding) -> float:
     """How near the nearest row is to it, in parts of its contrast; 1: nothing is near."""
-    query = Query(picture, bundle.manifest.sample)
+    query = Query(picture, bundle.manifest.sample, coding)
     candidates = [] if query.plain else served.nearest(query)
     if not candidates:
         return 1.0

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from latentserve.service.bundle import SampleSpec
+from latentserve.service.verifying.content import Coding
 
 _CELLS = {1: 12, 3: 8}  # on a side, by the number of colours
 _COVERED = 0.6  # of a cell, that a part covers, for the cell to be compared
@@ -66,16 +67,19 @@ class Query:
     Attributes:
         pixels: as it is compared, uint8 [h, w, C].
         toned: the same as `tones` has it.
+        whole: whether it is compared at its own size.
+        coding: how JPEG wrote it, where that is known.
         contrast: the standard deviation of its pixels, in parts of the full scale, of their tones.
     """
 
-    def __init__(self, picture: Pixels, spec: SampleSpec) -> None:
+    def __init__(self, picture: Pixels, spec: SampleSpec, coding: Coding | None = None) -> None:
         """`picture` uint8 [H, W, 4] of red, green, blue and opacity, which is not compared."""
         colours, height, width = _colours(spec), *spec.shape[1:]
         image = Image.fromarray(picture).convert("L" if colours == 1 else "RGB")
         scale = min(1.0, _MOST_SIDE / max(image.size), width / image.width, height / image.height)
         size = max(1, round(scale * image.width)), max(1, round(scale * image.height))
-        if size != image.size:
+        self.whole, self.coding = size == image.size, coding
+        if not self.whole:
             image = image.resize(size, Image.Resampling.BICUBIC)
         self.pixels: Pixels = np.asarray(image).reshape(size[1], size[0], colours)
         self.toned = tones(image)

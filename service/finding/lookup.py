@@ -24,7 +24,7 @@ from latentserve.service.finding.served import Served
 from latentserve.service.sampling.request import RowsRequest
 from latentserve.service.sampling.samples import Samples
 from latentserve.service.sampling.served_graph import Output
-from latentserve.service.verifying.content import Content
+from latentserve.service.verifying.content import Coding, Content
 from latentserve.service.verifying.verdict import Verdict, Verification, Verified
 
 _NEAR = 0.5  # of the distance at which the nearest was that was not sent,
@@ -63,7 +63,8 @@ def lookup(content: Content, trail: Trail, manifest: Manifest, *, gives_uint8: b
         return _no(f"it has {len(pictures)} pictures; {_MOST_PICTURES} are looked up")._replace(log=log)
     found = []
     for picture in pictures:
-        found.append((yield from search.find(picture)))  # noqa: PERF401, a comprehension yields nothing
+        coding = content.coding if len(pictures) == 1 else None  # of a sheet, it is of squares that lie elsewhere
+        found.append((yield from search.find(picture, coding)))
     ours = [one for one in found if one.verdict != "no"]
     if len(ours) < len(found) or not found:
         others = "" if len(found) == 1 else f"{len(found) - len(ours)} of {len(found)} pictures were not sent: "
@@ -108,10 +109,11 @@ class _Search:
         self._output: Output = output
         self._rounded = rounded
         measured = served.control
-        self._limit = 0.0 if measured is None else min(_NEVER, _NEAR * measured.nearest)
+        self._foreign = 0.0 if measured is None else measured.nearest
+        self._limit = min(_NEVER, _NEAR * self._foreign)
 
-    def find(self, picture: Pixels) -> Generator[RowsRequest, Samples, _Found]:
-        query = Query(picture, self._manifest.sample)
+    def find(self, picture: Pixels, coding: Coding | None) -> Generator[RowsRequest, Samples, _Found]:
+        query = Query(picture, self._manifest.sample, coding)
         if query.plain:
             return _Found("no", "there is too little in the picture to tell it from others by")
         candidates = self.served.nearest(query)
@@ -136,6 +138,8 @@ class _Search:
         distance = 0.0 if exact else laid.distance
         if not exact and laid.share > self._limit:
             return _Found("no", self._too_far(laid), distance)
+        if not exact and laid.lost > self._foreign:
+            return _Found("no", "JPEG has left too little of the picture to tell it from others by", distance)
         ended = self.served.trail.ended(line)
         if ended is not None and ended["sent"] <= one.row and not any(name in line for name in CHOSEN):
             return _Found("no", f"it is {of}, which was made, and not sent: the client had gone", distance)

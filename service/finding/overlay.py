@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from latentserve.service.finding.features import Pixels, Query, Window
+from latentserve.service.finding.features import Floats, Pixels, Query, Window
+from latentserve.service.finding.recoding import codings, recoded
 
 _STEPS = (0.02, 0.01, 0.005, 0.0025)  # of a side, by which edges of a part are moved
 _TURNS = 6  # of each step, at the most
 _SOME, _FEW = 8, 3  # rows that are gone on with: the nearest as they were found, and after the first step
+_FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)
 _LEAST_SIZE = 0.6  # of a side, that a part has
 _MOVES = (
     (1, 0, 1, 0), (-1, 0, -1, 0), (0, 1, 0, 1), (0, -1, 0, -1),
@@ -30,12 +32,14 @@ class Laid(NamedTuple):
         distance: the root of the mean squared difference of pixels, of colours at half the size, in parts of the full
             scale.
         share: the same in parts of the picture's contrast.
+        lost: what writing the part as the picture was written takes from it, likewise.
     """
 
     place: int
     window: Window
     distance: float
     share: float
+    lost: float
 
 
 def lay_over(query: Query, rows: Sequence[Pixels], windows: Sequence[Window]) -> Laid:
@@ -44,32 +48,61 @@ def lay_over(query: Query, rows: Sequence[Pixels], windows: Sequence[Window]) ->
     tried = sorted((sheet.squares(windows[at]), windows[at], at) for at, sheet in enumerate(sheets))
     for steps, few in ((_STEPS[:1], _SOME), (_STEPS[1:], _FEW)):
         tried = sorted((*sheets[at].settle(so_far, of, steps), at) for so_far, of, at in tried[:few])
-    squares, window, place = tried[0]
-    distance = math.sqrt(squares) / 255
-    return Laid(place, window, distance, distance / max(query.contrast, 1e-9))
+    squares, lost, window, place = min((*sheets[at].written(of), at) for _, of, at in tried)
+    distance, scale = math.sqrt(squares) / 255, max(query.contrast, 1e-9)
+    return Laid(place, window, distance, distance / scale, math.sqrt(lost) / 255 / scale)
 
 
 class _Sheet:
     """One row, of which parts are brought to the size of the picture."""
 
     def __init__(self, query: Query, row: Pixels) -> None:
+        self._query = query
         self._toned = query.toned.astype(np.float32)
         height, width = self._toned.shape[:2]
         self._size = width, height
-        self._row = Image.fromarray(row[..., 0] if row.shape[2] == 1 else row)
-        if self._row.mode != "L":
-            self._row = self._row.convert("YCbCr")
-        much = min(self._row.width / width, self._row.height / height)
+        self._shown = Image.fromarray(row[..., 0] if row.shape[2] == 1 else row)
+        much = min(self._shown.width / width, self._shown.height / height)
         if much > 4:
-            self._row = self._row.reduce(int(much / 2))
+            self._shown = self._shown.reduce(int(much / 2))
+        self._row = _toned(self._shown)
 
     def squares(self, window: Window) -> float:
-        """The mean squared difference; of colours at half the size, for JPEG keeps no more of them."""
+        """The mean squared difference of the part of the row."""
+        return self._squares(self._part(self._row, window, Image.Resampling.BICUBIC), self._toned)
+
+    def written(self, window: Window) -> tuple[float, float, Window]:
+        """The least difference of the part, from whole pixels on or not, as others may have made it smaller and have
+        written it; how much of it that takes; and the part."""
+        tried = []
+        for of in dict.fromkeys((window, self._on_pixels(window))):
+            for how in _FILTERS:
+                part = self._part(self._shown, of, how)
+                plain = _numbers(_toned(part), self._toned)
+                tried.append((self._squares(_toned(part), self._toned), 0.0, of))
+                for coding in codings(self._query):
+                    again = _toned(recoded(part, coding))
+                    tried.append((self._squares(again, self._toned), self._squares(again, plain), of))
+        return min(tried)
+
+    def _on_pixels(self, window: Window) -> Window:
+        """The nearest that begins and ends with pixels of the row."""
         width, height = self._row.size
+        left, top, right, bottom = window
+        return Window(
+            round(left * width) / width, round(top * height) / height,
+            round(right * width) / width, round(bottom * height) / height,
+        )  # fmt: skip
+
+    def _part(self, row: Image.Image, window: Window, how: Image.Resampling) -> Image.Image:
+        width, height = row.size
         right, bottom = min(width, window.right * width), min(height, window.bottom * height)
         box = max(0.0, window.left * width), max(0.0, window.top * height), right, bottom
-        part = np.asarray(self._row.resize(self._size, Image.Resampling.BICUBIC, box=box))
-        apart = part.reshape(self._toned.shape) - self._toned
+        return row.resize(self._size, how, box=box)
+
+    def _squares(self, part: Image.Image, toned: Floats) -> float:
+        """The mean squared difference; of colours at half the size, for JPEG keeps no more of them."""
+        apart = _numbers(part, toned) - toned
         light = apart[..., 0]
         squares = float(np.vdot(light, light)) / light.size
         if (planes := apart.shape[2]) > 1:
@@ -89,6 +122,14 @@ class _Sheet:
                     break
                 best, window = squares, to
         return best, window
+
+
+def _toned(image: Image.Image) -> Image.Image:
+    return image if image.mode == "L" else image.convert("YCbCr")
+
+
+def _numbers(image: Image.Image, like: Floats) -> Floats:
+    return np.asarray(image, np.float32).reshape(like.shape)
 
 
 def _moved(window: Window, move: Sequence[int], step: float) -> Window | None:

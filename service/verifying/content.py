@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import get_sampling
 
 Array = NDArray[Any]
 
@@ -21,17 +22,37 @@ _ROUNDING = 1e-6  # of a number, that programs lose of it
 _FULL = {"u": 255.0, "i": 32768.0}
 
 
+class Coding(NamedTuple):
+    """How JPEG wrote a picture, as Pillow has it.
+
+    Attributes:
+        tables: of quantisation, each 64 steps; the first for brightness.
+        sampling: of colours: 0 for all, 1 for half of them across, 2 for half of them each way; -1: another.
+    """
+
+    tables: Sequence[Sequence[int]]
+    sampling: int
+
+
+def coding_of(picture: Any) -> Coding:
+    """Of a JPEG file that Pillow has opened."""
+    tables = picture.quantization
+    return Coding([tables[number] for number in sorted(tables)], get_sampling(picture))
+
+
 class Content(NamedTuple):
     """Attributes:
     arrays: pictures uint8 [H, W, C], sounds int16 [frames, channels], or numbers of any shape, one or more.
     values: rows of a table, each a list of its values, or of its fields as text.
     pictures: whether the arrays are pictures, which may come back in another size.
+    coding: of a picture that is a JPEG file.
     rounded: the file has finer values than these.
     """
 
     arrays: Sequence[Array] = ()
     values: Sequence[Sequence[Any]] = ()
     pictures: bool = False
+    coding: Coding | None = None
     rounded: bool = False
 
     def equals(self, other: Content) -> bool:

@@ -45,7 +45,7 @@ from latentserve.service.encoding.document import (
 )  # fmt: skip
 from latentserve.service.encoding.provenance import DIGITAL_SOURCE_TYPE, MARK_NAMESPACE
 from latentserve.service.errors import LatentserveError, TooLargeError
-from latentserve.service.verifying.content import Content
+from latentserve.service.verifying.content import Content, coding_of
 from latentserve.service.verifying.mark import MARK_BYTES
 
 JPEG, BMP, TIFF, AVIF = "image/jpeg", "image/bmp", "image/tiff", "image/avif"
@@ -210,9 +210,10 @@ def _picture(content: bytes, media: str, limits: Limits) -> Brought:
             _require(size, limits)  # before a pixel is inflated
             arrays.append(_pixels(picture))
         picture.load()  # what stands behind the pixels
+        coding = coding_of(picture) if media == JPEG else None
         deep = picture.mode in _DEEP_MODES or (media == PNG and content[_DEPTH_AT] == _DEEP)
         told = _of_packet(packet or picture.info.get("xmp")) or _of_texts(getattr(picture, "text", {}))
-    held = Content(arrays, pictures=True, rounded=deep)
+    held = Content(arrays, pictures=True, coding=coding, rounded=deep)
     return Brought(media, told, held, assets=(Asset(media, content),))
 
 

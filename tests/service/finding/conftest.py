@@ -69,6 +69,11 @@ def written(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
+def reopened(content: bytes) -> Image.Image:
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
 def cut(image: Image.Image, share: float = 0.1, left: float = 0.5, top: float = 0.5) -> Image.Image:
     """By a share of its sides, from somewhere."""
     across, down = round(share * image.width), round(share * image.height)
@@ -82,6 +87,7 @@ def smaller(image: Image.Image, by: float = 0.8) -> Image.Image:
 
 CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
     "JPEG": lambda image: written(image, "JPEG", quality=75),
+    "JPEG, and a screenshot of it": lambda image: written(reopened(written(image, "JPEG", quality=60))),
     "smaller": lambda image: written(smaller(image)),
     "larger": lambda image: written(smaller(image, 3.1)),
     "cut": lambda image: written(cut(image, left=0, top=1)),
