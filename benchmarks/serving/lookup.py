@@ -255,8 +255,8 @@ def report(results: dict[str, Any]) -> Iterator[str]:
             way,
             f"{(one := results[way])['found']:,} of {one['asked']:,} ({100 * one['found'] / one['asked']:.2f} %)",
             f"{one['another_row']}",
-            f"{one['not_listed']}",
-            f"{np.median(one['far']):.4f}",
+            str(one.get("not_listed", "not counted")),
+            f"{np.median(one['far']):.4f}" if one.get("far") else "not kept",
             f"{1000 * one['seconds'] / one['asked']:.0f}",
         )
         for way in done

@@ -85,7 +85,7 @@ def test_what_is_not_served_is_told(server: Server):
     ("query", "content", "headers", "status", "word"),
     [
         ("", b"hello", {}, 422, "it is none of what is read"),
-        ("", b"", {}, 422, "it is none of what is read"),
+        ("", b"", {}, 422, "it is empty"),
         ("?model=other", b'{"sample": 1, "row": 0, "seed": 1}', {}, 404, "other"),
         ("?colour=red", b"{}", {}, 422, "colour"),
         ("", b"{}", {"Latentserve-Mark": "[1]"}, 422, "mark"),
