@@ -17,12 +17,9 @@ from latentserve.service.packing.assemble import assemble_bundle
 from tests.generators import dense_critic, dense_generator
 from tests.server import Server
 
-# A shell tells what it runs in the background to pass ^C and ^\ by, and that is inherited: servers under test are sent
-# both.
+# A shell tells what it runs in the background to pass ^C by, and that is inherited: servers under test are sent it.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # Machines are of all speeds, so no example of a property test has a deadline.
 settings.register_profile("short", deadline=None, max_examples=25)

@@ -20,6 +20,7 @@ from latentserve.service.bulk.sources import Source
 from latentserve.service.bundle import Manifest
 from latentserve.service.encoding.rows import Rows
 from latentserve.service.errors import BudgetError
+from latentserve.service.sampling.choosing.rounds import Rounds
 
 _ROWS, _BYTES = 1 << 16, 32 << 20  # of a range, if all of its rows are such
 _SAMPLE_BYTES = 4
@@ -95,7 +96,7 @@ class Join:
         self._shard: Shard | None = None
         self._pieces: list[Piece] = []
         self._count = 0  # rows of the shard that were found
-        self._taken: set[int] = set()  # categories of which its round has a row
+        self._rounds = Rounds(self._categories)
         self._position = job.offset  # the first row that may be the shard's
         self._begun = job.offset  # the first row of which no range was begun
         self._ahead = self._looked = self._found = 0  # rows: of ranges that were begun, of those that came; found
@@ -157,7 +158,7 @@ class Join:
     def _next_shard(self) -> None:
         """The next one that is missing; of those before it that are there it is known where they end."""
         self._shard, self._pieces, self._count = None, [], 0
-        self._taken.clear()
+        self._rounds = Rounds(self._categories)  # each shard begins one
         for index in range(self._index + 1, self._job.shards):
             self._index = index
             shard = self._job.shard(index)
@@ -174,14 +175,4 @@ class Join:
         if self._categories == 0:
             return np.arange(at, min(at + wanted, len(looked.numbers)))
         assert looked.categories is not None  # noqa: S101, of a job that balances
-        chosen: list[int] = []
-        for place, category in enumerate(looked.categories[at:].tolist(), at):
-            if category < 0 or category in self._taken:
-                continue
-            chosen.append(place)
-            if len(chosen) == wanted:
-                break
-            self._taken.add(category)
-            if len(self._taken) == self._categories:
-                self._taken.clear()
-        return np.array(chosen, np.int64)
+        return at + self._rounds.take(looked.categories[at:], wanted)

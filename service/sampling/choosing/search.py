@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Manifest
 from latentserve.service.errors import BudgetError
 from latentserve.service.sampling.choosing.choice import Choice
+from latentserve.service.sampling.choosing.rounds import Rounds
 from latentserve.service.sampling.samples import Samples
 
 _FEW_ROWS = 16  # that are looked at before it is known how many pass
@@ -34,7 +35,7 @@ class Search:
         self._manifest = manifest
         self._offset = offset
         self._best: Samples | None = None  # so far, of rows that are not all looked at
-        self._taken: set[int] = set()  # categories, of which a row was found and not yet one of each
+        self._rounds = Rounds(0 if choice.balance is None else int(choice.balance.wanted.sum()))
         self.found = 0
         self.looked_at = 0
         self.made = 0
@@ -123,8 +124,9 @@ class Search:
         if self._choice.of > 1:
             rows = self._best_of(rows)
         wanted = self._choice.n - self.found
-        if self._choice.balance is not None:
-            rows = rows.take(self._balanced(rows, wanted))
+        if (balance := self._choice.balance) is not None:
+            categories = balance.of(rows.samples, rows.labels, self._manifest)
+            rows = rows.take(self._rounds.take(categories, wanted))
         elif len(rows.samples) > wanted:
             rows = rows.take(np.arange(wanted))
         self.found += len(rows.samples)
@@ -141,7 +143,7 @@ class Search:
             return
         said = f"budget: of {self.looked_at} rows {self.found} were found to be such; {self._choice.n} are wanted"
         if (balance := self._choice.balance) is not None:
-            places = [place for place in np.flatnonzero(balance.wanted).tolist() if place not in self._taken]
+            places = [place for place in np.flatnonzero(balance.wanted).tolist() if place not in self._rounds.taken]
             said += f"; none more is {str(balance.categories[places[0]])[:100]!r}"
         raise BudgetError(said, self.looked_at, self.found)
 
@@ -161,22 +163,6 @@ class Search:
         left = best[~whole]
         self._best = rows.take(left) if len(left) else None
         return rows.take(best[whole])
-
-    def _balanced(self, rows: Samples, wanted: int) -> NDArray[np.int64]:
-        """The places of rows to take, in rounds: one row of each category, then again."""
-        balance = self._choice.balance
-        assert balance is not None  # noqa: S101
-        categories, chosen = int(balance.wanted.sum()), []
-        for place, category in enumerate(balance.of(rows.samples, rows.labels, self._manifest).tolist()):
-            if category < 0 or category in self._taken:
-                continue
-            chosen.append(place)
-            if len(chosen) == wanted:
-                break
-            self._taken.add(category)
-            if len(self._taken) == categories:
-                self._taken.clear()
-        return np.array(chosen, np.int64)
 
     @staticmethod
     def _numbers(rows: Samples) -> NDArray[np.int64]:

@@ -18,7 +18,8 @@ from latentserve.service.watching.workers import count_start
 
 def main() -> int:
     """Serve; the exit status."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that run under nohup were told to pass it by
+    for number in (signal.SIGHUP, signal.SIGQUIT):  # tests under nohup, or in a shell's background, pass them by
+        signal.signal(number, signal.SIG_DFL)
     port, folder, given = int(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     limits = Limits(**given.pop("limits", {}))
     supervisor._GIVE_UP_SECONDS = given.pop("give_up_seconds", supervisor._GIVE_UP_SECONDS)
