@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from latentserve.service.bundle import Inputs
 from latentserve.service.packing.foreign.roles import ConditionRole, ConstantRole, LabelRole, LatentRole
 from latentserve.service.packing.foreign.signature import Input, Signature
-from latentserve.training.export.chance import Chance, Drawn
+from latentserve.training.export.chance import Chance, Drawn, Kept
+from latentserve.training.export.draws import OfRow, Once
 from latentserve.training.export.outputs import take_output
 from latentserve.training.export.target import Target
 
@@ -37,8 +38,8 @@ class Adapter(nn.Module):
         arguments: what it is called with, in order.
         listed: it takes them as one list.
         signature: of the arguments, and of the noise that takes the place of what it draws.
-        draws: it draws from torch instead, and `drawn` says what it drew in the last call.
-        constants: what is drawn once, in the place of noise.
+        draws: what stands for each time that it draws; None: it draws from torch, and `drawn` says what it drew in the
+            last call.
         known: what is computed of weights alone, as it was in calls before.
         output: the name of the sample in what it gives.
     """
@@ -50,8 +51,7 @@ class Adapter(nn.Module):
         signature: Signature,
         *,
         listed: bool = False,
-        draws: bool = False,
-        constants: Sequence[Tensor] | None = None,
+        draws: Sequence[OfRow | Once] | None = None,
         known: Sequence[Any] | None = None,
         output: str | None = None,
     ) -> None:
@@ -60,12 +60,9 @@ class Adapter(nn.Module):
         self.target, self.arguments, self.listed, self.output = target, list(arguments), listed, output
         self.signature, self.draws = signature, draws
         self.places = {one.name: place for one, place in self.signature.columns()}
-        own = {argument.input.name for argument in arguments}
-        self.noise = [one for one in self.signature.inputs if one.name not in own]
         self.names = ["z"]
         self.names += ["label"] if self.signature.label is not None else []
         self.names += ["condition"] if self.signature.conditions is not None else []
-        self.constants = None if constants is None else list(constants)
         self.drawn: list[Drawn] = []
         self.known, self.computed = known, list[Any]()
         self.dtype = target.dtype
@@ -83,8 +80,7 @@ class Adapter(nn.Module):
                 kwargs[argument.keyword] = value
         if self.listed:
             args = [args]
-        noise = None if self.draws else self._noise(given["z"])
-        chance = Chance(noise, self.known)
+        chance = Chance(None if self.draws is None else self._numbers(self.draws, given["z"]), self.known)
         with chance:
             made = self.target.function(*args, **kwargs)
         self.drawn, self.computed = chance.drawn, chance.computed
@@ -137,15 +133,11 @@ class Adapter(nn.Module):
             return piece
         return piece.reshape(-1, *one.shape) if one.shape else piece.squeeze(1)
 
-    def _noise(self, z: Tensor) -> list[Tensor]:
-        if self.constants is not None:
-            held = [one.to(z.device) for one in self.constants]
-            return [one.expand(z.shape[0], *one.shape[1:]) if len(one) == 1 else one for one in held]
-        found = []
-        for one in self.noise:
-            piece = z[:, self.places[one.name]]
-            found.append(piece if one.shape == (one.width,) else piece.reshape(-1, *one.shape))
-        return found
+    def _numbers(self, draws: Sequence[OfRow | Once], z: Tensor) -> list[Tensor | Kept]:
+        return [
+            Kept(one.numbers(z)) if isinstance(one, Once) else one.numbers(z[:, self.places[one.input.name]])
+            for one in draws
+        ]
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
@@ -16,6 +17,11 @@ from latentserve.service.bundle import Inputs
 from latentserve.training.export.adapter import Adapter, evaluating
 
 _FEW, _MORE = [3, 1], [0, 1, 2, 3]  # rows of the two batches: out of order, for a row may depend on those before it
+_ONE_PLACE, _NEXT_PLACE, _OTHERS = (
+    [1, 2, 3, 0],
+    [0, 1, 2, 3],
+    [1, 0, 0, 0],
+)  # the same row: first, second, beside others
 _ALIKE = 1e-3  # of a value's span: further off, and it is no rounding
 
 
@@ -69,9 +75,15 @@ class _Watch(TorchFunctionMode):
 def depends(adapter: Adapter, inputs: Inputs) -> float:
     """How far a row is from the same row beside others, as a share of the samples' span; NaN where samples are not
     finite. `inputs`: four rows."""
-    whole = adapter.run(inputs).astype(np.float64)
-    few = adapter.run(inputs.take(np.array(_FEW))).astype(np.float64)
-    return float(np.abs(whole[_FEW] - few).max(initial=0) / (np.ptp(whole) or 1.0))
+    whole = adapter.run(inputs)
+    return _off(whole[_FEW], adapter.run(inputs.take(np.array(_FEW))), whole)
+
+
+def _off(rows: NDArray[Any], others: NDArray[Any], whole: NDArray[Any]) -> float:
+    if rows.shape != others.shape:
+        return np.inf
+    off = np.abs(rows.astype(np.float64) - others.astype(np.float64))
+    return float(off.max(initial=0) / (np.ptp(whole.astype(np.float64)) or 1.0))
 
 
 def is_dependent(share: float) -> bool:
@@ -81,12 +93,23 @@ def is_dependent(share: float) -> bool:
 
 def told_dependence(adapter: Adapter, inputs: Inputs, share: float) -> str:
     """What is to be said of a generator whose rows depend on each other."""
+    if _of_place(adapter, inputs):
+        return (
+            "generator: a row is another one at another place of its batch; it must be the same wherever it lies "
+            "(numbers that a fixed seed draws for the whole batch are to be drawn for one row)"
+        )
     place = _first(adapter, inputs)
     where = "" if place is None else f", from {place} on"
     return (
         f"generator: its rows depend on what shares their batch (off by {share:.3g} of their span){where}; a row "
         "must be the same alone and among others"
     )
+
+
+def _of_place(adapter: Adapter, inputs: Inputs) -> bool:
+    """Whether rows depend on their place alone, and not on what lies at others."""
+    one, following, beside = (adapter.run(inputs.take(np.array(of))) for of in (_ONE_PLACE, _NEXT_PLACE, _OTHERS))
+    return not is_dependent(_off(one[0], beside[0], one)) and is_dependent(_off(one[0], following[1], one))
 
 
 def _first(adapter: Adapter, inputs: Inputs) -> str | None:

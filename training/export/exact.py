@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -44,3 +44,7 @@ def _sources(has: int, out: int, factor: float | None, mode: str) -> list[int]:
     places = torch.arange(has, dtype=torch.float64)[None, None]
     taken = F.interpolate(places, out, mode=mode) if factor is None else F.interpolate(places, None, factor, mode)
     return [int(place) for place in taken[0, 0]]
+
+
+REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {F.interpolate: nearest}
+"""Functions, and what computes the same of their arguments."""

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,13 +32,13 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
 from latentserve.training.export.chance import Drawn
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
+from latentserve.training.export.draws import ROWS, Calls, OfRow, Once, understand
 from latentserve.training.export.linear_algebra import alike
 from latentserve.training.export.outputs import pick_output
 from latentserve.training.export.target import Target
 
 _FLOAT, _INTEGER = np.dtype(np.float32), np.dtype(np.int64)
 _LABEL_WORDS = {"y", "c", "label", "labels", "class", "classes", "cls", "class_label", "class_labels", "one_hot"}
-_ROWS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
         listings = (False, True) if target.parameters is None and len(arguments) > 1 else (False,)
         for listed in listings:
             try:
-                adapter = _try(target, arguments, listed, told)
+                adapter, remarks = _try(target, arguments, listed, told)
             except _CallError as error:
                 failed.append(f"forward of shapes {_shapes(arguments)} fails: {error}")
                 continue
             if is_dependent(share := _depends(adapter, told.labels or 1)):
                 dependent = dependent or (adapter, share)
                 continue
-            return adapter, [*_guessed(slots, arguments)]
+            return adapter, [*_guessed(slots, arguments), *remarks]
     if dependent is not None:
         adapter, share = dependent
         raise ExportError(told_dependence(adapter, draw_rows(adapter.signature, 4, told.labels or 1), share))
@@ -216,31 +216,75 @@ def _ways(name: str, role: Role, told: Told) -> list[Input]:
             return [Input(name, value.dtype, value.shape, False, role)]
 
 
-def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) -> Adapter:
-    """The adapter for one way to call it. Raises _CallError, or ExportError: it runs, and is no generator."""
+def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) -> tuple[Adapter, list[str]]:
+    """The adapter for one way to call it, and what is to be said of it. Raises _CallError, or ExportError: it runs,
+    and is no generator."""
+    inputs = [argument.input for argument in arguments]
     try:
-        inputs = tuple(argument.input for argument in arguments)
-        drawing = Adapter(target, arguments, _Stated(inputs, told.prior, told.latent), listed=listed, draws=True)
+        drawing = Adapter(target, arguments, _Stated(tuple(inputs), told.prior, told.latent), listed=listed)
+        rows = draw_rows(drawing.signature, 2 * ROWS[1], told.labels or 1)
     except RoleError as error:
         raise ExportError(f"generator: {error}") from None
-    drawn, computed, output = [], [], ""
-    for rows in _ROWS:
-        # Backwards, so that the first row is another in each run, and what is of it is told from what is of none.
-        given = draw_rows(drawing.signature, rows, told.labels or 1).take(np.arange(rows)[::-1])
-        with evaluating(drawing), torch.no_grad():
-            try:
-                made = drawing.call(*drawing.tensors(given))
-            except ExportError as error:
-                raise ExportError(f"generator: {error}") from None
-            except Exception as error:  # the module is anybody's
-                raise _CallError(one_line(error)) from None
-        drawn.append(drawing.drawn)
-        computed.append(drawing.computed)
-        output, sample = pick_output(made, told.output, rows)
-        _check(sample, rows, _shapes(arguments, rows))
-    signature, constants = _with_noise(arguments, drawn, told)
-    known = [one if alike(one, other) else None for one, other in zip(*computed, strict=False)]
-    return Adapter(target, arguments, signature, listed=listed, constants=constants, known=known, output=output)
+    # Backwards, so that the first row is another in each run, and what is of it is told from what is of none.
+    few, more = (rows.take(np.arange(count)[::-1]) for count in ROWS)
+    found = [_call(drawing, given, told) for given in (few, more)]
+    if len(found[0].drawn) != len(found[1].drawn):  # it may keep what it drew when it ran first
+        found[0] = _call(drawing, few, told)
+    output = found[0].output
+    known = [
+        one if alike(one, other) else None for one, other in zip(found[0].computed, found[1].computed, strict=False)
+    ]
+    draws: list[OfRow | Once] = []
+    remarks: list[str] = []
+    if any(one.drawn for one in found):
+        others, one = rows.take(np.arange(ROWS[1], 2 * ROWS[1])), rows.take(slice(0, 1))
+        found += [_call(drawing, given, told, seed) for seed, given in enumerate((more, others, one))]
+        drawn = Calls(*(one.drawn for one in found))
+        draws, remarks = understand(drawn, [one.name for one in inputs], constant=told.constant_noise)
+        if any(isinstance(one, Once) for one in draws):
+            same = [Once(one.own, None) for one in drawn.alone if one.own is not None]
+            _check_same(
+                Adapter(target, arguments, drawing.signature, listed=listed, draws=same, output=output), one, found[-1]
+            )
+    inputs += [one.input for one in draws if isinstance(one, OfRow)]
+    signature = _Stated(tuple(inputs), told.prior, told.latent)
+    return Adapter(target, arguments, signature, listed=listed, draws=draws, known=known, output=output), remarks
+
+
+class _Called(NamedTuple):
+    """What a call drew and computed of weights alone, and what it gave: which part is the sample, and that."""
+
+    drawn: list[Drawn]
+    computed: list[Any]
+    output: str
+    sample: Tensor
+
+
+def _call(drawing: Adapter, given: Inputs, told: Told, seed: int | None = None) -> _Called:
+    """`seed`: from which torch draws, unless the module says otherwise."""
+    rows = len(given.z)
+    with evaluating(drawing), torch.no_grad():
+        if seed is not None:
+            torch.manual_seed(seed)
+        try:
+            made = drawing.call(*drawing.tensors(given))
+        except ExportError as error:
+            raise ExportError(f"generator: {error}") from None
+        except Exception as error:  # the module is anybody's
+            raise _CallError(one_line(error)) from None
+    output, sample = pick_output(made, told.output, rows)
+    _check(sample, rows, _shapes(drawing.arguments, rows))
+    return _Called(drawing.drawn, drawing.computed, output, sample)
+
+
+def _check_same(adapter: Adapter, given: Inputs, own: _Called) -> None:
+    """Raises ExportError: given the numbers that torch drew in a call, it does not give what it gave."""
+    made = adapter.run(given).astype(np.float64)
+    wanted = own.sample.double().cpu().numpy()
+    if not is_dependent(float(np.nan_to_num(np.abs(made - wanted)).max(initial=0) / (np.ptp(wanted) or 1.0))):
+        return
+    names = " and ".join(dict.fromkeys(one.function for one in own.drawn))
+    raise ExportError(f"generator: draws by {names} from a fixed seed, in a way that cannot be drawn again")
 
 
 def _check(sample: Tensor, rows: int, shapes: str) -> None:
@@ -251,56 +295,6 @@ def _check(sample: Tensor, rows: int, shapes: str) -> None:
             f"generator: gives {sample.dtype} {list(sample.shape)} for inputs of shapes {shapes}; one sample a row, "
             "float32 [batch, ...] is needed"
         )
-
-
-def _with_noise(
-    arguments: Sequence[Argument], drawn: Sequence[Sequence[Drawn]], told: Told
-) -> tuple[Signature, list[Tensor] | None]:
-    """The signature with an input for each time that it draws; or with constants instead."""
-    inputs = [argument.input for argument in arguments]
-    few, more = drawn
-    if [one.function for one in few] != [one.function for one in more]:
-        raise ExportError("generator: draws another number of times for 2 rows than for 3")
-    if told.constant_noise:
-        constants = [_drawn_once(one, place) for place, one in enumerate(few)]
-        return _Stated(tuple(inputs), told.prior, told.latent), constants
-    taken = {one.name for one in inputs}
-    for one, other in zip(few, more, strict=True):
-        shape = _of_a_row(one.shape, other.shape)
-        if shape is None:
-            raise ExportError(
-                f"generator: {one.function} draws numbers of shape {list(one.shape)} for 2 rows and "
-                f"{list(other.shape)} for 3, of which it cannot be seen which belong to a row; say "
-                "noise='constant', or let it draw [N, ...]"
-            )
-        name = next(
-            name
-            for name in (one.function + (f"_{count}" if count else "") for count in itertools.count())
-            if name not in taken
-        )
-        taken.add(name)
-        half = 0.5 if one.prior == "uniform" else 0.0
-        role = LatentRole(one.prior, half, half or 1.0, noise=True)
-        inputs.append(Input(name, _FLOAT, shape, True, role))
-    return _Stated(tuple(inputs), told.prior, told.latent), None
-
-
-def _of_a_row(two: tuple[int, ...], three: tuple[int, ...]) -> tuple[int, ...] | None:
-    """Of shapes that were drawn for 2 and 3 rows: that of a row's own. What has an axis of 1 for the rows, the same for
-    all, may as well have numbers of each row."""
-    if not two or two[1:] != three[1:]:
-        return None
-    if two[0] * _ROWS[1] == three[0] * _ROWS[0]:
-        each = two[0] // _ROWS[0]
-        return two[1:] if each == 1 else (each, *two[1:])
-    return two[1:] if two[0] == three[0] == 1 and len(two) > 1 else None
-
-
-def _drawn_once(one: Drawn, place: int) -> Tensor:
-    generator = torch.Generator().manual_seed(place)
-    draw = torch.randn if one.prior == "normal" else torch.rand
-    first = 1 if one.shape[:1] in ((2,), (1,)) else one.shape[0]
-    return draw((first, *one.shape[1:]), generator=generator)
 
 
 def _depends(adapter: Adapter, labels: int) -> float:

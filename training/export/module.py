@@ -172,7 +172,7 @@ class _Made(NamedTuple):
 
 
 def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> _Made:
-    with target.in_float32() as remarks:
+    with target.in_float32() as remarks, torch.random.fork_rng(target.cuda):
         adapter, guessed = fit(target, told)
         try:
             latent, conditions = adapter.signature.latent, adapter.signature.conditions

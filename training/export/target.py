@@ -41,6 +41,11 @@ class Target:
         return torch.device("cpu") if held is None else held.device
 
     @property
+    def cuda(self) -> list[torch.device]:
+        """The same, where torch draws on a GPU with a state of its own."""
+        return [self.device] if self.device.type == "cuda" else []
+
+    @property
     def dtype(self) -> torch.dtype:
         """The type that most of its weights have; float32 of one without weights."""
         sizes: dict[torch.dtype, int] = {}

@@ -1,0 +1,261 @@
+"""Functions of torch that draw, as steps that compute with numbers from N(0, 1), or uniform on [0, 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from latentserve.training.export.chance import Chance
+
+
+def _like(x: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    dtype, device = kwargs.get("dtype") or x.dtype, kwargs.get("device") or x.device
+    return torch.empty(0, dtype=dtype, device=device)
+
+
+def _new(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[int, ...], Tensor]:
+    """Of `randn(2, 3)` or `randn((2, 3))` or `randn(size=...)`: the shape, and a tensor of the type."""
+    size = kwargs.get("size", args)
+    if len(size) == 1 and isinstance(size[0], tuple | list):
+        size = size[0]
+    dtype = kwargs.get("dtype") or torch.get_default_dtype()
+    return tuple(size), torch.empty(0, dtype=dtype, device=kwargs.get("device"))
+
+
+def _randn(chance: Chance, func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    shape, like = _new(args, kwargs)
+    return chance.draw("randn", "normal", shape, like, lambda: func(*args, **kwargs), kwargs.get("generator"))
+
+
+def _rand(chance: Chance, func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    shape, like = _new(args, kwargs)
+    return chance.draw("rand", "uniform", shape, like, lambda: func(*args, **kwargs), kwargs.get("generator"))
+
+
+def _randn_like(chance: Chance, func: Any, x: Tensor, **kwargs: Any) -> Tensor:
+    like = _like(x, kwargs)
+    return chance.draw("randn_like", "normal", x.shape, like, lambda: func(x, **kwargs), kwargs.get("generator"))
+
+
+def _rand_like(chance: Chance, func: Any, x: Tensor, **kwargs: Any) -> Tensor:
+    like = _like(x, kwargs)
+    return chance.draw("rand_like", "uniform", x.shape, like, lambda: func(x, **kwargs), kwargs.get("generator"))
+
+
+def _randint(chance: Chance, func: Any, *args: Any, **kwargs: Any) -> Tensor:
+    low, high, size = args if len(args) > 2 else (0, *args) if len(args) > 1 else (
+        kwargs.get("low", 0), args[0] if args else kwargs["high"], kwargs["size"]
+    )  # fmt: skip
+    device = torch.empty(0, device=kwargs.get("device"))
+    return _integers(
+        chance, low, high, tuple(size), kwargs.get("dtype") or torch.int64, device, kwargs.get("generator")
+    )
+
+
+def _randint_like(chance: Chance, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    low, high = args if len(args) > 1 else (kwargs.get("low", 0), args[0] if args else kwargs["high"])
+    device = torch.empty(0, device=kwargs.get("device") or x.device)
+    return _integers(chance, low, high, tuple(x.shape), kwargs.get("dtype") or x.dtype, device, None)
+
+
+def _integers(
+    chance: Chance,
+    low: int,
+    high: int,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    like: Tensor,
+    generator: torch.Generator | None,
+) -> Tensor:
+    return chance.draw(
+        "randint",
+        "uniform",
+        shape,
+        like,
+        lambda: torch.randint(low, high, shape, dtype=dtype, device=like.device, generator=generator),
+        generator,
+        lambda u: (u * (high - low)).floor().to(dtype) + low,
+    )
+
+
+def _randperm(chance: Chance, func: Any, n: int, **kwargs: Any) -> Tensor:
+    like = torch.empty(0, device=kwargs.get("device"))
+    own, dtype = (lambda: func(n, **kwargs)), kwargs.get("dtype") or torch.int64
+    return chance.draw("randperm", "uniform", (n,), like, own, kwargs.get("generator"), lambda u: u.argsort().to(dtype))
+
+
+def _standard_normal(
+    chance: Chance, name: str, shape: Sequence[int], like: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    def own() -> Tensor:
+        return torch.empty(tuple(shape), dtype=like.dtype, device=like.device).normal_(generator=generator)
+
+    return chance.draw(name, "normal", shape, like, own, generator)
+
+
+def _normal(
+    chance: Chance, func: Any, mean: Any, std: Any = 1.0, size: Any = None, generator: Any = None, **kwargs: Any
+) -> Tensor:
+    like = next((one for one in (mean, std) if isinstance(one, Tensor)), None)
+    if like is None:
+        return _standard_normal(chance, "normal", *_new((size,), kwargs), generator) * std + mean
+    both = [one for one in (mean, std) if isinstance(one, Tensor)]
+    shape = both[0].shape if len(both) == 1 else (both[0] + both[1]).shape
+    return _standard_normal(chance, "normal", shape, like, generator) * std + mean
+
+
+def _normal_(
+    chance: Chance, func: Any, x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None
+) -> Tensor:
+    return x.copy_(_standard_normal(chance, "normal_", x.shape, x, generator) * std + mean)
+
+
+def _log_normal_(
+    chance: Chance, func: Any, x: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Any = None
+) -> Tensor:
+    return x.copy_((_standard_normal(chance, "log_normal_", x.shape, x, generator) * std + mean).exp())
+
+
+def _standard_uniform(
+    chance: Chance, name: str, shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    def own() -> Tensor:
+        return torch.rand(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
+
+    return chance.draw(name, "uniform", shape, like, own, generator)
+
+
+def _uniform_(chance: Chance, func: Any, x: Tensor, *args: float, generator: Any = None, **kwargs: Any) -> Tensor:
+    low, high = _two(args, kwargs, "from", "to", (0.0, 1.0))
+    return x.copy_(_standard_uniform(chance, "uniform_", x.shape, x, generator) * (high - low) + low)
+
+
+def _two(args: Sequence[float], kwargs: dict[str, Any], one: str, other: str, default: Any) -> tuple[float, float]:
+    return (
+        args[0] if args else kwargs.get(one, default[0]),
+        args[1] if len(args) > 1 else kwargs.get(other, default[1]),
+    )
+
+
+def _exponential_(chance: Chance, func: Any, x: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    return x.copy_(_exponential(chance, "exponential_", x.shape, x, generator) / lambd)
+
+
+def _exponential(
+    chance: Chance, name: str, shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None
+) -> Tensor:
+    def own() -> Tensor:
+        return torch.empty(tuple(shape), dtype=like.dtype, device=like.device).exponential_(generator=generator)
+
+    # Of 1 - u, which is above 0; and not of less than float32 can tell from 0.
+    def of(u: Tensor) -> Tensor:
+        return (-torch.log((1 - u.float()).clamp(min=2**-24))).clamp(min=2**-24).to(like.dtype)
+
+    return chance.draw(name, "uniform", shape, like, own, generator, of)
+
+
+def _cauchy_(
+    chance: Chance, func: Any, x: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Any = None
+) -> Tensor:
+    def own() -> Tensor:
+        return torch.empty_like(x).cauchy_(generator=generator)
+
+    numbers = chance.draw(
+        "cauchy_", "uniform", x.shape, x, own, generator, lambda u: torch.tan(torch.pi * (u - 0.5 + 2**-25))
+    )
+    return x.copy_(numbers * sigma + median)
+
+
+def _bernoulli(chance: Chance, func: Any, x: Tensor, p: Any = None, *, generator: Any = None, **_: Any) -> Tensor:
+    if p is None:
+        return (_standard_uniform(chance, "bernoulli", x.shape, _at_least_float(x), generator) < x).to(x.dtype)
+    return _share(chance, "bernoulli", x.shape, x, p, generator)
+
+
+def _bernoulli_(chance: Chance, func: Any, x: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    if isinstance(p, Tensor):
+        return x.copy_(_standard_uniform(chance, "bernoulli_", x.shape, _at_least_float(p), generator) < p)
+    return x.copy_(_share(chance, "bernoulli_", x.shape, x, p, generator))
+
+
+def _at_least_float(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _share(
+    chance: Chance, name: str, shape: Sequence[int], like: Tensor, p: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Ones, with this probability, among zeros."""
+
+    def own() -> Tensor:
+        return torch.empty(tuple(shape), dtype=like.dtype, device=like.device).bernoulli_(p, generator=generator)
+
+    return chance.draw(name, "uniform", shape, like.float(), own, generator, lambda u: (u < p).to(like.dtype))
+
+
+def _multinomial(
+    chance: Chance, func: Any, x: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None
+) -> Tensor:
+    if not replacement and (num_samples > 1 or chance.as_torch):  # as torch draws it, the largest of p / exponential
+        waits = _exponential(chance, "multinomial", x.shape, x.float(), generator)
+        shares = x / waits
+        return shares.argmax(-1, keepdim=True) if num_samples == 1 else shares.topk(num_samples)[1]
+    u = _standard_uniform(chance, "multinomial", (*x.shape[:-1], num_samples), x.float(), generator)
+    ends = torch.cumsum(x.float() / x.float().sum(-1, keepdim=True), -1)[..., :-1]
+    return (u.unsqueeze(-1) >= ends.unsqueeze(-2)).sum(-1)
+
+
+def _gumbel_softmax(
+    chance: Chance, func: Any, x: Tensor, tau: float = 1.0, hard: bool = False, eps: float = 1e-10, dim: int = -1
+) -> Tensor:
+    """As torch.nn.functional has it."""
+    soft = ((x - torch.log(_exponential(chance, "gumbel_softmax", x.shape, x))) / tau).softmax(dim)
+    if not hard:
+        return soft
+    return torch.zeros_like(soft).scatter(dim, soft.max(dim, keepdim=True)[1], 1.0)
+
+
+def _dropout(chance: Chance, func: Any, x: Tensor, p: float = 0.5, train: bool = True, *_: Any, **kw: Any) -> Tensor:
+    training = kw.get("training", train)
+    if not training or p == 0:
+        return x
+    shape = tuple(x.shape)
+    if func in _OF_CHANNELS:
+        shape = (*shape[:2], *(1 for _ in shape[2:]))
+    if p >= 1:
+        return torch.zeros_like(x)
+    return x * _share(chance, func.__name__, shape, x, 1 - p) / (1 - p)
+
+
+_OF_CHANNELS = (F.dropout1d, F.dropout2d, F.dropout3d)
+
+REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.randn: _randn,
+    torch.rand: _rand,
+    torch.randn_like: _randn_like,
+    torch.rand_like: _rand_like,
+    torch.randint: _randint,
+    torch.randint_like: _randint_like,
+    torch.randperm: _randperm,
+    torch.normal: _normal,
+    Tensor.normal_: _normal_,
+    Tensor.log_normal_: _log_normal_,
+    Tensor.uniform_: _uniform_,
+    Tensor.exponential_: _exponential_,
+    Tensor.cauchy_: _cauchy_,
+    Tensor.bernoulli: _bernoulli,
+    torch.bernoulli: _bernoulli,
+    Tensor.bernoulli_: _bernoulli_,
+    Tensor.multinomial: _multinomial,
+    torch.multinomial: _multinomial,
+    F.gumbel_softmax: _gumbel_softmax,
+    F.dropout: _dropout,
+    **dict.fromkeys(_OF_CHANNELS, _dropout),
+    torch.dropout: _dropout,
+}
+"""What draws, and how it is drawn: of a `Chance`, the function itself, and its arguments."""
