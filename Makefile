@@ -27,8 +27,9 @@ demo/bundle/manifest.json: $(VENV)/.installed
 	$(RUN)/latentserve train digits --out demo/run $(TRAIN)
 	$(RUN)/latentserve export demo/run --name digits --out demo/bundle
 
+# Python keeps what it has compiled, whatever the shell says: else each server that a test starts compiles it all anew.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not full and not docker"
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(RUN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not full and not docker"
 
 test-full: $(VENV)/.installed
 	$(RUN)/python -m pytest
