@@ -100,7 +100,7 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         raise DataError(f"{path}: one file, which has no held-out part")
     if name.endswith(sounds.SUFFIXES):
         return sounds.load(stem, path, split, reading)
-    if name.endswith(tables.SUFFIXES):
+    if name.endswith((*tables.SUFFIXES, *tables.TEXTS)):
         if name.endswith(tables.PARQUET) and encoded.picture_column(path) is not None:
             return encoded.load(stem, [path], reading)
         return _table(stem, str(path), tables.read(path, reading), reading)
@@ -109,7 +109,7 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
     told = advice([PurePosixPath(path.name)])
     if told is not None:
         raise DataError(f"{path.parent / told}")
-    known = [*arrays.SUFFIXES, *tables.SUFFIXES, *sounds.SUFFIXES, *ZIP]
+    known = [*arrays.SUFFIXES, *tables.SUFFIXES, *tables.TEXTS, *sounds.SUFFIXES, *ZIP]
     raise DataError(f"{path}: the suffix must be one of {', '.join(known)}, or the path a folder's")
 
 

@@ -1,12 +1,15 @@
 """Lines of CSV files, however they are written: with whichever delimiter, quotes and encoding they have."""
 
+import bz2
 import codecs
 import csv
 import gzip
 import io
+import lzma
 import re
 import tempfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +19,35 @@ import charset_normalizer
 import duckdb
 
 from latentserve.service.errors import one_line
+from latentserve.training.data.framing import Frame, frame
 from latentserve.training.errors import DataError
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 _LOOKED_AT = 1 << 20  # bytes that say how a file is written
 _GUESSED_FROM = 1 << 16  # bytes around what is no UTF-8, that say what it is
-_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces", ":": "colons"}
+_RECORDS = 200  # that say which of them names the columns
+_LOOSE_LINES = 10  # at a file's end that are no rows, at the most
+_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+_RARE = ("\x01", "~", "^")  # delimiters that DuckDB does not look for
+_ALIGNED = re.compile(r"\d {2,}\d")  # numbers one below the other
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LATIN = {"cp1252", "latin_1", "iso8859_15", "cp1250", "iso8859_2", "cp437", "cp850", "mac_roman", "cp1254", "cp1257"}
+_UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
+
+# What files begin with that are no tables, whatever they are called.
+_ELSE = (
+    (b"PK\x03\x04", "is a ZIP archive or a workbook: name it .zip, or save its sheet as CSV"),
+    (b"\x1f\x8b", "is gzipped: name it .gz"),
+    (b"%PDF", "is a PDF"),
+    (b"PAR1", "is Parquet: name it .parquet"),
+    (b"\xd0\xcf\x11\xe0", "is a workbook of Excel: save its sheet as CSV"),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the file: `git lfs pull` brings it"),
+    (b"<!doctype", "is a web page: what was downloaded is not the table"),
+    (b"<html", "is a web page: what was downloaded is not the table"),
+    (b"<?xml", "is XML: save its table as CSV"),
+)
 
 Open = Callable[[], IO[bytes]]
 
@@ -35,20 +58,20 @@ class Dialect:
 
     Attributes:
         encoding: as Python calls it.
-        delimiter, quote: one character each.
-        header: whether the first line names the columns.
+        delimiter, quote: one character each; fields parted by a space may be parted by several, or by tabs.
         doubled: whether a quote within quotes is written twice; else behind a backslash.
+        frame: where its rows begin, and how its columns are called; None: the first line names them.
     """
 
     encoding: str = "utf-8-sig"
     delimiter: str = ","
     quote: str = '"'
-    header: bool = True
     doubled: bool = True
+    frame: Frame | None = None
 
     @property
-    def sentence(self) -> str | None:
-        """What is not as in RFC 4180, for a reader; None where nothing is."""
+    def sentences(self) -> list[str]:
+        """What is not as in RFC 4180, for a reader."""
         told = []
         if self.delimiter != ",":
             told.append(f"fields are parted by {_NAMES.get(self.delimiter, repr(self.delimiter))}")
@@ -56,82 +79,166 @@ class Dialect:
             told.append(f"the encoding is {self.encoding}")
         if self.quote != '"':
             told.append(f"the quotes are {self.quote}")
-        if not self.header:
-            told.append("the first line is taken for a row: columns are named by their number")
-        return "; ".join(told) or None
+        written = ["; ".join(told)] if told else []
+        return [*written, *(self.frame.notes if self.frame is not None else ())]
+
+    def records(self, lines: Iterator[str]) -> Any:
+        """A csv.reader of such lines."""
+        if self.delimiter == " ":
+            lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote,
+            doublequote=self.doubled,
+            escapechar=None if self.doubled else "\\",
+            skipinitialspace=True,
+            strict=True,
+        )
 
 
 def csv_lines(
-    path: Path, dialect: Dialect | None = None, source: Open | None = None
+    path: Path, dialect: Dialect | None = None, source: Open | None = None, notes: list[str] | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """Each line of a CSV file, gzipped or not, with its number, from the one that names the columns on; spaces around a
-    field are no part of it. Empty lines are left out.
+    """Each line of a CSV file, packed or not, with its number, from the one that names the columns on; spaces around a
+    field are no part of it. Empty lines are left out, and where `dialect` has a frame so are lines that hold no value,
+    that name the columns again, and up to ten at the end that are of one field.
 
     Args:
         path: What it is called.
         dialect: How it is written; None: as RFC 4180 has it, in UTF-8.
         source: What opens it; None: it is a file at `path`.
+        notes: What was left out is added to them.
 
     Raises DataError naming file and line, of one that has fewer or more fields than there are columns, too.
     """
     dialect = dialect or Dialect()
-    number, columns = 0, 0
+    framed = dialect.frame
+    skipped, names = (0, None) if framed is None else (framed.skip, list(framed.names))
+    number = 0
+    columns = 0 if names is None else len(names)
+    blank = again = 0
+    loose: list[tuple[int, list[str]]] = []
     try:
         with io.TextIOWrapper(opened(path, source), dialect.encoding, newline="") as file:
-            escape = None if dialect.doubled else "\\"
-            lines = csv.reader(
-                file,
-                delimiter=dialect.delimiter,
-                quotechar=dialect.quote,
-                doublequote=dialect.doubled,
-                escapechar=escape,
-                strict=True,
-            )
+            if framed is not None:
+                yield 0, list(framed.names)
+            lines = dialect.records(_rows_of(file, framed))
             for line in lines:
-                number = lines.line_num
+                number = lines.line_num + skipped
                 if not columns:
                     if not line:
                         break
                     columns = len(line)
-                    if not dialect.header:
-                        yield 0, [f"column_{at + 1}" for at in range(columns)]
                 elif not line:
                     continue
-                if len(line) != columns:
-                    raise DataError(f"{path}: line {number}: fields: {len(line)}, columns: {columns}")
-                yield number, [field.strip() for field in line]
-    except (OSError, EOFError, zlib.error, UnicodeError) as error:
+                fields = [field.strip() for field in line]
+                if framed is not None and fields in framed.headings:
+                    again += 1
+                    continue
+                if framed is not None and columns > 1 and not any(fields):
+                    blank += 1
+                    continue
+                if framed is not None and len(fields) == columns + 1 and not fields[-1]:
+                    fields.pop()
+                if len(fields) != columns:
+                    short = sum(map(bool, fields)) <= 1 and not NUMBER.match("".join(fields))
+                    if framed is None or not short or len(loose) == _LOOSE_LINES:
+                        raise DataError(f"{path}: line {number}: fields: {len(fields)}, columns: {columns}")
+                    loose.append((number, fields))
+                    continue
+                if loose:
+                    break
+                yield number, fields
+            if loose and len(fields) == columns:
+                raise DataError(f"{path}: line {loose[0][0]}: fields: {len(loose[0][1])}, columns: {columns}")
+    except (*_UNREADABLE, UnicodeError) as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except csv.Error as error:
         raise DataError(f"{path}: after line {number}: {error}") from None
     if not columns:
         raise DataError(f"{path}: no line that names columns")
+    if notes is not None:
+        notes += [f"left out: {again:,} lines that name the columns again"] if again else []
+        notes += [f"left out: {blank:,} rows without a value"] if blank else []
+        notes += [f"left out: line {number}, which is no row: `{' '.join(fields)[:60]}`" for number, fields in loose]
+
+
+def _rows_of(file: IO[str], framed: Frame | None) -> Iterator[str]:
+    """Its lines, from the one on that rows begin with."""
+    for at, line in enumerate(file):
+        if framed is not None and (at < framed.skip or (framed.comment and line.startswith(framed.comment))):
+            continue
+        yield line
 
 
 def opened(path: Path, source: Open | None) -> IO[bytes]:
     """The bytes of a file, unpacked. Raises OSError."""
     raw: Any = path.open("rb") if source is None else source()
-    return gzip.open(raw) if path.suffix.lower() == ".gz" else raw  # type: ignore[return-value]
+    suffix = path.suffix.lower()
+    if suffix == ".zst":
+        try:
+            import pyarrow as pa
+        except ModuleNotFoundError:
+            raise OSError("pyarrow is not installed: install latentserve[tables]") from None
+        return io.BufferedReader(pa.CompressedInputStream(raw, "zstd"))
+    packed: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix)
+    unpacked: IO[bytes] = raw if packed is None else packed(raw)
+    return unpacked
 
 
 def sniff(path: Path, source: Open | None = None) -> Dialect:
-    """How a CSV file is written: the encoding by its marks and bytes, the rest as DuckDB sees it in the first megabyte
-    (van den Burg et al. 2019, "Wrangling messy CSV files by detecting row and type patterns", is the like of it).
+    """How a CSV file is written: the encoding by its marks and bytes, delimiter and quotes as DuckDB sees them in the
+    first megabyte (van den Burg et al. 2019, "Wrangling messy CSV files by detecting row and type patterns", is the
+    like of it), and where its rows begin.
 
-    Raises DataError naming a file that cannot be read.
+    Raises DataError naming a file that cannot be read, or is something else.
     """
     try:
         with opened(path, source) as file:
             encoding = _encoding(file)
         with opened(path, source) as file:
             head = file.read(_LOOKED_AT)
-    except (OSError, EOFError, zlib.error) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    for begin, told in _ELSE:
+        if head.lstrip(b"\xef\xbb\xbf \r\n\t")[: len(begin)].lower() == begin.lower():
+            raise DataError(f"{path}: {told}")
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\ufeff")
     if len(head) == _LOOKED_AT:
         text = text[: text.rfind("\n") + 1] or text
     if not text.strip():
         raise DataError(f"{path}: no line that names columns")
+    lines = text.splitlines(keepends=True) if "\n" in text or "\r" in text else [text]
+    stated = re.match(r"sep=(.)\s*\Z", lines[0])  # as Excel has it
+    before = [] if stated is None else [lines.pop(0)]
+    comment = next((mark for mark in ("#", "%") if lines and lines[0].startswith(mark)), "")
+    while lines and comment and lines[0].startswith(comment):
+        before.append(lines.pop(0))
+    if not lines:
+        raise DataError(f"{path}: no line that is no comment")
+    delimiter, quote, doubled = _written(lines, path) if stated is None else (stated[1], '"', True)
+    dialect = Dialect(encoding, delimiter, quote, doubled)
+    records: list[tuple[int, list[str]]] = []
+    try:
+        reader = dialect.records(iter(lines))
+        for record in reader:
+            if record:
+                records.append((reader.line_num, [field.strip() for field in record]))
+            if len(records) == _RECORDS:
+                break
+    except csv.Error as error:
+        if not records:
+            raise DataError(f"{path}: after line {len(before)}: {error}") from None
+    heading = None
+    if comment and before[-1:] and before[-1].startswith(comment):
+        heading = [field.strip() for field in next(dialect.records(iter([before[-1].lstrip(comment + " ")])), [])]
+    return Dialect(encoding, delimiter, quote, doubled, frame(records, len(before), comment, heading))
+
+
+def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
+    """Delimiter and quote, and whether a quote within quotes is written twice."""
+    text = "".join(lines)
     with (
         tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as file,
         duckdb.connect() as own,  # the one that the module has by itself is the user's
@@ -140,21 +247,43 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
         file.flush()
         try:
             found = own.execute(
-                "SELECT Delimiter, Quote, Escape, HasHeader FROM sniff_csv(?, sample_size = -1, strict_mode = false)",
-                [file.name],
+                "SELECT Delimiter, Quote, Escape FROM sniff_csv(?, sample_size = -1, strict_mode = false)", [file.name]
             ).fetchone()
         except duckdb.Error as error:
-            if path.suffix.lower() != ".csv":
+            if path.suffix.lower() in (".tsv", ".tab"):
                 raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from None
             found = None
-    if found is None:
-        return Dialect(encoding)
-    delimiter, quote, escape, header = found
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    if delimiter not in first:
-        delimiter = ","
-    quote = quote if quote in ("'", "`") else '"'  # DuckDB writes "(empty)" where it saw none
-    return Dialect(encoding, delimiter, quote, bool(header), doubled=escape != "\\")
+    delimiter, quote, escape = (",", '"', '"') if found is None else found
+    some = [line for line in lines[:_RECORDS] if line.strip()]
+    aligned = delimiter == "\t" and (
+        "\t" not in some[0] or sum(bool(_ALIGNED.search(line)) for line in some) > len(some) / 2
+    )
+    if aligned or sum(delimiter in line for line in some) <= len(some) // 2:
+        delimiter = _rare(some, path)
+    at = rf"(?:^|{re.escape(delimiter)})[ ]*"
+    end = rf"[ ]*(?:{re.escape(delimiter)}|\r?$)"
+    if quote not in ("'", "`") or re.search(at + '"', text, re.MULTILINE) or not re.search(
+        rf"{at}{quote}[^{quote}\n]*{quote}{end}", text, re.MULTILINE
+    ):  # fmt: skip
+        quote = '"'  # DuckDB writes "(empty)" where it saw none
+    backslashes = '\\"' in text and '""' not in text.replace('\\""', "")
+    return delimiter, quote, not (escape == "\\" or backslashes)
+
+
+def _rare(lines: list[str], path: Path) -> str:
+    """A delimiter that stands equally often in nearly all lines, where the usual ones do not."""
+    for delimiter in _RARE:
+        counts = [line.count(delimiter) for line in lines]
+        if (usual := max(set(counts), key=counts.count)) and counts.count(usual) >= 0.9 * len(lines):
+            return delimiter
+    rows = [re.findall(r'"[^"]*"|\S+', line) for line in lines]
+    usual = Counter(map(len, rows)).most_common(1)[0][0]
+    rows = [fields for at, fields in enumerate(rows) if len(fields) == usual or (not at and len(fields) == usual - 1)]
+    if usual == 1 or len(rows) < 0.9 * len(lines):
+        return ","
+    # A sentence has spaces, too.
+    numeric = sum(all(NUMBER.match(fields[at]) for fields in rows[1:] if at < len(fields)) for at in range(usual))
+    return " " if numeric > 1 or not path.name.lower().partition(".")[2].startswith("csv") else ","
 
 
 def _encoding(file: IO[bytes]) -> str:

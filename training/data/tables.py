@@ -22,26 +22,31 @@ from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.forms import AmbiguousError, numbers, times
 from latentserve.training.data.forms import Read as TextsRead
-from latentserve.training.data.lines import NUMBER, Open, csv_lines, opened, sniff
+from latentserve.training.data.framing import MISSING
+from latentserve.training.data.lines import NUMBER, PACKED, Open, csv_lines, opened, sniff
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
-CSV = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".tab")
-JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz")
+CSV = tuple(suffix + packed for suffix in (".csv", ".tsv", ".tab") for packed in ("", *PACKED))
+JSON_LINES = tuple(suffix + packed for suffix in (".jsonl", ".ndjson") for packed in ("", *PACKED))
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (*CSV, *JSON_LINES, *PARQUET)
+TEXTS = tuple(suffix + packed for suffix in (".data", ".dat", ".txt") for packed in ("", *PACKED))  # where one is named
 
 FEW = 10  # different numbers, which are taken for categories where each stands for ten rows or more
 MOST_CATEGORIES = 1000
 LONGEST = 256  # characters of a category
 MOST_DECIMALS = 6
 MANY = 20  # rows, from which texts that are all different are no accident
+LEAST_SUMMED = 5  # rows, above which the last may be a total
 EXACT = 1 << 24  # whole numbers up to it are single floats
 DAY = 86_400  # seconds
 SPECIAL, SPECIAL_SHARE = 3, 0.05  # different texts among numbers, and share of the rows, that are taken as missing
 
-# Texts that stand for a missing number. In a column of texts they may be values (NA is Namibia): only "" is missing.
-_MISSING = {"", "?", "-", "--", "na", "n/a", "n.a.", "#n/a", "nan", "nat", "null", "none"}
+_TOTAL = re.compile(
+    r"(?:(?:grand |sub-?)?totals?|sums?|averages?|mean|overall|summe|gesamt|insgesamt|total g[eé]n[eé]ral|totale):?\Z",
+    re.I,
+)
 _ROW_NAME = re.compile(
     r"(?:unnamed: ?\d+|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z", re.I
 )
@@ -88,14 +93,13 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
     `like` are the columns of the training part, as which a held-out one is read; rows that have what the other has not
     are left out. Raises DataError naming `source` and the column that cannot be learned.
     """
-    columns, notes = read.columns, list(read.notes)
+    notes = list(read.notes)
+    columns = _named(read.columns, notes)
     names = [column.name for column in columns]
     label = reading.label
-    for at, column in enumerate(columns):
-        if not column.name and not is_index(column):
-            raise DataError(f"{source}: column {at + 1} has no name")
-        if column.name in names[:at]:
-            raise DataError(f"{source}: two columns are named `{column.name}`")
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise DataError(f"{source}: two columns are named `{twice}`")
     for option, stated in (("label", [label] if label else []), ("drop", reading.drop), ("types", reading.stated)):
         for one in stated:
             if one not in names:
@@ -141,12 +145,31 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
     return Dataset(name, samples, labels, label_names, kind="table", columns=described, notes=tuple(notes))
 
 
+def _named(columns: Sequence[Distinct], notes: list[str]) -> list[Distinct]:
+    """Without columns that have no name, where they hold nothing or are the names of rows; others are named by their
+    number."""
+    kept = []
+    for at, column in enumerate(columns, start=1):
+        if column.name:
+            kept.append(column)
+        elif not any(value is not None for value in column.values):
+            notes.append(f"left out: column {at}, which has neither a name nor values")
+        elif is_index(column) or (at == 1 and None not in column.values and len(column.values) == len(column.places)):
+            notes.append(f"left out: column {at}, which has no name and names the rows")
+        else:
+            notes.append(f"column {at} has no name: it is `column_{at}`")
+            kept.append(replace(column, name=f"column_{at}"))
+    return kept
+
+
 def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> list[Distinct]:
     """Without those that are to be left out, or say nothing but which row it is."""
     kept = []
     for column in columns:
         if column.name in reading.drop:
             notes.append(f"left out: `{column.name}`, as told")
+        elif column.name != reading.label and not any(value is not None for value in column.values):
+            notes.append(f"left out: `{column.name}`, which has no values")
         elif column.name == reading.label or column.name in reading.stated:
             kept.append(column)
         elif column.type == "string" and column.form is None and column.all_different:
@@ -293,7 +316,7 @@ def from_texts(
 
     `stated` is what `types` says of it; `decimal_comma` whether `1,559` has decimals where nothing in it tells.
     """
-    present = [text for text in texts if text.lower() not in _MISSING]
+    present = [text for text in texts if text.lower() not in MISSING]
     if stated == "category" or not present:
         return Distinct(name, "string", [text or None for text in texts], places)
     if stated is not None and "%" in stated:
@@ -339,10 +362,10 @@ def _numbers(
 ) -> Distinct | None:
     """As numbers, if all are."""
     if all(_WHOLE.match(text) for text in present) and all(-(2**63) <= int(text) < 2**63 for text in present):
-        values: list[Any] = [None if text.lower() in _MISSING else int(text) for text in texts]
+        values: list[Any] = [None if text.lower() in MISSING else int(text) for text in texts]
         return _merged(name, "int64", values, places)
     if all(NUMBER.match(text) and not _padded(text) for text in present):
-        values = [None if text.lower() in _MISSING else float(text) for text in texts]
+        values = [None if text.lower() in MISSING else float(text) for text in texts]
         return _merged(name, "float64", values, places)
     read = None if any(_padded(text) for text in present) else numbers(present, decimal_comma)
     return None if read is None else _as_read(name, read, present, texts, places)
@@ -412,7 +435,8 @@ def read(path: Path, reading: Reading, source: Open | None = None) -> Read:
 def read_csv(path: Path, reading: Reading, source: Open | None = None) -> Read:
     """The columns of a CSV file, however it is written. Raises DataError naming file and line."""
     dialect = sniff(path, source)
-    lines = csv_lines(path, dialect, source)
+    notes = dialect.sentences
+    lines = csv_lines(path, dialect, source, notes)
     _, names = next(lines)
     known: list[dict[str, int]] = [{} for _ in names]
     places = [array("i") for _ in names]
@@ -421,6 +445,7 @@ def read_csv(path: Path, reading: Reading, source: Open | None = None) -> Read:
             column.append(texts.setdefault(field, len(texts)))
     if not places[0]:
         raise DataError(f"{path}: no rows")
+    _without_total(known, places, notes)
     comma = dialect.delimiter == ";" or (
         dialect.delimiter != "," and any(_has_decimal_commas(texts) for texts in known)
     )
@@ -434,7 +459,20 @@ def read_csv(path: Path, reading: Reading, source: Open | None = None) -> Read:
             columns.append(from_texts(name, list(texts), np.array(column, np.int64), stated, comma))
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
-    return Read(columns, () if dialect.sentence is None else (dialect.sentence,))
+    return Read(columns, tuple(notes))
+
+
+def _without_total(known: list[dict[str, int]], places: "list[array[int]]", notes: list[str]) -> None:
+    """Take the last row away where it sums up the others."""
+    last = [list(texts)[column[-1]] for texts, column in zip(known, places, strict=True)]
+    at = next((at for at, text in enumerate(last) if text), 0)
+    if len(places[at]) < LEAST_SUMMED or not _TOTAL.match(last[at]) or places[at].count(places[at][-1]) > 1:
+        return
+    notes.append(f"left out: the last row, which sums up the others: `{' '.join(filter(None, last))[:60]}`")
+    for texts, column, text in zip(known, places, last, strict=True):
+        place = column.pop()
+        if place == len(texts) - 1 and place not in column:
+            del texts[text]
 
 
 def _dropped(name: str, rows: int) -> Distinct:
@@ -444,7 +482,7 @@ def _dropped(name: str, rows: int) -> Distinct:
 
 def _has_decimal_commas(texts: dict[str, int]) -> bool:
     """Whether all are written as 1,5 and not all as 1,559."""
-    present = [text for text in texts if text.lower() not in _MISSING]
+    present = [text for text in texts if text.lower() not in MISSING]
     return bool(present) and all(map(_COMMA.match, present)) and not all(text[-4:-3] == "," for text in present)
 
 

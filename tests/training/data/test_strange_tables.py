@@ -109,7 +109,7 @@ TABLES: dict[str, Table] = {
     ),
     # What columns hold.
     "an index without a name": plain(
-        ",a,b", lambda at: f"{at},{2 * at},{at + 0.25}", AB._replace(told=("left out: ``, which numbers the rows",))
+        ",a,b", lambda at: f"{at},{2 * at},{at + 0.25}", AB._replace(told=("column 1, which has no name",))
     ),
     "ids": plain(
         "id,a,b", lambda at: f"x{at * 7919 % 1000:04d},{at},{at + 0.25}", AB._replace(told=("left out: `id`, texts",))
