@@ -266,9 +266,10 @@ def train(
             page.write("training")
             sinks.append(page.show)
             click.echo(f"page: {page.path}", err=True)
-        unseen = held_out(split, dataset)
+        why: list[str] = []
+        unseen = held_out(split, dataset, why.append)
         if ranks.leads:
-            for said in summary(dataset, unseen):
+            for said in summary(dataset, unseen, *why):
                 click.echo(f"data: {said}", err=True)
         interrupted = stack.enter_context(interruptible())
         try:

@@ -15,6 +15,10 @@ class DataError(TrainingError):
     """A data set that is missing, unreadable, empty or not what its format promises."""
 
 
+class NoHeldOutError(DataError):
+    """A data set that has no held-out part, and does not pretend to."""
+
+
 class NoRoomError(DataError):
     """Decoded data that a disk has no room for."""
 

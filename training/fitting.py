@@ -12,8 +12,9 @@ from statistics import median
 
 from PIL import Image
 
-from latentserve.training.data import arrays, encoded, idx, pictures, sounds, tables
+from latentserve.training.data import arrays, encoded, idx, load, pictures, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
+from latentserve.training.data.folders import absence
 from latentserve.training.data.listing import ZIP, Listing
 from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.errors import ConfigError
@@ -73,8 +74,8 @@ def fit(path: Path, gpu: bool) -> Fit:
             return _of_sizes(sizes, "pictures in Parquet", 0, gpu)
         return Fit("adult", ("label=null",), "a table; --set label=COLUMN, for rows that are asked for by it")
     if of_arrays and listing.archive is None:
-        return _arrays(listing.source / of_arrays[0], gpu)
-    raise ConfigError(f"{path}: no pictures, recordings, tables or arrays in it, which a recipe could be chosen for")
+        return _arrays(path, gpu)
+    raise ConfigError(f"{path}: no pictures, recordings, tables or arrays in it{absence(listing)}")
 
 
 def _pictures(listing: Listing, files: list[PurePosixPath], gpu: bool) -> Fit:
@@ -115,7 +116,7 @@ def _of_side(side: int, because: str, count: int, gpu: bool) -> Fit:
 
 
 def _arrays(path: Path, gpu: bool) -> Fit:
-    dataset = arrays.load(path.stem, path, "train")
+    dataset = load("files", path)
     shape = "x".join(map(str, dataset.samples.shape[1:]))
     if dataset.kind == "image":
         told = _of_side(min(dataset.samples.shape[2:]), f"{len(dataset):,} pictures of {shape}", len(dataset), gpu)

@@ -15,17 +15,16 @@ from latentserve.training.data import arrays, encoded, hub, idx, pictures, serie
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
-from latentserve.training.data.folders import HELD_OUT
-from latentserve.training.data.holding_out import split_off
-from latentserve.training.data.listing import ZIP, Listing, advice
+from latentserve.training.data.holding_out import alike, split_off
+from latentserve.training.data.listing import ZIP, Listing
 from latentserve.training.data.metadata import STYLEGAN
-from latentserve.training.data.names import split_of
+from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.reading import Options, Reading
 from latentserve.training.data.summary import summary
-from latentserve.training.errors import DataError
+from latentserve.training.errors import DataError, NoHeldOutError
 from latentserve.training.recipe.choices import DATASETS, resolve
 
-__all__ = ["AT_HAND", "Dataset", "Description", "Options", "Split", "load", "summary"]
+__all__ = ["AT_HAND", "Dataset", "Description", "Options", "Split", "alike", "load", "summary"]
 
 AT_HAND = tuple(name for name, choice in DATASETS.items() if choice.path is None)  # wherever the training extra is
 
@@ -97,7 +96,7 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         reading.refuse("an archive of pictures", "types")
         return pictures.load(stem, path, split, reading)
     if split == "test":
-        raise DataError(f"{path}: one file, which has no held-out part")
+        raise NoHeldOutError(f"{path}: one file, which has no held-out part")
     if name.endswith(sounds.SUFFIXES):
         return sounds.load(stem, path, split, reading)
     if name.endswith((*tables.SUFFIXES, *tables.TEXTS)):
@@ -106,7 +105,7 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         return _table(stem, str(path), tables.read(path, reading), reading)
     if name.endswith(pictures.SUFFIXES):
         raise DataError(f"{path}: one picture; name the folder that it lies in with others")
-    told = advice([PurePosixPath(path.name)])
+    told = Listing(path.parent, (PurePosixPath(path.name),)).instead()
     if told is not None:
         raise DataError(f"{path.parent / told}")
     known = [*arrays.SUFFIXES, *tables.SUFFIXES, *tables.TEXTS, *sounds.SUFFIXES, *ZIP]
@@ -130,6 +129,11 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
     if table_files:
         return _load_only(listing, table_files, "tables", stem, split, reading)
     array_files = listing.having(arrays.SUFFIXES)
+    parts = arrays.together(array_files)
+    if parts and not (listing.source / array_files[0].parent / CONDITIONS).exists():
+        reading.refuse("a folder of .npy files", *_OF_FILES)
+        folder = listing.source / array_files[0].parent
+        return arrays.load_folder(stem, folder, {name: listing.source / file for name, file in parts.items()}, split)
     if array_files:
         return _load_only(listing, array_files, "arrays", stem, split, reading)
     return pictures.load(stem, path, split, reading)  # which says what there is instead
@@ -150,6 +154,9 @@ def _load_only(
     for file in found:
         known = [split_of(folder) for folder in file.parts[:-1]] + [split_of_file(file.name)]
         parts.setdefault(next((each for each in known if each), "train" if len(found) == 1 else ""), []).append(file)
+    of_parquet = all(file.name.lower().endswith(tables.PARQUET) for file in found)
+    if list(parts) == [""] and of_parquet and len({file.parent for file in found}) == 1:
+        parts = {"train": found}  # one data set in several files
     if "train" not in parts and list(parts) != [""]:
         alone = next(iter(parts))
         raise DataError(
@@ -161,16 +168,20 @@ def _load_only(
     train = parts["train"]
     paths = [listing.source / file for file in train]
     several = len(paths) > 1 and all(path.name.lower().endswith(tables.PARQUET) for path in paths)
+    roots = {PurePosixPath(*(part for part in file.parts[:-1] if not split_of(part))) for file in train}
+    if several and len(roots) > 1:
+        listed = ", ".join(f"`{root}`" for root in sorted(roots))
+        raise DataError(f"{listing.source}: {listed} have a training part each; name the one that is meant")
     if len(paths) > 1 and not several:
         raise DataError(f"{paths[0].parent}: {len(paths)} {what} in it; name one of them")
     if split == "test" and held is None:
         if (paths[0].parent / CONDITIONS).exists() and what == "arrays":
-            raise DataError(
+            raise NoHeldOutError(
                 f"{paths[0].parent / CONDITIONS}: of the training part; a held-out one needs a folder of its own"
             )
         if what == "arrays":
             return _load_path(paths[0], split, reading)
-        raise DataError(f"{listing.source}: one file, which has no held-out part")
+        raise NoHeldOutError(f"{listing.source}: one file, which has no held-out part")
     if what == "tables":
         dataset = _of_tables(listing, parts, held, paths, stem, split, reading)
     else:

@@ -144,6 +144,11 @@ class Dataset:
         """What these rows are made for, [n, k]; None where there are no conditions."""
         return None if self.conditions is None else self.conditions.values[rows]
 
+    @property
+    def condition_names(self) -> list[str]:
+        """What its samples are made for; none for most data."""
+        return [] if self.conditions is None else self.conditions.names
+
     def without_conditions(self) -> "Dataset":
         """The same samples, made for nothing."""
         return replace(self, conditions=None)

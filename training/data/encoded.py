@@ -3,6 +3,7 @@ and texts. Row groups are read one after the other; what is in memory is the gro
 
 import io
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,11 +17,13 @@ from PIL import Image
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
 from latentserve.training.data.dataset import Dataset
+from latentserve.training.data.folders import ABOUT_THEM
 from latentserve.training.data.metadata import about
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.tables import Distinct, arrow_column
 from latentserve.training.errors import DataError
 
+_NAMED = re.compile(r"(?:image|img|picture|photo|pixel_values|jpe?g|png|webp)s?(?:[._]bytes)?\Z", re.IGNORECASE)
 _MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -52,25 +55,33 @@ class Encoded:
 
 
 def picture_column(path: Path) -> str | None:
-    """The column of a Parquet file that holds pictures; None where there is none, or it is no such file."""
+    """The column of a Parquet file that holds pictures; None where there is none, or it is no such file. Of several it
+    is one that is named so, rather than a mask or a map of depths."""
+    columns = _picture_columns(path)
+    named = [column for column in columns if _NAMED.match(column)]
+    return next(iter([*named, *(column for column in columns if not ABOUT_THEM.match(column)), *columns]), None)
+
+
+def _picture_columns(path: Path) -> list[str]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
-        return None
+        return []
+    columns = []
     try:
         with parquet.ParquetFile(path) as file:
             for field in file.schema_arrow:
                 if pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0:
-                    return str(field.name)
+                    columns.append(str(field.name))
                 if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
                     first = next(file.iter_batches(1, columns=[field.name]), None)
                     content = None if first is None else first.column(0)[0].as_py()
                     if content is not None and content.startswith(_MAGIC):
-                        return str(field.name)
+                        columns.append(str(field.name))
     except (OSError, pa.ArrowException):
-        return None
-    return None
+        return []
+    return columns
 
 
 def some(path: Path, count: int) -> Iterator[Image.Image]:
@@ -128,9 +139,8 @@ def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:
     )
     kept = made.rows
     if told.labels is not None and (listed := classes.get(known.label or "")):
-        order = np.array([listed.index(one) for one in told.label_names], np.int64)
-        kept_labels = np.where(told.labels < 0, -1, order[told.labels])
-        told = replace(told, labels=kept_labels, label_names=listed)
+        order = np.array([*(listed.index(one) for one in told.label_names), -1], np.int64)
+        told = replace(told, labels=order[told.labels], label_names=listed)  # -1 stays what it is
     labels = np.zeros(len(encoded), np.int64) if told.labels is None else told.labels
     if told.labels is not None and labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin())} has no label")

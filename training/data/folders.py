@@ -13,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.training.data.dataset import Split
-from latentserve.training.data.listing import Listing, advice, kinds
-from latentserve.training.data.names import UNLABELED, split_of
+from latentserve.training.data.listing import Listing, kinds
+from latentserve.training.data.names import HELD_OUT, UNLABELED, split_of
 from latentserve.training.data.reading import Reading
-from latentserve.training.errors import DataError
-
-HELD_OUT = ("test", "val")  # in the order of preference
+from latentserve.training.errors import DataError, NoHeldOutError
 
 _PICTURES = re.compile(r"(?:images?|imgs?|pictures?|photos?|jpegimages|rgb|inputs?)\Z", re.IGNORECASE)
-_ABOUT_THEM = re.compile(
+ABOUT_THEM = re.compile(
     r"(?:masks?|annotations?|labels?|segmentation\w*|segs?|ground[-_ ]?truth|gt|depths?|trimaps?|bboxes|edges)\Z",
     re.IGNORECASE,
 )
@@ -91,11 +89,7 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     """
     found = listing.having(suffixes)
     if not found:
-        others = advice(listing.files)
-        there = f"; there are {kinds(listing.files)}" if listing.files else ""
-        raise DataError(
-            f"{listing.source}: no {what} in it ({', '.join(suffixes)}){there}" + f"; {others}" * bool(others)
-        )
+        raise DataError(f"{listing.source}: no {what} in it ({', '.join(suffixes)}){absence(listing)}")
     parts, notes = split_parts(listing, found, reading)
     if "train" not in parts:
         alone = next(iter(parts))
@@ -112,7 +106,7 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     used = sorted(held_out, key=lambda name: bool(held_out[name].label_names) != bool(whole.label_names))[:1]
     if split == "test":
         if not used:
-            raise DataError(f"{listing.source}: no folder test or val in it")
+            raise NoHeldOutError(f"{listing.source}: no folder test or val in it")
         return held_out[used[0]]
     for name, part in parts.items():
         if name not in ("train", *used):
@@ -152,7 +146,7 @@ def split_parts(
     # Each class with its own train and test.
     seconds = {one.folders[1] if len(one.folders) > 1 else "" for one in placed}
     inner = {name: split_of(name) for name in seconds}
-    if "train" in inner.values() and all(split or _ABOUT_THEM.match(name) for name, split in inner.items()):
+    if "train" in inner.values() and all(split or ABOUT_THEM.match(name) for name, split in inner.items()):
         parts = {}
         for one in placed:
             if split := inner[one.folders[1]]:
@@ -193,7 +187,7 @@ def _classes(listing: Listing, part: Part, train: Part, reading: Reading) -> Lab
             f"{listing.name(loose[0])}: lies beside class folders such as {tops[0]}; which class is it of? {OTHERWISE}"
         )
     if reading.folders == "auto":
-        about = [top for top in tops if _ABOUT_THEM.match(top)]
+        about = [top for top in tops if ABOUT_THEM.match(top)]
         if about and all(_PICTURES.match(top) or top in about for top in tops) and len(about) < len(tops):
             kept = [one for one in files if one.folders[0] not in about]
             notes.append(f"left out: {len(files) - len(kept):,} in {_listed(about)}, which are about the others")
@@ -248,6 +242,12 @@ def _shards(listing: Listing, files: Sequence[Placed], tops: Sequence[str]) -> s
     if alike and len(set(every)) == len(every):
         raise DataError(f"{listing.source}: are {_listed(sorted(tops))} shards or classes? {OTHERWISE}")
     return None
+
+
+def absence(listing: Listing) -> str:
+    """What there is instead of what was looked for, and what to do about it."""
+    told = listing.instead()
+    return (f"; there are {kinds(listing.files)}" if listing.files else "; it is empty") + (f"; {told}" if told else "")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -19,10 +19,18 @@ ZIP = (".zip",)
 LARGEST = 1 << 30  # bytes of one file of an archive
 
 _UNSEEN = re.compile(
-    r"\.|~\$|(__macosx|@eadir|#recycle|\$recycle\.bin|lost\+found|system volume information|__pycache__|thumbs\.db"
-    r"|desktop\.ini)\Z",
+    r"\.|~\$|(__macosx|@eadir|#recycle|\$recycle\.bin|lost\+found|system volume information|__pycache__"
+    r"|(?:eh)?thumbs_?\w*\.db|desktop\.ini|picasa\.ini|icon\r|.*\.lrdata|.*\.photoslibrary)\Z",
     re.IGNORECASE,
 )
+
+_PICKLED = "what is pickled may be a program and is never opened: save its arrays by numpy.savez, or its table as CSV"
+
+_OTHER_PICTURES = (
+    ".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".jxl",
+    ".avif", ".exr", ".hdr", ".ico", ".icns", ".eps", ".pdf", ".xcf", ".dds", ".djvu", ".jxr", ".pcx", ".sgi",
+)  # fmt: skip
+_SCANS = (".dcm", ".dicom", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".img", ".czi", ".svs", ".ndpi")
 
 # What is no folder, no picture, no sound and no table, and how it becomes one.
 _ELSEWHERE = {
@@ -31,15 +39,15 @@ _ELSEWHERE = {
     (".tfrecord", ".tfrecords"): "TFRecord is not read: write its pictures into a folder for each class",
     (".mdb", ".lmdb"): "LMDB is not read: write its pictures into a folder for each class",
     (".mat",): "MATLAB's files are not read: save the arrays of scipy.io.loadmat by numpy.savez",
-    (".pkl", ".pickle", ".joblib", ".pt", ".pth"): "what is pickled may be a program and is never opened: save its "
-    "arrays by numpy.savez, or its table as CSV",
+    (".pkl", ".pickle", ".joblib", ".pt", ".pth"): _PICKLED,
+    (".zip",): "name the archive itself, or unpack it",
     (".xlsx", ".xls", ".ods"): "a workbook is not read: save its sheet as CSV",
     (".arrow", ".feather", ".orc", ".avro"): "is not read: save it as Parquet",
     (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"): "is not read: save it as CSV or Parquet",
     (".sqlite", ".sqlite3", ".db", ".duckdb"): "a database is not read: save its table as CSV or Parquet",
-    (".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef"): "convert it to PNG",
+    _OTHER_PICTURES: "convert it to PNG",
     (".mp4", ".avi", ".mov", ".mkv", ".webm"): "videos are not read: write their frames as PNG files",
-    (".dcm", ".nii", ".nii.gz"): "save its arrays by numpy.savez, as samples",
+    _SCANS: "save its arrays by numpy.savez, as samples",
 }
 
 
@@ -83,6 +91,23 @@ class Listing:
         """Those of the files that end in one of the suffixes, in any case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
+    def instead(self, files: Sequence[PurePosixPath] | None = None) -> str | None:
+        """What to do about the first of these files (None: of all) that is read in another form only; None where there
+        is none."""
+        files = self.files if files is None else files
+        return advice(files) or next((told for file in files if not file.suffix if (told := self._within(file))), None)
+
+    def _within(self, file: PurePosixPath) -> str | None:
+        """What a file without an ending is, and what to do about it."""
+        try:
+            with self.open(file) as opened:
+                head = opened.read(132)
+        except OSError:
+            return None
+        told = "a DICOM file: save its arrays by numpy.savez, as samples" if head[128:] == b"DICM" else None
+        told = told or next((told for magic, told in _MAGIC if head.startswith(magic)), None)
+        return None if told is None else f"{file.name}: {told}"
+
     def open(self, file: PurePosixPath) -> IO[bytes]:
         """A file, to be read from. Raises OSError."""
         if self.archive is None:
@@ -106,12 +131,20 @@ def kinds(files: Iterable[PurePosixPath]) -> str:
 def advice(files: Sequence[PurePosixPath]) -> str | None:
     """What to do about the first of these that is read in another form only; None where there is none."""
     for file in files:
+        whole = re.sub(r"-\d+-of-\d+\Z", "", file.name.lower())
         for suffixes, told in _ELSEWHERE.items():
-            if file.name.lower().endswith(suffixes):
+            if whole.endswith(suffixes):
                 return f"{file.name}: {told}"
-        if re.match(r"data_batch_\d+\Z", file.name):
-            return f"{file.name}: what is pickled may be a program and is never opened: save its arrays by numpy.savez"
     return None
+
+
+_MAGIC = (
+    (b"\x89PNG", "a PNG file without an ending: call it .png"),
+    (b"\xff\xd8\xff", "a JPEG file without an ending: call it .jpg"),
+    (b"\x89HDF", "an HDF5 file: save its arrays by numpy.savez, as samples and labels"),
+    (b"\x80\x02", _PICKLED), (b"\x80\x03", _PICKLED), (b"\x80\x04", _PICKLED), (b"\x80\x05", _PICKLED),
+    (b"\x93NUMPY", "an array of numpy without an ending: call it .npy"),
+)  # fmt: skip
 
 
 def _is_seen(parts: Iterable[str]) -> bool:

@@ -3,6 +3,7 @@
 import re
 
 UNLABELED = "unlabeled"
+HELD_OUT = ("test", "val")  # in the order of preference
 
 _OF = r"(?:[-_ ]?(?:set|data|dataset|split|images|imgs|pictures|photos))?(?:[-_ ]?\d{1,4})?\Z"  # val2017
 _SPLITS = {

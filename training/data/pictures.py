@@ -21,7 +21,7 @@ from latentserve.training.data import cache, conditions, metadata
 from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import find
-from latentserve.training.data.listing import Listing, advice, kinds
+from latentserve.training.data.listing import Listing, kinds
 from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.tables import SUFFIXES as TABLES
@@ -117,7 +117,7 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     ]
     notes = [*told(made, reading), *found.notes]
     if others:
-        advised = advice(others)
+        advised = listing.instead(others)
         notes.append(f"left out: {kinds(others)}" + (f" ({advised})" if advised else ""))
     if listing.dangling:
         notes.append(f"left out: {len(listing.dangling):,} links that lead nowhere, such as {listing.dangling[0]}")

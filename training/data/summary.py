@@ -11,8 +11,9 @@ _SHOWN = 12  # classes, or columns, in words
 _CATEGORIES = 4
 
 
-def summary(dataset: Dataset, held_out: Dataset | None = None) -> Iterator[str]:
-    """Lines for a reader: what there is, of which size and classes, what is held out, and what was left out."""
+def summary(dataset: Dataset, held_out: Dataset | None = None, why: str = "") -> Iterator[str]:
+    """Lines for a reader: what there is, of which size and classes, what is held out, or `why` nothing is, and what was
+    left out."""
     shape = "x".join(map(str, dataset.samples.shape[1:]))
     what = {"image": "pictures", "audio": "recordings", "table": "rows", "array": "arrays"}[dataset.kind]
     about = f"{len(dataset):,} {what}"
@@ -29,7 +30,9 @@ def summary(dataset: Dataset, held_out: Dataset | None = None) -> Iterator[str]:
     yield about
     if dataset.label_names:
         counts = np.bincount(dataset.labels, minlength=len(dataset.label_names))
-        shown = [f"{name} {count:,}" for name, count in zip(dataset.label_names, counts, strict=True)][:_SHOWN]
+        shown = [f"{printable(name)} {count:,}" for name, count in zip(dataset.label_names, counts, strict=True)][
+            :_SHOWN
+        ]
         more = f", and {len(dataset.label_names) - _SHOWN:,} more" if len(dataset.label_names) > _SHOWN else ""
         yield f"{len(dataset.label_names):,} classes: {', '.join(shown)}{more}"
     elif dataset.kind != "table":
@@ -38,17 +41,21 @@ def summary(dataset: Dataset, held_out: Dataset | None = None) -> Iterator[str]:
         yield f"`{column.name}`: {_column(column, dataset, at)}"
     if dataset.columns and len(dataset.columns) > _SHOWN:
         yield f"and {len(dataset.columns) - _SHOWN:,} more columns"
-    yield "held out: " + (
-        f"{len(held_out):,} {what}" if held_out is not None else "none, so that overfitting goes unseen"
-    )
-    yield from dataset.notes
+    none = "none, so that overfitting goes unseen" + (f" ({why})" if why else "")
+    yield "held out: " + (f"{len(held_out):,} {what}" if held_out is not None else none)
+    yield from map(printable, dataset.notes)
+
+
+def printable(word: str) -> str:
+    """A word in one line."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in word)
 
 
 def _column(column: Column, dataset: Dataset, at: int) -> str:
     """What a column holds."""
     if column.categories is not None:
         words = [str(value) for value in column.categories if value is not None]
-        shown = ", ".join(word if word.isprintable() else ascii(word)[1:-1] for word in words[:_CATEGORIES])
+        shown = ", ".join(map(printable, words[:_CATEGORIES]))
         missing = ", or missing" if None in column.categories else ""
         return f"{len(words):,} categories: {shown}{', ...' if len(words) > _CATEGORIES else ''}{missing}"
     values = np.asarray(dataset.samples[:, at])

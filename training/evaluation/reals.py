@@ -1,13 +1,13 @@
 """The real samples that a generator is held against: those it may have learnt from, and others that it has not seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.training.data import AT_HAND, Dataset, Split, load, pictures
+from latentserve.training.data import AT_HAND, Dataset, Split, alike, load, pictures
 from latentserve.training.errors import DataError
 from latentserve.training.evaluation.subject import Subject
 
@@ -119,24 +119,6 @@ def _label(subject: Subject) -> str | None:
     return None
 
 
-def alike(held: Dataset, train: Dataset) -> Dataset:
-    """The held-out part with the training part's labels. Raises DataError where its samples or labels are others."""
-    if held.samples.shape[1:] != train.samples.shape[1:] or held.columns != train.columns:
-        raise DataError(f"{held.name}: held-out samples are of another shape")
-    if bool(held.label_names) != bool(train.label_names):
-        raise DataError(f"{held.name}: held-out samples have {'' if held.label_names else 'no '}labels")
-    if not set(held.label_names) <= set(train.label_names):
-        raise DataError(f"{held.name}: held-out samples have labels that the others lack")
-    if sorted(condition_names(held)) != sorted(condition_names(train)):
-        raise DataError(f"{held.name}: held-out samples have other conditions")
-    if held.conditions is not None:
-        held = replace(held, conditions=held.conditions.in_order(condition_names(train)))
-    if held.label_names == train.label_names:
-        return held
-    places = np.array([train.label_names.index(name) for name in held.label_names], np.int64)
-    return replace(held, labels=places[held.labels], label_names=train.label_names)
-
-
 def require_fit(train: Dataset, subject: Subject, name: str) -> None:
     """See that samples look like those of the subject. Raises DataError."""
     shape = list(train.samples.shape[1:])
@@ -152,14 +134,9 @@ def require_fit(train: Dataset, subject: Subject, name: str) -> None:
         found, learnt = _few(train.label_names), _few(subject.labels)
         raise DataError(f"{name}: its labels are {found}; those of {subject.path} are {learnt}")
     asked = [condition.name for condition in subject.conditions or []]
-    if asked and train.conditions is not None and set(asked) != set(condition_names(train)):
-        found, learnt = _few(condition_names(train)), _few(asked)
+    if asked and train.conditions is not None and set(asked) != set(train.condition_names):
+        found, learnt = _few(train.condition_names), _few(asked)
         raise DataError(f"{name}: its conditions are {found}; those of {subject.path} are {learnt}")
-
-
-def condition_names(of: Dataset) -> list[str]:
-    """What its samples are made for; none for most data."""
-    return [] if of.conditions is None else of.conditions.names
 
 
 def _few(names: list[str]) -> str:

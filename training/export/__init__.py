@@ -14,10 +14,10 @@ from latentserve.service.bundle import Lineage, Manifest
 from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import require_enough
 from latentserve.training import networks
-from latentserve.training.data import AT_HAND, Dataset, Description, load
+from latentserve.training.data import AT_HAND, Dataset, Description, alike, load
 from latentserve.training.errors import DataError
 from latentserve.training.evaluation.privacy import privacy_of
-from latentserve.training.evaluation.reals import SEPARATE, Reals, alike
+from latentserve.training.evaluation.reals import SEPARATE, Reals
 from latentserve.training.evaluation.subject import run_subject
 from latentserve.training.export.module import export_bundle
 from latentserve.training.reporting.stats import read_stats

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.linalg import vector_norm
 
-from latentserve.training.data import Dataset, Split
-from latentserve.training.errors import DataError
+from latentserve.training.data import Dataset, Split, alike
+from latentserve.training.errors import DataError, NoHeldOutError
 from latentserve.training.game.losses import lead
 from latentserve.training.recipe.config import Config
 from latentserve.training.watching.space import (
@@ -155,29 +154,22 @@ def gap(shown: Tensor, unseen: Tensor, fake: Tensor) -> float:
     return ((shown.mean() - unseen.mean()) / lead).item() if lead > 4 * error else math.nan
 
 
-def held_out(load: Callable[[Split], Dataset], dataset: Dataset) -> Dataset | None:
-    """The data set's `test` part, or None where it has none, or one that looks otherwise.
+def held_out(
+    load: Callable[[Split], Dataset], dataset: Dataset, tell: Callable[[str], None] | None = None
+) -> Dataset | None:
+    """The data set's `test` part, or None where it has none, or one that cannot be read or looks otherwise, of which
+    `tell` is told.
 
     `load` reads a split; `dataset` is the other one, whose labels the part is given.
     """
     try:
-        part = load("test")
-    except DataError:
+        return alike(load("test"), dataset)
+    except NoHeldOutError:
         return None
-    if part.samples.shape[1:] != dataset.samples.shape[1:] or part.columns != dataset.columns:
+    except DataError as error:
+        if tell is not None:
+            tell(str(error))
         return None
-    asked, known = ([] if of.conditions is None else of.conditions.names for of in (part, dataset))
-    if sorted(asked) != sorted(known):
-        return None
-    if part.conditions is not None:
-        part = replace(part, conditions=part.conditions.in_order(known))
-    if part.label_names == dataset.label_names:
-        return part
-    if not part.label_names or not set(part.label_names) <= set(dataset.label_names):
-        return None  # whose labels nobody knows, or others
-    places = np.array([dataset.label_names.index(name) for name in part.label_names], np.int64)
-    labels = places[part.labels] if len(places) else part.labels
-    return replace(part, labels=labels, label_names=dataset.label_names)
 
 
 def layer_norms(player: str, network: nn.Module) -> dict[str, float]:

@@ -6,7 +6,7 @@ from PIL import Image
 
 from latentserve.training.data import Dataset, load
 from latentserve.training.data.holding_out import rows, split_off
-from latentserve.training.errors import DataError
+from latentserve.training.errors import DataError, NoHeldOutError
 
 
 def made(count: int, labels: int = 1, own: int = 0) -> object:
@@ -17,7 +17,7 @@ def made(count: int, labels: int = 1, own: int = 0) -> object:
 
     def read(split: str) -> Dataset:
         if split == "test" and not own:
-            raise DataError("no folder test or val in it")
+            raise NoHeldOutError("no folder test or val in it")
         return whole if split == "train" else whole.subset(np.arange(own))
 
     return read

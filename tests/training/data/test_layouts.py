@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from latentserve.training.data import load, summary
-from latentserve.training.errors import DataError
+from latentserve.training.errors import DataError, TrainingError
+from latentserve.training.fitting import fit
 from latentserve.training.watching import held_out
 
 RNG = np.random.default_rng(0)
@@ -28,6 +29,13 @@ def put(path: Path, mode: str = "RGB", size: tuple[int, int] = (4, 4), **options
     pixels = RNG.integers(0, 256, (size[1], size[0], channels), np.uint8)
     Image.fromarray(pixels.squeeze(2) if channels == 1 else pixels, mode if channels > 1 else "L").save(path, **options)
     return path
+
+
+def encoded() -> bytes:
+    """A PNG of noise."""
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def tree(folder: Path, *names: str) -> None:
@@ -296,9 +304,7 @@ def an_archive_of_stylegans_tool(at: Path) -> None:
     names = ["00000/img00000000.png", "00000/img00000001.png", "00001/img00001000.png"]
     with zipfile.ZipFile(f"{at}.zip", "w") as archive:
         for name in names:
-            buffer = io.BytesIO()
-            Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).save(buffer, "PNG")
-            archive.writestr(name, buffer.getvalue())
+            archive.writestr(name, encoded())
         archive.writestr("dataset.json", json.dumps({"labels": [[names[0], 1], [names[1], 0], [names[2], 1]]}))
     at.rmdir()
 
@@ -312,50 +318,91 @@ def an_archive_of_folders(at: Path) -> None:
     at.rename(f"{at}-unpacked")
 
 
-@layout(Expected({"sun": 1, "rain": 2}, 1, conditions=("wind",), told=("left out: `note`",)))
-def parquet_of_the_hub(at: Path) -> None:
+def hub_table(path: Path, labels: list[int], **columns: list[Any]) -> None:
+    """Parquet as the hub writes it: pictures, classes by their numbers, and their names in the schema."""
     pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
     parquet = pytest.importorskip("pyarrow.parquet")
     feature = {"names": ["sun", "rain"], "_type": "ClassLabel"}
     said = json.dumps({"info": {"features": {"image": {"_type": "Image"}, "label": feature}}})
-    (at / "data").mkdir()
+    contents = [{"bytes": encoded(), "path": None} for _ in labels]
+    of = {
+        "image": pa.array(contents),
+        "label": pa.array(labels),
+        **{name: pa.array(of) for name, of in columns.items()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.table(of).replace_schema_metadata({"huggingface": said}), path, row_group_size=2)
+
+
+@layout(Expected({"sun": 1, "rain": 2}, 1, conditions=("wind",), told=("left out: `note`",)))
+def parquet_of_the_hub(at: Path) -> None:
+    rows = ([1, 0, 1], ["a", "b", "c"], [0.5, 1.5, 2.5])
     for split, count in (("train", 3), ("test", 1)):
-        contents = []
-        for _ in range(count):
-            buffer = io.BytesIO()
-            Image.fromarray(RNG.integers(0, 256, (4, 4, 3), np.uint8)).save(buffer, "PNG")
-            contents.append({"bytes": buffer.getvalue(), "path": None})
-        columns = {
-            "image": pa.array(contents),
-            "label": pa.array([1, 0, 1][:count]),
-            "note": pa.array(["a", "b", "c"][:count]),
-            "wind": pa.array([0.5, 1.5, 2.5][:count]),
-        }
-        table = pa.table(columns).replace_schema_metadata({"huggingface": said})
-        parquet.write_table(table, at / "data" / f"{split}-00000-of-00001.parquet", row_group_size=2)
+        labels, notes, winds = (row[:count] for row in rows)
+        hub_table(at / "data" / f"{split}-00000-of-00001.parquet", labels, note=notes, wind=winds)
+
+
+@layout(Expected({"sun": 2, "rain": 2}))
+def parquet_in_parts_of_no_split(at: Path) -> None:
+    hub_table(at / "0000.parquet", [0, 1])
+    hub_table(at / "0001.parquet", [1, 0])
+
+
+@layout("`one`, `other` have a training part each; name the one that is meant")
+def parquet_of_two_configurations(at: Path) -> None:
+    hub_table(at / "one" / "train-00000-of-00001.parquet", [0, 1])
+    hub_table(at / "other" / "train-00000-of-00001.parquet", [1, 0])
+
+
+@layout(Expected({"sun": 1, "rain": 1}, told=(r"overfitting goes unseen (", "row 0 has no label")))
+def parquet_whose_test_part_has_no_labels(at: Path) -> None:
+    hub_table(at / "train.parquet", [0, 1])
+    hub_table(at / "test.parquet", [-1, -1])
+
+
+@layout(Expected({"sun": 1, "rain": 1}, told=("`image` holds the pictures", "left out: column `a_mask`")))
+def parquet_with_masks(at: Path) -> None:
+    hub_table(at / "train.parquet", [0, 1], a_mask=[{"bytes": encoded(), "path": None}] * 2)
+
+
+PICKLE = b"\x80\x04\x95\x00\x00\x00}."
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "content", "words"),
     [
-        ("a.h5", "HDF5 is not read"),
-        ("train.tar", "unpack it"),
-        ("a.tfrecord", "TFRecord is not read"),
-        ("data.mdb", "LMDB is not read"),
-        ("digits.mat", "scipy.io.loadmat"),
-        ("data_batch_1", "never opened"),
-        ("a.pkl", "never opened"),
-        ("a.heic", "convert it"),
-        ("table.xlsx", "save its sheet as CSV"),
+        ("a.h5", b"", "HDF5 is not read"),
+        ("train.tar", b"", "unpack it"),
+        ("a.tfrecord", b"", "TFRecord is not read"),
+        ("a-train.tfrecord-00000-of-00002", b"", "TFRecord is not read"),
+        ("data.mdb", b"", "LMDB is not read"),
+        ("digits.mat", b"", "scipy.io.loadmat"),
+        ("data_batch_1", PICKLE, "never opened"),
+        ("train", PICKLE, "never opened"),
+        ("a.pkl", PICKLE, "never opened"),
+        ("a.heic", b"", "convert it"),
+        ("a.JXL", b"", "convert it"),
+        ("a.dcm", b"", "save its arrays by numpy.savez"),
+        ("IM0001", bytes(128) + b"DICM", "a DICOM file: save its arrays"),
+        ("7f3e", b"\x89PNG\r\n", "a PNG file without an ending: call it .png"),
+        ("table.xlsx", b"", "save its sheet as CSV"),
     ],
 )
-def test_other_containers_get_a_line_on_what_to_do(tmp_path: Path, name: str, words: str) -> None:
-    (tmp_path / name).write_bytes(b"content")
-    for path in (tmp_path, tmp_path / name) if "." in name else (tmp_path,):
-        with pytest.raises(DataError, match=words) as caught:
-            load("files", path)
-        assert name in str(caught.value)
-        assert "\n" not in str(caught.value)
+def test_other_containers_get_a_line_on_what_to_do(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    """As a data set, as a file, and where a recipe is chosen for them."""
+    (tmp_path / name).write_bytes(content)
+    for read in (lambda path: load("files", path), lambda path: fit(path, gpu=False)):
+        for path in (tmp_path, tmp_path / name):
+            with pytest.raises(TrainingError, match=words) as caught:
+                read(path)
+            assert name in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+def test_archives_in_a_folder_are_to_be_named(tmp_path: Path) -> None:
+    (tmp_path / "pets.zip").write_bytes(b"PK")
+    with pytest.raises(TrainingError, match=r"there are 1 \.zip; pets\.zip: name the archive itself, or unpack it"):
+        fit(tmp_path, gpu=False)
 
 
 # Pictures of every kind.
@@ -456,9 +503,10 @@ def test_a_layout_is_learnt_rightly_or_refused_in_words(tmp_path: Path, name: st
     )
     assert found == expected.classes
     assert tuple(dataset.conditions.names if dataset.conditions else ()) == expected.conditions
-    unseen = held_out(lambda split: load("files", path, split, **expected.options), dataset)
+    why: list[str] = []
+    unseen = held_out(lambda split: load("files", path, split, **expected.options), dataset, why.append)
     assert (0 if unseen is None else len(unseen)) == expected.held_out
-    said = "\n".join(summary(dataset, unseen))
+    said = "\n".join(summary(dataset, unseen, *why))
     for words in expected.told:
         assert words in said
     assert f"held out: {expected.held_out or 'none'}" in said

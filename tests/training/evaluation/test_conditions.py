@@ -14,7 +14,7 @@ from latentserve.training.evaluation.baseline import Baseline
 from latentserve.training.evaluation.evaluate import Evaluation, evaluate
 from latentserve.training.evaluation.findings import assess
 from latentserve.training.evaluation.progress import Progress
-from latentserve.training.evaluation.reals import Reals, condition_names, load_reals
+from latentserve.training.evaluation.reals import Reals, load_reals
 from latentserve.training.evaluation.subject import Subject, open_subject
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import loop, prepare
@@ -163,7 +163,7 @@ def test_data_that_were_made_for_something_else(subject: Subject, tmp_path: Path
     with pytest.raises(DataError, match=r"its conditions are x, y; those of .* are x, radius"):
         load_reals(bundle, tmp_path)
     (tmp_path / "conditions.csv").write_text("radius,x\n" + "\n".join(f"{at},{at}" for at in range(60)))
-    assert condition_names(load_reals(bundle, tmp_path).held) == ["radius", "x"]
+    assert load_reals(bundle, tmp_path).held.condition_names == ["radius", "x"]
     (tmp_path / "conditions.csv").unlink()
     reals = load_reals(bundle, tmp_path)
     assert any("These data have no conditions" in warning for warning in reals.warnings)
