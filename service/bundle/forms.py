@@ -30,10 +30,10 @@ class Form(BaseModel):
 
     prefix: Around = ""
     suffix: Around = ""
-    thousands: Literal["", ",", ".", " ", "'", "\u00a0", "\u202f"] = ""
+    thousands: Literal["", ",", ".", " ", "'", "\u2019", "\u00a0", "\u202f"] = ""
     decimal: Literal[".", ","] = "."
     padded: bool = True
-    time: Annotated[str, Field(max_length=64, pattern=r"^(%-?[YymdbBHIMSpfz]|[^%])+$")] | None = None
+    time: Annotated[str, Field(max_length=64, pattern=r"^(%-?[YymdjbBaAHIMSpfz]|[^%])+$")] | None = None
 
     def write(self, value: float, decimals: int | None = None) -> str:
         """A value as text; `decimals` are those of its column, null: as many as it has."""

@@ -4,47 +4,70 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import product
 
 from latentserve.service.bundle import Form
 
-_CURRENCY = r"[$€£¥₹₩₽₺฿]|(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD|SEK|NOK|DKK|PLN|CZK|BRL|MXN|US\$|R\$|kr|zł|Fr\.)"
+_CURRENCY = (
+    r"[$€£¥₹₨₩₽₺₴₦₫₪₱฿₿]|(?:(?:USD|EUR|GBP|CHF|JPY|INR|CNY|CAD|AUD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|BRL|MXN|ZAR|KRW|TRY|RUB|"
+    r"RMB|Rs\.?|RM|US\$|AU\$|CA\$|NZ\$|HK\$|NT\$|[ACSR]\$|kr\.?|zł|Kč|Ft|Fr\.)(?![A-Za-z]))"
+)
 _UNIT = (
     r"%|‰|°[CF]?|(?:k?g|mg|lbs?|oz|t|km/h|mph|kmph|kmpl|k?m|cm|mm|mi|ft|in|h|hrs?|hours?|min|mins|minutes|s|secs?|ms|yrs?"
     r"|years?|months?|weeks?|days?|[KMGT]B|[kMG]?Hz|[kM]?Wh?|V|mAh|Ah?|ml|cl|L|l|bpm|cc|bhp|hp|dB|px|Nm|kcal|cal|x)"
 )
+_KNOWN = re.compile(rf"(?:{_UNIT}|{_CURRENCY})?\Z")
 _NUMBER = re.compile(
-    rf"(?P<sign>[+-]?)(?P<prefix>(?:(?:{_CURRENCY})\s?)?)(?P<inner>-?)"
-    r"(?P<digits>\d(?:[\d.,'\u00a0\u202f ]*[\d.])?|[.,]\d+)"
-    rf"(?P<suffix>(?:\s?(?:{_UNIT}|{_CURRENCY}))?)\Z"
+    rf"(?P<sign>[+-]?)(?P<prefix>(?:(?:{_CURRENCY}|[~≈><≥≤±])\s?)?)(?P<inner>-?)"
+    r"(?P<digits>\d(?:[\d.,'\u2019\u00a0\u202f ]*[\d.])?|[.,]\d+)"
+    r"(?P<after>-?)(?P<suffix>(?:\s?[^\s\d.,'\u2019+-][^\d]{0,14}|\+)?)\Z"
 )
+_SCIENTIFIC = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)[eEdD][+-]?\d+\Z")
+_MAGNITUDES = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "m": 10**6, "Mn": 10**6, "Mio": 10**6, "B": 10**9, "b": 10**9,
+               "bn": 10**9, "Bn": 10**9, "T": 10**12}  # fmt: skip
 _GROUPS = {
-    mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+\Z") for mark in (",", ".", "'", " ", "\u00a0", "\u202f")
+    mark: re.compile(rf"\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+\Z")
+    for mark in (",", ".", "'", "\u2019", " ", "\u00a0", "\u202f")
 }
+_LAKHS = re.compile(r"\d{1,2}(?:,\d\d)*,\d{3}(?:\.\d+)?\Z|\d{1,3}(?:\.\d+)?\Z")
 _PLAIN = re.compile(r"\d+\Z")
 
 _DATES = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y",
-    "%d/%m/%y", "%m/%d/%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%B %d, %Y", "%d %B %Y", "%b %Y", "%B %Y",
-    "%Y-%m",
+    "%d/%m/%y", "%m/%d/%y", "%d-%m-%y", "%m-%d-%y", "%d %b %Y", "%d %b %y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y",
+    "%B %d, %Y", "%d %B %Y", "%d. %B %Y", "%b %d %Y", "%B %d %Y", "%a, %d %b %Y", "%a %b %d %Y", "%A, %B %d, %Y",
+    "%a, %b %d, %Y", "%A, %d %B %Y", "%Y-%b-%d", "%Y年%m月%d日", "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%m/%Y", "%Y-%m",
+    "%Y/%m",
 )  # fmt: skip
-_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
-_ZONES = ("", "Z", " UTC", "+00:00", "+0000", "+00")
+_CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H:%M:%S,%f", "%I:%M %p", "%I:%M:%S %p", "%I:%M%p")
 _PATTERNS = (
     *_DATES,
     *_CLOCKS,
-    *(
-        f"{date}{between}{clock}{zone}"
-        for date, between, clock, zone in product(_DATES, (" ", "T", ", "), _CLOCKS, _ZONES)
-    ),
+    *(f"{date}{between}{clock}" for date, between, clock in product(_DATES, (" ", "T", ", "), _CLOCKS)),
+    "%d/%b/%Y:%H:%M:%S", "[%d/%b/%Y:%H:%M:%S +0000]", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y",
+    "%Y%m%dT%H%M%S",
+)  # fmt: skip
+_ZONE = re.compile(
+    r":\d\d(?:[.,]\d+)?(?: ?[AaPp][Mm])?( ?Z| ?[+-]\d\d(?::?\d\d)?| ?(?:UTC|GMT|[A-Z]{1,3}[SD]?T)"
+    r"| [A-Z][a-z]+/[\w/]+)\Z"
 )
-_LIKE_A_TIME = re.compile(
-    r"(?=.*\d)[\d/.:,TZUC+\- ]*(?:[A-Za-z]{3,9}[\d/.:,+\- ]*|[AaPp]\.?[Mm]\.?)?[\d/.:,TZUC+\- apmAPM]*\Z"
-)
+_WORDS = frozenset(
+    ("january", "february", "march", "april", "june", "july", "august", "september", "october", "november", "december",
+     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "am", "pm", "t", "monday",
+     "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "mon", "tue", "wed", "thu", "fri", "sat",
+     "sun")
+)  # fmt: skip
+_LONGEST = 48  # characters of a time
+_COMPACT = (("%Y%m%d", 8, 5), ("%Y%m%d%H%M", 12, 5), ("%Y%m%d%H%M%S", 14, 5), ("%Y%m", 6, 10))
 
 
 class AmbiguousError(Exception):
     """Texts that more than one form fits, as far as can be seen."""
+
+
+class MixedError(Exception):
+    """Numbers or times that are not all written in one way."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +79,14 @@ class Read:
         values: theirs, in order; None where a text is none.
         whole: whether all are whole numbers.
         decimals: of the text that has the most.
+        note: what was made of them.
     """
 
     form: Form | None
     values: list[float | int | None]
     whole: bool
     decimals: int | None = None
+    note: str | None = None
 
 
 def numbers(texts: Sequence[str], decimal_comma: bool) -> Read | None:
@@ -71,39 +96,61 @@ def numbers(texts: Sequence[str], decimal_comma: bool) -> Read | None:
         texts: none of them empty.
         decimal_comma: whether `1,559` is one and a half, roughly, where nothing else tells; else it is 1559.
     """
+    texts = [text.replace("\u2212", "-") for text in texts]
+    if all(map(_SCIENTIFIC.match, texts)):
+        floats = [float(text.replace(",", ".").lower().replace("d", "e")) for text in texts]
+        return Read(None, list(floats), whole=False)
     matches = []
     for text in texts:
-        accounted = text[:1] == "(" and text[-1:] == ")"  # (1,640.11) is a negative amount
-        match = _NUMBER.match(text[1:-1] if accounted else text)
-        if match is None or (match["sign"] and match["inner"]):
+        accounted = text[-1:] == ")" and "(" in text[:2]  # (1,640.11) and $(12) are negative amounts
+        match = _NUMBER.match(text.replace("(", "", 1)[:-1] if accounted else text)
+        if match is None or sum(map(bool, (match["sign"], match["inner"], match["after"]))) > 1:
             return None
-        matches.append((match, accounted or match["sign"] == "-" or match["inner"] == "-"))
-    prefixes, suffixes = ({match[of] for match, _ in matches} for of in ("prefix", "suffix"))
-    if len(prefixes) > 1 or len(suffixes) > 1:
+        matches.append((match, accounted or "-" in (match["sign"], match["inner"], match["after"])))
+    note = None
+    around = {(match["prefix"], match["suffix"]) for match, _ in matches if match["digits"] != "0"}
+    magnitudes = {suffix.strip() for _, suffix in around}
+    scaled = len(magnitudes) > 1 and magnitudes <= _MAGNITUDES.keys() and bool(magnitudes & {"k", "K", "M", "B"})
+    if len(around) != 1 and not (scaled and len({prefix for prefix, _ in around}) == 1):
+        plain = sum(match["prefix"] == match["suffix"] == "" for match, _ in matches)
+        if all(_KNOWN.match(one.strip()) for pair in around for one in pair) or 2 * plain >= len(matches):
+            shown = {(match["prefix"], match["suffix"]): text for text, (match, _) in zip(texts, matches, strict=True)}
+            raise MixedError(", ".join(f"`{text}`" for text in sorted(shown.values())[:3]))
         return None
+    prefix, suffix = around.pop() if len(around) == 1 else (next(iter(around))[0], "")
     digits = [match["digits"] for match, _ in matches]
+    western = all("," not in text or _GROUPS[","].match(text.partition(".")[0]) for text in digits)
+    if not western and all(map(_LAKHS.match, digits)):
+        digits = [text.replace(",", "") for text in digits]
+        note = f"`{texts[0]}` is written as {digits[0]}"
     marks = _marks(digits, decimal_comma)
     if marks is None:
         return None
     thousands, decimal = marks
     values: list[float | int | None] = []
     decimals = set()
-    for text, (_, negative) in zip(digits, matches, strict=True):
-        plain = (text.replace(thousands, "") if thousands else text).replace(decimal, ".")
-        decimals.add(len(plain.partition(".")[2]))
-        value = float(plain) if "." in plain else int(plain)
+    for text, (match, negative) in zip(digits, matches, strict=True):
+        plainly = (text.replace(thousands, "") if thousands else text).replace(decimal, ".")
+        factor = _MAGNITUDES[match["suffix"].strip()] if scaled else 1
+        value: float | int = float(plainly) if "." in plainly else int(plainly)
+        if factor > 1:
+            value = round(value * factor)
+        decimals.add(0 if factor > 1 else len(plainly.partition(".")[2]))
         values.append(-value if negative else value)
+    if scaled:
+        at = max(range(len(texts)), key=lambda at: abs(values[at] or 0))
+        note = f"`{texts[at]}` is read as {values[at]}, and written so"
     whole = decimals == {0}
-    around = {"prefix": prefixes.pop(), "suffix": suffixes.pop()}
-    form = Form.model_validate(around | {"thousands": thousands, "decimal": decimal, "padded": len(decimals) == 1})
-    return Read(None if form == Form(padded=form.padded) else form, values, whole, max(decimals))
+    padded = len(decimals) == 1
+    form = Form(prefix=prefix, suffix=suffix, thousands=thousands, decimal=decimal, padded=padded)  # type: ignore[arg-type]
+    return Read(None if form == Form(padded=padded) else form, values, whole, max(decimals), note)
 
 
 def _marks(digits: Sequence[str], decimal_comma: bool) -> tuple[str, str] | None:
     """What stands between thousands ("" for nothing) and before decimals; None where texts are of no one form."""
     fitting = []
-    for thousands, decimal in (("", "."), ("", ","), (",", "."), (".", ","), ("'", "."), (" ", ","), (" ", "."),
-                               ("\u00a0", ","), ("\u202f", ",")):  # fmt: skip
+    for thousands, decimal in (("", "."), ("", ","), (",", "."), (".", ","), ("'", "."), ("\u2019", "."), (" ", ","),
+                               (" ", "."), ("\u00a0", ","), ("\u202f", ",")):  # fmt: skip
         grouped = False
         for text in digits:
             whole, mark, rest = text.partition(decimal)
@@ -132,22 +179,85 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     `stated` is how they are written, as strptime has it. Raises AmbiguousError where days and months cannot be told
     apart.
     """
-    if stated is None and not all(len(text) < 48 and _LIKE_A_TIME.match(text) for text in texts):
+    if stated is not None:
+        return _as_times(texts, stated, "")
+    if not all(_like_a_time(text) for text in texts):
         return None
-    patterns = list(_PATTERNS) if stated is None else [stated]
-    for text in texts:
-        patterns = [pattern for pattern in patterns if _time(text, pattern) is not None]
-        if not patterns:
-            return None
-    found = {tuple(_time(text, pattern) for text in texts[:1000]): pattern for pattern in reversed(patterns)}
-    if len(found) > 1:
-        raise AmbiguousError(" or ".join(dict.fromkeys(sorted(found.values()))))
-    pattern = patterns[0]
+    zones = {str(found[1]) if (found := _ZONE.search(text)) else "" for text in texts}
+    if len(zones) > 1 and all(zone[-1:].isdigit() or zone.strip() in ("Z", "UTC") for zone in zones):
+        return _of_zones(texts)
+    zone = zones.pop() if len(zones) == 1 else ""
+    bare = [text.removesuffix(zone) for text in texts]
+    patterns = list(_PATTERNS)
+    for text in bare:
+        left = [pattern for pattern in patterns if _time(text, pattern) is not None]
+        if not left:
+            return _of_two(texts, bare, patterns, zone)
+        patterns = left
+    several = {tuple(_time(text, pattern) for text in bare[:1000]): pattern for pattern in reversed(patterns)}
+    if len(several) > 1:
+        raise AmbiguousError(" or ".join(dict.fromkeys(sorted(several.values()))))
+    return _as_times(texts, patterns[0], zone)
+
+
+def _like_a_time(text: str) -> bool:
+    zone = _ZONE.search(text)
+    words = re.findall(r"[^\W\d_年月日]+", text[: zone.start(1)] if zone else text)
+    return len(text) < _LONGEST and any(map(str.isdigit, text)) and all(word.lower() in _WORDS for word in words)
+
+
+def _as_times(texts: Sequence[str], pattern: str, zone: str, note: str | None = None) -> Read | None:
+    """Times that are all written in one way."""
     values: list[float | int | None] = []
     for text in texts:
-        seconds = _time(text, pattern)
-        values.append(seconds if seconds is None or seconds % 1 else int(seconds))
-    return Read(Form(time=_unpadded(pattern, texts)), values, all(isinstance(value, int) for value in values))
+        seconds = _time(text, pattern + zone)
+        if seconds is None:
+            return None
+        values.append(seconds if seconds % 1 else int(seconds))
+    form = Form(time=_unpadded(pattern + zone, texts))
+    return Read(form, values, all(isinstance(value, int) for value in values), note=note)
+
+
+def _of_two(texts: Sequence[str], bare: Sequence[str], patterns: Sequence[str], zone: str) -> Read | None:
+    """Times some of which have no clock, or no fraction of a second, where the others do: as those are written."""
+    for short in patterns:
+        for long in _PATTERNS:
+            if len(long) > len(short) and long.startswith(short):
+                read = [_time(text, long) if (at := _time(text, short)) is None else at for text in bare]
+                if None not in read:
+                    at = next(at for at, text in enumerate(bare) if _time(text, short) is not None)
+                    form = Form(time=long + zone)
+                    written = Form(time=re.sub(r"[.,]%f", "", long) + zone).write(read[at] or 0)
+                    note = f"`{texts[at]}` is written as {written}" if written != texts[at] else None
+                    values: list[float | int | None] = [one if one is None or one % 1 else int(one) for one in read]
+                    return Read(form, values, whole=False, note=note)
+    return None
+
+
+def _of_zones(texts: Sequence[str]) -> Read | None:
+    """Times of several offsets from UTC, brought to it."""
+    values: list[float | int | None] = []
+    for text in texts:
+        try:
+            when = datetime.fromisoformat(text.replace(" UTC", "Z"))
+        except ValueError:
+            return None
+        seconds = when.timestamp() if when.tzinfo else when.replace(tzinfo=UTC).timestamp()
+        values.append(seconds if seconds % 1 else int(seconds))
+    between = "T" if "T" in texts[0] else " "
+    note = "times are of several zones, and were brought to UTC"
+    return Read(Form(time=f"%Y-%m-%d{between}%H:%M:%S+00:00"), values, whole=False, note=note)
+
+
+def compact(numbers: Sequence[int]) -> str | None:
+    """How whole numbers that are dates are written, such as 20240131; None where they are no dates."""
+    for pattern, digits, least in _COMPACT:
+        if len(numbers) >= least and all(len(str(number)) == digits for number in numbers):
+            years = {number // 10 ** (digits - 4) for number in numbers}
+            fit = min(years) >= 1900 and max(years) <= 2100
+            if fit and all(_time(str(number), pattern) is not None for number in numbers):
+                return pattern
+    return None
 
 
 def _unpadded(pattern: str, texts: Sequence[str]) -> str:

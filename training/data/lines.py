@@ -22,7 +22,7 @@ from latentserve.service.errors import one_line
 from latentserve.training.data.framing import Frame, frame
 from latentserve.training.errors import DataError
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\Z")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 
 _LOOKED_AT = 1 << 20  # bytes that say how a file is written

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Column, Form
 from latentserve.service.errors import one_line
 from latentserve.training.data.dataset import Dataset, storage
-from latentserve.training.data.forms import AmbiguousError, numbers, times
+from latentserve.training.data.forms import AmbiguousError, MixedError, compact, numbers, times
 from latentserve.training.data.forms import Read as TextsRead
 from latentserve.training.data.framing import MISSING
 from latentserve.training.data.lines import NUMBER, PACKED, Open, csv_lines, opened, sniff
@@ -39,9 +39,13 @@ LONGEST = 256  # characters of a category
 MOST_DECIMALS = 6
 MANY = 20  # rows, from which texts that are all different are no accident
 LEAST_SUMMED = 5  # rows, above which the last may be a total
+LARGEST_WHOLE = 1 << 62
 EXACT = 1 << 24  # whole numbers up to it are single floats
 DAY = 86_400  # seconds
+FINE, COARSE = 2e-7, 1e-3  # of a column's range, that rounding to single floats takes: told from, refused from
 SPECIAL, SPECIAL_SHARE = 3, 0.05  # different texts among numbers, and share of the rows, that are taken as missing
+MARKERS = 20  # different texts among more different numbers, at the most, that are asked about
+FAR = 10  # times the range of all others, that 999 is away where it stands for a missing number; -999 is once
 
 _TOTAL = re.compile(
     r"(?:(?:grand |sub-?)?totals?|sums?|averages?|mean|overall|summe|gesamt|insgesamt|total g[eé]n[eé]ral|totale):?\Z",
@@ -50,6 +54,8 @@ _TOTAL = re.compile(
 _ROW_NAME = re.compile(
     r"(?:unnamed: ?\d+|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z", re.I
 )
+_BEGINS = re.compile(r"[^A-Za-z]{0,4}\d")  # as numbers and times do
+_STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)\Z")  # 007 is a text
 _COMMA = re.compile(r"[+-]?\d+,\d+\Z")
 _LARGEST = float(np.finfo(np.float32).max)
@@ -109,14 +115,15 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         missing = next((each for each in wanted if each not in names), None)
         if missing is not None:
             raise DataError(f"{source}: no column `{missing}`, which the training part has")
-        columns = [columns[names.index(each)] for each in wanted]
+        columns = [_like(columns[names.index(each)], wanted[each]) for each in wanted]
     else:
         if len(columns) == 1 and columns[0].type == "string" and columns[0].form is None and not reading.stated:
             raise DataError(
                 f"{source}: one column of texts, `{names[0][:80]}`: no table to learn. Is it parted by what was"
                 " not recognised? --types COLUMN=category learns it all the same"
             )
-        columns = _learnt(columns, reading, notes)
+        learnt = _learnt(columns, reading, notes)
+        columns = [_as_meant(column, reading.stated.get(column.name), notes) for column in learnt]
         if not columns:
             raise DataError(f"{source}: no column is left to learn: {'; '.join(notes)}")
     count = len(columns[0].places)
@@ -181,6 +188,49 @@ def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> 
     return kept
 
 
+def _as_meant(column: Distinct, stated: str | None, notes: list[str]) -> Distinct:
+    """A column of numbers with those that stand for a missing one taken as that, and whole ones that are dates as
+    dates; `types` keeps either as a number."""
+    if stated is not None or not column.type.startswith(("int", "uint", "float")) or column.form is not None:
+        return column
+    present = [value for value in column.values if value is not None]
+    if column.type.startswith(("int", "uint")) and (pattern := compact(present)) is not None:
+        read = times([str(value) for value in present], pattern)
+        assert read is not None  # noqa: S101, all are
+        seconds = dict(zip(present, read.values, strict=True))
+        notes.append(f"`{column.name}`: dates, written as {pattern}; --types '{column.name}=number' takes numbers")
+        return replace(column, type="string", values=[seconds.get(value) for value in column.values], form=read.form)
+    stands = _stand_in(present)
+    if stands is None:
+        return column
+    rows = int((column.places == column.values.index(stands)).sum())
+    notes.append(
+        f"`{column.name}`: {stands:g} in {rows:,} rows, far from all others, is taken as missing; --types "
+        f"'{column.name}=number' keeps it"
+    )
+    values = [None if value == stands else value for value in column.values]
+    return _merged(column.name, column.type, values, column.places)
+
+
+def _stand_in(present: Sequence[float]) -> float | None:
+    """The number that stands for a missing one, such as -999 where no other is negative; None where there is none."""
+    if len(present) <= FEW:
+        return None
+    ordered = sorted(present)
+    for value, others, far in ((ordered[0], ordered[1:], 1), (ordered[-1], ordered[:-1], FAR)):
+        gap = min(abs(value - other) for other in (others[0], others[-1]))
+        if _STAND_IN.match(f"{value:g}") and gap > far * (others[-1] - others[0]) and (value > 0 or others[0] >= 0):
+            return value
+    return None
+
+
+def _like(column: Distinct, wanted: Column) -> Distinct:
+    """A held-out column with its dates and missing numbers taken as those of the training part are."""
+    if wanted.categories is not None or (wanted.missing is None and (wanted.form is None or wanted.form.time is None)):
+        return column
+    return _as_meant(column, None, [])
+
+
 def is_index(column: Distinct) -> bool:
     """Whether a column only says which row it is: by its name, and as many different whole numbers as rows."""
     if not column.type.startswith(("int", "uint")) or column.form is not None or None in column.values:
@@ -214,7 +264,8 @@ def _described(
     if column.form is not None and column.form.time is not None:
         origin, step = _clock(present, where, notes, column.name)
         numbers = _steps(column.values, origin, step)
-        described |= {"origin": origin, "step": step, "decimals": 0}
+        form = column.form.model_copy(update={"time": re.sub(r"[.,]%f", "", column.form.time)})
+        described |= {"origin": origin, "step": step, "decimals": 0, "form": form}
     elif whole and max(abs(min(present)), abs(max(present))) > EXACT:
         origin = min(present)
         step = math.gcd(*(value - origin for value in present)) or 1
@@ -234,10 +285,28 @@ def _described(
         numbers = np.array([math.nan if value is None else value for value in column.values], np.float64)
         written = column.decimals if column.decimals is None or column.decimals <= MOST_DECIMALS else None
         described |= {"decimals": _decimals(values) if written is None else written}
+        _tell_rounding(values, where, column, stated, notes)
     here = numbers[[at for at, value in enumerate(column.values) if value is not None and counts[at]]]
     missing = _outside(here) if None in used else None
     described |= {"missing": missing}
     return Column.model_validate(described), np.where(np.isnan(numbers), missing or 0.0, numbers)
+
+
+def _tell_rounding(
+    values: NDArray[np.float64], where: str, column: Distinct, stated: str | None, notes: list[str]
+) -> None:
+    """Say where single floats round what a column holds. Raises DataError where they round most of it away."""
+    lost = float(np.abs(values - values.astype(np.float32)).max())
+    spread = float(values.max() - values.min())
+    if lost <= FINE * spread:
+        return
+    if lost > COARSE * spread and stated != "number":
+        raise DataError(
+            f"{where} has numbers from {values.min():.15g} to {values.max():.15g}, which single floats cannot tell "
+            f"apart: subtract what they have in common, --drop '{column.name}' leaves it out, --types "
+            f"'{column.name}=number' takes it rounded to seven digits"
+        )
+    notes.append(f"`{column.name}`: numbers are rounded to seven digits")
 
 
 def _categories(column: Distinct, where: str, used: Sequence[Any]) -> tuple[Column, NDArray[np.float64]]:
@@ -324,44 +393,66 @@ def from_texts(
         if read is None:
             raise DataError(f"column `{name}` is not written as `types` says, {stated}: {present[0][:40]}")
         return _as_read(name, read, present, texts, places)
+    asked = f"--types '{name}=category' keeps texts, --drop '{name}' leaves it out"
+    try:
+        column = _read(name, texts, present, places, decimal_comma)
+        if column is not None:
+            return column
+        # A few texts among numbers, or times, are missing ones, where they are few.
+        regular = [text for text in present if _BEGINS.match(text)]
+        strange = sorted(set(present) - set(regular))
+        if regular and (len(strange) <= MARKERS or stated == "number"):
+            kept = ["" if text in set(strange) else text for text in texts]
+            column = _read(name, kept, regular, places, decimal_comma)
+        if column is not None:
+            counts = np.bincount(places, minlength=len(texts))
+            rows = sum(int(count) for text, count in zip(texts, counts, strict=True) if text in set(strange))
+            shown = ", ".join(f"`{text[:40]}`" for text in strange[:SPECIAL])
+            if stated == "number" or (len(strange) <= SPECIAL and rows <= SPECIAL_SHARE * len(places)):
+                what = "number" if column.form is None or column.form.time is None else "time"
+                kept_by = f"--types {name}=category keeps texts"
+                told = f"{shown} in {rows:,} rows is no {what} and taken as missing; {kept_by}"
+                return replace(column, notes=(*column.notes, told))
+            if len(regular) > MARKERS and 2 * rows <= len(places):
+                raise DataError(
+                    f"column `{name}` has numbers, and {shown} in {rows:,} rows: --types '{name}=number' takes what is "
+                    f"none as missing, {asked}"
+                )
+    except AmbiguousError as error:
+        first = str(error).partition(" or ")[0]
+        raise DataError(
+            f"column `{name}` has dates such as {present[0]}, which are {error}; say which: --types '{name}={first}'"
+        ) from None
+    except MixedError as error:
+        raise DataError(
+            f"column `{name}` has numbers that are not written in one way, such as {error}: write them in one, {asked}"
+        ) from None
+    if stated == "number":
+        raise DataError(f"column `{name}` holds texts such as {present[0][:40]}, which are no numbers")
+    return Distinct(name, "string", [text or None for text in texts], places)
+
+
+def _read(
+    name: str, texts: Sequence[str], present: Sequence[str], places: NDArray[np.int64], decimal_comma: bool
+) -> Distinct | None:
+    """As numbers, as true and false, or as times, if all are. Raises AmbiguousError and MixedError."""
     found = _numbers(name, texts, present, places, decimal_comma)
     if found is not None:
         return found
     if {text.lower() for text in present} <= {"true", "false"}:
         flags = {"true": True, "false": False}
         return _merged(name, "bool", [flags.get(text.lower()) for text in texts], places)
-    try:
-        when = times(present)
-    except AmbiguousError as error:
-        kinds = f"{error}; say which: --types '{name}=%d/%m/%Y'"
-        raise DataError(f"column `{name}` has dates such as {present[0]}, which are {kinds}") from None
-    if when is not None:
-        return _as_read(name, when, present, texts, places)
-    # A few texts among numbers are missing ones, where they are few.
-    numeric = [text for text in present if NUMBER.match(text) and not _padded(text)]
-    strange = sorted(set(present) - set(numeric))
-    if numeric and (len(strange) <= SPECIAL or stated == "number"):
-        counts = np.bincount(places, minlength=len(texts))
-        rows = sum(int(count) for text, count in zip(texts, counts, strict=True) if text in set(strange))
-        if rows <= SPECIAL_SHARE * len(places) or stated == "number":
-            kept = ["" if text in set(strange) else text for text in texts]
-            column = _numbers(name, kept, numeric, places, decimal_comma)
-            if column is not None:
-                shown = ", ".join(f"`{text[:40]}`" for text in strange[:SPECIAL])
-                note = (
-                    f"{shown} in {rows:,} rows is no number and taken as missing; --types {name}=category keeps texts"
-                )
-                return replace(column, notes=(note,))
-    if stated == "number":
-        raise DataError(f"column `{name}` holds texts such as {present[0][:40]}, which are no numbers")
-    return Distinct(name, "string", [text or None for text in texts], places)
+    when = times(present)
+    return None if when is None else _as_read(name, when, present, texts, places)
 
 
 def _numbers(
     name: str, texts: Sequence[str], present: Sequence[str], places: NDArray[np.int64], decimal_comma: bool
 ) -> Distinct | None:
     """As numbers, if all are."""
-    if all(_WHOLE.match(text) for text in present) and all(-(2**63) <= int(text) < 2**63 for text in present):
+    if all(_WHOLE.match(text) for text in present):
+        if any(abs(int(text)) > LARGEST_WHOLE for text in present):
+            return None  # what is counted in such numbers are ids
         values: list[Any] = [None if text.lower() in MISSING else int(text) for text in texts]
         return _merged(name, "int64", values, places)
     if all(NUMBER.match(text) and not _padded(text) for text in present):
@@ -377,7 +468,7 @@ def _as_read(
     of = dict(zip(present, read.values, strict=True))
     kind = "string" if read.form is not None else "int64" if read.whole else "float64"
     column = _merged(name, kind, [of.get(text) for text in texts], places)
-    return replace(column, form=read.form, decimals=read.decimals)
+    return replace(column, form=read.form, decimals=read.decimals, notes=() if read.note is None else (read.note,))
 
 
 def _padded(text: str) -> bool:
