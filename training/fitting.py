@@ -12,7 +12,7 @@ from statistics import median
 
 from PIL import Image
 
-from latentserve.training.data import arrays, encoded, idx, load, pictures, sounds, tables
+from latentserve.training.data import arrays, encoded, idx, load, pictures, pixels, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.folders import absence
 from latentserve.training.data.listing import ZIP, Listing
@@ -54,12 +54,12 @@ def fit(path: Path, gpu: bool) -> Fit:
     Raises ConfigError where there is nothing to choose by, and DataError where it cannot be read.
     """
     name = path.name.lower()
-    if path.is_dir() and idx.is_idx(path):
-        return Fit("mnist", (), "IDX files")
     if path.is_dir() or name.endswith(ZIP):
         listing = Listing.of(path)
     else:
         listing = Listing(path.parent, (PurePosixPath(path.name),))
+    if listing.archive is None and idx.find(listing.files):
+        return Fit("mnist", ("data=files",), "IDX files")
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
     of_tables = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
     of_arrays = listing.having(arrays.SUFFIXES)
@@ -72,6 +72,9 @@ def fit(path: Path, gpu: bool) -> Fit:
         if first.name.lower().endswith(tables.PARQUET) and encoded.picture_column(first) is not None:
             sizes = [picture.size for picture in encoded.some(first, LOOKED_AT)]
             return _of_sizes(sizes, "pictures in Parquet", 0, gpu)
+        if (shown := pixels.peek(first)) is not None:
+            told = _of_side(shown.side, f"a table of {shown.side}x{shown.side} pixels", 0, gpu)
+            return Fit(told.recipe, ("size=null", *(one for one in told.overrides if "size=" not in one)), told.because)
         return Fit("adult", ("label=null",), "a table; --set label=COLUMN, for rows that are asked for by it")
     if of_arrays and listing.archive is None:
         return _arrays(path, gpu)

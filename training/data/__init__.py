@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 from latentserve.service.bundle import Column
-from latentserve.training.data import arrays, encoded, hub, idx, pictures, series, sounds, tables
+from latentserve.training.data import arrays, encoded, hub, idx, pictures, pixels, series, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
@@ -95,14 +95,20 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
             return sounds.load(stem, path, split, reading)
         reading.refuse("an archive of pictures", "types")
         return pictures.load(stem, path, split, reading)
-    if split == "test":
+    if idx.find([PurePosixPath(path.name)]):
+        reading.refuse("IDX files", *_OF_FILES)
+        (of,) = idx.find([PurePosixPath(path.name)])
+        beside = Listing.of(path.parent)
+        together = idx.find(beside.files)[of].values()
+        return idx.load_found(of or stem, replace(beside, files=tuple(together)), split)
+    if split == "test" and not (name.endswith(tables.CSV) and pixels.peek(path)):
         raise NoHeldOutError(f"{path}: one file, which has no held-out part")
     if name.endswith(sounds.SUFFIXES):
         return sounds.load(stem, path, split, reading)
     if name.endswith((*tables.SUFFIXES, *tables.TEXTS)):
         if name.endswith(tables.PARQUET) and encoded.picture_column(path) is not None:
             return encoded.load(stem, [path], reading)
-        return _table(stem, str(path), tables.read(path, reading), reading)
+        return _table(stem, str(path), tables.read(path, reading), reading, split=split)
     if name.endswith(pictures.SUFFIXES):
         raise DataError(f"{path}: one picture; name the folder that it lies in with others")
     told = Listing(path.parent, (PurePosixPath(path.name),)).instead()
@@ -113,12 +119,12 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
 
 
 def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Dataset:
-    if idx.is_idx(path):
+    listing = Listing.of(path)
+    if idx.find(listing.files):
         reading.refuse("a folder of IDX files", *_OF_FILES)
         if (path / CONDITIONS).exists():
             raise DataError(f"{path / CONDITIONS}: not of IDX files; put them into an .npy file beside it")
-        return idx.load(stem, path, split, None)
-    listing = Listing.of(path)
+        return idx.load_found(stem, listing, split)
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
     if len(of_sounds) > len(of_pictures):
         dataset = sounds.load(stem, path, split, reading)
@@ -179,7 +185,7 @@ def _load_only(
             raise NoHeldOutError(
                 f"{paths[0].parent / CONDITIONS}: of the training part; a held-out one needs a folder of its own"
             )
-        if what == "arrays":
+        if what == "arrays" or pixels.peek(paths[0]):
             return _load_path(paths[0], split, reading)
         raise NoHeldOutError(f"{listing.source}: one file, which has no held-out part")
     if what == "tables":
@@ -218,9 +224,16 @@ def _of_tables(
 
 
 def _table(
-    name: str, source: str, read: tables.Read, reading: Reading, like: Sequence[Column] | None = None
+    name: str,
+    source: str,
+    read: tables.Read,
+    reading: Reading,
+    like: Sequence[Column] | None = None,
+    split: Split = "train",
 ) -> Dataset:
-    """A table's rows, or windows of them where `size` says of how many."""
+    """A table's rows, the pictures that these are, or windows of them where `size` says of how many."""
+    if (shown := pixels.find(read)) is not None:
+        return pixels.pictures(name, source, read, shown, split, reading)
     if reading.size is not None:
         return series.windows(name, source, read, reading)
     reading.refuse("a table", "folders", "broken", "background")

@@ -1,34 +1,36 @@
 """What folders mean: splits, classes, shards, or nothing. A split is known by its name and never a class; what it comes
 to is told, and where it cannot be known it is asked."""
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from latentserve.training.data import shards
 from latentserve.training.data.dataset import Split
 from latentserve.training.data.listing import Listing, kinds
-from latentserve.training.data.names import HELD_OUT, UNLABELED, split_of
+from latentserve.training.data.names import (
+    ABOUT_THEM,
+    CONTAINERS,
+    HELD_OUT,
+    PICTURES,
+    UNLABELED,
+    are_versions,
+    is_about,
+    split_of,
+    split_within,
+    word_of,
+)
 from latentserve.training.data.reading import Reading
+from latentserve.training.data.shards import OTHERWISE, listed
 from latentserve.training.errors import DataError, NoHeldOutError
 
-_PICTURES = re.compile(r"(?:images?|imgs?|pictures?|photos?|jpegimages|rgb|inputs?)\Z", re.IGNORECASE)
-ABOUT_THEM = re.compile(
-    r"(?:masks?|annotations?|labels?|segmentation\w*|segs?|ground[-_ ]?truth|gt|depths?|trimaps?|bboxes|edges)\Z",
-    re.IGNORECASE,
-)
-_SHARD = re.compile(r"(?:part|shard|chunk|batch|subset|volume|vol|archive)s?[-_ ]?\d+\Z", re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-f]{1,3}\Z", re.IGNORECASE)
-_LAST_NUMBER = re.compile(r"(\d+)\D*\Z")
-_SHOWN = 5  # names in a line
-
-OTHERWISE = "--set folders=none takes all without classes, --set folders=classes each folder as one"
+_SINGLE = 10  # folders of one file each, from which they are no classes
+_FEWEST = 2  # files of a word that names begin with, to be told
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class LabelledFiles:
         listing: where they are.
         folder: the one of their split, from there.
         notes: what was understood of the folders, and left out.
+        used: tables and lists that say something of them.
     """
 
     listing: Listing
@@ -70,6 +73,7 @@ class LabelledFiles:
     labels: NDArray[np.int64]
     label_names: list[str]
     notes: tuple[str, ...] = ()
+    used: tuple[PurePosixPath, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -81,6 +85,22 @@ class LabelledFiles:
         return replace(self, files=[self.files[row] for row in rows], labels=self.labels[rows])
 
 
+@dataclass
+class Meaning:
+    """What the folders of a training part mean, which those of a held-out one mean as well.
+
+    Attributes:
+        steps: how the folders of a file are reduced to those that name its class: how many outer ones are left away,
+            or None: files that are about others are left out, and the folder of the rest is left away.
+        classes: whether what is left are classes.
+        notes: what was understood.
+    """
+
+    steps: list[int | None] = field(default_factory=list)
+    classes: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
 def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, reading: Reading) -> LabelledFiles:
     """The files of a split that have one of the suffixes, with the class folders that they lie in.
 
@@ -90,6 +110,9 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     found = listing.having(suffixes)
     if not found:
         raise DataError(f"{listing.source}: no {what} in it ({', '.join(suffixes)}){absence(listing)}")
+    companions: list[str] = []
+    if reading.folders == "auto":
+        found, companions = _without_companions(found)
     parts, notes = split_parts(listing, found, reading)
     if "train" not in parts:
         alone = next(iter(parts))
@@ -100,8 +123,9 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
         parts = {"train": parts[UNLABELED]}
         reading = replace(reading, folders="none")
     train = parts["train"]
-    whole = _classes(listing, train, train, reading)
-    held_out = {name: _classes(listing, parts[name], train, reading) for name in HELD_OUT if name in parts}
+    meaning = _meaning(listing, train, reading)
+    whole = _labelled(listing, train, meaning, reading)
+    held_out = {name: _labelled(listing, parts[name], meaning, reading, whole) for name in HELD_OUT if name in parts}
     # A part whose labels nobody has is no use beside a labelled one.
     used = sorted(held_out, key=lambda name: bool(held_out[name].label_names) != bool(whole.label_names))[:1]
     if split == "test":
@@ -111,7 +135,19 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     for name, part in parts.items():
         if name not in ("train", *used):
             notes.append(f"left out: {len(part.files):,} {what} of `{part.folder}`")
-    return replace(whole, notes=(*notes, *whole.notes))
+    return replace(whole, notes=(*companions, *notes, *whole.notes))
+
+
+def _without_companions(files: list[PurePosixPath]) -> tuple[list[PurePosixPath], list[str]]:
+    """Without those that are about another one of their folder by their name, and what is to be told of them."""
+    stems: dict[PurePosixPath, set[str]] = {}
+    for file in files:
+        stems.setdefault(file.parent, set()).add(file.stem)
+    about = {file for file in files if is_about(file.stem, stems[file.parent])}
+    if not about:
+        return files, []
+    said = f"left out: {len(about):,} that are about others, as their names say, such as {min(about).name}; {OTHERWISE}"
+    return [file for file in files if file not in about], [said]
 
 
 def split_parts(
@@ -125,6 +161,10 @@ def split_parts(
     splits = {split for split in named.values() if split}
     others = [top for top, split in named.items() if split is None]  # "" are those in no folder
     notes: list[str] = []
+    if not splits and reading.folders != "classes" and (inside := _splits_within(listing, placed, here)):
+        return inside
+    if splits and "train" not in splits and reading.folders != "classes":
+        _require_clear(listing, named, placed)
     if splits == {"train"} and any(others) and reading.folders != "classes":
         train, other = next(top for top in named if named[top]), next(top for top in others if top)
         raise DataError(
@@ -157,6 +197,58 @@ def split_parts(
     return {"train": Part(placed, here)}, notes
 
 
+def _splits_within(
+    listing: Listing, placed: list[Placed], here: PurePosixPath
+) -> tuple[dict[str, Part], list[str]] | None:
+    """Splits that are one word of folders' names: of `seg_train` and `seg_test`, or of `trainA`, `trainB` and `testA`,
+    where what is left of the name is the class; None: there are none. Raises DataError where that is not clear."""
+    tops = dict.fromkeys(one.folders[0] if one.folders else "" for one in placed)
+    found = {top: within for top in tops if (within := split_within(top))}
+    rests: dict[str, set[str]] = {}
+    about = {rest for _, rest in found.values() if ABOUT_THEM.match(rest)}
+    about = set() if about == {rest for _, rest in found.values()} else about  # seg_train, seg_test
+    for split, rest in found.values():
+        if rest not in about:
+            rests.setdefault(split, set()).add(rest)
+    train = rests.get("train", set())
+    held = {rest for split, of in rests.items() if split in HELD_OUT for rest in of}
+    if not train or not held:
+        return None
+    one = len(train | held) == 1
+    if not one and not held <= train:
+        raise DataError(
+            f"{listing.source}: are {listed(sorted(found))} splits? Name the folder that is meant; --set "
+            "folders=classes takes each as a class"
+        )
+    parts: dict[str, list[Placed]] = {}
+    left = Counter[str]()
+    for file in placed:
+        top = file.folders[0] if file.folders else ""
+        split, rest = found.get(top, ("", ""))
+        if not split or rest in about:
+            left[top or "."] += 1
+            continue
+        parts.setdefault(split, []).append(Placed(file.file, file.folders[1:] if one else (rest, *file.folders[1:])))
+    notes = [f"{listed(sorted(found))} are splits" + ("" if one else f" of {listed(sorted(train))}")]
+    notes += [f"left out: {count:,} in `{top}`, beside the splits" for top, count in left.items()]
+    folders = {
+        split: here / next(top for top, of in found.items() if of[0] == split) if one else here for split in parts
+    }
+    return {split: Part(files, folders[split]) for split, files in parts.items()}, notes
+
+
+def _require_clear(listing: Listing, named: dict[str, str | None], placed: list[Placed]) -> None:
+    """Raises DataError where one folder lies beside one that is called `test`, and either may be a class."""
+    others = [top for top, split in named.items() if split is None]
+    one_beside = len(named) == 2 and len(others) == 1 and others[0] and not CONTAINERS.match(others[0])
+    if one_beside and all(len(one.folders) == 1 for one in placed):
+        held = next(top for top in named if top not in others)
+        raise DataError(
+            f"{listing.source}: is `{held}` a part that is held out or, beside `{others[0]}`, a class? Call the other "
+            "train, or take both as classes with --set folders=classes"
+        )
+
+
 def _unwrapped(placed: list[Placed], within_split: bool = False) -> tuple[list[Placed], tuple[str, ...]]:
     """Without the folders that all lie in, unless they name a split that is not known yet; and those folders."""
     around: tuple[str, ...] = ()
@@ -169,90 +261,152 @@ def _unwrapped(placed: list[Placed], within_split: bool = False) -> tuple[list[P
     return placed, around
 
 
-def _classes(listing: Listing, part: Part, train: Part, reading: Reading) -> LabelledFiles:
-    """The files of a part with their classes, found as those of `train` are."""
-    notes = list(part.notes)
-    _, around = _unwrapped(train.files, within_split=True)
-    files = [Placed(one.file, one.folders[len(around) :]) for one in part.files]
-    wrapper = (*train.folder.parts, *around)
-    tops = list(dict.fromkeys(one.folders[0] for one in files if one.folders))
-    loose = [one.file for one in files if not one.folders]
-    without = [one.file for one in files], np.zeros(len(files), np.int64), list[str]()
-    if reading.folders == "none" or not tops:
-        if reading.folders != "none" and wrapper and not split_of(wrapper[-1]):
-            notes.append(f"no classes: all lie in one folder, `{PurePosixPath(*wrapper)}`")
-        return LabelledFiles(listing, part.folder, *without, tuple(notes))
-    if loose:
+def _meaning(listing: Listing, train: Part, reading: Reading) -> Meaning:
+    """What the folders of a training part mean. Raises DataError where that cannot be known."""
+    meaning, files, above = Meaning(notes=list(train.notes)), train.files, train.folder.parts
+    while True:
+        files, around = _unwrapped(files, within_split=True)
+        meaning.steps.append(len(around))
+        above = (*above, *around)
+        tops = list(dict.fromkeys(one.folders[0] for one in files if one.folders))
+        loose = [one.file for one in files if not one.folders]
+        if reading.folders in ("none", "names") or not tops:
+            if reading.folders not in ("none", "names") and above and not split_of(above[-1]):
+                meaning.notes.append(f"no classes: all lie in one folder, `{PurePosixPath(*above)}`")
+            return meaning
+        if reading.folders == "auto":
+            about = [top for top in tops if ABOUT_THEM.match(top)]
+            shown = [top for top in tops if PICTURES.match(top)]
+            if about and len(about) + len(shown) == len(tops) and (shown or loose):
+                meaning.steps.append(None)
+                kept = _apply(files, [None])
+                meaning.notes.append(
+                    f"left out: {len(files) - len(kept):,} in {listed(about)}, which are about the others"
+                )
+                files = kept
+                continue
+        if loose:
+            beside = f"lies beside class folders such as {tops[0]}; which class is it of? {OTHERWISE}"
+            raise DataError(f"{listing.name(loose[0])}: {beside}")
+        if reading.folders == "auto":
+            told = _kind(listing, files, tops, above)
+            deep = all(len(one.folders) > 1 for one in files)
+            if told:
+                meaning.notes.append(f"{'' if deep else 'no classes: '}{listed(sorted(tops))} are {told}; {OTHERWISE}")
+            if told and not deep:
+                return meaning
+            if told:
+                meaning.steps.append(1)
+                above = (*above, min(tops))
+                files = _apply(files, [1])
+                continue
+            _require_classes(listing, files, sorted(tops))
+            if len(tops) >= _SINGLE and len(files) == len(tops):
+                meaning.notes.append(f"no classes: each of {len(tops):,} folders holds one; {OTHERWISE}")
+                return meaning
+        meaning.classes = True
+        return meaning
+
+
+def _kind(listing: Listing, files: Sequence[Placed], tops: Sequence[str], above: Sequence[str]) -> str | None:
+    """What folders are that only keep files apart; None: classes. Raises DataError where that cannot be known."""
+    try:
+        return shards.kind(tops, [(one.folders[0], one.file.name) for one in files], above)
+    except shards.UnclearError:
+        raise DataError(f"{listing.source}: are {listed(sorted(tops))} shards or classes? {OTHERWISE}") from None
+
+
+def _require_classes(listing: Listing, files: Sequence[Placed], tops: Sequence[str]) -> None:
+    """Raises DataError where folders may be versions of the same pictures, or hold the classes rather than be them."""
+    inner: dict[str, set[str]] = {top: set() for top in tops}
+    names: dict[str, set[str]] = {top: set() for top in tops}
+    for one in files:
+        inner[one.folders[0]].add(one.folders[1] if len(one.folders) > 1 else "")
+        names[one.folders[0]].add("/".join((*one.folders[1:], one.file.stem)))
+    first = tops[0]
+    same = len(tops) > 1 and all(inner[top] == inner[first] for top in tops) and "" not in inner[first]
+    if same and len(inner[first]) > 1:
         raise DataError(
-            f"{listing.name(loose[0])}: lies beside class folders such as {tops[0]}; which class is it of? {OTHERWISE}"
+            f"{listing.source}: are {listed(tops)} the classes, or {listed(sorted(inner[first]))} in each of them? "
+            "--set folders=classes takes the first, --set folders=innermost the others; or name one folder"
         )
-    if reading.folders == "auto":
-        about = [top for top in tops if ABOUT_THEM.match(top)]
-        if about and all(_PICTURES.match(top) or top in about for top in tops) and len(about) < len(tops):
-            kept = [one for one in files if one.folders[0] not in about]
-            notes.append(f"left out: {len(files) - len(kept):,} in {_listed(about)}, which are about the others")
-            rest = Part([Placed(one.file, one.folders[1:]) for one in kept], part.folder, tuple(notes))
-            return _classes(listing, rest, rest, reading)
-        if told := _shards(listing, files, tops):
-            return LabelledFiles(listing, part.folder, *without, (*notes, told))
+    if are_versions(list(tops)) and all(len(names[top] & names[first]) * 2 > len(names[first]) for top in tops):
+        raise DataError(
+            f"{listing.source}: {listed(tops)} hold pictures of the same names: versions of each other? Name the "
+            "folder that is meant; --set folders=classes takes each as a class"
+        )
+    holding = [top for top in tops if CONTAINERS.match(top) and len(inner[top] - {""}) > 1]
+    if len(holding) == 1 and all(inner[top] == {""} for top in tops if top not in holding) and len(tops) > 1:
+        other = next(top for top in tops if top not in holding)
+        raise DataError(
+            f"{listing.source}: is `{holding[0]}`, which holds {listed(sorted(inner[holding[0]]))}, a class beside "
+            f"`{other}`? Name the folder that is meant; --set folders=classes takes each as a class"
+        )
+
+
+def _apply(files: Sequence[Placed], steps: Sequence[int | None]) -> list[Placed]:
+    """Files with the folders that are left after steps, as `Meaning` has them."""
+    for step in steps:
+        if step is None:
+            files = [one for one in files if not one.folders or not ABOUT_THEM.match(one.folders[0])]
+        files = [Placed(one.file, one.folders[1 if step is None else step :]) for one in files]
+    return list(files)
+
+
+def _labelled(
+    listing: Listing, part: Part, meaning: Meaning, reading: Reading, train: LabelledFiles | None = None
+) -> LabelledFiles:
+    """The files of a part with their classes, by what the folders of `train` mean (None: it is that itself)."""
+    notes = [*meaning.notes] if train is None else []
+    files = _apply(part.files, meaning.steps)
+    if reading.folders == "names":
+        files = [Placed(one.file, (word_of(one.file.stem) or "",)) for one in files]
+        nameless = next((one.file for one in files if not one.folders[0]), None)
+        if nameless is not None:
+            raise DataError(f"{listing.name(nameless)}: no word before a number in its name, which would be its class")
+    elif not meaning.classes or not all(one.folders for one in files):
+        plain = [one.file for one in files]
+        return LabelledFiles(listing, part.folder, plain, np.zeros(len(plain), np.int64), [], tuple(notes))
+    deeper = {one.folders[0] for one in files if len(one.folders) > 1}
+    if reading.folders == "innermost":
+        files = [Placed(one.file, one.folders[-1:]) for one in files]
+    elif deeper:
+        notes.append(
+            f"classes are the first folders; those inside them ({listed(sorted(deeper))}) are of one class; "
+            "--set folders=innermost takes those"
+        )
+    # The same classes may be written otherwise in another part.
+    known = {} if train is None else {name.casefold(): name for name in train.label_names}
+    own = {one.folders[0] for one in files}
+    called = {top: top if train is None or top in train.label_names else known.get(top.casefold(), top) for top in own}
+    tops = sorted(set(called.values()))
     order = sorted(tops, key=lambda name: _number_or_name(tops, name))
     place = {name: at for at, name in enumerate(order)}
-    files = sorted(files, key=lambda one: (place[one.folders[0]], one.file))
-    labels = np.array([place[one.folders[0]] for one in files], np.int64)
+    files = sorted(files, key=lambda one: (place[called[one.folders[0]]], one.file))
+    labels = np.array([place[called[one.folders[0]]] for one in files], np.int64)
     counts = np.bincount(labels)
     if len(order) > 1 and (once := [name for name, count in zip(order, counts, strict=True) if count == 1]):
-        notes.append(f"of one sample only: {len(once):,} of {len(order):,} classes, such as {_listed(once)}")
-    deeper = {one.folders[0] for one in files if len(one.folders) > 1}
-    if deeper:
-        notes.append(f"classes are the first folders; those inside them ({_listed(sorted(deeper))}) are of one class")
+        notes.append(f"of one sample only: {len(once):,} of {len(order):,} classes, such as {listed(once)}")
+    folded = Counter(name.casefold() for name in order)
+    if twice := [name for name in order if folded[name.casefold()] > 1]:
+        notes.append(f"classes that differ in case alone are kept apart: {listed(twice)}")
     return LabelledFiles(listing, part.folder, [one.file for one in files], labels, order, tuple(notes))
 
 
-def _shards(listing: Listing, files: Sequence[Placed], tops: Sequence[str]) -> str | None:
-    """What to say of folders that only keep files apart; None where they are classes. Raises DataError where that
-    cannot be known."""
-    said = f"no classes: {_listed(sorted(tops))} are shards; {OTHERWISE}"
-    if len(tops) < 2:
+def hint(found: LabelledFiles) -> str | None:
+    """What to say of files without classes whose names may say them: `cat.0`, `dog.0`."""
+    words = Counter(word_of(file.stem) for file in found.files)
+    if None in words or not 1 < len(words) <= len(found.files) // _FEWEST or min(words.values()) < _FEWEST:
         return None
-    if all(_SHARD.match(top) for top in tops):
-        return said
-    inside: dict[str, list[str]] = {top: [] for top in tops}
-    for one in files:
-        inside[one.folders[0]].append(one.file.name)
-    begin = all(name.lower().startswith(top.lower()) for top, names in inside.items() for name in names)
-    # Classes that are digits may have files that begin with them; shards by a hash have letters, too.
-    if begin and all(_HEX.match(top) for top in tops) and not all(top.isdecimal() for top in tops):
-        return said
-    if not (all(top.isascii() and top.isdecimal() for top in tops) and len({len(top) for top in tops}) == 1):
-        return None
-    if len(tops[0]) < 3:
-        return None
-    ranges = []
-    for top in sorted(tops):
-        numbers = [
-            int(found[1]) if (found := _LAST_NUMBER.search(PurePosixPath(name).stem)) else -1 for name in inside[top]
-        ]
-        ranges.append((min(numbers), max(numbers)))
-    follow = all(low >= 0 for low, _ in ranges) and all(before[1] < after[0] for before, after in pairwise(ranges))
-    if follow:
-        return said
-    every = [name for names in inside.values() for name in names]
-    counts = [len(inside[top]) for top in sorted(tops)]
-    alike = len(set(counts[:-1])) == 1 and counts[-1] <= counts[0] and counts[0] in (100, 250, 500, 1000, 5000, 10000)
-    if alike and len(set(every)) == len(every):
-        raise DataError(f"{listing.source}: are {_listed(sorted(tops))} shards or classes? {OTHERWISE}")
-    return None
+    shown = [f"{word} {count:,}" for word, count in words.most_common(_FEWEST + 1)]
+    more = ", ..." if len(words) > len(shown) else ""
+    return f"no classes, though names begin with {', '.join(shown)}{more}: --set folders=names takes these as classes"
 
 
 def absence(listing: Listing) -> str:
     """What there is instead of what was looked for, and what to do about it."""
     told = listing.instead()
     return (f"; there are {kinds(listing.files)}" if listing.files else "; it is empty") + (f"; {told}" if told else "")
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _number_or_name(names: list[str], name: str) -> tuple[int, str]:

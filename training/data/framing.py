@@ -138,7 +138,8 @@ def _names_columns(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     numeric = [at for at in range(len(first)) if _numeric(rows, at)]
     texts = [at for at in numeric if first[at].lower() not in MISSING and not _DATUM.match(first[at])]
     if texts:
-        return 2 * len(texts) >= sum(first[at].lower() not in MISSING for at in numeric)
+        mostly = 2 * len(texts) >= sum(first[at].lower() not in MISSING for at in numeric)
+        return mostly or (_counts(first) and not _counts(rows[0]))  # label, 0, 1, 2
     if numeric:
         return _counts(first) and not (rows and _counts(rows[0])) and any(first[at] for at in numeric)
     # Texts alone: what stands in it and in other lines, too, is a value, and so is what stands in it several times.

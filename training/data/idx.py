@@ -5,15 +5,22 @@ values in C order. Only unsigned bytes (code 0x08) are read: every published ima
 """
 
 import gzip
+import re
 import zlib
+from collections.abc import Iterable
+from dataclasses import replace
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.training.data.dataset import Dataset, Split
-from latentserve.training.errors import DataError
+from latentserve.training.data.listing import Listing
+from latentserve.training.data.names import split_within
+from latentserve.training.errors import DataError, NoHeldOutError
+
+_NAME = re.compile(r"(?P<of>.*?)[-_.]?(?P<what>images|labels)[-_.]idx[13][-_.]ubyte(?:\.gz)?\Z", re.IGNORECASE)
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -46,7 +53,56 @@ def load(name: str, folder: Path, split: Split, classes: int | None) -> Dataset:
     The labels are all numbers below `classes`, each of which the training part must have; None: whichever numbers the
     training part has. Raises DataError.
     """
-    images_path, labels_path = _paths(folder, split)
+    images, labels = _paths(folder, split)
+    return _dataset(name, images, labels, _paths(folder, "train")[1], split, classes)
+
+
+def load_found(name: str, listing: Listing, split: Split) -> Dataset:
+    """Load the one data set of IDX files in a folder, however deep, with whichever labels its training part has.
+
+    Raises DataError naming a file that is not there, or the data sets of which one is meant.
+    """
+    sets = find(listing.files)
+    if len(sets) > 1:
+        raise DataError(f"{listing.source}: {', '.join(sorted(sets))}: name the file of images that is meant")
+    ((of, files),) = sets.items()
+    paths = {}
+    for part in ("train", split):
+        for what in ("images", "labels"):
+            found = files.get((part, what))
+            if found is None and part == "test":
+                raise NoHeldOutError(f"{listing.source}: no IDX file of held-out {what} in it")
+            if found is None:
+                raise DataError(f"{listing.source}: no IDX file of {what} to learn in it, such as train-{what}")
+            paths[part, what] = listing.source / found
+    dataset = _dataset(
+        name, paths[split, "images"], paths[split, "labels"], paths["train", "labels"], split, classes=None
+    )
+    if not of.lower().startswith("emnist"):
+        return dataset
+    note = "EMNIST has its pictures lie on their side, mirrored: they are turned"
+    return replace(dataset, samples=dataset.samples.swapaxes(2, 3), notes=(*dataset.notes, note))
+
+
+def find(files: Iterable[PurePosixPath]) -> dict[str, dict[tuple[Split, str], PurePosixPath]]:
+    """The IDX files of MNIST's names and those like them, by the name of their data set (of MNIST itself an empty
+    one), their split and whether they are `images` or `labels`; of the same ones those that lie highest."""
+    sets: dict[str, dict[tuple[Split, str], PurePosixPath]] = {}
+    for file in sorted(files, key=lambda file: (len(file.parts), file)):
+        match = _NAME.match(file.name)
+        if match is None:
+            continue
+        of = match["of"]
+        within: tuple[str, str] | None = ("test", of[:-4].rstrip("-_.")) if of.endswith("t10k") else split_within(of)
+        if within is not None and within[0] in ("train", "test"):
+            split: Split = "train" if within[0] == "train" else "test"
+            sets.setdefault(within[1], {}).setdefault((split, match["what"].lower()), file)
+    return sets
+
+
+def _dataset(
+    name: str, images_path: Path, labels_path: Path, of_train: Path, split: Split, classes: int | None
+) -> Dataset:
     images, labels = read(images_path), read(labels_path)
     if images.ndim != 3:
         raise DataError(f"{images_path}: {images.ndim} dimensions; images have 3")
@@ -56,7 +112,7 @@ def load(name: str, folder: Path, split: Split, classes: int | None) -> Dataset:
         raise DataError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}")
     if images.size == 0:
         raise DataError(f"{images_path}: no images")
-    known = np.unique(read(_paths(folder, "train")[1]) if classes is None else np.arange(classes))
+    known = np.unique(read(of_train) if classes is None else np.arange(classes))
     strange = np.setdiff1d(labels, known)
     if strange.size:
         expected = "a label of the training part" if classes is None else f"0 to {classes - 1}"
@@ -66,11 +122,6 @@ def load(name: str, folder: Path, split: Split, classes: int | None) -> Dataset:
         raise DataError(f"{labels_path}: label {unseen[0]} is never seen; with `data: files` there need not be one")
     places = np.searchsorted(known, labels).astype(np.int64)
     return Dataset(name, images[:, None], places, [str(value) for value in known], stored_range=(0.0, 255.0))
-
-
-def is_idx(folder: Path) -> bool:
-    """Whether a folder is laid out like MNIST."""
-    return any((folder / f"train-images-idx3-ubyte{suffix}").is_file() for suffix in ("", ".gz"))
 
 
 def _paths(folder: Path, split: Split) -> tuple[Path, Path]:

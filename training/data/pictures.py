@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, features
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import cache, conditions, metadata
+from latentserve.training.data import cache, metadata
 from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
-from latentserve.training.data.folders import find
+from latentserve.training.data.folders import hint
 from latentserve.training.data.listing import Listing, kinds
 from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.data.reading import Reading
@@ -93,14 +93,10 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     Raises DataError: names the first picture that is broken, of more than 8 bits, or of another size than the first.
     """
     listing = Listing.of(path)
-    shards = any(file.name == STYLEGAN for file in listing.files)
-    found = find(listing, SUFFIXES, "pictures", split, reading.plain_folders() if shards else reading)
-    beside = conditions.beside_files(listing, found.folder, found.files, "pictures")
-    if beside is None:
-        found, beside = metadata.beside(found, "pictures", reading)
-    elif reading.label is not None:
-        reading.refuse("a folder with conditions.csv", "label")
+    found, beside = metadata.labelled(listing, SUFFIXES, "pictures", split, reading)
     reading.refuse("pictures", "types")
+    if not found.label_names and (told_by_names := hint(found)):
+        found = replace(found, notes=(*found.notes, told_by_names))
     files = found.files
     made = decode(
         found.names,
@@ -110,10 +106,12 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         {"pictures": [str(file) for file in files]},
     )
     found = found.only(made.rows)
+    known = (*SUFFIXES, *TABLES)
     others = [
         file
         for file in listing.files
-        if not file.name.lower().endswith((*SUFFIXES, *TABLES)) and file.name != STYLEGAN and not _is_text(file.name)
+        if not file.name.lower().endswith(known)
+        and not (file.name == STYLEGAN or file in found.used or _is_text(file.name))
     ]
     notes = [*told(made, reading), *found.notes]
     if others:

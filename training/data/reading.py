@@ -9,7 +9,7 @@ from PIL import ImageColor
 
 from latentserve.training.errors import DataError
 
-Folders = Literal["auto", "classes", "none"]
+Folders = Literal["auto", "classes", "innermost", "names", "none"]
 Broken = Literal["refuse", "skip"]
 
 
@@ -35,7 +35,8 @@ class Reading:
         size: side in pixels that pictures are brought to, or frames that audio is cut into; None: as they are.
         label: column that labels samples.
         conditions: whether samples keep the numbers that they are made for.
-        folders: what folders are: classes, none of them, or whichever they look like.
+        folders: what folders are: classes, the innermost ones classes, none of them, or whichever they look like;
+            `names` takes what names of files begin with as classes.
         broken: whether files that cannot be read, and pictures that a table of labels names and are not there, are
             refused or passed over.
         background: colour that transparent pictures are laid on, as CSS names or writes it.

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import cache, conditions, metadata
+from latentserve.training.data import cache, metadata
 from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
-from latentserve.training.data.folders import LabelledFiles, find
+from latentserve.training.data.folders import LabelledFiles
 from latentserve.training.data.listing import Listing, kinds
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
@@ -70,10 +70,7 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     beside = None
     if path.is_dir() or path.suffix.lower() == ".zip":
         listing = Listing.of(path)
-        found = find(listing, SUFFIXES, "recordings", split, reading)
-        beside = conditions.beside_files(listing, found.folder, found.files, "recordings")
-        if beside is None:
-            found, beside = metadata.beside(found, "recordings", reading)
+        found, beside = metadata.labelled(listing, SUFFIXES, "recordings", split, reading)
         files = found.files
     else:
         reading.refuse("one recording", "label")

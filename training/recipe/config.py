@@ -112,7 +112,9 @@ class Config(Strict):
     )
     label: str | None = None  # column of a table, or of the hub's pictures, that labels it
     conditions: bool = True  # whether the numbers that samples are made for are learnt, where the data have any
-    folders: Literal["auto", "classes", "none"] = "auto"  # what folders of files are, where they do not look like it
+    folders: Literal["auto", "classes", "innermost", "names", "none"] = (
+        "auto"  # what folders of files are, where they do not look like it
+    )
     broken: Literal["refuse", "skip"] = "refuse"  # what is done about files that cannot be read
     background: str = "white"  # colour that transparent pictures are laid on
     drop: Annotated[tuple[str, ...], Field(strict=False)] = ()  # columns of a table that are left out

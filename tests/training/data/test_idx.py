@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as arrays
 from latentserve.training.data import load
 from latentserve.training.data.idx import read
 from latentserve.training.errors import DataError
+from latentserve.training.fitting import fit
 from tests.digits import idx
 
 LABELS = (np.arange(12) % 10).astype(np.uint8)
@@ -144,3 +145,41 @@ def test_mnist_itself(mnist_folder: Path) -> None:
     assert train.samples.shape == (60_000, 1, 28, 28)
     assert train.description.label_counts == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert load("mnist", mnist_folder, "test").samples.shape == (10_000, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "MNIST/raw/{}-{}-idx{}-ubyte",
+        "{}-{}.idx{}-ubyte",
+        "{}-{}-idx{}-ubyte.gz",
+        "archive/{}-{}-idx{}-ubyte/{}-{}-idx{}-ubyte",
+        "gzip/emnist-letters-{}-{}-idx{}-ubyte",
+    ],
+)
+def test_files_like_mnists_are_found(tmp_path: Path, pattern: str) -> None:
+    """However deep, and with what people put before and between; EMNIST's pictures are turned."""
+    turned = "emnist" in pattern
+    pixels = {"train": np.arange(48, dtype=np.uint8).reshape(4, 3, 4), "test": np.ones((2, 3, 4), np.uint8)}
+    for split, images in pixels.items():
+        called = split if turned or split == "train" else "t10k"
+        for what, values in (("images", images), ("labels", np.arange(len(images), dtype=np.uint8) % 2)):
+            said = (called, what, values.ndim)
+            path = tmp_path / pattern.format(*said, *said)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(gzip.compress(idx(values)) if path.suffix == ".gz" else idx(values))
+    dataset, part = (load("files", tmp_path, split) for split in ("train", "test"))
+    expected = pixels["train"].transpose(0, 2, 1) if turned else pixels["train"]
+    np.testing.assert_array_equal(dataset.samples[:, 0], expected)
+    assert (dataset.label_names, len(part)) == (["0", "1"], 2)
+    images = next(file for file in tmp_path.rglob("*train*images*") if file.is_file())
+    if "archive" not in pattern:  # whose labels lie elsewhere
+        assert len(load("files", images)) == 4
+    assert fit(tmp_path, gpu=False).recipe == "mnist"
+
+
+def test_several_data_sets_of_idx_files_are_named(tmp_path: Path) -> None:
+    for name in ("letters", "digits"):
+        (tmp_path / f"emnist-{name}-train-images-idx3-ubyte").write_bytes(b"")
+    with pytest.raises(DataError, match="emnist-digits, emnist-letters: name the file of images that is meant"):
+        load("files", tmp_path)

@@ -296,6 +296,324 @@ def a_table_that_is_about_something_else(at: Path) -> None:
     (at / "table.csv").write_text("age,income\n1,2\n3,4\n")
 
 
+@layout(Expected({"cat": 1, "dog": 1}, 2, ("seg_test, seg_train are splits", "left out: 1 in `seg_pred`")))
+def splits_within_names(at: Path) -> None:
+    tree(at, *(f"seg_{split}/seg_{split}/{name}/a.png" for split in ("train", "test") for name in ("cat", "dog")))
+    tree(at, "seg_pred/seg_pred/a.png")
+
+
+@layout(Expected({"A": 2, "B": 1}, 2, ("testA, testB, trainA, trainB are splits of A, B",)))
+def splits_and_classes_within_names(at: Path) -> None:
+    tree(at, "set/trainA/a.png", "set/trainA/b.png", "set/trainB/a.png", "set/testA/a.png", "set/testB/a.png")
+
+
+@layout("are pets_train, wild_test splits")
+def splits_within_names_of_different_things(at: Path) -> None:
+    tree(at, "pets_train/a.png", "wild_test/a.png")
+
+
+@layout(Expected(2, 1, ("left out: 2 in `train_masks`, beside the splits",)))
+def masks_beside_splits(at: Path) -> None:
+    tree(at, "train/a.png", "train/b.png", "test/a.png", "train_masks/a.png", "train_masks/b.png")
+
+
+@layout("is `test` a part that is held out or, beside `control`, a class")
+def control_and_test(at: Path) -> None:
+    tree(at, "control/a.png", "control/b.png", "test/a.png", "test/b.png")
+
+
+@layout(Expected({"Cat": 1, "Dog": 1}, 2))
+def another_case_in_another_split(at: Path) -> None:
+    tree(at, "train/Cat/a.png", "train/Dog/a.png", "test/cat/a.png", "test/dog/a.png")
+
+
+@layout(Expected({"cat": 1, "dog": 1}, told=("held-out samples have labels that the others lack, such as eel",)))
+def a_class_of_the_test_part_alone(at: Path) -> None:
+    tree(at, "train/cat/a.png", "train/dog/a.png", "test/cat/a.png", "test/eel/a.png")
+
+
+@layout(Expected({"cat": 2, "dog": 2}, told=("part1, part2 are shards",)))
+def classes_inside_parts(at: Path) -> None:
+    tree(at, *(f"part{part}/{name}/{part}.png" for part in (1, 2) for name in ("cat", "dog")))
+
+
+@layout(Expected(4, told=("2021, 2022 are dates", "no classes: 01, 03, 04, 31 are dates")))
+def folders_of_dates(at: Path) -> None:
+    tree(at, "2021/03/01/a.jpg", "2021/04/03/a.jpg", "2021/04/04/b.jpg", "2022/01/31/a.jpg")
+
+
+@layout(Expected(2, told=("no classes: 2021-03-01, 2021-04-11 are dates",)))
+def folders_of_days(at: Path) -> None:
+    tree(at, "2021-03-01/a.jpg", "2021-04-11/a.jpg")
+
+
+@layout(Expected(2, told=("100CANON, 101CANON are folders of a camera",)))
+def a_memory_card(at: Path) -> None:
+    tree(at, "DCIM/100CANON/IMG_0001.JPG", "DCIM/101CANON/IMG_0101.JPG")
+
+
+@layout("are 00, 01 shards or classes")
+def folders_that_are_numbered_on(at: Path) -> None:
+    for folder in range(2):
+        many(at, f"{folder:02d}/{{:04d}}.png", 10, 10 * folder)
+
+
+@layout(
+    Expected(
+        {"benign": 2, "normal": 1}, told=("left out: 2 that are about others, as their names say, such as a_mask",)
+    )
+)
+def masks_beside_their_pictures(at: Path) -> None:
+    tree(at, "benign/a.png", "benign/a_mask.png", "benign/b.png", "normal/c (1).png", "normal/c (1)_mask_1.png")
+
+
+@layout(Expected(2, told=("left out: 2 that are about others",)))
+def colours_and_depths(at: Path) -> None:
+    tree(at, "0_rgb.png", "0_depth.png", "1_rgb.png", "1_depth.png")
+
+
+@layout(Expected(2, told=("left out: 2 in thumbnails",)))
+def thumbnails_below(at: Path) -> None:
+    tree(at, "a.png", "b.png", "thumbnails/a.png", "thumbnails/b.png")
+
+
+@layout("HR, LR hold pictures of the same names: versions of each other")
+def high_and_low_resolution(at: Path) -> None:
+    tree(at, *(f"{of}/{name}.png" for of in ("HR", "LR") for name in "ab"))
+
+
+@layout("are color, gray the classes, or apple, corn in each of them")
+def classes_inside_versions(at: Path) -> None:
+    tree(at, *(f"{of}/{name}/a.png" for of in ("color", "gray") for name in ("apple", "corn")))
+
+
+@layout(Expected({"apple": 2, "corn": 2}, options={"folders": "innermost"}))
+def innermost_folders_said_to_be_classes(at: Path) -> None:
+    classes_inside_versions(at)
+
+
+@layout("is `images`, which holds cat, dog, a class beside `results`")
+def results_beside_pictures(at: Path) -> None:
+    tree(at, "images/cat/a.png", "images/dog/a.png", "results/figure.png")
+
+
+@layout(Expected(12, told=("no classes: each of 12 folders holds one",)))
+def a_folder_for_each(at: Path) -> None:
+    many(at, "case{:02d}/scan.png", 12)
+
+
+@layout(Expected({"Cat": 1, "cat": 1, "dog": 1}, told=("classes that differ in case alone are kept apart: Cat, cat",)))
+def classes_that_differ_in_case(at: Path) -> None:
+    tree(at, "Cat/a.png", "cat/a.png", "dog/a.png")
+
+
+# Names of files.
+
+
+@layout(Expected(4, 1, ("names begin with cat 2, dog 2: --set folders=names takes these as classes",)))
+def classes_in_names(at: Path) -> None:
+    tree(at, "train/cat.0.png", "train/cat.1.png", "train/dog.0.png", "train/dog.1.png", "test1/1.png")
+
+
+@layout(Expected({"cat": 2, "great_dane": 2}, 1, options={"folders": "names"}))
+def classes_in_names_as_said(at: Path) -> None:
+    tree(at, "train/cat_0.png", "train/cat_1.png", "train/great_dane_0.png", "train/great_dane_1.png", "test/cat_7.png")
+
+
+@layout("test/7.png: no word before a number")
+def names_without_words(at: Path) -> None:
+    tree(at, "test/7.png", "test/cat.2.png")
+    at.rename(f"{at}-all")
+    Path(f"{at}-all", "test").rename(at)
+
+
+LAYOUTS["names_without_words"] = (names_without_words, ("7.png: no word before a number", {"folders": "names"}))
+
+
+@layout(Expected(4))
+def names_of_two_cameras(at: Path) -> None:
+    tree(at, "IMG_0001.png", "IMG_0002.png", "DSC_0001.png", "DSC_0002.png")
+
+
+# Tables and lists beside pictures.
+
+
+def table(at: Path, name: str, *lines: str) -> None:
+    path = at / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines))
+
+
+@layout(Expected({"a": 2, "b": 2}))
+def labels_by_other_names(at: Path) -> None:
+    """In another case, with another ending, by a path of another machine, without zeros."""
+    tree(at, "set/IMG_1.JPG", "set/img_2.png", "set/img_3.png", "set/00004.png")
+    rows = ("img_1.jpg,a", "img_2.jpg,b", "/home/me/set/img_3.png,a", "images\\00004.png,b")
+    table(at, "labels.csv", "file,label", *rows)
+
+
+@layout(Expected({"a": 2, "b": 1}))
+def labels_by_numbers(at: Path) -> None:
+    many(at, "train/{:05d}.png", 3, 1)
+    table(at, "train.csv", "id,label", "1,a", "2,a", "3,b")
+
+
+@layout(Expected({"a": 1, "b": 2}))
+def labels_without_a_line_of_names(at: Path) -> None:
+    many(at, "{}.png", 3)
+    table(at, "labels.csv", "0.png,a", "1.png,b", "2.png,b")
+
+
+@layout("results.csv: names none of the pictures beside it")
+def epochs_are_no_names(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "results.csv", "epoch,loss", "0,0.5", "1,0.4", "2,0.3", "3,0.25")
+
+
+@layout(Expected({"a": 1, "b": 1}, told=("left out: sample_submission.csv: a form for answers",)))
+def a_form_for_answers(at: Path) -> None:
+    tree(at, "train/7f.png", "train/8e.png", "test/9d.png", "test/1c.png")
+    table(at, "train.csv", "id,label", "7f,a", "8e,b")
+    table(at, "sample_submission.csv", "id,label", "9d,a", "1c,a")
+
+
+@layout(
+    Expected({"a": 2, "b": 1}, 2, ("`split` of labels.csv says the splits", "left out: 1 pictures of other splits"))
+)
+def splits_in_a_column(at: Path) -> None:
+    many(at, "images/{}.png", 6)
+    rows = (f"{row}.png,{'ab'[row % 2]},{split}" for row, split in enumerate(["train"] * 3 + ["test"] * 2 + ["val"]))
+    table(at, "labels.csv", "file,label,split", *rows)
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 2, ("splits are those of meta/test.txt, meta/train.txt",)))
+def lists_of_splits(at: Path) -> None:
+    tree(at, *(f"images/{name}/{row}.jpg" for name in ("cat", "dog") for row in range(2)))
+    table(at, "meta/train.txt", "cat/0", "dog/0")
+    table(at, "meta/test.txt", "cat/1", "dog/1")
+
+
+@layout(
+    Expected(
+        2,
+        1,
+        (
+            "list_attr_celeba.txt: `file` names",
+            "splits are those of list_eval_partition.txt",
+            "identity_CelebA.txt, list_bbox",
+        ),
+        conditions=("Bald", "Young"),
+    )
+)
+def lists_of_faces(at: Path) -> None:
+    many(at, "img_align_celeba/{:06d}.jpg", 4, 1)
+    table(
+        at,
+        "list_attr_celeba.txt",
+        "4",
+        "Bald Young",
+        *(f"00000{row}.jpg  {(-1) ** row} {(-1) ** (row // 2)}" for row in range(1, 5)),
+    )
+    table(at, "identity_CelebA.txt", *(f"00000{row}.jpg {row // 3}" for row in range(1, 5)))
+    table(
+        at,
+        "list_bbox_celeba.txt",
+        "4",
+        "image_id x_1 y_1 width height",
+        *(f"00000{row}.jpg {row} 9 8 7" for row in range(1, 5)),
+    )
+    table(at, "list_eval_partition.txt", *(f"00000{row}.jpg {max(0, row - 2)}" for row in range(1, 5)))
+
+
+@layout(Expected({"1.Crow": 1, "2.Owl": 1}, 2, ("splits are those of birds/train_test_split.txt",)))
+def lists_of_birds(at: Path) -> None:
+    names = [f"{name}/{row}.jpg" for name in ("1.Crow", "2.Owl") for row in ("a", "b")]
+    tree(at, *(f"birds/images/{name}" for name in names))
+    table(at, "birds/images.txt", *(f"{row} {name}" for row, name in enumerate(names, start=1)))
+    table(at, "birds/image_class_labels.txt", "1 1", "2 1", "3 2", "4 2")
+    table(at, "birds/train_test_split.txt", "1 1", "2 0", "3 0", "4 1")
+
+
+@layout(Expected({"a": 2, "b": 2}))
+def labels_in_a_list(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "train_list.txt", "0.png a", "1.png b", "2.png a", "3.png b")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {f"{row}.png": "ab"[row % 2] for row in range(4)},
+        {f"{row}.png": {"label": "ab"[row % 2], "boxes": [1, 2]} for row in range(4)},
+        [{"image": f"{row}.png", "label": "ab"[row % 2]} for row in range(4)],
+    ],
+)
+def test_labels_in_json(tmp_path: Path, content: Any) -> None:
+    many(tmp_path, "{}.png", 4)
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    dataset = load("files", tmp_path)
+    assert [dataset.label_names[label] for label in dataset.labels] == ["a", "b", "a", "b"]
+    assert "labels.json: " in "\n".join(dataset.notes)
+
+
+@layout(Expected(4, told=("left out: 5 .txt, 1 .json",)))
+def boxes_and_captions_of_each(at: Path) -> None:
+    many(at, "{}.png", 4)
+    for row in range(4):
+        table(at, f"{row}.txt", "0 0.5 0.5 1 1", "1 0.5 0.5 1 1")
+    table(at, "classes.txt", "cat", "dog")
+    table(at, "instances.json", json.dumps({"images": [{"id": 1, "file_name": "0.png"}], "annotations": []}))
+
+
+@layout("annotations.csv: row 2: 0.png has a row already, 1 .with another `class`., as tables of boxes have")
+def a_table_of_boxes(at: Path) -> None:
+    many(at, "{}.png", 2)
+    table(
+        at, "annotations.csv", "file,class,xmin,ymin,xmax,ymax", "0.png,a,1,2,3,4", "0.png,b,1,2,3,4", "1.png,a,1,2,3,4"
+    )
+
+
+@layout(Expected({"a": 2, "b": 2}, told=("left out: `xmax`, `xmin`, `ymax`, `ymin`, which say where something is",)))
+def a_box_of_each(at: Path) -> None:
+    many(at, "{}.png", 4)
+    rows = (f"{row}.png,{'ab'[row % 2]},{row},2,3,{row}" for row in range(4))
+    table(at, "annotations.csv", "file,class,xmin,ymin,xmax,ymax", *rows)
+
+
+@layout(Expected({"a": 2, "b": 2}, told=("1 rows of labels.csv are there twice",)))
+def a_row_twice(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "labels.csv", "file,label", "0.png,a", "1.png,b", "2.png,a", "3.png,b", "0.png,a")
+
+
+@layout(Expected({"cat": 2, "eel": 2}, told=("`name` names the labels",)))
+def labels_and_their_names(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "labels.csv", "file,label,name", "0.png,0,cat", "1.png,7,eel", "2.png,7,eel", "3.png,0,cat")
+
+
+@layout(Expected(4, conditions=("target",)))
+def a_target_with_decimals(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "train.csv", "file,target", "0.png,0.25", "1.png,1.5", "2.png,1.75", "3.png,2")
+
+
+@layout(Expected({"Cat": 1, "cat": 3}, told=("labels that differ in case alone are kept apart: Cat, cat",)))
+def labels_that_differ_in_case(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "labels.csv", "file,label", "0.png,cat", "1.png,Cat", "2.png,cat ", "3.png,cat")
+
+
+@layout(Expected({"cat": 2, "dog": 2}, 2, ("left out: `class id`, which says the same as `labels`",)))
+def a_table_of_all_splits(at: Path) -> None:
+    counts = (("train", 2), ("test", 1))
+    files = [(split, name, row) for split, count in counts for name in ("cat", "dog") for row in range(count)]
+    tree(at, *(f"{split}/{name}/{row}.png" for split, name, row in files))
+    rows = (f"{len(name + name[1:]) % 2},{split}/{name}/{row}.png,{name},{split}" for split, name, row in files)
+    rows = (row.replace("1,", f"{int('dog' in row)},", 1) for row in rows)
+    table(at, "pets.csv", "class id,filepaths,labels,data set", *rows)
+
+
 # Archives, and other containers.
 
 
