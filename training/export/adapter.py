@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from latentserve.service.bundle import Inputs
 from latentserve.service.packing.foreign.roles import ConditionRole, ConstantRole, LabelRole, LatentRole
@@ -42,6 +43,9 @@ class Adapter(nn.Module):
             last call.
         known: what is computed of weights alone, as it was in calls before.
         output: the name of the sample in what it gives.
+
+    Attributes:
+        reduced: types of fewer bits than float32 that it asked for, and did not get.
     """
 
     def __init__(
@@ -66,9 +70,25 @@ class Adapter(nn.Module):
         self.drawn: list[Drawn] = []
         self.known, self.computed = known, list[Any]()
         self.dtype = target.dtype
+        self.reduced = set[torch.dtype]()
 
     def call(self, *arrays: Tensor) -> Any:
         """What the generator gives, whole."""
+        args, kwargs = self._given(arrays)
+        z = arrays[0]
+        chance = Chance(None if self.draws is None else self._numbers(self.draws, z), self.known)
+        with chance.precision.entered(), unchecked_distributions(), chance:
+            made = self.target.function(*args, **kwargs)
+        self.reduced |= chance.precision.seen
+        self.drawn, self.computed = chance.drawn, chance.computed
+        return made
+
+    def by_itself(self, *arrays: Tensor) -> Any:
+        """The same without anything in the place of torch's functions."""
+        args, kwargs = self._given(arrays)
+        return self.target.function(*args, **kwargs)
+
+    def _given(self, arrays: Sequence[Tensor]) -> tuple[list[Any], dict[str, Any]]:
         given = dict(zip(self.names, arrays, strict=True))
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
@@ -78,13 +98,7 @@ class Adapter(nn.Module):
                 args.append(value)
             else:
                 kwargs[argument.keyword] = value
-        if self.listed:
-            args = [args]
-        chance = Chance(None if self.draws is None else self._numbers(self.draws, given["z"]), self.known)
-        with chance:
-            made = self.target.function(*args, **kwargs)
-        self.drawn, self.computed = chance.drawn, chance.computed
-        return made
+        return [args] if self.listed else args, kwargs
 
     def forward(self, *arrays: Tensor) -> Tensor:
         """The sample [N, ...]: float32, or integers."""
@@ -138,6 +152,17 @@ class Adapter(nn.Module):
             Kept(one.numbers(z)) if isinstance(one, Once) else one.numbers(z[:, self.places[one.input.name]])
             for one in draws
         ]
+
+
+@contextmanager
+def unchecked_distributions() -> Iterator[None]:
+    """Without torch.distributions' looks at numbers, which a graph cannot have."""
+    checked = Distribution._validate_args
+    Distribution.set_default_validate_args(False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(checked)
 
 
 @contextmanager

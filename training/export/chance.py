@@ -9,9 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentserve.training.errors import ExportError
 from latentserve.training.export import exact, linear_algebra, samplers
+from latentserve.training.export.complex_numbers import compute, is_complex
+from latentserve.training.export.precision import FullPrecision
 
 Draw = Literal["normal", "uniform"]
 
@@ -28,6 +31,7 @@ class Drawn:
         shape: of what takes their place.
         own: what torch drew itself; None: it was not asked.
         state: of the generator that was asked, before it was.
+        faithful: whether steps with what torch drew give what torch's function gives.
     """
 
     function: str
@@ -35,6 +39,7 @@ class Drawn:
     shape: tuple[int, ...]
     own: Tensor | None = None
     state: bytes = b""
+    faithful: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,18 +67,22 @@ class Chance(TorchFunctionMode):
         self.computed: list[Any] = []
         self._given = given
         self._known = known
+        self.precision = FullPrecision()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Called by torch in the place of each of its functions; none of those within it comes here."""
-        kwargs = kwargs or {}
+        func, args = self.precision.function(func), tuple(map(self.precision.of, args))
+        kwargs = {name: self.precision.of(one) for name, one in (kwargs or {}).items()}
         if (sampler := samplers.REPLACED.get(func)) is not None:
             return sampler(self, func, *args, **kwargs)
-        if (compute := linear_algebra.REPLACED.get(func)) is not None:
-            return compute(self._look_up, func, *args, **kwargs)
+        if (solve := linear_algebra.REPLACED.get(func)) is not None:
+            return solve(self._look_up, func, *args, **kwargs)
         if (same := exact.REPLACED.get(func)) is not None:
-            return same(*args, **kwargs)
+            return same(func, *args, **kwargs)
+        if is_complex(args):
+            return compute(func, args, kwargs)
         return func(*args, **kwargs)
 
     def _look_up(self, compute: Callable[[], Any]) -> Any:
@@ -102,12 +111,14 @@ class Chance(TorchFunctionMode):
         own: Callable[[], Tensor],
         generator: torch.Generator | None = None,
         of: Callable[[Tensor], Tensor] | None = None,
+        *,
+        faithful: bool = True,
     ) -> Tensor:
         """What `own` draws of torch, which depends on nothing but the state of a generator; or `of` the given numbers,
         of the type and on the device of `like`."""
         if self._given is None:
             state, drawn = _state(generator, like.device), own()
-            self.drawn.append(Drawn(function, prior, tuple(shape), drawn.clone(), state))
+            self.drawn.append(Drawn(function, prior, tuple(shape), drawn.clone(), state, faithful))
             return drawn
         given = self._next()
         self.drawn.append(Drawn(function, prior, tuple(shape)))
@@ -123,6 +134,24 @@ class Chance(TorchFunctionMode):
     def _next(self) -> Tensor | Kept | None:
         place = len(self.drawn)
         return self._given[place] if self._given is not None and place < len(self._given) else None
+
+
+class Unseen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """While it is entered, notes the operators that draw from torch itself."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators: list[str] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Called by torch in the place of each of its operators."""
+        before = torch.get_rng_state()
+        made = func(*args, **(kwargs or {}))
+        if torch.Tag.nondeterministic_seeded in func.tags and not torch.equal(before, torch.get_rng_state()):
+            self.operators.append(func.overloadpacket.__name__.strip("_"))
+        return made
 
 
 def _state(generator: torch.Generator | None, device: torch.device) -> bytes:

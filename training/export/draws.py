@@ -86,6 +86,11 @@ def understand(calls: Calls, taken: Iterable[str], *, constant: bool) -> tuple[l
                 f"generator: the numbers in its inputs are the seed that {few.function} draws from, which no graph can "
                 "follow; let it take what it draws as an input"
             )
+        if fixed and not few.faithful:
+            raise ExportError(
+                f"generator: {few.function} draws from a fixed seed, in a way that cannot be drawn again; draw it "
+                "once, and keep it as a buffer"
+            )
         if fixed or constant:
             once = _once(few, more, alone)
             found.append(once)

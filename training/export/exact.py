@@ -1,4 +1,4 @@
-"""Functions of torch that ONNX has in another meaning, by steps that both have in the same."""
+"""Functions of torch that ONNX has in another meaning or not at all, by steps that both have in the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from latentserve.training.export import special, spectra
 
 
 def nearest(x: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", *args: Any, **kw: Any) -> Any:
@@ -46,5 +48,9 @@ def _sources(has: int, out: int, factor: float | None, mode: str) -> list[int]:
     return [int(place) for place in taken[0, 0]]
 
 
-REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {F.interpolate: nearest}
-"""Functions, and what computes the same of their arguments."""
+REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.interpolate: lambda _func, *args, **kwargs: nearest(*args, **kwargs),
+    **special.REPLACED,
+    **spectra.REPLACED,
+}
+"""Functions, and what computes the same: of the function itself, and its arguments."""

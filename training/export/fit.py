@@ -30,13 +30,15 @@ from latentserve.service.packing.foreign.roles import (
 from latentserve.service.packing.foreign.signature import Input, Signature
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
-from latentserve.training.export.chance import Drawn
+from latentserve.training.export.chance import Drawn, Unseen
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
 from latentserve.training.export.draws import ROWS, Calls, OfRow, Once, understand
 from latentserve.training.export.linear_algebra import alike
-from latentserve.training.export.outputs import pick_output
+from latentserve.training.export.outputs import pick_output, take_output
+from latentserve.training.export.precision import told_reduced
 from latentserve.training.export.target import Target
 
+_SEEDS = (0, 1, 2)  # of calls that are compared
 _FLOAT, _INTEGER = np.dtype(np.float32), np.dtype(np.int64)
 _LABEL_WORDS = {"y", "c", "label", "labels", "class", "classes", "cls", "class_label", "class_labels", "one_hot"}
 
@@ -238,14 +240,15 @@ def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) ->
     remarks: list[str] = []
     if any(one.drawn for one in found):
         others, one = rows.take(np.arange(ROWS[1], 2 * ROWS[1])), rows.take(slice(0, 1))
-        found += [_call(drawing, given, told, seed) for seed, given in enumerate((more, others, one))]
+        found += [_call(drawing, given, told, seed) for seed, given in zip(_SEEDS, (more, others, one), strict=True)]
         drawn = Calls(*(one.drawn for one in found))
         draws, remarks = understand(drawn, [one.name for one in inputs], constant=told.constant_noise)
-        if any(isinstance(one, Once) for one in draws):
+        if all(isinstance(one, Once) for one in draws) and not told.constant_noise and not drawing.reduced:
             same = [Once(one.own, None) for one in drawn.alone if one.own is not None]
-            _check_same(
-                Adapter(target, arguments, drawing.signature, listed=listed, draws=same, output=output), one, found[-1]
-            )
+            kept = Adapter(target, arguments, drawing.signature, listed=listed, draws=same, output=output)
+            _check_same(kept, one, names=[each.function for each in drawn.alone])
+    if drawing.reduced:
+        remarks.append(told_reduced(drawing.reduced))
     inputs += [one.input for one in draws if isinstance(one, OfRow)]
     signature = _Stated(tuple(inputs), told.prior, told.latent)
     return Adapter(target, arguments, signature, listed=listed, draws=draws, known=known, output=output), remarks
@@ -277,14 +280,22 @@ def _call(drawing: Adapter, given: Inputs, told: Told, seed: int | None = None) 
     return _Called(drawing.drawn, drawing.computed, output, sample)
 
 
-def _check_same(adapter: Adapter, given: Inputs, own: _Called) -> None:
-    """Raises ExportError: given the numbers that torch drew in a call, it does not give what it gave."""
+def _check_same(adapter: Adapter, given: Inputs, names: Sequence[str]) -> None:
+    """Raises ExportError: given what torch drew in a call from the last seed, it does not give what the module gives
+    by itself."""
     made = adapter.run(given).astype(np.float64)
-    wanted = own.sample.double().cpu().numpy()
-    if not is_dependent(float(np.nan_to_num(np.abs(made - wanted)).max(initial=0) / (np.ptp(wanted) or 1.0))):
+    with evaluating(adapter), torch.no_grad():
+        torch.manual_seed(_SEEDS[-1])
+        own = take_output(adapter.by_itself(*adapter.tensors(given)), adapter.output or "").double().cpu().numpy()
+    if made.shape == own.shape and not is_dependent(
+        float(np.abs(np.nan_to_num(made) - np.nan_to_num(own)).max(initial=0) / (np.ptp(made) or 1.0))
+    ):
         return
-    names = " and ".join(dict.fromkeys(one.function for one in own.drawn))
-    raise ExportError(f"generator: draws by {names} from a fixed seed, in a way that cannot be drawn again")
+    drawn = " and ".join(dict.fromkeys(names))
+    raise ExportError(
+        f"generator: {drawn} draws from a fixed seed, in a way that cannot be drawn again; draw it once, and keep it "
+        "as a buffer"
+    )
 
 
 def _check(sample: Tensor, rows: int, shapes: str) -> None:
@@ -303,15 +314,23 @@ def _depends(adapter: Adapter, labels: int) -> float:
     try:
         one, other = (adapter.run(inputs) for _ in range(2))
         if not np.array_equal(one, other, equal_nan=True):
-            raise ExportError(
-                "generator: gives two answers for the same inputs, and not by what torch draws; chance may enter "
-                "through its inputs or torch's random functions, called from python"
-            )
+            raise ExportError(f"generator: gives two answers for the same inputs, and {_why(adapter, inputs)}")
         return depends(adapter, inputs)
     except ExportError:
         raise
     except Exception as error:
         raise ExportError(f"generator: does not run: {one_line(error)}") from None
+
+
+def _why(adapter: Adapter, inputs: Inputs) -> str:
+    with (unseen := Unseen()):
+        adapter.run(inputs)
+    if unseen.operators:
+        names = " and ".join(dict.fromkeys(unseen.operators))
+        return f"draws by torch's {names}, which cannot be drawn from a row's seed"
+    return (
+        "not by what torch draws; chance may enter through its inputs or torch's random functions, called from python"
+    )
 
 
 def _guessed(slots: Sequence[_Slot], arguments: Sequence[Argument]) -> Iterator[str]:

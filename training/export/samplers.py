@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentserve.training.export.special import log_factorial
+
 if TYPE_CHECKING:
     from latentserve.training.export.chance import Chance
 
@@ -205,9 +207,71 @@ def _multinomial(
         waits = _exponential(chance, "multinomial", x.shape, x.float(), generator)
         shares = x / waits
         return shares.argmax(-1, keepdim=True) if num_samples == 1 else shares.topk(num_samples)[1]
-    u = _standard_uniform(chance, "multinomial", (*x.shape[:-1], num_samples), x.float(), generator)
+    u = _emulated(chance, "multinomial", "uniform", (*x.shape[:-1], num_samples), x.float(), generator)
     ends = torch.cumsum(x.float() / x.float().sum(-1, keepdim=True), -1)[..., :-1]
     return (u.unsqueeze(-1) >= ends.unsqueeze(-2)).sum(-1)
+
+
+def _gamma(chance: Chance, func: Any, shape: Tensor, generator: Any = None) -> Tensor:
+    """Marsaglia and Tsang (2000): the first of a few tries that is taken, of which one is but for 1 in 10^7."""
+    small = shape < 1
+    d = torch.where(small, shape + 1, shape) - 1 / 3
+    c = 1 / torch.sqrt(9 * d)
+    x = _emulated(chance, "gamma", "normal", (*shape.shape, _TRIES), shape, generator)
+    u = _emulated(chance, "gamma", "uniform", (*shape.shape, _TRIES + 1), shape, generator).clamp(min=2**-25)
+    v = (1 + c.unsqueeze(-1) * x) ** 3
+    bound = 0.5 * x * x + d.unsqueeze(-1) * (1 - v + torch.log(v.clamp(min=1e-30)))
+    taken = (v > 0) & (torch.log(u[..., :-1]) < bound)
+    made = d * v.gather(-1, _first(taken)).squeeze(-1).clamp(min=1e-30)
+    return torch.where(small, made * u[..., -1] ** (1 / torch.where(small, shape, 1)), made)
+
+
+def _dirichlet(chance: Chance, func: Any, x: Tensor, generator: Any = None) -> Tensor:
+    parts = _gamma(chance, func, x, generator).clamp(min=torch.finfo(x.dtype).tiny)
+    return parts / parts.sum(-1, keepdim=True)
+
+
+def _poisson(chance: Chance, func: Any, rate: Tensor, generator: Any = None) -> Tensor:
+    """By inversion below a rate of 10, and above it by Hormann's (1993) PTRS, the first of a few tries."""
+    u = _emulated(chance, "poisson", "uniform", (*rate.shape, 2 * _POISSON_TRIES + 1), rate, generator)
+    low, high = rate.double().clamp(max=10).unsqueeze(-1), rate.double().clamp(min=10).unsqueeze(-1)
+    k = torch.arange(_POISSON_ENDS, dtype=torch.float64, device=rate.device)
+    ends = torch.cumsum(torch.exp(k * torch.log(low.clamp(min=1e-300)) - low - log_factorial(k)), -1)
+    few = (u[..., -1:].double() > ends).sum(-1)
+    one, two = u[..., :_POISSON_TRIES].double(), u[..., _POISSON_TRIES:-1].double().clamp(min=2**-25)
+    b = 0.931 + 2.53 * torch.sqrt(high)
+    a = -0.059 + 0.02483 * b
+    one, edge = one - 0.5, (0.5 - (one - 0.5).abs()).clamp(min=2**-26)
+    found = torch.floor((2 * a / edge + b) * one + high + 0.43)
+    at_once = (edge >= 0.07) & (two <= 0.9277 - 3.6224 / (b - 2))
+    never = (found < 0) | ((edge < 0.013) & (two > edge))
+    least = torch.log(two * (1.1239 + 1.1328 / (b - 3.4)) / (a / (edge * edge) + b))
+    kept = found.clamp(min=0)
+    taken = at_once | (~never & (least <= -high + kept * torch.log(high) - log_factorial(kept)))
+    many = kept.gather(-1, _first(taken)).squeeze(-1)
+    return torch.where(rate < 10, few.to(many.dtype), many).to(rate.dtype)
+
+
+def _first(taken: Tensor) -> Tensor:
+    """The place of the first that is true, [..., 1]."""
+    return taken.to(torch.int32).argmax(-1, keepdim=True)
+
+
+def _emulated(
+    chance: Chance, name: str, prior: Any, shape: Sequence[int], like: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    """Numbers for steps that are others than torch's."""
+    draw = torch.randn if prior == "normal" else torch.rand
+
+    def own() -> Tensor:
+        return draw(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
+
+    return chance.draw(name, prior, shape, like, own, generator, faithful=False)
+
+
+_TRIES = 6  # of which each is taken by 0.95 at the least
+_POISSON_TRIES = 12  # by 0.75
+_POISSON_ENDS = 64  # above which there is less than 1e-25 at a rate of 10
 
 
 def _gumbel_softmax(
@@ -253,6 +317,9 @@ REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     Tensor.bernoulli_: _bernoulli_,
     Tensor.multinomial: _multinomial,
     torch.multinomial: _multinomial,
+    torch.poisson: _poisson,
+    torch._standard_gamma: _gamma,
+    torch._sample_dirichlet: _dirichlet,
     F.gumbel_softmax: _gumbel_softmax,
     F.dropout: _dropout,
     **dict.fromkeys(_OF_CHANNELS, _dropout),

@@ -1,0 +1,113 @@
+"""Draws that torch makes by rejection have the same distribution by steps of a fixed number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+from torch.distributions import Beta, Binomial, Categorical, NegativeBinomial, Poisson, StudentT
+
+from latentserve import open_bundle
+from latentserve.training.errors import ExportError
+from latentserve.training.export import export_bundle
+from latentserve.training.export.chance import Chance
+
+_N = 20_000
+_P = 1e-4  # below it, a test fails; its numbers are the same always
+
+
+def sampled(draw: Callable[[], Tensor]) -> np.ndarray:
+    """What is drawn of given numbers, [n]."""
+    with (seen := Chance()):
+        draw()
+    generator = torch.Generator().manual_seed(0)
+    given = [
+        (torch.randn if one.prior == "normal" else torch.rand)(one.shape, generator=generator) for one in seen.drawn
+    ]
+    with Chance(given):
+        return draw().flatten().double().numpy()
+
+
+@pytest.mark.parametrize("shape", [0.2, 1.0, 30.0])
+def test_gamma(shape: float) -> None:
+    rows = sampled(lambda: torch._standard_gamma(torch.full((_N,), shape)))
+    assert stats.kstest(rows, stats.gamma(shape).cdf).pvalue > _P
+
+
+def test_what_is_made_of_gammas() -> None:
+    beta = sampled(lambda: Beta(torch.full((_N,), 0.7), 2.0).sample())
+    assert stats.kstest(beta, stats.beta(0.7, 2.0).cdf).pvalue > _P
+    student = sampled(lambda: StudentT(torch.full((_N,), 4.0)).sample())
+    assert stats.kstest(student, stats.t(4).cdf).pvalue > _P
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 9.9, 10.0, 300.0])
+def test_poisson(rate: float) -> None:
+    rows = sampled(lambda: Poisson(torch.full((_N,), rate), validate_args=False).sample())
+    counts = np.bincount(rows.astype(int))
+    expected = stats.poisson(rate).pmf(np.arange(len(counts))) * _N
+    common = expected > 10
+    assert abs(counts[common].sum() - expected[common].sum()) < 0.01 * _N
+    distance = float((((counts - expected) ** 2)[common] / expected[common]).sum())
+    assert stats.chi2(max(1, int(common.sum()) - 1)).sf(distance) > _P
+
+
+def test_several_of_a_multinomial_are_different_ones() -> None:
+    shares = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    pairs = sampled(lambda: shares.expand(_N, 4).multinomial(2)).reshape(-1, 2).astype(int)
+    assert (pairs[:, 0] != pairs[:, 1]).all()
+    np.testing.assert_allclose(np.bincount(pairs[:, 0]) / _N, shares, atol=0.02)
+    second = [sum(float(shares[a] * shares[b] / (1 - shares[a])) for a in range(4) if a != b) for b in range(4)]
+    np.testing.assert_allclose(np.bincount(pairs[:, 1]) / _N, second, atol=0.02)
+
+
+class Counting(nn.Module):
+    """Draws from families of torch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = nn.functional.softplus(self.layer(z))
+        counts = NegativeBinomial(5, logits=-x).sample() + Poisson(x).sample()
+        which = Categorical(logits=x).sample()
+        return torch.cat([counts, Beta(x, x).rsample(), nn.functional.one_hot(which, 3)], 1)
+
+
+def test_they_are_exported_and_every_row_has_its_own(tmp_path: Path) -> None:
+    manifest = export_bundle(Counting(), tmp_path / "b", name="b", latent_dim=4, reference_samples=64)
+    assert {part.name.rpartition("_")[0] or part.name for part in manifest.latent.pieces if part.noise} >= {
+        "gamma",
+        "poisson",
+        "multinomial",
+    }
+    bundle = open_bundle(tmp_path / "b")
+    rows = bundle.sample(50, seed=3)
+    assert np.array_equal(rows[:, :3], np.round(rows[:, :3]))
+    assert rows[:, :3].std() > 0.5
+    np.testing.assert_allclose(rows[7:8], bundle.sample(1, seed=3, offset=7), atol=1e-5)
+
+
+def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
+    class Coins(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return Binomial(10, logits=z).sample()
+
+    with pytest.raises(ExportError, match="draws by torch's binomial, which cannot be drawn from a row's seed"):
+        export_bundle(Coins(), tmp_path / "b", name="b", latent_dim=4)
+
+
+def test_no_steps_stand_for_draws_of_a_fixed_seed(tmp_path: Path) -> None:
+    class Fixed(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            torch.manual_seed(0)
+            return z + torch.poisson(torch.ones(4))
+
+    with pytest.raises(ExportError, match="poisson draws from a fixed seed, in a way that cannot be drawn again"):
+        export_bundle(Fixed(), tmp_path / "b", name="b", latent_dim=4)

@@ -1,0 +1,100 @@
+"""Functions of complex numbers that exporters know of real ones alone, by real and imaginary parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_Parts = Callable[[Any], Any]
+
+
+def is_complex(args: tuple[Any, ...]) -> bool:
+    """Whether one of a function's arguments, or of a list among them, is complex."""
+    for one in args:
+        if isinstance(one, complex) or (isinstance(one, Tensor) and one.is_complex()):
+            return True
+        if isinstance(one, tuple | list) and any(isinstance(part, Tensor) and part.is_complex() for part in one):
+            return True
+    return False
+
+
+def compute(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a function gives of complex arguments."""
+    if (steps := _STEPS.get(func)) is not None:
+        return steps(func, *args, **kwargs)
+    if func in _MOVES:
+        return torch.complex(func(*map(_real, args), **kwargs), func(*map(_imaginary, args), **kwargs))
+    if any(isinstance(one, complex) for one in args):
+        device = next(one.device for one in args if isinstance(one, Tensor))
+        args = tuple(_tensor(one, device) for one in args)
+    return func(*args, **kwargs)
+
+
+def _real(one: Any) -> Any:
+    return one.real if isinstance(one, Tensor) and one.is_complex() else one
+
+
+def _imaginary(one: Any) -> Any:
+    if not isinstance(one, Tensor):
+        return one
+    return one.imag if one.is_complex() else torch.zeros_like(one) if one.is_floating_point() else one
+
+
+def _tensor(one: Any, device: torch.device) -> Any:
+    if isinstance(one, complex):
+        return torch.complex(torch.tensor(one.real, device=device), torch.tensor(one.imag, device=device))
+    if isinstance(one, Tensor) and one.is_floating_point():
+        return torch.complex(one, torch.zeros_like(one))
+    return one
+
+
+def _exp(_func: Any, x: Tensor) -> Tensor:
+    size = torch.exp(x.real)
+    return torch.complex(size * torch.cos(x.imag), size * torch.sin(x.imag))
+
+
+def _of_two(func: Any, *args: Any, **kwargs: Any) -> Any:
+    """What is linear in two operands: (a + bi)(c + di) = ac - bd + (ad + bc)i."""
+    places = [place for place, one in enumerate(args) if isinstance(one, Tensor)]
+    if len(places) != 2 or any(isinstance(one, Tensor) for one in kwargs.values()):
+        return func(*args, **kwargs)
+
+    def of(first: _Parts, second: _Parts) -> Tensor:
+        given = list(args)
+        given[places[0]], given[places[1]] = first(args[places[0]]), second(args[places[1]])
+        made: Tensor = func(*given, **kwargs)
+        return made
+
+    return torch.complex(of(_real, _real) - of(_imaginary, _imaginary), of(_real, _imaginary) + of(_imaginary, _real))
+
+
+def _power(func: Any, x: Any, exponent: Any) -> Any:
+    if not isinstance(exponent, int) or exponent < 1:
+        return func(x, exponent)
+    made = x
+    for _ in range(exponent - 1):
+        made = made * x
+    return made
+
+
+_STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
+    torch.exp: _exp,
+    Tensor.exp: _exp,
+    torch.einsum: _of_two,
+    torch.bmm: _of_two,
+    Tensor.bmm: _of_two,
+    F.linear: _of_two,
+    torch.pow: _power,
+    Tensor.pow: _power,
+    Tensor.__pow__: _power,
+    Tensor.square: lambda _func, x: x * x,
+    torch.square: lambda _func, x: x * x,
+}
+_MOVES = {
+    Tensor.__getitem__, torch.unsqueeze, Tensor.unsqueeze, Tensor.repeat, torch.where, Tensor.where, F.pad,
+    torch.repeat_interleave, Tensor.repeat_interleave,
+}  # fmt: skip
