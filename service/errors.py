@@ -11,6 +11,10 @@ def one_line(error: BaseException) -> str:
     """Why something failed, for a sentence that names what: the system's own words (`No such file or directory`), else
     the first line of the message that is not blank, else the error's class.
     """
+    if isinstance(error, MemoryError):
+        return "there is no memory left"
+    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+        return "no thread can be started: the limit of threads and processes (`ulimit -u`, pids.max) is reached"
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -130,7 +130,12 @@ class _StandardError(logging.Handler):
             except OSError:  # it is in memory
                 sys.stderr.write(line)
             else:
-                self._of(descriptor).write(line.encode(errors="backslashreplace"))
+                try:
+                    writer = self._of(descriptor)
+                except RuntimeError:  # no thread can be started: whoever writes waits
+                    sys.stderr.write(line)
+                else:
+                    writer.write(line.encode(errors="backslashreplace"))
         except Exception:
             self.handleError(record)
 

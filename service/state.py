@@ -45,8 +45,10 @@ class StateFolder:
 
     def __init__(self, home: Path | None) -> None:
         """`home`: where to make it; None: where temporary files are. Raises StateError."""
+        where = f"LATENTSERVE_HOME={home}" if home else "there is no temporary folder (TMPDIR, LATENTSERVE_HOME)"
         try:
             parent = home or Path(tempfile.gettempdir())
+            where = f"LATENTSERVE_HOME={home}" if home else f"{parent} (TMPDIR, or LATENTSERVE_HOME, says where else)"
             parent.mkdir(parents=True, exist_ok=True)
             _clean(parent)
             # By a name that no other server looks for, until the lock is held.
@@ -61,7 +63,6 @@ class StateFolder:
                 shutil.rmtree(made, ignore_errors=True)
                 raise
         except OSError as error:
-            where = f"LATENTSERVE_HOME={home}" if home else "there is no temporary folder (TMPDIR, LATENTSERVE_HOME)"
             raise StateError(f"{where}: a server cannot make its own folder there: {one_line(error)}") from None
         self._owner = os.getpid()
 

@@ -19,13 +19,14 @@ from latentserve.service.access.key_file import KeyFileError, key_path, read_key
 from latentserve.service.addresses import is_loopback
 from latentserve.service.auditing.log import AuditLog
 from latentserve.service.credentials.opening import open_signer, open_trust
+from latentserve.service.errors import one_line
 from latentserve.service.health import ADDRESS
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_localhost, bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
 from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, load_settings
-from latentserve.service.state import StateFolder
+from latentserve.service.state import StateError, StateFolder
 
 _APPLICATION = "latentserve.service.hosted:application"
 _OTHER_FILES = 256  # that a process holds open beside its connections
@@ -81,7 +82,10 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
                 logs.event("state-lost", logging.WARNING, folder=str(state.path), reason="somebody has taken it away")
             state.count_start()
 
-        prepare()
+        try:
+            prepare()
+        except OSError as error:
+            raise StateError(f"{error.filename}: {one_line(error)}") from None
 
         def environment(index: int) -> dict[str, str]:
             return {**os.environ, **_worker_environment(state), **given, **worker_device(index, devices)}

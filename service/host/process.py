@@ -13,8 +13,9 @@ from pathlib import Path
 
 from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Took, Work
 
-# The worker hears them when it is ready to: a ^C at a terminal goes to it too, while it loads.
-HELD_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+# SIGALRM is of who gives a command so many seconds (`perl -e 'alarm 60; exec ...'`), SIGPWR of containers that are
+# shut down. The worker hears of them when it is ready to: they go to a whole group, while it loads.
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM, signal.SIGPWR)
 
 
 class WorkerProcess:
@@ -39,7 +40,7 @@ class WorkerProcess:
         self._handed = self._taken = 0
         self._passed: deque[socket.socket] = deque()  # and not taken yet, as far as is known
         self._channel, other = Channel.pair()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             with other:
                 self._process = subprocess.Popen(

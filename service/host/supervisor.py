@@ -6,6 +6,7 @@ It serves nothing itself and loads nothing that could fail in its own process, s
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -23,7 +24,7 @@ from latentserve.service.host.acceptor import Acceptor
 from latentserve.service.host.balance import fewest, surplus
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.passing import Close, Give, Leave, State, TurnedAway, Work
-from latentserve.service.host.process import WorkerProcess
+from latentserve.service.host.process import STOP_SIGNALS, WorkerProcess
 from latentserve.service.host.refusing import refuse
 
 _TICK_SECONDS = 0.1
@@ -38,6 +39,8 @@ _FAULTY_SECONDS = 5.0  # what a faulty worker has under way is seldom worth wait
 _SILENT_SECONDS = 2.0  # a worker that says nothing for so long gets no connection that another can take
 _ANSWER_SECONDS = 1.0  # for those who came last to read that the server stops
 _SAME_SIGNAL_SECONDS = 0.1  # `timeout` and shells send one to a process, and to its group at the same time
+# Others reopen their logs at the first two; the others would stop whoever writes to a terminal that is another's.
+_PASSED_BY = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU, signal.SIGTTIN)
 _END_SECONDS = 0.8  # for a worker to end when its time is over: what it still has then, nobody waits for
 
 
@@ -116,14 +119,14 @@ class Supervisor:
         self._turned_away = 0  # clients of whom no worker was told yet
 
     def run(self) -> int:
-        """Serve until SIGTERM, SIGINT, SIGHUP or SIGQUIT; the exit status. Raises WorkersError: no worker can run."""
+        """Serve until one of `STOP_SIGNALS`; the exit status. Raises WorkersError: no worker can run."""
         return asyncio.run(self._run())
 
     async def _run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGUSR1, signal.SIGUSR2):  # others reopen their logs then; workers inherit it
+        for number in _PASSED_BY:  # workers inherit it
             signal.signal(number, signal.SIG_IGN)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        for number in STOP_SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGTERM:  # nohup
                 loop.add_signal_handler(number, self._stop, number)
         try:
@@ -223,7 +226,9 @@ class Supervisor:
             plan.started()
             worker = WorkerProcess(work, plan.environment(place.index), plan.folder)
         except OSError as error:
-            self._fail(place, one_line(error))
+            file = "" if error.filename is None else f"{error.filename}: "
+            limit = " (the limit of processes: `ulimit -u`, pids.max)" if error.errno == errno.EAGAIN else ""
+            self._fail(place, f"a worker cannot be started: {file}{one_line(error)}{limit}")
             return
         place.worker = worker
         asyncio.get_running_loop().add_reader(worker, self._hear, place, worker)

@@ -44,11 +44,14 @@ from latentserve.service.host.passing import (
     TurnedAway,
     Work,
 )
+from latentserve.service.host.process import STOP_SIGNALS
+from latentserve.service.thread_pool import thread_pool
 
 _REPORT_SECONDS = 0.25
 _CHANGED_SECONDS = 0.02
 _SWEEP_SECONDS = 0.5
 _SIGTERM_SECONDS = 1.0  # a service manager sends it to every process: the supervisor says then what is to be done
+_BESIDE = 4  # threads of what is done beside the event loop now and then, such as reading a body that is compressed
 _PR_SET_PDEATHSIG = 1
 
 
@@ -204,6 +207,8 @@ async def run(channel: Channel, work: Work) -> int:
     group = Group(index=work.index, size=work.size)
     module, _, attribute = work.application.partition(":")
     try:
+        # Of `asyncio.to_thread`.
+        asyncio.get_running_loop().set_default_executor(thread_pool(_BESIDE, "beside"))
         gc.disable()  # next to nothing of what is imported is garbage, and looking for it takes a tenth of the time
         app = getattr(import_module(module), attribute)(group)
         gc.enable()
@@ -221,10 +226,10 @@ def main() -> None:
     """Serve what the supervisor says; end with it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # also while this process loads, and hears nothing
     # A ^C is for the supervisor, which says what is to be done.
-    of_terminals = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-    for number in of_terminals:
+    of_groups = set(STOP_SIGNALS) - {signal.SIGTERM}
+    for number in of_groups:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, of_terminals)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, of_groups)
     channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     select.select([channel], [], [])
     try:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from latentserve.service.encoding.document import Piece
 from latentserve.service.sampling.pieces import Result, Steps
+from latentserve.service.thread_pool import thread_pool
 
 PIECE_BYTES = 1 << 18  # that are handed to the server at a time
 
@@ -25,7 +25,7 @@ class Turns:
     """
 
     def __init__(self, threads: int, name: str) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._executor = thread_pool(threads, name)
 
     async def result(self, steps: Steps[Result]) -> Result:
         """What they come to."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import orjson
@@ -46,6 +45,7 @@ from latentserve.service.models import Model
 from latentserve.service.sampling.fields import SHOWN
 from latentserve.service.sampling.unsent import Share
 from latentserve.service.settings import Settings
+from latentserve.service.thread_pool import thread_pool
 from latentserve.service.verifying.mark import Mark
 from latentserve.service.verifying.reading import (
     AVIF,
@@ -83,7 +83,7 @@ Result = TypeVar("Result")
 
 def verify_route(handler: SamplesHandler, settings: Settings) -> Route:
     """The route."""
-    reader = ThreadPoolExecutor(1, thread_name_prefix="verifier")  # one file at a time, beside the event loop
+    reader = thread_pool(1, "verifier")  # one file at a time, beside the event loop
     limits = Limits(_INFLATED * settings.max_latents_bytes, min(_ROWS, settings.max_n))
 
     def beside(work: Callable[[], Result]) -> Awaitable[Result]:

@@ -8,7 +8,6 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -31,6 +30,7 @@ from latentserve.service.sampling.samples import LITTLE_BYTES, Samples, join
 from latentserve.service.sampling.scheduler import BULK_BATCH_SECONDS, Finished, Full, Scheduler
 from latentserve.service.sampling.served_graph import Output
 from latentserve.service.sampling.unsent import Unsent
+from latentserve.service.thread_pool import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Sampler:
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
         self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
-        self._critic = ThreadPoolExecutor(1, thread_name_prefix="critic")  # of rows that are chosen
+        self._critic = thread_pool(1, "critic")  # of rows that are chosen
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self._ran_here = False  # a request, in this round of the event loop

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from latentserve import __version__
 from latentserve.service.state import shared_folder, state_folder
+from latentserve.service.thread_pool import thread_pool
 from latentserve.service.watching import metrics
 from latentserve.service.watching.processes import process_metrics
 from latentserve.service.watching.shared_text import SharedText
@@ -43,7 +43,7 @@ class Exposition:
 
     def __init__(self, workers: int) -> None:
         self.registry = CollectorRegistry()
-        self.thread = ThreadPoolExecutor(1, "metrics")
+        self.thread = thread_pool(1, "metrics")
         folder = shared_folder()
         values = SharedValues(folder / "metrics") if folder else None
         self.registry.register(values or REGISTRY)

@@ -4,7 +4,10 @@ are answered as they should be, and leave the server as it was."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import fcntl
+import gzip
+import io
 import os
 import re
 import shutil
@@ -13,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
 from benchmarks.serving.edges.corpus import CORPUS, Target
@@ -69,6 +73,26 @@ def test_what_the_host_refuses_is_counted_and_logged(same_server: Server) -> Non
     server.wait_for(lambda: re.search(told, server.log.read_text()) is not None)
 
 
+def ask_for_all(server: Server) -> set[int]:
+    """Ask for what is done beside the event loop, in all of its forms; the statuses."""
+    latents = io.BytesIO()
+    np.savez(latents, latents=np.zeros((100, 8), np.float32))
+    made = server.samples(accept="image/png", n=1)
+    asked = server.http.post
+    answers = [
+        made,
+        *(server.samples(accept=accept, n=5_000) for accept in ("image/png", "image/webp", "application/zip")),
+        server.samples(n=2, where={"$score": {"min": -1e9}}),
+        asked("/v1/samples", content=latents.getvalue(), headers={"Content-Type": "application/x-npz"}),
+        asked("/v1/samples", content=gzip.compress(b" " * 300_000 + b"{}"), headers={"Content-Encoding": "gzip"}),
+        asked("/v1/scores", json={"samples": [base64.b64encode(made.content).decode()] * 100, "label": 3}),
+        asked("/v1/verify", content=made.content, headers={"Content-Type": "image/png"}),
+        server.http.get("/metrics"),
+        server.http.get("/v1/drift"),
+    ]
+    return {answer.status_code for answer in answers}
+
+
 def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a home nor a temporary folder, no language, no docstrings, and modules by the names of our own parts."""
     copy = Path(shutil.copytree(bundle, tmp_path / "bündel"))
@@ -81,9 +105,12 @@ def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest
     for name, value in strange.items():
         monkeypatch.setenv(name, value)
     with Server(copy) as server:
-        assert server.samples(n=1).status_code == 200
-        # Then somebody empties the temporary folder, and a worker dies.
         (worker,) = server.worker_pids()
+        threads = set(Path(f"/proc/{worker}/task").iterdir())
+        assert ask_for_all(server) == {200}
+        # Where no thread can be started any more, nobody whom it was ready for is told so.
+        assert set(Path(f"/proc/{worker}/task").iterdir()) == threads
+        # Then somebody empties the temporary folder, and a worker dies.
         shutil.rmtree(Path(f"/proc/{worker}/cwd").readlink().parent)
         assert server.samples(n=1).status_code == 200
         os.kill(worker, signal.SIGKILL)

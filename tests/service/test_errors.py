@@ -12,6 +12,7 @@ from latentserve.service.errors import one_line
         (ValueError("\n  first\nsecond"), "first"),
         (ValueError(), "ValueError"),
         (ValueError(" \n"), "ValueError"),
+        (MemoryError(), "there is no memory left"),
         (FileNotFoundError(2, "No such file or directory", "x.npy"), "No such file or directory"),
         (OSError("cannot identify image file 'x.png'"), "cannot identify image file 'x.png'"),
     ],

@@ -130,6 +130,9 @@ def test_where_it_cannot_be_made_it_is_one_line(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(StateError, match=r"No space left on device$"):
         StateFolder(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(StateError, match=rf"^{tmp_path} .*No space left on device$"):
+        StateFolder(None)
     assert sorted(tmp_path.iterdir()) == [tmp_path / "file"]
 
 

@@ -27,6 +27,8 @@ def main() -> int:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
+    if given.pop("unrunnable", False):
+        sys.executable = str(folder / "none")
     plan = {"workers": 1, "drain_seconds": 10.0, "hang_seconds": 60.0, **given}
     running = Supervisor(
         Plan(

@@ -151,11 +151,13 @@ def test_busy_connections_are_shared_again_after_a_worker_was_killed(pair: Super
     ending, last = threading.Event(), dict[int, int]()
     with ThreadPoolExecutor(8) as pool:
         clients = [pool.submit(busy, pair, ending, last, number) for number in range(8)]
-        pair.wait_for(lambda: len(last) == 8)
-        os.kill(victim, signal.SIGKILL)
-        pair.wait_for(lambda: pair.workers_ready() == 2 and pair.pids().isdisjoint({victim}))
-        pair.wait_for(lambda: sorted(Counter(last.values()).values()) == [4, 4] and victim not in last.values())
-        ending.set()
+        try:
+            pair.wait_for(lambda: len(last) == 8)
+            os.kill(victim, signal.SIGKILL)
+            pair.wait_for(lambda: pair.workers_ready() == 2 and pair.pids().isdisjoint({victim}))
+            pair.wait_for(lambda: sorted(Counter(last.values()).values()) == [4, 4] and victim not in last.values())
+        finally:
+            ending.set()
         seen = sum((client.result() for client in clients), Counter[str]())
     assert set(seen) <= {"200", "ConnectionResetError", "RemoteDisconnected"}
     # Those that were with the one that was killed; on a busy machine they come back before it is known to be gone.
@@ -191,13 +193,15 @@ def test_a_worker_that_says_nothing_gets_no_connections(pair: Supervised) -> Non
     pair.wait_for(lambda: {pair.ask()[1]["pid"] for _ in range(6)} == {frozen, other})
 
 
-def test_what_asks_others_to_reopen_their_logs_ends_nobody(pair: Supervised) -> None:
+def test_what_asks_others_to_reopen_their_logs_or_to_be_quiet_ends_nobody(pair: Supervised) -> None:
     before = pair.pids()
     for pid in (pair.process.pid, *before):
-        os.kill(pid, signal.SIGUSR1)
-        os.kill(pid, signal.SIGUSR2)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTOU, signal.SIGTTIN):
+            os.kill(pid, number)
     for pid in before:
-        os.kill(pid, signal.SIGQUIT)  # as a terminal sends it to all; what it means is for the supervisor to say
+        # As terminals and `timeout` send them to all; what they mean is for the supervisor to say.
+        for number in (signal.SIGQUIT, signal.SIGALRM, signal.SIGPWR):
+            os.kill(pid, number)
     time.sleep(0.3)
     assert pair.pids() == before
     assert pair.ask()[0] == 200
@@ -289,7 +293,9 @@ def test_a_worker_whose_loop_is_dead_is_replaced(tmp_path: Path) -> None:
         assert server.ask()[1]["pid"] != before
 
 
-@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "signal_number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGALRM]
+)
 def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, signal_number: int) -> None:
     with Supervised(tmp_path, workers=2) as server, ThreadPoolExecutor(2) as pool:
         idle, kept = server.client(), server.client()
@@ -329,6 +335,12 @@ def test_nobody_is_accepted_and_reset_at_the_end(tmp_path: Path) -> None:
         assert under_way.result()[0] == 200
         assert server.process.wait(10) == 0
     assert set(seen) == {"200", "503"}
+
+
+def test_a_worker_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
+    with Supervised(tmp_path, ready=False, unrunnable=True) as server:
+        assert server.process.wait(10) == 1
+    assert server.text() == f"a worker cannot be started: {tmp_path}/work/none: No such file or directory\n"
 
 
 def test_without_time_to_drain_it_ends_at_once(tmp_path: Path) -> None:
