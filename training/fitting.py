@@ -12,7 +12,7 @@ from statistics import median
 
 from PIL import Image
 
-from latentserve.training.data import arrays, encoded, idx, load, pictures, pixels, sounds, tables
+from latentserve.training.data import arrays, cifar, encoded, idx, load, pictures, pixels, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.folders import absence
 from latentserve.training.data.listing import ZIP, Listing
@@ -60,8 +60,12 @@ def fit(path: Path, gpu: bool) -> Fit:
         listing = Listing(path.parent, (PurePosixPath(path.name),))
     if listing.archive is None and idx.find(listing.files):
         return Fit("mnist", ("data=files",), "IDX files")
+    if listing.archive is None and cifar.files(listing, "train")[0]:
+        told = _of_side(32, "CIFAR's files", 0, gpu)
+        return Fit(told.recipe, ("size=null", *told.overrides), told.because)
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
     of_tables = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
+    of_tables = of_tables or (encoded.of_arrow(listing) if listing.archive is None else [])
     of_arrays = listing.having(arrays.SUFFIXES)
     if len(of_sounds) > len(of_pictures):
         return Fit("waves", ("data=files", "size=4096"), f"{len(of_sounds):,} recordings")
@@ -69,9 +73,9 @@ def fit(path: Path, gpu: bool) -> Fit:
         return _pictures(listing, of_pictures, gpu)
     if of_tables and listing.archive is None:
         first = listing.source / of_tables[0]
-        if first.name.lower().endswith(tables.PARQUET) and encoded.picture_column(first) is not None:
+        if first.name.lower().endswith(encoded.SUFFIXES) and encoded.picture_column(first) is not None:
             sizes = [picture.size for picture in encoded.some(first, LOOKED_AT)]
-            return _of_sizes(sizes, "pictures in Parquet", 0, gpu)
+            return _of_sizes(sizes, f"pictures in {'Arrow' if first.suffix == '.arrow' else 'Parquet'}", 0, gpu)
         if (shown := pixels.peek(first)) is not None:
             told = _of_side(shown.side, f"a table of {shown.side}x{shown.side} pixels", 0, gpu)
             return Fit(told.recipe, ("size=null", *(one for one in told.overrides if "size=" not in one)), told.because)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 from latentserve.service.bundle import Column
-from latentserve.training.data import arrays, encoded, hub, idx, pictures, pixels, series, sounds, tables
+from latentserve.training.data import arrays, cifar, encoded, hub, idx, pictures, pixels, series, sounds, tables
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
@@ -109,6 +109,8 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         if name.endswith(tables.PARQUET) and encoded.picture_column(path) is not None:
             return encoded.load(stem, [path], reading)
         return _table(stem, str(path), tables.read(path, reading), reading, split=split)
+    if name.endswith(encoded.ARROW) and encoded.picture_column(path) is not None:
+        return encoded.load(stem, [path], reading)
     if name.endswith(pictures.SUFFIXES):
         raise DataError(f"{path}: one picture; name the folder that it lies in with others")
     told = Listing(path.parent, (PurePosixPath(path.name),)).instead()
@@ -125,6 +127,9 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
         if (path / CONDITIONS).exists():
             raise DataError(f"{path / CONDITIONS}: not of IDX files; put them into an .npy file beside it")
         return idx.load_found(stem, listing, split)
+    if cifar.files(listing, "train")[0]:
+        reading.refuse("CIFAR's files", *_OF_FILES)
+        return cifar.load(stem, listing, split)
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
     if len(of_sounds) > len(of_pictures):
         dataset = sounds.load(stem, path, split, reading)
@@ -132,6 +137,7 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
     if of_pictures:
         return _noting(pictures.load(stem, path, split, reading), of_sounds, "recordings")
     table_files = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
+    table_files = table_files or encoded.of_arrow(listing)
     if table_files:
         return _load_only(listing, table_files, "tables", stem, split, reading)
     array_files = listing.having(arrays.SUFFIXES)
@@ -160,7 +166,7 @@ def _load_only(
     for file in found:
         known = [split_of(folder) for folder in file.parts[:-1]] + [split_of_file(file.name)]
         parts.setdefault(next((each for each in known if each), "train" if len(found) == 1 else ""), []).append(file)
-    of_parquet = all(file.name.lower().endswith(tables.PARQUET) for file in found)
+    of_parquet = all(file.name.lower().endswith(encoded.SUFFIXES) for file in found)
     if list(parts) == [""] and of_parquet and len({file.parent for file in found}) == 1:
         parts = {"train": found}  # one data set in several files
     if "train" not in parts and list(parts) != [""]:
@@ -173,7 +179,7 @@ def _load_only(
     held = next((name for name in HELD_OUT if name in parts), None)
     train = parts["train"]
     paths = [listing.source / file for file in train]
-    several = len(paths) > 1 and all(path.name.lower().endswith(tables.PARQUET) for path in paths)
+    several = len(paths) > 1 and all(path.name.lower().endswith(encoded.SUFFIXES) for path in paths)
     roots = {PurePosixPath(*(part for part in file.parts[:-1] if not split_of(part))) for file in train}
     if several and len(roots) > 1:
         listed = ", ".join(f"`{root}`" for root in sorted(roots))
@@ -212,7 +218,7 @@ def _of_tables(
     reading: Reading,
 ) -> Dataset:
     """The tables of a split, those of Parquet one after the other; a held-out one is read as the other's columns."""
-    if paths[0].name.lower().endswith(tables.PARQUET) and encoded.picture_column(paths[0]) is not None:
+    if paths[0].name.lower().endswith(encoded.SUFFIXES) and encoded.picture_column(paths[0]) is not None:
         used = paths if split == "train" else [listing.source / file for file in parts[held or ""]]
         return encoded.load(stem, used, reading)
     name = paths[0].resolve().name.partition(".")[0] if len(paths) == 1 else stem

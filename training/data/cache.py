@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from latentserve.training.data.dataset import Entry, stored_in
 from latentserve.training.errors import NoRoomError
 
-FORMAT = 1  # another one where files are decoded in another way
+FORMAT = 2  # another one where files are decoded in another way
 PLACE = "LATENTSERVE_DATA_CACHE"  # the folder, instead of the user's; an empty word keeps nothing
 LEAST = 32 << 20  # bytes of files; fewer are decoded in the time that it takes to look for them
 

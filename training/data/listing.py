@@ -1,6 +1,7 @@
 """Which files there are: in a folder at any depth, or in a ZIP archive. What systems and programs leave behind (hidden
 files, thumbnails, checkpoints of notebooks) is never seen; a link is followed once, wherever it leads."""
 
+import hashlib
 import io
 import os
 import re
@@ -10,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from latentserve.service.errors import one_line
 from latentserve.training.errors import DataError
 
 ZIP = (".zip",)
 LARGEST = 1 << 30  # bytes of one file of an archive
+COMPARED = 1 << 28  # bytes of files of the same size
 
 _UNSEEN = re.compile(
     r"\.|~\$|(__macosx|@eadir|#recycle|\$recycle\.bin|lost\+found|system volume information|__pycache__"
@@ -26,6 +28,7 @@ _UNSEEN = re.compile(
 
 _PICKLED = "what is pickled may be a program and is never opened: save its arrays by numpy.savez, or its table as CSV"
 
+_CIFAR = re.compile(r"data_batch_[1-5]\Z")
 _OTHER_PICTURES = (
     ".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".jxl",
     ".avif", ".exr", ".hdr", ".ico", ".icns", ".eps", ".pdf", ".xcf", ".dds", ".djvu", ".jxr", ".pcx", ".sgi",
@@ -91,6 +94,23 @@ class Listing:
         """Those of the files that end in one of the suffixes, in any case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
+    def copies(self, files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
+        """Which of the files hold the same bytes as an earlier one, and which one that is; none where more than
+        COMPARED bytes would have to be read."""
+        if self.archive is not None:
+            entries = [self.archive.getinfo(str(file)) for file in files]
+            return _repeated(zip(files, [(entry.file_size, entry.CRC) for entry in entries], strict=True))
+        try:
+            sizes = {file: (self.source / file).stat().st_size for file in files}
+            counts = Counter(sizes.values())
+            alike = [file for file in files if counts[sizes[file]] > 1]
+            if sum(sizes[file] for file in alike) > COMPARED:
+                return []
+            digests = [hashlib.blake2b((self.source / file).read_bytes()).digest() for file in alike]
+        except OSError:  # of a file that has gone
+            return []
+        return _repeated(zip(alike, digests, strict=True))
+
     def instead(self, files: Sequence[PurePosixPath] | None = None) -> str | None:
         """What to do about the first of these files (None: of all) that is read in another form only; None where there
         is none."""
@@ -121,6 +141,12 @@ class Listing:
             raise OSError(one_line(error)) from None  # encrypted, packed in a way of its own, or broken
 
 
+def _repeated(keys: Iterable[tuple[PurePosixPath, Any]]) -> list[tuple[PurePosixPath, PurePosixPath]]:
+    """Files whose key an earlier one has, and that one."""
+    first: dict[Any, PurePosixPath] = {}
+    return [(file, first[key]) for file, key in keys if first.setdefault(key, file) is not file]
+
+
 def kinds(files: Iterable[PurePosixPath]) -> str:
     """How many files there are of each ending, the most frequent first."""
     counts = Counter(file.suffix.lower() or "without ending" for file in files)
@@ -135,6 +161,8 @@ def advice(files: Sequence[PurePosixPath]) -> str | None:
         for suffixes, told in _ELSEWHERE.items():
             if whole.endswith(suffixes):
                 return f"{file.name}: {told}"
+        if _CIFAR.match(file.name):
+            return f"{file.name}: {_PICKLED}; the binary version of CIFAR is read as it is"
     return None
 
 

@@ -19,6 +19,7 @@ from PIL import Image, ImageColor, ImageOps, features
 from latentserve.service.errors import one_line
 from latentserve.training.data import cache, metadata
 from latentserve.training.data.cache import Decoded
+from latentserve.training.data.colours import UNREADABLE, to_srgb
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import hint
 from latentserve.training.data.listing import Listing, kinds
@@ -50,16 +51,20 @@ class Seen:
     frames: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
+    profiles: Counter[str] = field(default_factory=Counter)
+    of_print: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that make it again, in the same order."""
         sizes = [[width, height, count] for (width, height), count in self.sizes.items()]
-        return {**self.__dict__, "formats": list(self.formats.items()), "sizes": sizes}
+        counted = {name: list(getattr(self, name).items()) for name in ("formats", "profiles")}
+        return {**self.__dict__, **counted, "sizes": sizes}
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> "Seen":
         sizes = Counter({(width, height): count for width, height, count in told["sizes"]})
-        return cls(**{**told, "formats": Counter(dict(told["formats"])), "sizes": sizes})
+        counted = {name: Counter(dict(told[name])) for name in ("formats", "profiles")}
+        return cls(**{**told, **counted, "sizes": sizes})
 
     def notes(self, size: int | None, background: str) -> tuple[str, ...]:
         """In words."""
@@ -79,6 +84,12 @@ class Seen:
             notes.append(f"{self.transparent:,} are transparent and were laid on {background}; --set background=COLOUR")
         if self.turned:
             notes.append(f"{self.turned:,} were turned upright, as their Exif tag says")
+        if unread := self.profiles.get(UNREADABLE):
+            notes.append(f"{unread:,} have colour profiles that cannot be read, and are taken as sRGB")
+        if known := [f"{count:,} of {name}" for name, count in self.profiles.most_common() if name != UNREADABLE]:
+            notes.append(f"brought to sRGB: {', '.join(known[:_NAMED])}{', ...' if len(known) > _NAMED else ''}")
+        if self.of_print:
+            notes.append(f"{self.of_print:,} are of CMYK without a profile; their colours are a guess")
         if self.frames:
             notes.append(f"{self.frames:,} have several frames or pages, of which the first was taken")
         if self.broken:
@@ -114,6 +125,11 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         and not (file.name == STYLEGAN or file in found.used or _is_text(file.name))
     ]
     notes = [*told(made, reading), *found.notes]
+    if copies := listing.copies(found.files):
+        label_of = dict(zip(found.files, found.labels.tolist(), strict=True))
+        mixed = sum(label_of[copy] != label_of[of] for copy, of in copies)
+        another = f", {mixed:,} of them in another class" if mixed else ""
+        notes.append(f"{len(copies):,} are copies of others, such as {copies[0][0]} of {copies[0][1]}{another}")
     if others:
         advised = listing.instead(others)
         notes.append(f"left out: {kinds(others)}" + (f" ({advised})" if advised else ""))
@@ -170,6 +186,7 @@ def _decode(names: Sequence[str], open_at: Callable[[int], Image.Image], reading
                 mode, deep = picture.mode, is_deep(picture)  # before Pillow looks for Exif tags, and so decodes it
                 upright = _upright_size(picture)
                 seen.formats[picture.format or "unknown"] += 1
+                seen.of_print += mode == "CMYK" and "icc_profile" not in picture.info
                 seen.frames += getattr(picture, "n_frames", 1) > 1
                 seen.turned += picture.getexif().get(0x0112, 1) != 1
                 lies = picture.has_transparency_data
@@ -197,7 +214,7 @@ def _decode(names: Sequence[str], open_at: Callable[[int], Image.Image], reading
         with alone:
             return open_at(at)
 
-    def pixels(at: int) -> tuple[NDArray[np.uint8], bool] | DataError:
+    def pixels(at: int) -> tuple[NDArray[np.uint8], bool, str | None] | DataError:
         try:
             with _opened(open_alone, at, names[at]) as picture:
                 return _pixels(picture, grey, size, background)
@@ -211,8 +228,9 @@ def _decode(names: Sequence[str], open_at: Callable[[int], Image.Image], reading
                 if isinstance(found, DataError):
                     seen.broken.append(str(found))
                     continue
-                samples[len(rows)], transparent = found
+                samples[len(rows)], transparent, profile = found
                 seen.transparent += transparent
+                seen.profiles.update([] if profile is None else [profile])
                 rows.append(at)
     _require_whole(seen, len(names), reading)
     return Decoded(samples[: len(rows)], np.array(rows, np.int64), seen.to_json())
@@ -240,9 +258,10 @@ def _require_whole(seen: Seen, count: int, reading: Reading) -> None:
 
 def _pixels(
     picture: Image.Image, grey: bool, size: int | None, background: tuple[int, ...]
-) -> tuple[NDArray[np.uint8], bool]:
-    """One picture as uint8 [C, H, W], upright, on the background; and whether that shows."""
-    upright, transparent = ImageOps.exif_transpose(picture), False
+) -> tuple[NDArray[np.uint8], bool, str | None]:
+    """One picture as uint8 [C, H, W], upright, in sRGB, on the background; whether that shows; and the profile that it
+    was brought from."""
+    (upright, profile), transparent = to_srgb(ImageOps.exif_transpose(picture)), False
     if upright.has_transparency_data:
         shown = upright.convert("RGBA")
         if shown.getchannel("A").getextrema()[0] < 255:  # type: ignore[operator]
@@ -253,7 +272,7 @@ def _pixels(
     if size is not None and brought.size != (size, size):
         brought = ImageOps.fit(brought, (size, size), Image.Resampling.LANCZOS)
     values = np.asarray(brought, np.uint8)
-    return values[None] if grey else np.moveaxis(values, -1, 0), transparent
+    return values[None] if grey else np.moveaxis(values, -1, 0), transparent, profile
 
 
 def _open(listing: Listing, file: PurePosixPath) -> Image.Image:

@@ -666,6 +666,21 @@ def parquet_in_parts_of_no_split(at: Path) -> None:
     hub_table(at / "0001.parquet", [1, 0])
 
 
+@layout(Expected({"sun": 1, "rain": 2}, 2, ("`image` holds the pictures",)))
+def arrow_as_save_to_disk_leaves_it(at: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="needs latentserve[tables]")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for split, labels in (("train", [1, 0, 1]), ("test", [0, 1])):
+        hub_table(at / "table.parquet", labels)
+        read = parquet.read_table(at / "table.parquet")
+        (at / split).mkdir()
+        with pa.ipc.new_stream(at / split / "data-00000-of-00001.arrow", read.schema) as stream:
+            stream.write_table(read, max_chunksize=2)
+        (at / split / "state.json").write_text("{}")
+        (at / split / "cache-0123456789abcdef.arrow").write_bytes(b"")
+    (at / "table.parquet").unlink()
+
+
 @layout("`one`, `other` have a training part each; name the one that is meant")
 def parquet_of_two_configurations(at: Path) -> None:
     hub_table(at / "one" / "train-00000-of-00001.parquet", [0, 1])
@@ -740,6 +755,14 @@ def every_way_to_keep_a_picture(at: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     put(at / "h.jpg", exif=exif)
+
+
+@layout(Expected({"cat": 2, "dog": 2}, told=("2 are copies of others, such as cat/b.png of cat/a.png, 1 of them in",)))
+def copies(at: Path) -> None:
+    content = put(at / "cat" / "a.png").read_bytes()
+    tree(at, "dog/c.png")
+    for name in ("cat/b.png", "dog/d.png"):
+        (at / name).write_bytes(content)
 
 
 @layout("deep.png: more than 8 bits a channel")
