@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -851,6 +852,42 @@ def test_a_layout_is_learnt_rightly_or_refused_in_words(tmp_path: Path, name: st
     for words in expected.told:
         assert words in said
     assert f"held out: {expected.held_out or 'none'}" in said
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "pictures.md").read_text()
+ROWS = re.findall(r"^\| (`.*`) \| (.*) \|$", PAGE.partition("## What folders")[2].partition("\n## ")[0], re.M)
+
+
+def expanded(pattern: str) -> list[str]:
+    """The names that a pattern such as `{a,b}/1.png` stands for."""
+    found = re.search(r"\{([^{}]*)\}", pattern)
+    if found is None:
+        return [pattern]
+    before, after = pattern[: found.start()], pattern[found.end() :]
+    return [name for one in found[1].split(",") for name in expanded(before + one + after)]
+
+
+@pytest.mark.parametrize(("files", "told"), ROWS, ids=[files for files, _ in ROWS])
+def test_the_page_on_pictures_tells_what_folders_are(tmp_path: Path, files: str, told: str) -> None:
+    for said in re.findall(r"`(.*?)`", files):
+        name, of_text, content = said.partition(": ")
+        if of_text:
+            table(tmp_path, name, *content.split(" / "))
+        else:
+            tree(tmp_path, *expanded(said))
+    if told.startswith("asks: "):
+        with pytest.raises(DataError) as caught:
+            load("files", tmp_path)
+        assert told.removeprefix("asks: ") in str(caught.value)
+        return
+    dataset = load("files", tmp_path)
+    said = "\n".join(summary(dataset, held_out(lambda split: load("files", tmp_path, split), dataset)))
+    for words in told.split("; "):
+        assert words in said
+
+
+def test_the_page_on_pictures_has_a_row_of_each_kind() -> None:
+    assert len(ROWS) >= 20
 
 
 def test_there_are_forty_of_them() -> None:
