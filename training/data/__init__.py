@@ -98,7 +98,7 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
     if idx.find([PurePosixPath(path.name)]):
         reading.refuse("IDX files", *_OF_FILES)
         (of,) = idx.find([PurePosixPath(path.name)])
-        beside = Listing.of(path.parent)
+        beside = Listing(path.parent, tuple(PurePosixPath(each.name) for each in sorted(path.parent.iterdir())))
         together = idx.find(beside.files)[of].values()
         return idx.load_found(of or stem, replace(beside, files=tuple(together)), split)
     if split == "test" and not (name.endswith(tables.CSV) and pixels.peek(path)):

@@ -129,7 +129,7 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     # A part whose labels nobody has is no use beside a labelled one.
     used = sorted(held_out, key=lambda name: bool(held_out[name].label_names) != bool(whole.label_names))[:1]
     if split == "test":
-        if not used:
+        if not used or not held_out[used[0]].files:
             raise NoHeldOutError(f"{listing.source}: no folder test or val in it")
         return held_out[used[0]]
     for name, part in parts.items():

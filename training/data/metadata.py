@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -23,7 +24,7 @@ from latentserve.training.data.dataset import Split
 from latentserve.training.data.folders import LabelledFiles, find
 from latentserve.training.data.listing import Listing
 from latentserve.training.data.names import HELD_OUT, split_of
-from latentserve.training.data.naming import LABELS, Naming, Table, plainly, says_splits, split_words
+from latentserve.training.data.naming import LABELS, Naming, Table, plainly, says_splits, split_of_list, split_words
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.shards import listed
 from latentserve.training.data.tables import Distinct
@@ -111,13 +112,16 @@ def beside(
     naming = Naming(found)
     read, forms, unread = _tables(found, naming, reading)
     about_them = [one for one in read if one.is_about_files]
+    others = [*unread, *(one.file for one in read if one not in about_them and one.of_tables)]
     partitions = [*(one for one in about_them if one.is_partition), *_by_number(found, naming)]
+    if not any(map(split_of, found.folder.parts)):
+        about_them, of_splits = _joined(about_them)
+        partitions += of_splits
     candidates = sorted((one for one in about_them if one not in partitions), key=lambda one: (-one.share, -one.rank))
     if found.label_names:  # a list of the files in class folders has nothing to add
         candidates = [one for one in candidates if one.file.parent not in {each.parent for each in found.files}]
         candidates = [one for one in candidates if one.of_tables]
     notes = []
-    others = [*unread, *(one.file for one in read if one not in about_them and one.of_tables)]
     if others:
         notes.append(f"left out: {', '.join(map(str, others[:_TOLD]))}: says nothing of the {what}")
     if forms:
@@ -208,6 +212,20 @@ def _tables(
     return read, forms, unread
 
 
+def _joined(read: list[Table]) -> tuple[list[Table], list[Table]]:
+    """Tables of a folder with the same columns, each of them of a split by its name, as one; and what they were."""
+    groups: dict[Any, list[Table]] = {}
+    for one in read:
+        if one.split is not None and one.others():
+            key = (one.file.parent, one.file.suffix, one.column, *(column.name for column in one.read.columns))
+            groups.setdefault(key, []).append(one)
+    parts = [of for of in groups.values() if len({one.split for one in of}) > 1]
+    left = [one for one in read if not any(one in of for of in parts)]
+    return [*left, *(reduce(Table.followed_by, sorted(of, key=lambda one: one.split != "train")) for of in parts)], [
+        one for of in parts for one in of
+    ]
+
+
 def _by_number(found: LabelledFiles, naming: Naming) -> list[Table]:
     """The split of files as Caltech's birds have it: `images.txt` numbers them, `train_test_split.txt` says of each
     number whether it is learnt."""
@@ -228,7 +246,10 @@ def _by_number(found: LabelledFiles, naming: Naming) -> list[Table]:
 
 
 def _of_another_split(file: PurePosixPath, found: LabelledFiles) -> bool:
-    """Whether a table lies in the folder of a split that the files are not of."""
+    """Whether a table is of a split that the files are not of, by its own name or the folder that it lies in."""
+    own = next(filter(None, map(split_of, found.folder.parts)), None)
+    if own is not None and split_of_list(file) not in (None, own):
+        return True
     apart = [PurePosixPath(*file.parts[: at + 1]) for at, part in enumerate(file.parts[:-1]) if split_of(part)]
     return any(map(split_of, found.folder.parts)) and any(not found.folder.is_relative_to(folder) for folder in apart)
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -21,7 +21,21 @@ _CALLED_FILES = re.compile(
     re.IGNORECASE,
 )
 _LABELLING = re.compile(r"label|attr|class|meta|annot|train", re.IGNORECASE)
-_LISTS = ("", "list", "lists", "files", "images", "set", "split", "ids", "names", "filelist", "file_list")
+_LISTS = (
+    "",
+    "val",
+    "val_list",
+    "list",
+    "lists",
+    "files",
+    "images",
+    "set",
+    "split",
+    "ids",
+    "names",
+    "filelist",
+    "file_list",
+)
 _PARTITION = re.compile(r"split|partition|subset|usage", re.IGNORECASE)
 _SPLIT_NUMBERS = {"0": "train", "1": "val", "2": "test"}  # as CelebA has them
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".wav", ".flac", ".mp3", ".ogg")
@@ -47,7 +61,7 @@ class Naming:
             {key: at for key, at in of.items() if n[key] == 1} for of, n in zip(keys, counts, strict=True)
         )
         self.stems = {file.stem for file in found.files}
-        self.count = len(found.files)
+        self.count = max(1, len(found.files))
 
     def place(self, value: object, bare: bool) -> int | None:
         """Whose name a value is; None: of none, or several. `bare`: it may lack the ending."""
@@ -119,20 +133,33 @@ class Table:
     @property
     def split(self) -> str | None:
         """The split that all of its files are of, as its own name says."""
-        within = split_within(self.file.stem)  # of train_test_split.txt, and its kind, none is meant
-        return within[0] if within and within[1].lower() in _LISTS and not self.others() else None
+        return split_of_list(self.file)
 
     @property
     def is_partition(self) -> bool:
         """Whether it says nothing but splits."""
         others = self.others()
-        return self.split is not None or (len(others) == 1 and says_splits(others[0], self.file))
+        return (self.split is not None and not others) or (len(others) == 1 and says_splits(others[0], self.file))
 
     @property
     def rank(self) -> int:
         """How likely it is the one that labels the files, of several that name as many."""
         known = {column.name.lower() for column in self.others() if self.file.suffix not in lists.TEXTS}
         return 2 * bool(known & set(LABELS)) + bool(_LABELLING.search(self.file.stem))
+
+    def followed_by(self, other: "Table") -> "Table":
+        """The rows of both, whose columns have the same names."""
+        columns = []
+        for one, two in zip(self.read.columns, other.read.columns, strict=True):
+            known = {(type(value), value): at for at, value in enumerate(one.values)}
+            onto = [known.setdefault((type(value), value), len(known)) for value in two.values]
+            places = np.concatenate([one.places, np.array(onto, np.int64)[two.places]])
+            columns.append(replace(one, values=[value for _, value in known], places=places))
+        values = columns[self.column].values
+        of = dict(zip(self.read.columns[self.column].values, self.places, strict=True))
+        of |= dict(zip(other.read.columns[other.column].values, other.places, strict=True))
+        read = tables.Read(columns, tuple(dict.fromkeys([*self.read.notes, *other.read.notes])))
+        return replace(self, read=read, places=[of[value] for value in values], share=self.share + other.share)
 
     def others(self) -> list[Distinct]:
         """The columns that do not name files."""
@@ -142,6 +169,12 @@ class Table:
         """The place of each row's file, int64 [rows]; -1: it names none."""
         places = np.array([-1 if place is None else place for place in self.places], np.int64)
         return places[self.read.columns[self.column].places]
+
+
+def split_of_list(file: PurePosixPath) -> str | None:
+    """The split that a list's name says of all that is in it: `test.csv`, `train_list.txt`."""
+    within = split_within(file.stem)  # of train_test_split.txt, and its kind, none is meant
+    return within[0] if within and within[1].lower() in _LISTS else None
 
 
 def plainly(value: object) -> str:

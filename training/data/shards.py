@@ -10,6 +10,7 @@ OTHERWISE = "--set folders=none takes all without classes, --set folders=classes
 _SHARD = re.compile(
     r"(?:part|shard|chunk|batch|subset|volume|vol|archive|fold|folder|images?|imgs?|data)s?[-_ ]?\d+\Z", re.IGNORECASE
 )
+_SHARD_OF = re.compile(r"[-_ ](?:part|shard|chunk|batch|subset|vol(?:ume)?)s?[-_ ]?\d+\Z", re.IGNORECASE)
 _HEX = re.compile(r"[0-9a-f]{1,3}\Z", re.IGNORECASE)
 _DATE = re.compile(r"(?:19|20)\d\d(?:[-_. ]?(?:0[1-9]|1[0-2])(?:[-_. ]?[0-3]\d)?)?\Z")
 _OF_YEAR = re.compile(r"\d{1,2}\Z")  # a month, or a day
@@ -42,7 +43,7 @@ def kind(tops: Sequence[str], inside: Sequence[tuple[str, str]], above: Sequence
         return "dates"
     if len(tops) < 2:
         return None
-    if all(_SHARD.match(top) for top in tops):
+    if all(_SHARD.match(top) for top in tops) or len({_SHARD_OF.sub("", top) for top in tops} - set(tops)) == 1:
         return "shards"
     if all(_CAMERA.match(top) for top in tops):
         return "folders of a camera"

@@ -535,6 +535,42 @@ def lists_of_birds(at: Path) -> None:
     table(at, "birds/train_test_split.txt", "1 1", "2 0", "3 0", "4 1")
 
 
+@layout(Expected({"a": 2, "b": 1}, 1, ("splits are those of test.csv, train.csv", "train.csv: `file` names")))
+def labels_in_a_table_of_each_split(at: Path) -> None:
+    many(at, "images/{}.png", 4)
+    table(at, "train.csv", "file,label", "0.png,a", "1.png,b", "2.png,a")
+    table(at, "test.csv", "file,label", "3.png,a")
+
+
+@layout(Expected({"a": 1, "b": 1}, 2))
+def a_table_of_each_split_that_name_the_same(at: Path) -> None:
+    tree(at, *(f"{split}/{name}.png" for split in ("train", "test") for name in (1, 2)))
+    table(at, "train.csv", "id,label", "1,a", "2,b")
+    table(at, "test.csv", "id,label", "1,b", "2,a")
+
+
+@layout(Expected(4, told=("skin_part_1, skin_part_2 are shards", "left out: `dx`"), conditions=("age",)))
+def parts_of_a_name(at: Path) -> None:
+    tree(at, *(f"skin_part_{part}/{part}{name}.png" for part in (1, 2) for name in "ab"))
+    rows = (
+        f"{part}{name},{part},{'mn'[name == 'a']},{'fm'[part == 1]},{age}"
+        for part in (1, 2)
+        for name in "ab"
+        for age in [ord(name)]
+    )
+    table(
+        at,
+        "skin.csv",
+        "image_id,lesion,dx,sex,age",
+        *(row.replace(",1,", ",l1,").replace(",2,", ",l2,") for row in rows),
+    )
+
+
+@layout(Expected({"cat": 1, "dog": 1}, told=("left out: 1 in masks",)))
+def a_test_part_of_masks_alone(at: Path) -> None:
+    tree(at, "train/images/cat/a.png", "train/images/dog/a.png", "train/masks/a.png", "test/masks/a.png")
+
+
 @layout(Expected({"a": 2, "b": 2}))
 def labels_in_a_list(at: Path) -> None:
     many(at, "{}.png", 4)
