@@ -145,6 +145,14 @@ class BodyTimeoutError(LatentserveError):
     title = "The body took too long"
 
 
+class PreconditionError(LatentserveError):
+    """The client wants this answer only while its entity tag is another than it is."""
+
+    status = 412
+    slug = "precondition-failed"
+    title = "The answer is not the one that was meant"
+
+
 class TooLargeError(LatentserveError):
     """The body, or the number of rows asked for, is over the server's limit."""
 

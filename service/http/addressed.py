@@ -19,6 +19,7 @@ from latentserve.service.errors import (
     InvalidError,
     NotAcceptableError,
     NotFoundError,
+    PreconditionError,
     QueueFullError,
     QuotaError,
     RangeError,
@@ -26,7 +27,7 @@ from latentserve.service.errors import (
 )
 from latentserve.service.http.body import SamplesBody, of_query
 from latentserve.service.http.call import Call
-from latentserve.service.http.etags import matches
+from latentserve.service.http.etags import matches, require
 from latentserve.service.http.handler import Asked, Body, SamplesHandler, Understand
 from latentserve.service.http.kept import Kept
 from latentserve.service.http.openapi.operation import Operation
@@ -65,6 +66,7 @@ _OPERATION = Operation(
     errors=(
         NotFoundError,
         NotAcceptableError,
+        PreconditionError,
         TooLargeError,
         RangeError,
         InvalidError,
@@ -101,6 +103,7 @@ def addressed_routes(handler: SamplesHandler, settings: Settings) -> tuple[Route
                 _VARY,
                 _RANGES if parted else _NO_RANGES,
             ]
+            require(call.headers.get(b"if-match"), tag)
             if matches(call.headers.get(b"if-none-match"), tag):
                 return BodilessResponse(304, [*model.headers, *told])
 

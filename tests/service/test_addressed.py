@@ -116,6 +116,24 @@ def test_what_a_client_has_is_not_sent_again(get: Get) -> None:
     assert get("shower", -1, headers={"If-None-Match": "*"}).status_code == 422
 
 
+def test_an_answer_that_is_not_the_one_that_is_meant_is_not_sent(get: Get) -> None:
+    tag = get("shower", 7).headers["ETag"]
+    for method in ("GET", "HEAD"):
+        for meant in (tag, f'"x", {tag}', f'W/"x",{tag}', "*"):
+            assert get("shower", 7, method, headers={"If-Match": meant}).status_code == 200
+        for other in ('"x"', f"W/{tag}", tag.strip('"'), ""):
+            answer = get("shower", 7, method, headers={"If-Match": other})
+            assert answer.status_code == 412
+            assert answer.headers["Content-Type"] == "application/problem+json"
+    both = {"If-Match": '"x"', "If-None-Match": tag}
+    assert get("shower", 7, headers=both).status_code == 412
+    assert get("shower", 7, headers=both | {"If-Match": tag}).status_code == 304
+    part = {"If-Match": tag, "Range": "bytes=0-3"}
+    assert get("shower", 7, headers=part).status_code == 206
+    # Nothing says when an answer was modified, so dates are passed over.
+    assert get("shower", 7, headers={"If-Unmodified-Since": "Thu, 01 Jan 1970 00:00:00 GMT"}).status_code == 200
+
+
 def test_head_tells_the_headers_and_makes_nothing(server: Server, get: Get) -> None:
     server.wait_for(lambda: server.metric("inflight_requests") == 0)
     before = server.metric("samples_total", model="shower")
