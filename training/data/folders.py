@@ -22,6 +22,7 @@ from latentserve.training.data.names import (
     are_versions,
     is_about,
     split_of,
+    split_of_stem,
     split_within,
     word_of,
 )
@@ -29,6 +30,7 @@ from latentserve.training.data.reading import Reading
 from latentserve.training.data.shards import OTHERWISE, listed
 from latentserve.training.errors import DataError, NoHeldOutError
 
+OUTER, INNER = -1, -2  # steps
 _SINGLE = 10  # folders of one file each, from which they are no classes
 _FEWEST = 2  # files of a word that names begin with, to be told
 
@@ -90,13 +92,14 @@ class Meaning:
     """What the folders of a training part mean, which those of a held-out one mean as well.
 
     Attributes:
-        steps: how the folders of a file are reduced to those that name its class: how many outer ones are left away,
-            or None: files that are about others are left out, and the folder of the rest is left away.
+        steps: how the folders of a file are reduced to those that name its class: how many outer ones are left away;
+            OUTER or INNER: files whose first, or second, folder says that they are about others are left out, and
+            that folder of the rest is left away.
         classes: whether what is left are classes.
         notes: what was understood.
     """
 
-    steps: list[int | None] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
     classes: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -194,6 +197,12 @@ def split_parts(
         about = sum(inner[one.folders[1]] is None for one in placed)
         notes += [f"left out: {about:,} that are about the others, not of them"] if about else []
         return {split: Part(of, here) for split, of in parts.items()}, notes
+    said = [split_of_stem(one.file.stem) for one in placed] if reading.folders == "auto" else []
+    if None not in said and "train" in said and any(split in HELD_OUT for split in said):
+        parts = {}
+        for one, split in zip(placed, said, strict=True):
+            parts.setdefault(split or "", []).append(one)
+        return {split: Part(of, here) for split, of in parts.items()}, ["names of files begin with their splits"]
     return {"train": Part(placed, here)}, notes
 
 
@@ -278,8 +287,8 @@ def _meaning(listing: Listing, train: Part, reading: Reading) -> Meaning:
             about = [top for top in tops if ABOUT_THEM.match(top)]
             shown = [top for top in tops if PICTURES.match(top)]
             if about and len(about) + len(shown) == len(tops) and (shown or loose):
-                meaning.steps.append(None)
-                kept = _apply(files, [None])
+                meaning.steps.append(OUTER)
+                kept = _apply(files, [OUTER])
                 meaning.notes.append(
                     f"left out: {len(files) - len(kept):,} in {listed(about)}, which are about the others"
                 )
@@ -299,6 +308,15 @@ def _meaning(listing: Listing, train: Part, reading: Reading) -> Meaning:
                 meaning.steps.append(1)
                 above = (*above, min(tops))
                 files = _apply(files, [1])
+                continue
+            inner = {one.folders[1] if len(one.folders) > 1 else "" for one in files}
+            about = sorted(name for name in inner if ABOUT_THEM.match(name))
+            if about and all(name in about or PICTURES.match(name) for name in inner) and len(about) < len(inner):
+                meaning.steps.append(INNER)
+                kept = _apply(files, [INNER])
+                left = len(files) - len(kept)
+                meaning.notes.append(f"left out: {left:,} in {listed(about)}, which are about the others")
+                files = kept
                 continue
             _require_classes(listing, files, sorted(tops))
             if len(tops) >= _SINGLE and len(files) == len(tops):
@@ -344,12 +362,15 @@ def _require_classes(listing: Listing, files: Sequence[Placed], tops: Sequence[s
         )
 
 
-def _apply(files: Sequence[Placed], steps: Sequence[int | None]) -> list[Placed]:
+def _apply(files: Sequence[Placed], steps: Sequence[int]) -> list[Placed]:
     """Files with the folders that are left after steps, as `Meaning` has them."""
     for step in steps:
-        if step is None:
-            files = [one for one in files if not one.folders or not ABOUT_THEM.match(one.folders[0])]
-        files = [Placed(one.file, one.folders[1 if step is None else step :]) for one in files]
+        if step >= 0:
+            files = [Placed(one.file, one.folders[step:]) for one in files]
+            continue
+        at = 0 if step == OUTER else 1
+        files = [one for one in files if not any(map(ABOUT_THEM.match, one.folders[at : at + 1]))]
+        files = [Placed(one.file, (*one.folders[:at], *one.folders[at + 1 :])) for one in files]
     return list(files)
 
 

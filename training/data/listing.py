@@ -28,6 +28,7 @@ _UNSEEN = re.compile(
 
 _PICKLED = "what is pickled may be a program and is never opened: save its arrays by numpy.savez, or its table as CSV"
 
+_UNPACKED = (".npz", ".npy", ".csv", ".parquet", ".jsonl", ".tsv")  # what is not read in an archive
 _CIFAR = re.compile(r"data_batch_[1-5]\Z")
 _OTHER_PICTURES = (
     ".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".jxl",
@@ -79,7 +80,8 @@ class Listing:
             archive = zipfile.ZipFile(source)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{source}: cannot be read as ZIP: {one_line(error)}") from None
-        names = (PurePosixPath(entry.filename) for entry in archive.infolist() if not entry.is_dir())
+        # Some programs of Windows write its own separator.
+        names = {PurePosixPath(entry.filename.replace("\\", "/")) for entry in archive.infolist() if not entry.is_dir()}
         return cls(source, archive=archive, files=tuple(sorted(name for name in names if _is_seen(name.parts))))
 
     def name(self, file: PurePosixPath) -> str:
@@ -94,11 +96,18 @@ class Listing:
         """Those of the files that end in one of the suffixes, in any case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
+    def _entry(self, file: PurePosixPath) -> zipfile.ZipInfo:
+        assert self.archive is not None  # noqa: S101
+        try:
+            return self.archive.getinfo(str(file))
+        except KeyError:
+            return self.archive.getinfo(str(file).replace("/", "\\"))
+
     def copies(self, files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
         """Which of the files hold the same bytes as an earlier one, and which one that is; none where more than
         COMPARED bytes would have to be read."""
         if self.archive is not None:
-            entries = [self.archive.getinfo(str(file)) for file in files]
+            entries = [self._entry(file) for file in files]
             return _repeated(zip(files, [(entry.file_size, entry.CRC) for entry in entries], strict=True))
         try:
             sizes = {file: (self.source / file).stat().st_size for file in files}
@@ -115,7 +124,9 @@ class Listing:
         """What to do about the first of these files (None: of all) that is read in another form only; None where there
         is none."""
         files = self.files if files is None else files
-        return advice(files) or next((told for file in files if not file.suffix if (told := self._within(file))), None)
+        told = advice(files) or next((told for file in files if not file.suffix if (told := self._within(file))), None)
+        packed = None if self.archive is None else next((file for file in files if file.suffix in _UNPACKED), None)
+        return told or (None if packed is None else f"{packed.name}: unpack the archive, and name the folder")
 
     def _within(self, file: PurePosixPath) -> str | None:
         """What a file without an ending is, and what to do about it."""
@@ -132,7 +143,7 @@ class Listing:
         """A file, to be read from. Raises OSError."""
         if self.archive is None:
             return (self.source / file).open("rb")
-        entry = self.archive.getinfo(str(file))
+        entry = self._entry(file)
         if entry.file_size > LARGEST:
             raise OSError(f"{entry.file_size:,} bytes; {LARGEST:,} are read at the most")
         try:

@@ -39,6 +39,7 @@ _BOX = re.compile(
     r"|left|top|right|bottom)\Z",
     re.IGNORECASE,
 )
+_IDENTITY = re.compile(r"(?:^|[-_ ]|(?<=[a-z]))(?:ids?|Ids?|ID)\Z")
 _CORNERS = 4  # columns that say where a box is
 _ENOUGH_LISTED = 0.9  # and that lists of splits must
 _MOST_TABLES = 50
@@ -122,6 +123,11 @@ def beside(
         candidates = [one for one in candidates if one.file.parent not in {each.parent for each in found.files}]
         candidates = [one for one in candidates if one.of_tables]
     notes = []
+    several = [one for one in candidates if one.repeats and reading.label is None]
+    if several:
+        candidates = [one for one in candidates if one not in several]
+        tables_of_several = ", ".join(str(one.file) for one in several[:_TOLD])
+        notes.append(f"left out: {tables_of_several}: several rows for one of the {what}, as boxes and captions have")
     if others:
         notes.append(f"left out: {', '.join(map(str, others[:_TOLD]))}: says nothing of the {what}")
     if forms:
@@ -356,6 +362,8 @@ def about(columns: Sequence[Distinct], source: str, reading: Reading, labelled: 
             notes.append(f"left out: `{column.name}`, {told}, which pictures cannot be asked for by{could}")
         elif len(boxes) >= _CORNERS and column.name in boxes:
             pass
+        elif _IDENTITY.search(column.name) and column.type == "int64":
+            notes.append(f"left out: `{column.name}`, which numbers something, and measures nothing")
         else:
             numbers.append(column)
     if len(boxes) >= _CORNERS:

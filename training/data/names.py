@@ -16,11 +16,13 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+")  # seg_
 
 _SIZE = r"(?:[-_ ]?\d+(?:x\d+)?)?"
 PICTURES = re.compile(
-    r"(?:images?|imgs?|pictures?|photos?|jpegimages|jpe?gs?|pngs?|rgb|inputs?|leftimg8bit)" + _SIZE + r"\Z",
+    r"(?:images?|imgs?|pictures?|photos?|jpegimages|jpe?gs?|pngs?|rgb|inputs?|leftimg8bit"
+    r"|(?:img|image)s?[-_]?dir)" + _SIZE + r"\Z",
     re.IGNORECASE,
 )
 CONTAINERS = re.compile(PICTURES.pattern[:-2] + r"|data(?:set)?s?\Z", re.IGNORECASE)
 _ABOUT = r"masks?|annotations?|labels?|segmentation\w*|segs?|ground[-_ ]?truth|gt\w*?|depths?|trimaps?|bboxes|edges"
+_ABOUT += r"|anns?|(?:ann|seg|mask|label)s?[-_]?dir"
 ABOUT_THEM = re.compile(rf"(?:{_ABOUT}|thumb(?:nail)?s?{_SIZE})\Z", re.IGNORECASE)
 _VERSIONS = re.compile(
     r"(?:[hl][rq]|high|low|clean|nois[ey]\w*|blur\w*|sharp\w*|orig(?:inal)?s?|aug(?:mented)?|raw|processed|crop(?:ped)?"
@@ -46,6 +48,12 @@ _OF_CAMERAS = re.compile(
 def split_of(name: str) -> str | None:
     """The split that a folder's or a file's name says: `train`, `val`, `test` or `unlabeled`; None: it says none."""
     return next((split for split, pattern in _SPLITS.items() if pattern.match(name)), None)
+
+
+def split_of_stem(stem: str) -> str | None:
+    """The split that a file's name says before its number: `train_001`."""
+    found = _NUMBERED.match(stem)
+    return None if found is None else split_of(found["word"])
 
 
 def split_within(name: str) -> tuple[str, str] | None:

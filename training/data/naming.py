@@ -13,8 +13,10 @@ from latentserve.training.data.folders import LabelledFiles
 from latentserve.training.data.names import split_of, split_within
 from latentserve.training.data.tables import Distinct
 
-LABELS = ("label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed", "species", "kind")
-
+LABELS = (
+    "label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed", "species", "kind",
+    "class_id", "classid", "label_id", "category_id",
+)  # fmt: skip
 _FILES = ("file_name", "filename", "file", "path", "filepath", "image", "image_id", "imageid", "img", "id", "name")
 _CALLED_FILES = re.compile(
     r"(?:files?|names?|images?|imgs?|pic(?:ture)?s?|photos?|paths?|(?<![a-z])ids?|Ids?|ID|no|number|index|idx|key|uuid)\Z",
@@ -37,6 +39,7 @@ _LISTS = (
     "file_list",
 )
 _PARTITION = re.compile(r"split|partition|subset|usage", re.IGNORECASE)
+_FEW_REPEAT = 0.1  # share of files with several rows, up to which these are mistakes
 _SPLIT_NUMBERS = {"0": "train", "1": "val", "2": "test"}  # as CelebA has them
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".wav", ".flac", ".mp3", ".ogg")
 
@@ -146,6 +149,15 @@ class Table:
         """How likely it is the one that labels the files, of several that name as many."""
         known = {column.name.lower() for column in self.others() if self.file.suffix not in lists.TEXTS}
         return 2 * bool(known & set(LABELS)) + bool(_LABELLING.search(self.file.stem))
+
+    @property
+    def repeats(self) -> bool:
+        """Whether many of the files have several rows that differ, as in tables of boxes or captions."""
+        files = self.files()
+        rows = np.stack([files, *(column.places for column in self.others())], axis=1)[files >= 0]
+        different = np.unique(rows, axis=0)[:, 0]
+        _, counts = np.unique(different, return_counts=True)
+        return bool((counts > 1).sum() > _FEW_REPEAT * len(counts))
 
     def followed_by(self, other: "Table") -> "Table":
         """The rows of both, whose columns have the same names."""

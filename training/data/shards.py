@@ -48,8 +48,9 @@ def kind(tops: Sequence[str], inside: Sequence[tuple[str, str]], above: Sequence
     if all(_CAMERA.match(top) for top in tops):
         return "folders of a camera"
     begin = all(name.lower().startswith(top.lower()) for top, name in inside)
-    # Classes that are digits may have files that begin with them; shards by a hash have letters, too.
-    if begin and all(_HEX.match(top) for top in tops) and not all(top.isdecimal() for top in tops):
+    # Classes that are digits, or letters, may have files that begin with them; shards by a hash have both.
+    digits = "".join(tops)
+    if begin and all(_HEX.match(top) for top in tops) and not digits.isdecimal() and not digits.isalpha():
         return "shards"
     if not (all(top.isascii() and top.isdecimal() for top in tops) and len({len(top) for top in tops}) == 1):
         return None

@@ -408,7 +408,34 @@ def classes_that_differ_in_case(at: Path) -> None:
     tree(at, "Cat/a.png", "cat/a.png", "dog/a.png")
 
 
+@layout(Expected({"A": 2, "B": 1}))
+def letters_are_classes(at: Path) -> None:
+    tree(at, "A/A1.png", "A/A2.png", "B/B1.png")
+
+
+@layout(Expected(12, told=("left out: 12 in masks", "no classes: each of 12 folders holds one")))
+def masks_inside_the_folder_of_each(at: Path) -> None:
+    many(at, "case{0:02d}/images/a.png", 12)
+    many(at, "case{0:02d}/masks/a.png", 12)
+
+
+@layout(Expected({"cat": 1, "dog": 1}, 1, ("left out: 2 in masks",)))
+def masks_inside_classes(at: Path) -> None:
+    tree(at, *(f"train/{name}/{of}/a.png" for name in ("cat", "dog") for of in ("images", "masks")))
+    tree(at, "val/cat/images/a.png", "val/cat/masks/a.png")
+
+
+@layout(Expected(2, 1, ("left out: 2 in ann_dir",)))
+def folders_of_pictures_and_annotations(at: Path) -> None:
+    tree(at, *(f"{of}/{name}.png" for of in ("img_dir", "ann_dir") for name in ("train/a", "train/b", "val/c")))
+
+
 # Names of files.
+
+
+@layout(Expected(2, 1, ("names of files begin with their splits",)))
+def splits_in_names_of_files(at: Path) -> None:
+    tree(at, "images/train_001.png", "images/train_002.png", "images/test_001.png")
 
 
 @layout(Expected(4, 1, ("names begin with cat 2, dog 2: --set folders=names takes these as classes",)))
@@ -602,7 +629,13 @@ def boxes_and_captions_of_each(at: Path) -> None:
     table(at, "instances.json", json.dumps({"images": [{"id": 1, "file_name": "0.png"}], "annotations": []}))
 
 
-@layout("annotations.csv: row 2: 0.png has a row already, 1 .with another `class`., as tables of boxes have")
+@layout("labels.csv: row 13: 0.png has a row already, 1 .with another `label`.")
+def a_row_twice_with_another_label(at: Path) -> None:
+    many(at, "{}.png", 12)
+    table(at, "labels.csv", "file,label", *(f"{row}.png,{'ab'[row % 2]}" for row in range(12)), "0.png,b")
+
+
+@layout(Expected(2, told=("left out: annotations.csv: several rows for one of the pictures, as boxes and captions",)))
 def a_table_of_boxes(at: Path) -> None:
     many(at, "{}.png", 2)
     table(
@@ -615,6 +648,12 @@ def a_box_of_each(at: Path) -> None:
     many(at, "{}.png", 4)
     rows = (f"{row}.png,{'ab'[row % 2]},{row},2,3,{row}" for row in range(4))
     table(at, "annotations.csv", "file,class,xmin,ymin,xmax,ymax", *rows)
+
+
+@layout(Expected({"0": 2, "1": 2}, told=("left out: `Patient ID`, which numbers something, and measures nothing",)))
+def numbers_of_classes_and_of_people(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "labels.csv", "file,ClassId,Patient ID", "0.png,0,7", "1.png,1,7", "2.png,1,9", "3.png,0,8")
 
 
 @layout(Expected({"a": 2, "b": 2}, told=("1 rows of labels.csv are there twice",)))
@@ -661,6 +700,21 @@ def an_archive_of_stylegans_tool(at: Path) -> None:
         for name in names:
             archive.writestr(name, encoded())
         archive.writestr("dataset.json", json.dumps({"labels": [[names[0], 1], [names[1], 0], [names[2], 1]]}))
+    at.rmdir()
+
+
+@layout(Expected({"cat": 1, "dog": 1}))
+def an_archive_made_on_windows(at: Path) -> None:
+    with zipfile.ZipFile(f"{at}.zip", "w") as archive:
+        for name in ("cat", "dog"):
+            archive.writestr(zipfile.ZipInfo(f"{name}\\1.png"), encoded())
+    at.rmdir()
+
+
+@layout("there are 1 .npz; x.npz: unpack the archive, and name the folder")
+def an_archive_of_arrays(at: Path) -> None:
+    with zipfile.ZipFile(f"{at}.zip", "w") as archive:
+        archive.writestr("x.npz", b"")
     at.rmdir()
 
 
