@@ -101,9 +101,9 @@ class Adapter(nn.Module):
         return [args] if self.listed else args, kwargs
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """The sample [N, ...]: float32, or integers."""
+        """The sample [N, ...]: float32, 0 and 1 of what is true or not, or integers."""
         sample = take_output(self.call(*arrays), self.output or "")
-        return sample.float() if sample.is_floating_point() else sample
+        return sample.float() if sample.is_floating_point() or sample.dtype == torch.bool else sample
 
     def run(self, inputs: Inputs) -> NDArray[Any]:
         """The same of arrays, in eval mode."""

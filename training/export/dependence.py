@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from latentserve.service.bundle import Inputs
 from latentserve.training.export.adapter import Adapter, evaluating
+from latentserve.training.export.spans import share_off
 
 _FEW, _MORE = [3, 1], [0, 1, 2, 3]  # rows of the two batches: out of order, for a row may depend on those before it
 _ONE_PLACE, _NEXT_PLACE, _OTHERS = (
@@ -73,17 +73,10 @@ class _Watch(TorchFunctionMode):
 
 
 def depends(adapter: Adapter, inputs: Inputs) -> float:
-    """How far a row is from the same row beside others, as a share of the samples' span; NaN where samples are not
-    finite. `inputs`: four rows."""
+    """How far a row is from the same row beside others, as a share of the samples' span (`share_off`); NaN where
+    samples are not finite. `inputs`: four rows."""
     whole = adapter.run(inputs)
-    return _off(whole[_FEW], adapter.run(inputs.take(np.array(_FEW))), whole)
-
-
-def _off(rows: NDArray[Any], others: NDArray[Any], whole: NDArray[Any]) -> float:
-    if rows.shape != others.shape:
-        return np.inf
-    off = np.abs(rows.astype(np.float64) - others.astype(np.float64))
-    return float(off.max(initial=0) / (np.ptp(whole.astype(np.float64)) or 1.0))
+    return share_off(whole[_FEW], adapter.run(inputs.take(np.array(_FEW))), whole)
 
 
 def is_dependent(share: float) -> bool:
@@ -109,7 +102,7 @@ def told_dependence(adapter: Adapter, inputs: Inputs, share: float) -> str:
 def _of_place(adapter: Adapter, inputs: Inputs) -> bool:
     """Whether rows depend on their place alone, and not on what lies at others."""
     one, following, beside = (adapter.run(inputs.take(np.array(of))) for of in (_ONE_PLACE, _NEXT_PLACE, _OTHERS))
-    return not is_dependent(_off(one[0], beside[0], one)) and is_dependent(_off(one[0], following[1], one))
+    return not is_dependent(share_off(one[0], beside[0], one)) and is_dependent(share_off(one[0], following[1], one))
 
 
 def _first(adapter: Adapter, inputs: Inputs) -> str | None:

@@ -30,6 +30,7 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import evaluating
 from latentserve.training.export.difference import first_difference
 from latentserve.training.export.fit import one_line
+from latentserve.training.export.spans import share_off
 from latentserve.training.export.translations import translations_read_once
 
 OPSET = 20
@@ -37,6 +38,11 @@ PARITY_BATCHES = (1, 2, 3, 7, 64)
 PARITY = 1e-5  # largest absolute difference between ONNX Runtime and torch that goes without saying
 REFUSED = 1e-3  # the same as a share of the output's span: beyond it, the graph computes something else
 _OF_TYPE = {torch.float16: 0.02}  # the same of modules that round more
+_DEPENDS = "what it does depends on the numbers that it is given"
+_TRACED = (
+    "decides by the numbers that it is given (by if, while, assert or float()), which no graph follows: for every row "
+    "is done what was done for the first"
+)
 _BYTES = 4 << 20  # of samples of a batch
 
 log = logging.getLogger(__name__)
@@ -45,11 +51,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Exported(NamedTuple):
-    """A graph, whose large weights may lie in files (`read_model`), and the number of rows that it was exported for;
-    None: any."""
+    """A graph, whose large weights may lie in files (`read_model`); the number of rows that it was exported for, None:
+    any; and what is to be said of how it was made."""
 
     model: onnx.ModelProto
     batch: int | None
+    remark: str = ""
 
 
 class Positional(nn.Module):
@@ -110,7 +117,7 @@ def export_graph(
             continue
         found = _of_rows(model, role, batch, inputs, outputs, limit)
         if isinstance(found, Exported):
-            return found
+            return found if dynamo or not any(_DEPENDS in one for one in failed) else found._replace(remark=_TRACED)
         first = None if program is None else first_difference(program, model, inputs)
         failed.append(found + (f"; the first operator to differ is {first}" if first else ""))
     raise ExportError(f"{role}: {failed[0]}")
@@ -206,9 +213,11 @@ def parity(content: bytes, inputs: Arrays, outputs: Arrays, files: Files = NO_FI
             if array.shape != wanted.shape:
                 return np.inf, np.inf
             off = np.abs(array.astype(np.float64) - wanted)
-            difference = float(off.max() if wanted.dtype.kind == "f" else off.mean())
-            largest = max(largest, difference)
-            share = max(share, difference / (float(np.ptp(expected)) or 1.0))
+            if wanted.dtype.kind == "f":
+                largest, share = max(largest, float(off.max())), max(share, share_off(array, wanted, expected))
+            else:
+                mean = float(off.mean())
+                largest, share = max(largest, mean), max(share, mean / (float(np.ptp(expected)) or 1.0))
     return largest, share
 
 
@@ -258,5 +267,5 @@ def _reason(error: BaseException) -> str:
     if "translating node" in said and (operator := re.search(r"target=torch\.ops\.(?:\w+)\.(\w+)", said)):
         return f"torch's exporter has no translation of {operator[1]}; compute it by other functions"
     if "data-dependent" in said or "Could not guard" in said:
-        return f"what it does depends on the numbers that it is given, which a graph cannot: {said}"
+        return f"{_DEPENDS}, which a graph cannot: {said}"
     return said

@@ -33,6 +33,7 @@ from latentserve.training.export.adapter import Adapter, evaluating
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
 from latentserve.training.export.fit import Told, fit, one_line, rows_of
 from latentserve.training.export.graph import export_graph, rows_within, to_onnx
+from latentserve.training.export.spans import share_off
 from latentserve.training.export.target import Target, find_target
 
 _FEW = 4  # rows that are run alone and together
@@ -186,8 +187,8 @@ def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> 
         golden = _golden(adapter, probes)
         fed = probes.feed()
         named = {name: fed[name] for name in adapter.names}
-        model, batch = export_graph(adapter, "generator", named, {"sample": golden}, folder, dtype=target.dtype)
-    cost = []
+        model, batch, traced = export_graph(adapter, "generator", named, {"sample": golden}, folder, dtype=target.dtype)
+    cost = [f"it {traced}"] if traced else []
     if batch is not None:
         cost.append(
             f"the graph takes {batch} row at a time, for torch's exporters give none for other numbers: rows run "
@@ -213,7 +214,7 @@ def _golden(adapter: Adapter, inputs: Inputs) -> NDArray[Any]:
         raise ExportError(f"generator: does not run: {one_line(error)}") from None
     if not np.isfinite(rows).all():
         raise ExportError("generator: gives values that are not finite for latents from the prior")
-    share = max(share, float(np.abs(alone.astype(np.float64) - rows[1 : 1 + len(alone)]).max() / (np.ptp(rows) or 1.0)))
+    share = max(share, share_off(alone, rows[1 : 1 + len(alone)], rows))
     if is_dependent(share):
         raise ExportError(told_dependence(adapter, four, share))
     return rows

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from latentserve.training.errors import ExportError
 
@@ -45,9 +46,18 @@ def pick_output(given: Any, told: str | int | None, rows: int) -> tuple[str, Ten
         if not places:
             raise ExportError(f"generator: output={told!r} is told; it gives {shown or type(given).__name__}")
         return places[0], found[places[0]]
+    if isinstance(given, Distribution):
+        raise ExportError(
+            f"generator: gives a distribution, {type(given).__name__}; say what of it the sample is, as "
+            "call=lambda module, z: module(z).mean"
+        )
     if not found:
         raise ExportError(f"generator: gives {type(given).__name__}, in which there is no tensor")
-    samples = {name: tensor for name, tensor in found.items() if tensor.shape[:1] == (rows,)} or found
+    samples = {
+        name: tensor
+        for name, tensor in found.items()
+        if tensor.shape[:1] == (rows,) or (tensor.ndim > 1 and rows in tensor.shape)
+    } or found
     if len(samples) > 1:
         names = " or ".join(f"output={int(name) if name.isdigit() else name!r}" for name in samples)
         raise ExportError(f"generator: gives several outputs: {shown}; which is the sample? Say {names}")

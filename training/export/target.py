@@ -132,7 +132,11 @@ def unwrapped(given: Any) -> Any:
     """Without what parallel and compiled modules put around one."""
     while True:
         inner = given
-        if type(given).__name__ in _WRAPPED:
+        if isinstance(given, torch.export.ExportedProgram):
+            inner = given.module()
+        elif isinstance(given, nn.Module) and (given._forward_hooks or given._forward_pre_hooks):
+            return given  # they are of what it computes
+        elif type(given).__name__ in _WRAPPED:
             inner = vars(given).get("_modules", {}).get("module") or getattr(given, "_orig_mod", None) or given
         elif not isinstance(given, nn.Module) and hasattr(given, "_torchdynamo_orig_callable"):
             inner = given._torchdynamo_orig_callable
@@ -174,7 +178,8 @@ def _held_by(function: Any) -> Iterator[nn.Module]:
             found += [held[name] for name in code.co_names if name in held]
         found += list(getattr(one, "__defaults__", None) or ())
     for one in found:
-        if isinstance(one, list | tuple):
-            yield from (part for part in one if isinstance(part, nn.Module))
+        if isinstance(one, list | tuple | dict):
+            parts = one.values() if isinstance(one, dict) else one
+            yield from (part for part in parts if isinstance(part, nn.Module))
         elif isinstance(one, nn.Module):
             yield one

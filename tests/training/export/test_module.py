@@ -152,6 +152,39 @@ class Shrinking(Pictures):
         return super().forward(z)
 
 
+class Mixed(Pictures):
+    """A column of large numbers beside one that is off by the mean of its batch."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.layer(z)
+        return torch.stack([x[:, 0] * 1e6, x[:, 1] - x[:, 1].mean()], 1)
+
+
+class Deciding(Pictures):
+    """Does something else for a rare row."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        image = super().forward(z)
+        return torch.stack([-one if float(row[0]) > 30 else one for row, one in zip(z, image, strict=True)])
+
+
+class Sequence(Pictures):
+    """Steps first, and something of each row beside them."""
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        return super().forward(z).unsqueeze(0).repeat(5, 1, 1, 1, 1), z[:, :2]
+
+
+class Signs(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layer(z) > 0
+
+
+class Doubtful(Pictures):
+    def forward(self, z: Tensor) -> Any:
+        return torch.distributions.Normal(self.layer(z), 1.0)
+
+
 class NotANumber(Pictures):
     def forward(self, z: Tensor) -> Tensor:
         return torch.where(z[:, :1] > 1.5, torch.nan, self.layer(z))
@@ -176,9 +209,16 @@ def served_as(out: Path, own: Callable[[Tensor], Tensor]) -> None:
         (lambda module: torch.compile(module), {}),
         (lambda module: torch.jit.script(module), {}),
         (lambda module: lambda z: module(z), {}),
+        (
+            lambda module: torch.export.export(
+                module, (torch.zeros(2, DIM),), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)
+            ),
+            {},
+        ),
+        (lambda module: lambda z, held={"g": module}: held["g"](z), {}),
         (lambda module: module, {"call": lambda module, z: module(z)}),
     ],
-    ids=["parallel", "compiled", "scripted", "lambda", "function"],
+    ids=["parallel", "compiled", "scripted", "lambda", "exported", "dict", "function"],
 )
 def test_what_wraps_a_module_is_taken_off(wrap: Any, told: dict[str, Any], tmp_path: Path) -> None:
     module = Pictures()
@@ -197,6 +237,7 @@ def test_what_wraps_a_module_is_taken_off(wrap: Any, told: dict[str, Any], tmp_p
         (Pictures().bfloat16(), {}, [3, 2, 2]),
         (Recurrent(), {}, [1, 4]),
         (Stretched(), {}, [1, 17]),
+        (Signs(), {}, [12]),
         (nn.ConvTranspose2d(DIM, 3, 8), {}, [3, 8, 8]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
@@ -247,6 +288,18 @@ def test_a_graph_of_one_row_runs_in_blocks(tmp_path: Path, caplog: pytest.LogCap
     served_as(tmp_path, module)
 
 
+def test_hooks_of_what_wraps_a_module_are_part_of_it(tmp_path: Path) -> None:
+    module = nn.DataParallel(Pictures())
+    module.register_forward_hook(lambda _module, _inputs, made: made * 2)
+    exported(module, tmp_path)
+    served_as(tmp_path, module)
+
+
+def test_what_decides_by_numbers_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exported(Deciding(), tmp_path)
+    assert "it decides by the numbers that it is given" in caplog.text
+
+
 @pytest.mark.parametrize("module", [Unmixed(), Overwriting()], ids=["inverses of weights", "writes into z"])
 def test_what_exporters_stumble_over(module: nn.Module, tmp_path: Path) -> None:
     exported(module, tmp_path)
@@ -269,6 +322,9 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Named(), {"output": "image"}, r"output='image' is told; it gives sample \[N, 3, 2, 2\]"),
         (Decoder(), {"call": "generate"}, "has no method generate"),
         (Batched(), {}, r"rows depend on what shares their batch .*, from batch_norm in norm \(BatchNorm1d\) on"),
+        (Mixed(), {"latent_shape": (DIM,)}, "rows depend on what shares their batch"),
+        (Sequence(), {}, r"several outputs: 0 \[5, 2, 3, 2, 2\], 1 \[N, 2\]; which is the sample"),
+        (Doubtful(), {}, "gives a distribution, Normal; say what of it the sample is"),
         (Shrinking(), {}, "rows depend on what shares their batch"),
         (NotANumber(), {}, "values that are not finite for latents from the prior"),
         (Keyword(), {}, "inputs="),
