@@ -12,7 +12,7 @@ import orjson
 
 from latentserve.service import logs
 from latentserve.service.auditing.arguments import arguments_of
-from latentserve.service.auditing.index import NO_SEED, model_sum
+from latentserve.service.auditing.entry import NO_SEED, model_sum
 from latentserve.service.auditing.log import AuditLog, UnauditedError, now
 from latentserve.service.bundle import Manifest
 from latentserve.service.sampling.request import RowsRequest

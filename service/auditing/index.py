@@ -1,4 +1,4 @@
-"""What lines of an account are about, in 32 bytes each: found by looking at all of them, which takes a second of ten
+"""What lines of an account are about, by their entries: found by looking at all of them, which takes a second of ten
 million.
 
 An index lies beside its segment and may end before it: what is behind its last line is read.
@@ -6,7 +6,6 @@ An index lies beside its segment and may end before it: what is behind its last 
 
 from __future__ import annotations
 
-import struct
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -14,27 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SUFFIX = ".index"
-NO_SEED = (1 << 64) - 1  # of rows that are of no seed, or not by their number
+from latentserve.service.auditing.entry import FIELDS, SUFFIX
 
-_ENTRY = struct.Struct("<IIQQII")
-_MOST = (1 << 32) - 1
-# Where the line begins, the checksum of its request's id, the rows, and the checksum of their model and version.
-_FIELDS = [("at", "<u4"), ("id", "<u4"), ("seed", "<u8"), ("offset", "<u8"), ("rows", "<u4"), ("model", "<u4")]
-_DTYPE = np.dtype(_FIELDS)
+_DTYPE = np.dtype(FIELDS)
 
 Entries = NDArray[np.void]
-
-
-def entry(at: int, id_: bytes, model: int = 0, seed: int = NO_SEED, offset: int = 0, rows: int = 0) -> bytes:
-    """Of a line that begins at a byte of its segment; `model` is what `model_sum` gives."""
-    return _ENTRY.pack(at, zlib.crc32(id_), seed, offset, min(rows, _MOST), model)
-
-
-@lru_cache(maxsize=64)
-def model_sum(name: str, version: str) -> int:
-    """What a model's lines are known by."""
-    return zlib.crc32(f"{name}\n{version}".encode())
 
 
 def stamp(path: Path) -> tuple[int, int, int]:

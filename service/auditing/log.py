@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
-from latentserve.service.auditing.index import SUFFIX as INDEX
-from latentserve.service.auditing.index import entry
+from latentserve.service.auditing.entry import SUFFIX as INDEX
+from latentserve.service.auditing.entry import entry
 from latentserve.service.errors import LatentserveError, NotReadyError, one_line
 
 SUFFIX = ".ndjson"

@@ -14,8 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from latentserve.service.auditing.index import SUFFIX as INDEX
-from latentserve.service.auditing.index import Entries, lines_of_request, lines_of_row, model_sum, read_entries, stamp
+from latentserve.service.auditing.entry import SUFFIX as INDEX
+from latentserve.service.auditing.entry import model_sum
+from latentserve.service.auditing.index import Entries, lines_of_request, lines_of_row, read_entries, stamp
 from latentserve.service.auditing.log import KEPT, SUFFIX, AuditError
 from latentserve.service.errors import one_line
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from click.testing import CliRunner
 
@@ -282,6 +281,8 @@ def test_our_commands_send_a_key(
 
 
 def test_openais_client_is_told_as_it_expects(locked: Locked, keys: dict[str, str], server: Server) -> None:
+    import openai  # takes half of a second, which no other test needs
+
     def client(url: str, key: str) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
 
