@@ -110,6 +110,8 @@ def beside(
     stylegan = next((file for file in listing.files if file.name == STYLEGAN), None)
     if stylegan is not None:
         return *_of_stylegan(found, stylegan, reading), None
+    if reading.label is None and not listing.having((*tables.SUFFIXES, *lists.SUFFIXES)):
+        return found, None, None
     naming = Naming(found)
     read, forms, unread = _tables(found, naming, reading)
     about_them = [one for one in read if one.is_about_files]
@@ -120,7 +122,8 @@ def beside(
         partitions += of_splits
     candidates = sorted((one for one in about_them if one not in partitions), key=lambda one: (-one.share, -one.rank))
     if found.label_names:  # a list of the files in class folders has nothing to add
-        candidates = [one for one in candidates if one.file.parent not in {each.parent for each in found.files}]
+        inside = {each.parent for each in found.files}
+        candidates = [one for one in candidates if one.file.parent not in inside]
         candidates = [one for one in candidates if one.of_tables]
     notes = []
     several = [one for one in candidates if one.repeats and reading.label is None]

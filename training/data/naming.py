@@ -88,7 +88,7 @@ class Naming:
         return self.place(text, bare=not text.isdecimal()) is not None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table, or a list, and how it names files.
 
