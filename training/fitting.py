@@ -12,11 +12,9 @@ from statistics import median
 
 from PIL import Image
 
-from latentserve.training.data import arrays, cifar, encoded, idx, load, pictures, pixels, sounds, tables
-from latentserve.training.data.conditions import FILE as CONDITIONS
+from latentserve.training.data import arrays, cifar, encoded, idx, load, pictures, pixels, sounds, table_files
 from latentserve.training.data.folders import absence
 from latentserve.training.data.listing import ZIP, Listing
-from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.errors import ConfigError
 
 PUBLISHED = (32, 64, 128, 256)  # sides of pictures that there are recipes for
@@ -64,14 +62,16 @@ def fit(path: Path, gpu: bool) -> Fit:
         told = _of_side(32, "CIFAR's files", 0, gpu)
         return Fit(told.recipe, ("size=null", *told.overrides), told.because)
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
-    of_tables = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
+    of_tables = table_files.among(listing)
     of_tables = of_tables or (encoded.of_arrow(listing) if listing.archive is None else [])
     of_arrays = listing.having(arrays.SUFFIXES)
     if len(of_sounds) > len(of_pictures):
         return Fit("waves", ("data=files", "size=4096"), f"{len(of_sounds):,} recordings")
     if of_pictures:
         return _pictures(listing, of_pictures, gpu)
-    if of_tables and listing.archive is None:
+    if of_tables and listing.archive is not None:
+        return Fit("adult", ("label=null",), "a table; --set label=COLUMN, for rows that are asked for by it")
+    if of_tables:
         first = listing.source / of_tables[0]
         if first.name.lower().endswith(encoded.SUFFIXES) and encoded.picture_column(first) is not None:
             sizes = [picture.size for picture in encoded.some(first, LOOKED_AT)]

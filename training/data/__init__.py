@@ -11,13 +11,26 @@ from pathlib import Path, PurePosixPath
 from typing import Unpack
 
 from latentserve.service.bundle import Column
-from latentserve.training.data import arrays, cifar, encoded, hub, idx, pictures, pixels, series, sounds, tables
+from latentserve.training.data import (
+    arrays,
+    cifar,
+    encoded,
+    hub,
+    idx,
+    pictures,
+    pixels,
+    series,
+    sounds,
+    table_files,
+    tables,
+)
+from latentserve.training.data.columns import Read
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
 from latentserve.training.data.holding_out import alike, split_off
+from latentserve.training.data.lines import PACKED, Open
 from latentserve.training.data.listing import ZIP, Listing
-from latentserve.training.data.metadata import STYLEGAN
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.reading import Options, Reading
 from latentserve.training.data.summary import summary
@@ -93,6 +106,8 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         listing = Listing.of(path)
         if listing.having(sounds.SUFFIXES) and not listing.having(pictures.SUFFIXES):
             return sounds.load(stem, path, split, reading)
+        if (found := table_files.among(listing)) and not listing.having(pictures.SUFFIXES):
+            return _load_only(listing, found, "tables", stem, split, reading)
         reading.refuse("an archive of pictures", "types")
         return pictures.load(stem, path, split, reading)
     if idx.find([PurePosixPath(path.name)]):
@@ -101,22 +116,22 @@ def _load_path(path: Path, split: Split, reading: Reading) -> Dataset:
         beside = Listing(path.parent, tuple(PurePosixPath(each.name) for each in sorted(path.parent.iterdir())))
         together = idx.find(beside.files)[of].values()
         return idx.load_found(of or stem, replace(beside, files=tuple(together)), split)
-    if split == "test" and not (name.endswith(tables.CSV) and pixels.peek(path)):
+    of_pictures = name.endswith(encoded.SUFFIXES) and encoded.picture_column(path) is not None
+    if name.endswith((*table_files.SUFFIXES, *table_files.TEXTS)) and not of_pictures:
+        return _parted(stem, str(path), table_files.read_all([path], reading, lambda _: None, path), reading, split)
+    if split == "test":
         raise NoHeldOutError(f"{path}: one file, which has no held-out part")
     if name.endswith(sounds.SUFFIXES):
         return sounds.load(stem, path, split, reading)
-    if name.endswith((*tables.SUFFIXES, *tables.TEXTS)):
-        if name.endswith(tables.PARQUET) and encoded.picture_column(path) is not None:
-            return encoded.load(stem, [path], reading)
-        return _table(stem, str(path), tables.read(path, reading), reading, split=split)
-    if name.endswith(encoded.ARROW) and encoded.picture_column(path) is not None:
+    if of_pictures:
         return encoded.load(stem, [path], reading)
     if name.endswith(pictures.SUFFIXES):
         raise DataError(f"{path}: one picture; name the folder that it lies in with others")
     told = Listing(path.parent, (PurePosixPath(path.name),)).instead()
     if told is not None:
         raise DataError(f"{path.parent / told}")
-    known = [*arrays.SUFFIXES, *tables.SUFFIXES, *tables.TEXTS, *sounds.SUFFIXES, *ZIP]
+    unpacked = [one for one in (*table_files.SUFFIXES, *table_files.TEXTS) if not one.endswith(PACKED)]
+    known = [*arrays.SUFFIXES, *unpacked, *sounds.SUFFIXES, *ZIP]
     raise DataError(f"{path}: the suffix must be one of {', '.join(known)}, or the path a folder's")
 
 
@@ -136,10 +151,9 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
         return _noting(dataset, of_pictures, "pictures")
     if of_pictures:
         return _noting(pictures.load(stem, path, split, reading), of_sounds, "recordings")
-    table_files = [file for file in listing.having(tables.SUFFIXES) if file.name not in (CONDITIONS, STYLEGAN)]
-    table_files = table_files or encoded.of_arrow(listing)
-    if table_files:
-        return _load_only(listing, table_files, "tables", stem, split, reading)
+    of_tables = table_files.among(listing)
+    if of_tables:
+        return _load_only(listing, of_tables, "tables", stem, split, reading)
     array_files = listing.having(arrays.SUFFIXES)
     parts = arrays.together(array_files)
     if parts and not (listing.source / array_files[0].parent / CONDITIONS).exists():
@@ -166,8 +180,8 @@ def _load_only(
     for file in found:
         known = [split_of(folder) for folder in file.parts[:-1]] + [split_of_file(file.name)]
         parts.setdefault(next((each for each in known if each), "train" if len(found) == 1 else ""), []).append(file)
-    of_parquet = all(file.name.lower().endswith(encoded.SUFFIXES) for file in found)
-    if list(parts) == [""] and of_parquet and len({file.parent for file in found}) == 1:
+    folders = {PurePosixPath(*(part for part in file.parts[:-1] if "=" not in part)) for file in found}
+    if list(parts) == [""] and what == "tables" and len(folders) == 1:
         parts = {"train": found}  # one data set in several files
     if "train" not in parts and list(parts) != [""]:
         alone = next(iter(parts))
@@ -179,8 +193,9 @@ def _load_only(
     held = next((name for name in HELD_OUT if name in parts), None)
     train = parts["train"]
     paths = [listing.source / file for file in train]
-    several = len(paths) > 1 and all(path.name.lower().endswith(encoded.SUFFIXES) for path in paths)
-    roots = {PurePosixPath(*(part for part in file.parts[:-1] if not split_of(part))) for file in train}
+    several = len(paths) > 1 and what == "tables"
+    named = [[part for part in file.parts[:-1] if not (split_of(part) or "=" in part)] for file in train]
+    roots = {PurePosixPath(*inner) for inner in named}
     if several and len(roots) > 1:
         listed = ", ".join(f"`{root}`" for root in sorted(roots))
         raise DataError(f"{listing.source}: {listed} have a training part each; name the one that is meant")
@@ -193,7 +208,6 @@ def _load_only(
             )
         if what == "arrays" or pixels.peek(paths[0]):
             return _load_path(paths[0], split, reading)
-        raise NoHeldOutError(f"{listing.source}: one file, which has no held-out part")
     if what == "tables":
         dataset = _of_tables(listing, parts, held, paths, stem, split, reading)
     else:
@@ -217,22 +231,46 @@ def _of_tables(
     split: Split,
     reading: Reading,
 ) -> Dataset:
-    """The tables of a split, those of Parquet one after the other; a held-out one is read as the other's columns."""
-    if paths[0].name.lower().endswith(encoded.SUFFIXES) and encoded.picture_column(paths[0]) is not None:
+    """The tables of a split, one after the other; a held-out one is read as the other's columns."""
+    of_pictures = paths[0].name.lower().endswith(encoded.SUFFIXES) and listing.archive is None
+    if of_pictures and encoded.picture_column(paths[0]) is not None:
+        if split == "test" and held is None:
+            raise NoHeldOutError(f"{listing.source}: no held-out part")
         used = paths if split == "train" else [listing.source / file for file in parts[held or ""]]
         return encoded.load(stem, used, reading)
+
+    def opened_as(path: Path) -> Open | None:
+        inner = PurePosixPath(path.relative_to(listing.source))
+        return None if listing.archive is None else lambda: listing.open(inner)
+
     name = paths[0].resolve().name.partition(".")[0] if len(paths) == 1 else stem
-    train = _table(name, str(paths[0]), tables.read_all(paths, reading), reading)
+    read = table_files.read_all(paths, reading, opened_as, listing.source)
+    if held is None:
+        return _parted(name, str(paths[0]), read, reading, split)
+    train = _table(name, str(paths[0]), read, reading)
     if split == "train":
         return train
-    others = [listing.source / file for file in parts[held or ""]]
-    return _table(name, str(others[0]), tables.read_all(others, reading), reading, train.columns)
+    others = [listing.source / file for file in parts[held]]
+    unseen = table_files.read_all(others, reading, opened_as, listing.source)
+    return _table(name, str(others[0]), unseen, reading, train.columns)
+
+
+def _parted(name: str, source: str, read: Read, reading: Reading, split: Split) -> Dataset:
+    """The part of a table, which a column of it may say, or of the pictures that its rows are."""
+    if pixels.find(read) is not None:
+        return _table(name, source, read, reading, split=split)
+    parts = tables.by_split(read) if reading.size is None else {"train": read}
+    held = next((part for part in HELD_OUT if part in parts), None)
+    if split == "test" and held is None:
+        raise NoHeldOutError(f"{source}: no held-out part in it")
+    train = _table(name, source, parts["train"], reading)
+    return train if split == "train" else _table(name, source, parts[held or ""], reading, train.columns)
 
 
 def _table(
     name: str,
     source: str,
-    read: tables.Read,
+    read: Read,
     reading: Reading,
     like: Sequence[Column] | None = None,
     split: Split = "train",

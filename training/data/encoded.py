@@ -17,12 +17,13 @@ from PIL import Image
 
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
+from latentserve.training.data.columns import Distinct, arrow_column
 from latentserve.training.data.dataset import Dataset
 from latentserve.training.data.listing import Listing
 from latentserve.training.data.metadata import about
 from latentserve.training.data.names import ABOUT_THEM
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import PARQUET, Distinct, arrow_column
+from latentserve.training.data.table_files import PARQUET
 from latentserve.training.errors import DataError
 
 ARROW = (".arrow",)

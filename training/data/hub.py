@@ -10,9 +10,10 @@ import numpy as np
 
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
+from latentserve.training.data.columns import Distinct, Read, arrow_column
 from latentserve.training.data.dataset import Dataset, Split
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import Distinct, Read, arrow_column, table
+from latentserve.training.data.tables import table
 from latentserve.training.errors import DataError
 
 _PREFIX = "hf:"

@@ -31,6 +31,7 @@ _RECORDS = 200  # that say which of them names the columns
 _LOOSE_LINES = 10  # at a file's end that are no rows, at the most
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _RARE = ("\x01", "~", "^")  # delimiters that DuckDB does not look for
+_SPARSE = re.compile(r"\S+(?: +\d+:[-+.\deE]+)+\s*\Z")
 _ALIGNED = re.compile(r"\d {2,}\d")  # numbers one below the other
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LATIN = {"cp1252", "latin_1", "iso8859_15", "cp1250", "iso8859_2", "cp437", "cp850", "mac_roman", "cp1254", "cp1257"}
@@ -217,6 +218,8 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
         before.append(lines.pop(0))
     if not lines:
         raise DataError(f"{path}: no line that is no comment")
+    if all(map(_SPARSE.match, lines[:_RECORDS])):
+        raise DataError(f"{path}: sparse rows, as LIBSVM has them, are not read: save it as CSV")
     delimiter, quote, doubled = _written(lines, path) if stated is None else (stated[1], '"', True)
     dialect = Dialect(encoding, delimiter, quote, doubled)
     records: list[tuple[int, list[str]]] = []

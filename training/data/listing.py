@@ -17,6 +17,7 @@ from latentserve.service.errors import one_line
 from latentserve.training.errors import DataError
 
 ZIP = (".zip",)
+STYLEGAN = "dataset.json"  # the labels of pictures, as StyleGAN's tools write them
 LARGEST = 1 << 30  # bytes of one file of an archive
 COMPARED = 1 << 28  # bytes of files of the same size
 
@@ -46,7 +47,7 @@ _ELSEWHERE = {
     (".pkl", ".pickle", ".joblib", ".pt", ".pth"): _PICKLED,
     (".zip",): "name the archive itself, or unpack it",
     (".xlsx", ".xls", ".ods"): "a workbook is not read: save its sheet as CSV",
-    (".arrow", ".feather", ".orc", ".avro"): "is not read: save it as Parquet",
+    (".avro",): "is not read: save it as Parquet",
     (".sav", ".dta", ".sas7bdat", ".rds", ".rdata"): "is not read: save it as CSV or Parquet",
     (".sqlite", ".sqlite3", ".db", ".duckdb"): "a database is not read: save its table as CSV or Parquet",
     _OTHER_PICTURES: "convert it to PNG",

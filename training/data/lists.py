@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from latentserve.training.data import tables
+from latentserve.training.data import table_files
+from latentserve.training.data.columns import Distinct, Read, from_texts
 from latentserve.training.data.lines import Open
 from latentserve.training.errors import DataError
 
@@ -23,7 +24,7 @@ FILE, LABEL, VALUE = "file", "label", "value"  # columns of a list that names no
 Names = Callable[[str], bool]
 
 
-def read(path: Path, source: Open, names: Names) -> tables.Read | None:
+def read(path: Path, source: Open, names: Names) -> Read | None:
     """The columns of a list; None: it is none. `names` says whether a text names one of the files."""
     try:
         with source() as file:
@@ -36,7 +37,7 @@ def read(path: Path, source: Open, names: Names) -> tables.Read | None:
     return _of_json(path, text) if path.suffix.lower() == ".json" else of_text(text, names)
 
 
-def _of_json(path: Path, text: str) -> tables.Read | None:
+def _of_json(path: Path, text: str) -> Read | None:
     """Of `[{"file": ..., ...}, ...]`, `{FILE: LABEL, ...}` or `{FILE: {...}, ...}`."""
     try:
         content: Any = json.loads(text)
@@ -50,12 +51,12 @@ def _of_json(path: Path, text: str) -> tables.Read | None:
         return None
     lines = "\n".join(map(json.dumps, content)).encode()
     try:
-        return tables.read_json_lines(path.with_suffix(".jsonl"), lambda: io.BytesIO(lines))
+        return table_files.read_json(path.with_suffix(".jsonl"), lambda: io.BytesIO(lines))
     except DataError:
         return None
 
 
-def of_text(text: str, names: Names) -> tables.Read | None:
+def of_text(text: str, names: Names) -> Read | None:
     """Of lines of fields, with a line of columns' names or without, and their count before them or not."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     if len(lines) > 2 and lines[0].isdecimal() and int(lines[0]) in (len(lines) - 1, len(lines) - 2):
@@ -71,14 +72,14 @@ def of_text(text: str, names: Names) -> tables.Read | None:
     elif not any(map(names, rows[0])) and any(map(names, rows[1])):
         header, rows = rows[0], rows[1:]
     if len(counts) > 1 or (header is not None and len(header) not in counts):
-        return tables.Read([_column(FILE, [row[0] for row in rows])])  # boxes, as many as there are
+        return Read([_column(FILE, [row[0] for row in rows])])  # boxes, as many as there are
     columns = list(zip(*rows, strict=True))
     if header is not None:
-        return tables.Read([_column(name, column) for name, column in zip(header, columns, strict=True)])
+        return Read([_column(name, column) for name, column in zip(header, columns, strict=True)])
     return _without_header(columns, names)
 
 
-def _without_header(columns: list[tuple[str, ...]], names: Names) -> tables.Read | None:
+def _without_header(columns: list[tuple[str, ...]], names: Names) -> Read | None:
     """The column that names files, and the one that can only be their label: the other one of two, or of several the
     first that holds words. What hardly comes again is none."""
     at = next((at for at, column in enumerate(columns) if any(map(names, column[:20]))), None)
@@ -89,15 +90,13 @@ def _without_header(columns: list[tuple[str, ...]], names: Names) -> tables.Read
     likely = others if len(others) == 1 else words
     kept = [_column(LABEL if len(set(column)) <= len(column) // 2 else VALUE, column) for column in likely[:1]]
     left = len(others) - len(kept)
-    return tables.Read(
-        [_column(FILE, columns[at]), *kept], (f"left out: {left} columns without names",) if left else ()
-    )
+    return Read([_column(FILE, columns[at]), *kept], (f"left out: {left} columns without names",) if left else ())
 
 
-def _column(name: str, fields: list[str] | tuple[str, ...]) -> tables.Distinct:
+def _column(name: str, fields: list[str] | tuple[str, ...]) -> Distinct:
     known: dict[str, int] = {}
     places = np.array([known.setdefault(field, len(known)) for field in fields], np.int64)
     try:
-        return tables.from_texts(name, list(known), places)
+        return from_texts(name, list(known), places)
     except DataError:  # dates that may be read in two ways
-        return tables.Distinct(name, "string", list(known), places)
+        return Distinct(name, "string", list(known), places)

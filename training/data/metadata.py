@@ -17,20 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.service.errors import one_line
-from latentserve.training.data import lists, tables
+from latentserve.training.data import lists, table_files, tables
+from latentserve.training.data.columns import Distinct, Read, from_texts
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import MOST, Conditions, beside_files
 from latentserve.training.data.dataset import Split
 from latentserve.training.data.folders import LabelledFiles, find
-from latentserve.training.data.listing import Listing
+from latentserve.training.data.listing import STYLEGAN, Listing
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.naming import LABELS, Naming, Table, plainly, says_splits, split_of_list, split_words
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.shards import listed
-from latentserve.training.data.tables import Distinct
 from latentserve.training.errors import DataError, NoHeldOutError
-
-STYLEGAN = "dataset.json"
 
 _FORM = re.compile(r"sub?mission", re.IGNORECASE)
 _OF_TOOLS = ("package.json", "dataset_info.json", "state.json", "dataset_dict.json", "dataset-metadata.json")
@@ -192,7 +190,7 @@ def _tables(
     listing = found.listing
     there = [
         file
-        for file in (*listing.having(tables.SUFFIXES), *listing.having(lists.SUFFIXES))
+        for file in (*listing.having(table_files.BESIDE), *listing.having(lists.SUFFIXES))
         if file.name != CONDITIONS
         and not _of_another_split(file, found)
         and not _is_readme(file.name)
@@ -210,9 +208,9 @@ def _tables(
         def opened(file: PurePosixPath = file) -> IO[bytes]:
             return listing.open(file)
 
-        of_tables = file.name.lower().endswith(tables.SUFFIXES)
+        of_tables = file.name.lower().endswith(table_files.BESIDE)
         try:
-            content = tables.read(path, plain, opened) if of_tables else lists.read(path, opened, naming.names)
+            content = table_files.read(path, plain, opened) if of_tables else lists.read(path, opened, naming.names)
         except DataError:
             unread.append(file)
             continue
@@ -269,7 +267,7 @@ def _is_readme(name: str) -> bool:
     )
 
 
-def _with_first_row(read: tables.Read, naming: Naming) -> tables.Read:
+def _with_first_row(read: Read, naming: Naming) -> Read:
     """A table whose first line was taken for the names of columns, and names a file."""
     if not any(naming.is_file(column.name) for column in read.columns):
         return read
@@ -282,8 +280,8 @@ def _with_first_row(read: tables.Read, naming: Naming) -> tables.Read:
         )
         first: dict[str, int] = {}
         onto = np.array([first.setdefault(value, len(first)) for value in [*values, column.name]], np.int64)
-        columns.append(tables.from_texts(name, list(first), onto[places]))
-    return tables.Read(columns, read.notes)
+        columns.append(from_texts(name, list(first), onto[places]))
+    return Read(columns, read.notes)
 
 
 def _splits(

@@ -8,10 +8,10 @@ from pathlib import PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.training.data import lists, tables
+from latentserve.training.data import lists, table_files
+from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.folders import LabelledFiles
 from latentserve.training.data.names import split_of, split_within
-from latentserve.training.data.tables import Distinct
 
 LABELS = (
     "label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed", "species", "kind",
@@ -101,13 +101,13 @@ class Table:
     """
 
     file: PurePosixPath
-    read: tables.Read
+    read: Read
     column: int
     places: list[int | None]
     share: float
 
     @classmethod
-    def of(cls, read: tables.Read, file: PurePosixPath, naming: Naming) -> "Table":
+    def of(cls, read: Read, file: PurePosixPath, naming: Naming) -> "Table":
         """With the column that names the largest share of the files. Numbers do so only where they are called so: what
         counts epochs, or years of age, names no pictures."""
         best = cls(file, read, 0, [], 0.0)
@@ -125,7 +125,7 @@ class Table:
     @property
     def of_tables(self) -> bool:
         """Whether it is a table by its ending."""
-        return self.file.name.lower().endswith(tables.SUFFIXES)
+        return self.file.name.lower().endswith(table_files.BESIDE)
 
     @property
     def is_about_files(self) -> bool:
@@ -170,7 +170,7 @@ class Table:
         values = columns[self.column].values
         of = dict(zip(self.read.columns[self.column].values, self.places, strict=True))
         of |= dict(zip(other.read.columns[other.column].values, other.places, strict=True))
-        read = tables.Read(columns, tuple(dict.fromkeys([*self.read.notes, *other.read.notes])))
+        read = Read(columns, tuple(dict.fromkeys([*self.read.notes, *other.read.notes])))
         return replace(self, read=read, places=[of[value] for value in values], share=self.share + other.share)
 
     def others(self) -> list[Distinct]:

@@ -22,10 +22,9 @@ from latentserve.training.data.cache import Decoded
 from latentserve.training.data.colours import UNREADABLE, to_srgb
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import hint
-from latentserve.training.data.listing import Listing, kinds
-from latentserve.training.data.metadata import STYLEGAN
+from latentserve.training.data.listing import STYLEGAN, Listing, kinds
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import SUFFIXES as TABLES
+from latentserve.training.data.table_files import BESIDE as TABLES
 from latentserve.training.errors import DataError
 
 SUFFIXES = (

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.training.data import tables
+from latentserve.training.data import table_files
+from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.dataset import Dataset, Split
 from latentserve.training.data.lines import opened
 from latentserve.training.data.metadata import about
@@ -19,7 +20,7 @@ from latentserve.training.data.names import HELD_OUT
 from latentserve.training.data.naming import LABELS, says_splits, split_words
 from latentserve.training.data.pictures import STORED_RANGE
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import MOST_CATEGORIES, Distinct
+from latentserve.training.data.tables import MOST_CATEGORIES
 from latentserve.training.errors import DataError, NoHeldOutError
 
 _LEAST_SIDE, _LEAST_UNNAMED = 8, 16  # pixels; of columns that are not called pixels
@@ -46,7 +47,7 @@ class Pixels(NamedTuple):
     channels: int
 
 
-def find(read: tables.Read) -> Pixels | None:
+def find(read: Read) -> Pixels | None:
     """The pictures of a table; None where its rows are none."""
     for pattern, least in ((_PIXEL, _LEAST_SIDE), (_UNNAMED, _LEAST_UNNAMED)):
         columns = [column for column in read.columns if pattern.match(column.name)]
@@ -70,18 +71,18 @@ def find(read: tables.Read) -> Pixels | None:
 
 def peek(path: Path) -> Pixels | None:
     """The pictures of a CSV file by its first rows; None where they are none."""
-    if not path.name.lower().endswith(tables.CSV):
+    if not path.name.lower().endswith(table_files.CSV):
         return None
     try:
         with opened(path, None) as file:
             head = file.read(_PEEK)
         head = head if len(head) < _PEEK else head[: head.rfind(b"\n") + 1]
-        return find(tables.read_csv(path.with_suffix(".csv"), Reading(), lambda: io.BytesIO(head)))
+        return find(table_files.read(path.with_suffix(".csv"), Reading(), lambda: io.BytesIO(head)))
     except (OSError, EOFError, DataError):
         return None
 
 
-def pictures(name: str, source: str, read: tables.Read, found: Pixels, split: Split, reading: Reading) -> Dataset:
+def pictures(name: str, source: str, read: Read, found: Pixels, split: Split, reading: Reading) -> Dataset:
     """The pictures as uint8 [N, C, H, W], with the labels and numbers of the other columns; where one of these says
     splits, those of `split`.
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import Distinct, Read, is_index
+from latentserve.training.data.tables import is_index
 from latentserve.training.errors import DataError
 
 

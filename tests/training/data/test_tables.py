@@ -116,7 +116,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="\x00\r\n", excl
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(table=st.lists(st.tuples(numbers, prices, words.map(lambda word: f"w{word}")), min_size=2, max_size=30))
+@given(table=st.lists(st.tuples(numbers, prices, words.map(lambda word: f"w{word}")), min_size=2, max_size=17))
 def test_what_is_written_is_read_and_served_again(tmp_path: Path, table: list[tuple[Any, ...]]) -> None:
     table = [(3, 1.25, "wx"), (4, 0.5, "wy"), *table]
     buffer = io.StringIO(newline="")
