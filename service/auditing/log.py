@@ -43,6 +43,8 @@ class AuditLog:
         """Makes the folder. Raises AuditError."""
         self.folder = folder
         self._file: int | None = None
+        self._path = folder
+        self._inode = 0
         self._index: int | None = None
         self._size = 0
         self._entries = bytearray()
@@ -58,7 +60,7 @@ class AuditLog:
         """Write a line, which ends with a line feed, and what it is found by; see `entry`. Raises UnauditedError: there
         is no room for it, and nothing of it is there."""
         try:
-            if self._file is None or self._size + len(line) > _SEGMENT_BYTES:
+            if self._file is None or self._size + len(line) > _SEGMENT_BYTES or not self._is_there():
                 self._begin()
             assert self._file is not None  # noqa: S101
             written = os.write(self._file, line)
@@ -111,9 +113,18 @@ class AuditLog:
         path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}{SUFFIX}"
         file = os.open(path, flags, 0o600)
         self.close()
-        self._file, self._size = file, 0
+        self._file, self._path, self._inode, self._size = file, path, os.fstat(file).st_ino, 0
         with suppress(OSError):
             self._index = os.open(path.with_suffix(INDEX), flags, 0o600)
+
+    def _is_there(self) -> bool:
+        """Whether what was written is where it was. Who rotates logs renames, cuts and removes them under who writes,
+        and a line that is written to what nobody finds is lost."""
+        try:
+            seen = self._path.stat()
+        except OSError:
+            return False
+        return seen.st_ino == self._inode and seen.st_size == self._size
 
     def _index_ends(self) -> None:
         """After half an entry no other is written."""
