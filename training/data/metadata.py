@@ -108,7 +108,7 @@ def beside(
     stylegan = next((file for file in listing.files if file.name == STYLEGAN), None)
     if stylegan is not None:
         return *_of_stylegan(found, stylegan, reading), None
-    if reading.label is None and not listing.having((*tables.SUFFIXES, *lists.SUFFIXES)):
+    if reading.label is None and not listing.having((*table_files.BESIDE, *lists.SUFFIXES)):
         return found, None, None
     naming = Naming(found)
     read, forms, unread = _tables(found, naming, reading)
