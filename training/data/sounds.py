@@ -5,7 +5,7 @@ start."""
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -34,6 +34,7 @@ _RANGES = {
     "float32": None,
     "float64": None,
 }
+_NOISE = "_background_noise_"  # of Speech Commands, whose recordings are none of its words
 _INTEGERS = 2.0  # a float beyond it is one of integers that were not divided by their range
 
 
@@ -67,9 +68,12 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     """
     reading.refuse("audio", "types", "background")
     found: LabelledFiles | None = None
+    noise: list[PurePosixPath] = []
     beside = None
     if path.is_dir() or path.suffix.lower() == ".zip":
         listing = Listing.of(path)
+        noise = [file for file in listing.files if _NOISE in file.parts[:-1]]
+        listing = replace(listing, files=tuple(file for file in listing.files if file not in set(noise)))
         found, beside = metadata.labelled(listing, SUFFIXES, "recordings", split, reading)
         files = found.files
     else:
@@ -82,6 +86,8 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         lambda: _decode(listing, files, reading, str(path)),
     )
     notes = [*(found.notes if found is not None else ()), *made.about["notes"], *([made.note] if made.note else [])]
+    if found is not None and noise:
+        notes.append(f"left out: {len(noise):,} in `{_NOISE}`, which are no words")
     if found is not None and (others := [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]):
         notes.append(f"beside the recordings: {kinds(others)}")
     return Dataset(
@@ -225,7 +231,13 @@ def _read(listing: Listing, file: PurePosixPath) -> tuple[int, NDArray[Any]]:
 def _of_wav(opened: IO[bytes]) -> tuple[int, NDArray[Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks that hold no sound
-        rate, frames = wavfile.read(opened)
+        try:
+            rate, frames = wavfile.read(opened)
+        except ValueError as error:
+            if "Unknown wave file format" not in str(error):
+                raise
+            opened.seek(0)
+            return _of_others(opened)  # A-law, mu-law, ADPCM
     return int(rate), frames
 
 
