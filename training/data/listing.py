@@ -52,6 +52,8 @@ _ELSEWHERE = {
     (".sqlite", ".sqlite3", ".db", ".duckdb"): "a database is not read: save its table as CSV or Parquet",
     _OTHER_PICTURES: "convert it to PNG",
     (".mp4", ".avi", ".mov", ".mkv", ".webm"): "videos are not read: write their frames as PNG files",
+    (".m4a", ".aac", ".wma", ".amr", ".ape", ".wv", ".ra", ".mka"): "convert it to WAV or FLAC",
+    (".mid", ".midi"): "notes are not read: write what they sound like as WAV",
     _SCANS: "save its arrays by numpy.savez, as samples",
 }
 

@@ -360,7 +360,7 @@ def about(columns: Sequence[Distinct], source: str, reading: Reading, labelled: 
             count = len(column.values)
             told = "texts that are different in every row" if column.all_different else f"{count:,} different texts"
             could = f"; --set label={column.name} makes it the label" if _repeats(column) else ""
-            notes.append(f"left out: `{column.name}`, {told}, which pictures cannot be asked for by{could}")
+            notes.append(f"left out: `{column.name}`, {told}, which no sample can be asked for by{could}")
         elif len(boxes) >= _CORNERS and column.name in boxes:
             pass
         elif _IDENTITY.search(column.name) and column.type == "int64":

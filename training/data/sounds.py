@@ -23,7 +23,9 @@ from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
 WAV = (".wav", ".wave")
-OTHERS = (".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64")
+OTHERS = (
+    ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64", ".sph",
+)  # fmt: skip
 SUFFIXES = (*WAV, *OTHERS)
 
 # What becomes -1 and 1, by the type a file is read as; 24 bits come as the upper ones of 32.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from latentserve.training.data import load
+from latentserve.training.errors import DataError
 
 soundfile = pytest.importorskip("soundfile", reason="needs latentserve[audio]")
 
@@ -22,6 +23,27 @@ def test_wav_files_are_read_however_they_are_packed(tmp_path: Path, subtype: str
     taken = load("files", tmp_path).take(np.arange(2))[0, 0]
     tone = 0.5 * np.sin(np.arange(64, 256) / 5)  # ADPCM finds its step first
     np.testing.assert_allclose(taken[64:256], tone, atol=0.05)
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "mp3", "aiff", "aifc", "au", "caf", "w64", "rf64", "sph", "oga"])
+def test_files_are_read_by_their_ending(tmp_path: Path, ending: str) -> None:
+    kind = {"aifc": "AIFF", "sph": "NIST", "oga": "OGG"}.get(ending, ending.upper())
+    tone = 0.5 * np.sin(np.arange(8192) / 5)
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.{ending}", tone, 8000, format=kind)
+    dataset = load("files", tmp_path, size=4096)
+    taken = dataset.take(np.arange(1))[0, 0]
+    assert np.corrcoef(taken[1024:3072], tone[1024:3072])[0, 1] > 0.9 or ending == "mp3"  # which is late
+    assert 0.3 < np.abs(taken).max() < 0.7
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("a.m4a", "convert it to WAV"), ("a.WMA", "convert it"), ("a.mid", "notes")]
+)
+def test_what_is_packed_otherwise_says_what_to_do(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"\0" * 64)
+    with pytest.raises(DataError, match=words):
+        load("files", tmp_path)
 
 
 def test_background_noise_is_no_word(tmp_path: Path) -> None:
