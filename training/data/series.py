@@ -113,8 +113,8 @@ def _apart(columns: Sequence[Distinct], source: str) -> tuple[Distinct | None, l
                 "they are of several series"
             )
     for column in () if times else likely:
-        called = _CALLED_SERIES if column.type == "string" or _in_blocks(column) else _CALLED_ID
-        if called.match(column.name) or (column.type == "string" and _in_blocks(column)):
+        names = _CALLED_SERIES if column.type == "string" or _in_blocks(column) else _CALLED_ID
+        if names.match(column.name) or (column.type == "string" and _in_blocks(column)):
             return column, _rows_of(column)
     return None, [rows]
 
