@@ -24,20 +24,8 @@ _CALLED_FILES = re.compile(
 )
 _LABELLING = re.compile(r"label|attr|class|meta|annot|train", re.IGNORECASE)
 _LISTS = (
-    "",
-    "val",
-    "val_list",
-    "list",
-    "lists",
-    "files",
-    "images",
-    "set",
-    "split",
-    "ids",
-    "names",
-    "filelist",
-    "file_list",
-)
+    "", "val", "val_list", "list", "lists", "files", "images", "set", "split", "ids", "names", "filelist", "file_list",
+)  # fmt: skip
 _PARTITION = re.compile(r"split|partition|subset|usage", re.IGNORECASE)
 _FEW_REPEAT = 0.1  # share of files with several rows, up to which these are mistakes
 _SPLIT_NUMBERS = {"0": "train", "1": "val", "2": "test"}  # as CelebA has them

@@ -340,7 +340,8 @@ def test_nobody_is_accepted_and_reset_at_the_end(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     with Supervised(tmp_path, ready=False, unrunnable=True) as server:
         assert server.process.wait(10) == 1
-    assert server.text() == f"a worker cannot be started: {tmp_path}/work/none: No such file or directory\n"
+    absent = tmp_path / "work" / "none"
+    assert server.text() == f"a worker cannot be started: {absent}: No such file or directory\n"
 
 
 def test_without_time_to_drain_it_ends_at_once(tmp_path: Path) -> None:
