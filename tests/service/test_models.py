@@ -26,7 +26,7 @@ from latentserve.service.bundle.golden import pack_arrays, unpack_arrays
 from latentserve.service.errors import NotReadyError
 from latentserve.service.host.group import Health
 from latentserve.service.models import CONTROL_ROWS, Model
-from latentserve.service.sampling import cuda, padding
+from latentserve.service.sampling import cuda, padding, sampler
 from latentserve.service.sampling.cuda import CudaRunner
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
@@ -215,11 +215,13 @@ def sample(model: Model, rows: int) -> None:
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No round of the watch comes by itself, and probes ride in every batch that has room for them."""
+    """No round of the watch comes by itself, and probes ride in every batch that has room for them. What is asked for
+    runs in one batch, however slow the machine is."""
     for name in ("PROBE_SECONDS", "PADDING_SECONDS"):
         monkeypatch.setattr(models, name, 3600.0)
     monkeypatch.setattr(padding, "EVERY_SECONDS", 0.0)
     monkeypatch.setattr(padding, "_SHARE", np.inf)
+    monkeypatch.setattr(sampler, "BULK_BATCH_SECONDS", np.inf)
 
 
 @pytest.mark.usefixtures("by_hand")
@@ -285,6 +287,7 @@ def test_what_rides_in_padding_is_looked_at_by_itself(
     serve: Serve, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(models, "PADDING_SECONDS", 0.02)
+    monkeypatch.setattr(sampler, "BULK_BATCH_SECONDS", np.inf)
     model = serve(bundle)
     corrupt(padded(model), 64, dense_generator(seed=1), model.bundle.manifest.sample)
     sample(model, 40)

@@ -58,7 +58,7 @@ class Supervised:
         self.process.kill()
         self.process.wait()
 
-    def wait_for(self, condition: Callable[[], bool], seconds: float = 20) -> None:
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -114,9 +114,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
 
 
 def test_connections_go_to_the_worker_with_the_fewest(pair: Supervised) -> None:
-    kept = [pair.client() for _ in range(8)]
-    answers = [pair.ask(client=one)[1] for one in kept]
-    assert Counter(answer["index"] for answer in answers) == {0: 4, 1: 4}
+    kept = [pair.client() for _ in range(32)]
+    seen = Counter(pair.ask(client=one)[1]["index"] for one in kept)
+    assert abs(seen[0] - seen[1]) <= 2  # one that was closed just before may still count
     for one in kept:
         one.close()
 
