@@ -15,33 +15,28 @@ const PAGES = {
 };
 const LOOK_SECONDS = 10; // at the verdict, for the dot
 const main = document.getElementById("main");
-let leave = () => {};
-let shown;
+let leaving = new AbortController(); // of the page that is shown, from when it is asked for
 let seen; // the page that was shown last
 let wall; // the address of the one that was seen last, while another page is
 
 async function show() {
   const now = state.read();
-  const mine = (shown = Symbol(now.page));
-  leave();
-  leave = () => {};
+  leaving.abort();
+  const { signal } = (leaving = new AbortController());
   try {
-    const { models, max_n: maxN } = await askJson("ui/models.json");
-    if (shown !== mine) return;
+    const { models, max_n: maxN } = await askJson("ui/models.json", { signal });
     const model = models.find((one) => one.name === now.model) ?? models[0];
     now.model = models.length > 1 ? model?.name : undefined;
     if (!model) throw new Refusal(503, { title: "Nothing is served yet", detail: "The models are being loaded." }, 2);
     offer(models, now, model);
     document.title = `${model.name} · ${PAGES[now.page].title} · latentserve`;
     const page = await PAGES[now.page].load();
-    if (shown !== mine) return;
+    if (signal.aborted) return;
     if (seen !== undefined && seen !== now.page) scrollTo(0, 0); // it begins at its top, wherever the other one was left
     seen = now.page;
-    const left = (await page.show(main, { now, model, models, maxN, again: show })) ?? (() => {});
-    if (shown === mine) leave = left;
-    else left();
+    await page.show(main, { now, model, models, maxN, again: show, signal });
   } catch (error) {
-    if (shown === mine) main.replaceChildren(failure(error, show));
+    if (!signal.aborted) main.replaceChildren(failure(error, show));
   }
 }
 

@@ -27,9 +27,9 @@ const STAGES = { request: "request", queue: "wait", inference: "engine", encode:
 const ARMS = { all: "all", server: "the server's seeds", client: "clients' seeds and latents", control: "control samples" };
 const DEVIATIONS = 4; // of a bin from its share, that chance hardly ever makes
 
-export async function show(main, { model }) {
-  let left = false, timer, latest, before, unchanged = 0, arm = "all";
-  const runbooks = await askJson("ui/runbooks.json");
+export async function show(main, { model, signal }) {
+  let timer, latest, before, unchanged = 0, arm = "all";
+  const runbooks = await askJson("ui/runbooks.json", { signal });
   const choose = (chosen) => {
     arm = chosen;
     draw();
@@ -43,16 +43,15 @@ export async function show(main, { model }) {
     else main.replaceChildren(fresh);
   };
   const look = async () => {
-    if (left) return;
+    if (signal.aborted) return;
     if (!document.hidden) {
       try {
-        const now = await askJson("ui/health.json");
-        if (left) return;
+        const now = await askJson("ui/health.json", { signal });
         unchanged = latest && key(latest) === key(now) ? unchanged + 1 : 0;
         [before, latest] = [latest, now];
         draw();
       } catch (error) {
-        if (left) return;
+        if (signal.aborted) return;
         latest = undefined;
         main.replaceChildren(failure(error, look));
         return;
@@ -62,13 +61,9 @@ export async function show(main, { model }) {
     timer = setTimeout(look, document.hidden || unchanged >= QUIET ? IDLE : POLL);
   };
   const seen = () => !document.hidden && (clearTimeout(timer), (unchanged = 0), look());
-  document.addEventListener("visibilitychange", seen);
+  document.addEventListener("visibilitychange", seen, { signal });
+  signal.addEventListener("abort", () => clearTimeout(timer));
   await look();
-  return () => {
-    left = true;
-    clearTimeout(timer);
-    document.removeEventListener("visibilitychange", seen);
-  };
 }
 
 // Put in the place of each section that is another now the fresh one: what is read, scrolled or selected elsewhere stays.

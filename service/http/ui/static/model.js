@@ -11,8 +11,8 @@ const SCORES = {
 };
 const SMALL = 700; // pixels: of a preview that is shown larger than it is
 
-export async function show(main, { model }) {
-  const [{ manifest, state, fault, signature }, card] = await Promise.all([askJson(`v1/models/${encodeURIComponent(model.name)}`), cardOf(model)]);
+export async function show(main, { model, signal }) {
+  const [{ manifest, state, fault, signature }, card] = await Promise.all([askJson(`v1/models/${encodeURIComponent(model.name)}`, { signal }), cardOf(model, signal)]);
   const { lineage } = manifest;
   main.replaceChildren(
     h("h1", {}, h("b", {}, model.name), ` makes ${described(model.sample)}.`),
@@ -96,10 +96,10 @@ function pictures(model) {
 }
 
 // The card's HTML is made by the server, of Markdown without any HTML of its own; what it links to is not here.
-async function cardOf(model) {
+async function cardOf(model, signal) {
   if (!model.card) return null;
   try {
-    const text = await (await ask(`ui/cards/${encodeURIComponent(model.name)}`)).text();
+    const text = await (await ask(`ui/cards/${encodeURIComponent(model.name)}`, { signal })).text();
     const prose = h("div", { class: "prose" });
     const parsed = new DOMParser().parseFromString(text, "text/html");
     for (const image of parsed.querySelectorAll("img")) image.remove(); // they are shown beside it

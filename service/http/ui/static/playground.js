@@ -16,7 +16,7 @@ const MOST_KEPT = 12;
 const MOST_LABELS = 8, MOST_CONDITIONS = 4; // that the sentence above the wall names
 const LONG = 32; // characters of a name in it
 
-// Show it in `main`; what is returned leaves it.
+// Show it in `main`, until `signal` of the context says that it is left.
 export async function show(main, context) {
   const { now, model } = context;
   const size = model.sample.shape.reduce((product, one) => product * one, 1);
@@ -55,12 +55,12 @@ export async function show(main, context) {
     h("div", { class: "told" }, h("h1", {}, h("b", {}, model.name), " makes ", ...sentence(model), "."), verdictLine(model.name)),
     h("details", { class: "ask", open: matchMedia("(min-width: 52rem)").matches }, h("summary", {}, "Ask for"), form),
     h("section", { class: "stage", "aria-label": "Samples" }, panel, tools, wall, kept)));
-  showKept(play);
-  await refresh(play);
-  return () => {
+  context.signal.addEventListener("abort", () => {
     play.aborted.abort();
     play.leavePanel?.();
-  };
+  });
+  showKept(play);
+  await refresh(play);
 }
 
 function sentence(model) {
@@ -119,6 +119,7 @@ export function rowPath({ model }, one) {
 
 async function refresh(play) {
   const { context, wall, which } = play;
+  if (context.signal.aborted) return;
   play.aborted.abort();
   const aborted = (play.aborted = new AbortController());
   const { signal } = aborted;
@@ -148,7 +149,7 @@ async function refresh(play) {
   } catch (error) {
     if (error.name === "AbortError") return;
     if (error.status === 404 && (await hasGone(model))) {
-      if (play.aborted !== aborted) return;
+      if (signal.aborted) return;
       toast("The server has another version by now.");
       return context.again();
     }

@@ -12,8 +12,8 @@ const VERDICTS = {
 const GROUNDS = { mark: "the mark in it, and its rows, made again", signature: "its signature", audit: "the account of what was sent, and its row, made again" };
 const SHOWN = ["image/png", "image/jpeg", "image/webp", "image/gif"];
 
-export function show(main, { model }) {
-  let left = false, last, address;
+export function show(main, { model, signal }) {
+  let last, address;
   const field = h("input", { type: "file", id: "file", class: "unseen", on: { change: () => field.files.length && look(field.files[0]) } });
   const place = h("label", { class: "drop", for: "file" },
     h("span", { class: "figure" }, "Drop a file here"), h("span", {}, "or choose one, or paste a picture: PNG, JPEG, WebP, GIF, WAV, CSV, Arrow, ZIP, … as they were served, or what became of them."));
@@ -27,11 +27,11 @@ export function show(main, { model }) {
     found.replaceChildren(h("p", { class: "waiting", role: "status" }, `Looking at ${file.name} …`));
     try {
       const told = await verified(file, model);
-      if (left || last !== mine) return;
+      if (signal.aborted || last !== mine) return;
       found.replaceChildren(...result(file, told, address));
       tell(`${file.name}: ${VERDICTS[told.verdict][2]}.`);
     } catch (error) {
-      if (!left && last === mine) found.replaceChildren(failure(error, () => look(file)));
+      if (!signal.aborted && last === mine) found.replaceChildren(failure(error, () => look(file)));
     } finally {
       if (last === mine) found.setAttribute("aria-busy", "false");
     }
@@ -46,13 +46,9 @@ export function show(main, { model }) {
   const out = (event) => event.relatedTarget === null && place.classList.remove("over");
   const paste = (event) => event.clipboardData?.files.length && look(event.clipboardData.files[0]);
   const heard = [["dragover", over], ["drop", over], ["dragleave", out], ["paste", paste]];
-  for (const [event, listener] of heard) window.addEventListener(event, listener);
+  for (const [event, listener] of heard) window.addEventListener(event, listener, { signal });
   main.replaceChildren(h("div", { class: "verify" }, h("h1", {}, "Was this ", h("b", {}, "made here"), "?"), field, place, found));
-  return () => {
-    left = true;
-    URL.revokeObjectURL(address);
-    for (const [event, listener] of heard) window.removeEventListener(event, listener);
-  };
+  signal.addEventListener("abort", () => URL.revokeObjectURL(address));
 }
 
 // The file says which model it is of, or it is asked of the one that is looked at.

@@ -76,6 +76,23 @@ def test_who_has_signed_a_model(open_page: Open) -> None:
         page.wait_for_selector(".verdict")
 
 
+def test_a_page_that_was_left_before_it_was_there_does_not_come_back(open_page: Open) -> None:
+    page = open_page("#model?model=toy")
+    page.wait_for_selector(".prose")
+    held = []
+    page.route("**/ui/health.json", lambda route: held.append(route))
+    page.get_by_role("link", name="Health").first.click()
+    while not held:
+        page.wait_for_timeout(20)
+    page.get_by_role("link", name="Model").first.click()
+    until(page, "document.title.includes('Model')")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(200)
+    assert not page.locator(".verdict").count()
+    assert page.locator(".prose").count()
+
+
 def test_what_samples_give_away_is_told(open_page: Open) -> None:
     page = open_page("#model?model=people")
     page.wait_for_selector(".prose table")
