@@ -42,6 +42,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _priority() -> Iterator[None]:
+    """Commands that run in this process leave it the priority that it has: it could not take it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.nice", lambda _by: 0)
+        yield
+
+
 def make_bundle(out: Path, name: str = "toy", **options: object) -> Path:
     """A conditional image bundle with a critic, made in a second."""
     given: dict[str, object] = {

@@ -303,7 +303,6 @@ def test_a_picture_without_its_mark_is_found_by_the_account(
         assert (before["verdict"], before["rests_on"]) == ("no", [])
         command = ["audit", "index", str(folder), "--bundle", str(bundle)]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("os.nice", lambda _by: 19)
             patch.setattr("latentserve.service.finding.control.PICTURES", 5)
             done = CliRunner().invoke(cli, command)
         assert done.exit_code == 0, done.output

@@ -29,7 +29,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiles: OpenedBundle, tiles_
     account.close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(control, "PICTURES", 30)
-        patch.setattr("os.nice", lambda _by: 19)
         done = CliRunner().invoke(cli, ["audit", "index", str(there), "--bundle", str(tiles_bundle)])
     assert done.exit_code == 0, done.output
     assert "120 of 120 answers of tiles" in done.output

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = "/gallery"
 ODD = ("0_odd.id--x", "frail", "series", "ledger")
-SECONDS = 15.0
+SECONDS = 60.0
 PEOPLE = SampleSpec(
     kind="table",
     shape=[5],
