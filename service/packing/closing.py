@@ -96,6 +96,7 @@ def choose_output(
     if not outputs:
         raise BundleError(f"{source}: has no outputs; export it with the sample as one")
     names = ", ".join(outputs)
+    tensors = [value for value in outputs.values() if _is_of_numbers(value)]
     if told is not None and told not in outputs:
         raise BundleError(f"{source}: --output {told}: the graph's outputs are {names}")
     remarks = []
@@ -106,6 +107,9 @@ def choose_output(
     elif "sample" in outputs:
         found = outputs["sample"]
         remarks.append(f"of the outputs {names} sample is taken; --output says otherwise")
+    elif len(tensors) == 1:
+        found = tensors[0]
+        remarks.append(f"of the outputs {names} {found.name} is taken, the only tensor of numbers")
     else:
         pictures = sorted(((_pixels(value), value.name) for value in outputs.values()), reverse=True)
         if pictures[0][0] == 0 or pictures[0][0] == pictures[1][0]:
@@ -117,10 +121,14 @@ def choose_output(
         raise BundleError(
             f"{source}: the output {found.name} is a {kind}; a tensor is needed: export the one within it"
         )
-    if found.type.tensor_type.elem_type not in _NUMBERS:
+    if not _is_of_numbers(found):
         name = TensorProto.DataType.Name(found.type.tensor_type.elem_type).lower()
-        raise BundleError(f"{source}: the output {found.name} is of type {name}; it must hold numbers")
+        raise BundleError(f"{source}: the output {found.name} is of type {name}; it must hold real numbers")
     return found, remarks
+
+
+def _is_of_numbers(value: onnx.ValueInfoProto) -> bool:
+    return bool(value.type.HasField("tensor_type") and value.type.tensor_type.elem_type in _NUMBERS)
 
 
 def _pixels(value: onnx.ValueInfoProto) -> int:

@@ -31,7 +31,7 @@ def find_layout(
 ) -> Found:
     """Of rows of `shape` [...]; `kind`, `layout` and the shape `told`, in which its numbers are to be read, are None
     where nobody says. Raises BundleError naming `source` where they contradict each other."""
-    view = list(shape)
+    view = list(shape) or [1]  # one number a row
     if told is not None:
         if math.prod(told) != math.prod(shape) or min(told, default=1) < 1:
             raise BundleError(

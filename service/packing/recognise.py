@@ -18,6 +18,8 @@ _EXPORT = "export its module with latentserve.export_bundle(module, ...), or wit
 _KERAS = "load it in Keras, model.export('generator.onnx', format='onnx'), and pack that"
 _TO_ONNX = "convert it with tf2onnx (python -m tf2onnx.convert {what} {file} --output generator.onnx), and pack that"
 
+_PICKLE = f", which is never opened here, for it can run anything: load it where you trust it, and {_EXPORT}"
+
 # What a file begins with, and what it is.
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"\x89HDF\r\n\x1a\n", f"a Keras or HDF5 file (.h5): {_KERAS}"),
@@ -42,6 +44,23 @@ _FLATBUFFERS = {
     b"ORTM": "an ONNX Runtime model (.ort): pack the .onnx file that it was made of",
     b"ET12": f"an ExecuTorch program: {_EXPORT}",
 }
+# What a file is by the end of its name, where its bytes are of no known kind.
+_ENDINGS = {
+    ".pb": "a TensorFlow graph: " + _TO_ONNX.format(what="--graphdef", file="{file}"),
+    ".index": f"a checkpoint of TensorFlow, weights without a graph: {_KERAS}",
+    ".msgpack": "weights of Flax, without a graph: export the function with jax2onnx or tf2onnx, and pack that",
+    ".mlir": "a program of JAX or IREE: export the function with jax2onnx, and pack that",
+    ".mlmodel": "a Core ML model: pack the .onnx file that it was made of",
+    ".pdmodel": "a Paddle model: convert it with paddle2onnx, and pack that",
+    ".caffemodel": "weights of Caffe: pack an .onnx file made of them",
+    ".engine": "a TensorRT engine: pack the .onnx file that it was built of",
+    ".plan": "a TensorRT engine: pack the .onnx file that it was built of",
+    ".trt": "a TensorRT engine: pack the .onnx file that it was built of",
+    ".joblib": f"a pickle of joblib{_PICKLE}",
+    ".pkl": f"a pickle{_PICKLE}",
+    ".pickle": f"a pickle{_PICKLE}",
+}
+_IN_FOLDERS = (".keras", ".h5", ".hdf5", ".tflite", ".pb", ".index", ".msgpack", ".mlmodel", ".pdmodel")
 _WEIGHTS_ONLY = "weights without a graph"
 _OF_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".msgpack", ".pkl"}
 
@@ -53,6 +72,8 @@ def recognise(path: Path) -> str | None:
         exists = path.exists()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         return f"cannot be read ({error.strerror})"
+    if not exists and path.is_symlink():
+        return f"is a link to {path.readlink()}, which is not there"
     if not exists:
         address = re.match(r"[a-z][a-z0-9+]+:/", str(path))
         return "no such file" + (", for it is an address: download what lies there first" if address else "")
@@ -61,12 +82,23 @@ def recognise(path: Path) -> str | None:
     if not path.is_file():
         return "is a pipe or a device: save what it gives as a file first"
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
+        head = _head(path)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     what = _file(path, head)
     return None if what is None else f"not an ONNX file but {what}"
+
+
+def by_name(path: Path) -> str | None:
+    """What a file is that is of no known kind, by its name, and what to do, as the end of a sentence."""
+    if path.name == "saved_model.pb":
+        return "part of a TensorFlow SavedModel: " + _TO_ONNX.format(what="--saved-model", file=path.parent.name)
+    graphs = [path.with_suffix(""), path.with_suffix(".onnx")] if path.suffix else []
+    graph = next((one.name for one in graphs if one.suffix == ".onnx" and one != path and one.is_file()), None)
+    if graph is not None:
+        return f"the weights of {graph}, which lies beside it: pack that"
+    what = _ENDINGS.get(path.suffix.lower())
+    return None if what is None else what.format(file=path.name)
 
 
 def missing_data(model: onnx.ModelProto, path: Path) -> str | None:
@@ -105,6 +137,11 @@ def data_file(path: Path, location: str) -> Path:
     return file if file.exists() else path.resolve().parent / location
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
+
+
 def _folder(path: Path) -> str:
     if (path / "saved_model.pb").is_file():
         return "a TensorFlow SavedModel: " + _TO_ONNX.format(what="--saved-model", file=path.name)
@@ -118,7 +155,11 @@ def _folder(path: Path) -> str:
     weights = sorted(file.name for file in path.rglob("*") if file.suffix in _OF_WEIGHTS)
     if weights:
         return f"a folder with {_WEIGHTS_ONLY} ({weights[0]}), and no .onnx file: {_EXPORT}"
-    return "a folder, and no .onnx file is in it"
+    other = next((file for file in sorted(path.rglob("*")) if file.suffix in _IN_FOLDERS and file.is_file()), None)
+    what = None if other is None else _file(other, _head(other)) or by_name(other)
+    return "a folder, and no .onnx file is in it" + (
+        "" if other is None or what is None else f"; {other.name} is {what}"
+    )
 
 
 def _file(path: Path, head: bytes) -> str | None:
@@ -137,9 +178,11 @@ def _file(path: Path, head: bytes) -> str | None:
         return f"a safetensors file, {_WEIGHTS_ONLY}: {_EXPORT}"
     if head[257:262] == b"ustar":
         return _tar(path)
+    if re.match(rb"\((dp|lp)\d+\n|ccopy_reg\n", head):
+        return _ENDINGS[".pkl"]
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        kind = "a PyTorch file of old (a pickle)" if b"l\xfc\x9cF\xf9 j\xa8P\x19" in head[:32] else "a pickle"
-        return f"{kind}, which is never opened here, for it can run anything: load it where you trust it, and {_EXPORT}"
+        is_torch = b"l\xfc\x9cF\xf9 j\xa8P\x19" in head[:32]
+        return f"a PyTorch file of old (a pickle){_PICKLE}" if is_torch else f"a pickle{_PICKLE}"
     return _text(head)
 
 

@@ -27,7 +27,7 @@ from latentserve.service.bundle.weights import (
     write_whole,
 )
 from latentserve.service.errors import BundleError, one_line
-from latentserve.service.packing.recognise import data_file, missing_data
+from latentserve.service.packing.recognise import by_name, data_file, missing_data
 
 ONE_FILE: Final = 1_900_000_000
 """Bytes of a graph that keeps its weights within: protobuf's own limit is 2 GiB."""
@@ -76,7 +76,9 @@ def read_model(file: Path) -> onnx.ModelProto:
     except OSError as error:
         raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
     except (DecodeError, ValueError) as error:
-        raise BundleError(f"{file}: not an ONNX file ({one_line(error)})") from None
+        raise BundleError(f"{file}: {_no_model(file, one_line(error))}") from None
+    if not model.graph.node and not model.graph.output:
+        raise BundleError(f"{file}: {_no_model(file, 'it holds no graph')}")
     if (what := missing_data(model, file)) is not None:
         raise BundleError(f"{file}: {what}")
     for number, tensor in enumerate(graph.tensors(model)):
@@ -98,6 +100,11 @@ def read_model(file: Path) -> onnx.ModelProto:
             tensor.ClearField("data_location")
             tensor.raw_data = bytes(content)
     return model
+
+
+def _no_model(file: Path, why: str) -> str:
+    named = by_name(file)
+    return f"not an ONNX file ({why})" if named is None else f"not an ONNX file but, by its name, {named}"
 
 
 def mapped(model: onnx.ModelProto) -> Files:

@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from latentserve.training.errors import ExportError
 from latentserve.training.export import exact, linear_algebra, samplers
 from latentserve.training.export.complex_numbers import compute, is_complex
+from latentserve.training.export.devices import DevicesAtHand
 from latentserve.training.export.precision import FullPrecision
 
 Draw = Literal["normal", "uniform"]
@@ -68,13 +69,14 @@ class Chance(TorchFunctionMode):
         self._given = given
         self._known = known
         self.precision = FullPrecision()
+        self.devices = DevicesAtHand()
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Called by torch in the place of each of its functions; none of those within it comes here."""
-        func, args = self.precision.function(func), tuple(map(self.precision.of, args))
-        kwargs = {name: self.precision.of(one) for name, one in (kwargs or {}).items()}
+        func, args = self._settled(func), tuple(map(self._settled_argument, args))
+        kwargs = {name: self._settled_argument(one) for name, one in (kwargs or {}).items()}
         if (sampler := samplers.REPLACED.get(func)) is not None:
             return sampler(self, func, *args, **kwargs)
         if (solve := linear_algebra.REPLACED.get(func)) is not None:
@@ -84,6 +86,12 @@ class Chance(TorchFunctionMode):
         if is_complex(args):
             return compute(func, args, kwargs)
         return func(*args, **kwargs)
+
+    def _settled(self, func: Any) -> Any:
+        return self.devices.function(self.precision.function(func))
+
+    def _settled_argument(self, one: Any) -> Any:
+        return self.devices.of(self.precision.of(one))
 
     def _look_up(self, compute: Callable[[], Any]) -> Any:
         """What it gave when the module ran before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +174,23 @@ def _cauchy_(
     return x.copy_(numbers * sigma + median)
 
 
+def _geometric_(chance: Chance, func: Any, x: Tensor, p: float, *, generator: Any = None) -> Tensor:
+    def own() -> Tensor:
+        return torch.empty_like(x).geometric_(p, generator=generator)
+
+    def of(u: Tensor) -> Tensor:
+        return torch.ceil(torch.log1p(-u) / math.log1p(-p)).clamp(min=1)
+
+    return x.copy_(chance.draw("geometric_", "uniform", x.shape, _at_least_float(x), own, generator, of))
+
+
+def _random_(chance: Chance, func: Any, x: Tensor, *ends: int, generator: Any = None, **kwargs: Any) -> Tensor:
+    low, high = ends if len(ends) > 1 else (kwargs.get("from", 0), ends[0] if ends else kwargs.get("to"))
+    if high is None:
+        return func(x, generator=generator)
+    return x.copy_(_integers(chance, low, high, tuple(x.shape), x.dtype, x, generator))
+
+
 def _bernoulli(chance: Chance, func: Any, x: Tensor, p: Any = None, *, generator: Any = None, **_: Any) -> Tensor:
     if p is None:
         return (_standard_uniform(chance, "bernoulli", x.shape, _at_least_float(x), generator) < x).to(x.dtype)
@@ -235,7 +253,7 @@ def _poisson(chance: Chance, func: Any, rate: Tensor, generator: Any = None) -> 
     """By inversion below a rate of 10, and above it by Hormann's (1993) PTRS, the first of a few tries."""
     u = _emulated(chance, "poisson", "uniform", (*rate.shape, 2 * _POISSON_TRIES + 1), rate, generator)
     low, high = rate.double().clamp(max=10).unsqueeze(-1), rate.double().clamp(min=10).unsqueeze(-1)
-    k = torch.arange(_POISSON_ENDS, dtype=torch.float64, device=rate.device)
+    k = torch.arange(_ENDS, dtype=torch.float64, device=rate.device)
     ends = torch.cumsum(torch.exp(k * torch.log(low.clamp(min=1e-300)) - low - log_factorial(k)), -1)
     few = (u[..., -1:].double() > ends).sum(-1)
     one, two = u[..., :_POISSON_TRIES].double(), u[..., _POISSON_TRIES:-1].double().clamp(min=2**-25)
@@ -250,6 +268,48 @@ def _poisson(chance: Chance, func: Any, rate: Tensor, generator: Any = None) -> 
     taken = at_once | (~never & (least <= -high + kept * torch.log(high) - log_factorial(kept)))
     many = kept.gather(-1, _first(taken)).squeeze(-1)
     return torch.where(rate < 10, few.to(many.dtype), many).to(rate.dtype)
+
+
+def _binomial(chance: Chance, func: Any, count: Tensor, prob: Tensor, generator: Any = None) -> Tensor:
+    """Of the outcome that is the rarer one: by inversion where fewer than 10 are expected, and else by Hormann's (1993)
+    BTRS, the first of a few tries."""
+    count, prob = count + torch.zeros_like(prob), prob + torch.zeros_like(count)
+    u = _emulated(chance, "binomial", "uniform", (*count.shape, 2 * _BINOMIAL_TRIES + 1), count, generator)
+    n, p = count.double(), torch.where(prob > 0.5, 1 - prob, prob).double()
+    is_many = n * p >= 10
+    few = _few(n.unsqueeze(-1), torch.where(is_many, 0.0, p).unsqueeze(-1), u[..., -1:].double())
+    many = _many(
+        torch.where(is_many, n, 40.0).unsqueeze(-1),
+        torch.where(is_many, p, 0.5).unsqueeze(-1),
+        u[..., :_BINOMIAL_TRIES].double(),
+        u[..., _BINOMIAL_TRIES:-1].double().clamp(min=2**-25),
+    )
+    made = torch.where(is_many, many, few)
+    return torch.where(prob > 0.5, n - made, made).to(count.dtype)
+
+
+def _few(n: Tensor, p: Tensor, u: Tensor) -> Tensor:
+    k = torch.arange(_ENDS, dtype=torch.float64, device=n.device)
+    ways = log_factorial(n) - log_factorial(k) - log_factorial((n - k).clamp(min=0))
+    share = torch.exp(ways + k * torch.log(p.clamp(min=1e-300)) + (n - k) * torch.log1p(-p))
+    ends = torch.cumsum(torch.where(k <= n, share, 0.0), -1)
+    return (u > ends).sum(-1).double()
+
+
+def _many(n: Tensor, p: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    deviation = torch.sqrt(n * p * (1 - p))
+    b = 1.15 + 2.53 * deviation
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    alpha = (2.83 + 5.1 / b) * deviation
+    mode = torch.floor((n + 1) * p)
+    one, edge = one - 0.5, (0.5 - (one - 0.5).abs()).clamp(min=2**-26)
+    found = torch.floor((2 * a / edge + b) * one + n * p + 0.5)
+    kept = torch.minimum(found.clamp(min=0), n)
+    height = log_factorial(mode) + log_factorial(n - mode) - log_factorial(kept) - log_factorial(n - kept)
+    height = height + (kept - mode) * torch.log(p / (1 - p))
+    at_once = (edge >= 0.07) & (two <= 0.92 - 4.2 / b)
+    taken = at_once | (torch.log(two * alpha / (a / (edge * edge) + b)) <= height)
+    return kept.gather(-1, _first((found == kept) & taken)).squeeze(-1)
 
 
 def _first(taken: Tensor) -> Tensor:
@@ -271,7 +331,8 @@ def _emulated(
 
 _TRIES = 6  # of which each is taken by 0.95 at the least
 _POISSON_TRIES = 12  # by 0.75
-_POISSON_ENDS = 64  # above which there is less than 1e-25 at a rate of 10
+_BINOMIAL_TRIES = 12  # by 0.8
+_ENDS = 64  # above which there is less than 1e-25 where 10 are expected
 
 
 def _gumbel_softmax(
@@ -296,6 +357,41 @@ def _dropout(chance: Chance, func: Any, x: Tensor, p: float = 0.5, train: bool =
     return x * _share(chance, func.__name__, shape, x, 1 - p) / (1 - p)
 
 
+def _alpha_dropout(
+    chance: Chance, func: Any, x: Tensor, p: float = 0.5, train: bool = False, *_: Any, **kw: Any
+) -> Tensor:
+    """What keeps the mean and the variance of SELU (Klambauer et al. 2017)."""
+    if not kw.get("training", train) or p == 0:
+        return x
+    shape = tuple(x.shape)
+    if func in (F.feature_alpha_dropout, torch.feature_alpha_dropout):
+        shape = (*shape[:2], *(1 for _ in shape[2:]))
+    if p >= 1:
+        return torch.zeros_like(x)
+    scale = 1 / math.sqrt((_SELU_LOWEST**2 * p + 1) * (1 - p))
+    kept = _share(chance, func.__name__, shape, x, 1 - p)
+    return scale * (x * kept - _SELU_LOWEST * (1 - kept) + _SELU_LOWEST * p)
+
+
+_SELU_LOWEST = 1.7580993408473766
+
+
+def _rrelu(
+    chance: Chance,
+    func: Any,
+    x: Tensor,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    train: bool = False,
+    *_: Any,
+    **kw: Any,
+) -> Any:
+    if not kw.get("training", train):
+        return F.leaky_relu(x, (lower + upper) / 2)
+    u = _emulated(chance, "rrelu", "uniform", x.shape, x, kw.get("generator"))
+    return torch.where(x > 0, x, x * (lower + (upper - lower) * u))
+
+
 _OF_CHANNELS = (F.dropout1d, F.dropout2d, F.dropout3d)
 
 REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
@@ -312,17 +408,26 @@ REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     Tensor.uniform_: _uniform_,
     Tensor.exponential_: _exponential_,
     Tensor.cauchy_: _cauchy_,
+    Tensor.geometric_: _geometric_,
+    Tensor.random_: _random_,
     Tensor.bernoulli: _bernoulli,
     torch.bernoulli: _bernoulli,
     Tensor.bernoulli_: _bernoulli_,
     Tensor.multinomial: _multinomial,
     torch.multinomial: _multinomial,
     torch.poisson: _poisson,
+    torch.binomial: _binomial,
     torch._standard_gamma: _gamma,
     torch._sample_dirichlet: _dirichlet,
     F.gumbel_softmax: _gumbel_softmax,
     F.dropout: _dropout,
     **dict.fromkeys(_OF_CHANNELS, _dropout),
     torch.dropout: _dropout,
+    F.alpha_dropout: _alpha_dropout,
+    torch.alpha_dropout: _alpha_dropout,
+    F.feature_alpha_dropout: _alpha_dropout,
+    torch.feature_alpha_dropout: _alpha_dropout,
+    F.rrelu: _rrelu,
+    torch.rrelu: _rrelu,
 }
 """What draws, and how it is drawn: of a `Chance`, the function itself, and its arguments."""

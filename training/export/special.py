@@ -78,21 +78,39 @@ def _cumprod(func: Any, x: Tensor, dim: int, *, dtype: torch.dtype | None = None
     return x
 
 
+def _lgamma(_func: Any, x: Tensor, *, out: None = None) -> Tensor:
+    """Below a half by reflection."""
+    x = x if x.is_floating_point() else x.float()
+    own = x.double()
+    mirrored = own < 0.5
+    made = log_gamma(torch.where(mirrored, 1 - own, own))
+    sine = torch.sin(math.pi * (own - torch.floor(own)))
+    return torch.where(mirrored, math.log(math.pi) - torch.log(sine) - made, made).to(x.dtype)
+
+
 REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.special.ndtri: _ndtri,
     torch.erfinv: _erfinv,
     torch.special.erfinv: _erfinv,
     Tensor.erfinv: _erfinv,
     Tensor.erfinv_: _erfinv_,
+    torch.lgamma: _lgamma,
+    torch.special.gammaln: _lgamma,
+    Tensor.lgamma: _lgamma,
     torch.cumprod: _cumprod,
     Tensor.cumprod: _cumprod,
 }
 """Functions, and what computes the same: of the function itself, and its arguments."""
 
 
+def log_gamma(x: Tensor) -> Tensor:
+    """Of numbers above 0, in double precision: Stirling's series, from 8 further on."""
+    x = x.double()
+    y = x + 8
+    series = (y - 0.5) * torch.log(y) - y + 0.5 * math.log(2 * math.pi) + 1 / (12 * y) - 1 / (360 * y**3)
+    return series + 1 / (1260 * y**5) - torch.log(x.unsqueeze(-1) + torch.arange(8.0, device=x.device)).sum(-1)
+
+
 def log_factorial(k: Tensor) -> Tensor:
-    """Of whole numbers from 0 on, in double precision: Stirling's series, from 8 further on."""
-    k = k.double()
-    x = k + 9
-    series = (x - 0.5) * torch.log(x) - x + 0.5 * math.log(2 * math.pi) + 1 / (12 * x) - 1 / (360 * x**3)
-    return series + 1 / (1260 * x**5) - torch.log(k.unsqueeze(-1) + torch.arange(1.0, 9.0, device=k.device)).sum(-1)
+    """Of whole numbers from 0 on, in double precision."""
+    return log_gamma(k.double() + 1)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import torch
@@ -16,7 +16,11 @@ from torch.nn.parameter import is_lazy
 
 from latentserve.training.errors import ExportError
 
-_WRAPPED = {"DataParallel", "DistributedDataParallel", "OptimizedModule", "FullyShardedDataParallel"}
+_WRAPPED = {
+    "DataParallel", "DistributedDataParallel", "OptimizedModule", "FullyShardedDataParallel", "AveragedModel",
+}  # fmt: skip
+_MAKERS = ("decode", "generate", "inverse", "reverse", "sample")  # methods that samples may come from,
+_PARTS = ("decoder", "generator", "netG", "G_ema", "G", "gen", "ema_model", "module", "model")  # and modules
 
 
 @dataclass(frozen=True)
@@ -28,11 +32,13 @@ class Target:
         modules: with the weights that it reads.
         parameters: the names of what it takes, with whether each must be given and may be given by place; None: it
             takes anything (`*args`).
+        hint: what else may make samples, where it is a module that fails; empty: nothing is seen.
     """
 
     function: Callable[..., Any]
     modules: list[nn.Module]
     parameters: dict[str, inspect.Parameter] | None
+    hint: str = ""
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +98,8 @@ def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
         shown = function
     elif isinstance(given, nn.Module):
         function, shown = given, given.forward
+        if getattr(shown, "__func__", None) is nn.Module.forward:
+            raise ExportError(f"generator: {type(given).__name__} has no forward{_other_makers(given)}")
     elif callable(given):
         function = shown = given
     else:
@@ -101,12 +109,24 @@ def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
     modules += [one for one in _held_by(shown) if all(one is not other for other in modules)]
     for module in modules:
         _check_weights(module)
-    return Target(function, modules, _parameters(shown))
+    hint = _other_makers(given) if isinstance(given, nn.Module) and call is None else ""
+    return Target(function, modules, _parameters(shown), hint)
+
+
+def _other_makers(module: nn.Module) -> str:
+    """What of a module may make samples beside its forward."""
+    children = dict(module.named_children())
+    found = [f"call={name!r}" for name in _MAKERS if callable(getattr(type(module), name, None))]
+    found += [f"give its .{name}" for name in _PARTS if name in children]
+    return f"; of another part of it, say {' or '.join(found)}" if found else ""
 
 
 def _what_else(given: Any) -> str:
     """What to do with things that are weights, or where they are."""
-    if isinstance(given, str | PathLike):
+    is_path = isinstance(given, str | PathLike)
+    if type(given).__name__ in ("ModelProto", "InferenceSession") or (is_path and fspath(given).endswith(".onnx")):
+        return ": of an ONNX graph, latentserve pack takes the file"
+    if is_path:
         return ": load what lies there (torch.load, where you trust it), and give the module"
     if isinstance(given, Mapping):
         return ": of weights, make the module, give it to module.load_state_dict(...), and give the module"

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, inliner
 
-from latentserve.service.bundle.graph import all_nodes, draws, opset
+from latentserve.service.bundle.graph import all_nodes, draws, opset, subgraphs
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.constants import Constants
 from latentserve.service.packing.edit import attributes
@@ -81,6 +81,7 @@ def bring_out_chance(model: onnx.ModelProto, source: str) -> None:
             model.CopyFrom(inliner.inline_local_functions(model))
         except Exception as error:  # the functions are anybody's
             raise BundleError(f"{source}: its functions cannot be put in place ({one_line(error)})") from None
+    _settle_branches(model.graph)
     _settle_dropouts(model, source)
     without = [node for node in model.graph.node if draws(node)]
     within = next((node for node in all_nodes(model) if draws(node) and node not in without), None)
@@ -118,6 +119,44 @@ def without_chance(model: onnx.ModelProto) -> onnx.ModelProto:
     set_nodes(still.graph, nodes)
     still.graph.initializer.extend(steps.weights)
     return still
+
+
+def _settle_branches(graph: onnx.GraphProto) -> None:
+    """Put the branch in the place of each If that draws in one, where a constant says which it is."""
+    settled = True
+    while settled:
+        settled = False
+        constants = Constants(graph)
+        makers = {name: node for node in graph.node for name in node.output}
+        nodes: list[onnx.NodeProto] = []
+        for node in graph.node:
+            draws_within = node.op_type == "If" and _draws_within(node)
+            on = _settled(node.input[0], constants, makers) if draws_within else None
+            if on is None:
+                nodes.append(node)
+                continue
+            settled = True
+            branch = attributes(node)["then_branch" if on else "else_branch"]
+            nodes.extend(branch.node)
+            given = zip(branch.output, node.output, strict=True)
+            nodes.extend(helper.make_node("Identity", [value.name], [name]) for value, name in given if name)
+            graph.initializer.extend(branch.initializer)
+        set_nodes(graph, nodes)
+
+
+def _draws_within(node: onnx.NodeProto) -> bool:
+    return any(draws(one) or _draws_within(one) for inner in subgraphs(node) for one in inner.node)
+
+
+def _settled(name: str, constants: Constants, makers: Mapping[str, onnx.NodeProto]) -> bool | None:
+    """Whether a condition is true always, or false always; None: it is computed."""
+    if (value := constants.array(name)) is not None:
+        return bool(value.all())
+    node = makers.get(name)
+    if node is None or node.op_type not in ("Identity", "Cast", "Not"):
+        return None
+    found = _settled(node.input[0], constants, makers)
+    return found if found is None or node.op_type != "Not" else not found
 
 
 def _settle_dropouts(model: onnx.ModelProto, source: str) -> None:

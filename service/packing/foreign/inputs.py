@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +47,8 @@ _TOLD_ONLY = {
     "n", "num", "number", "count", "samples", "batch",
     "energy", "angle", "theta", "phi", "eta", "pt", "momentum", "mass", "condition", "conditions", "cond", "context",
 }  # fmt: skip
+# No latent either, but of an encoder, or of a network from picture to picture.
+_PICTURE = {"image", "images", "img", "imgs", "pixel", "pixels", "picture", "pictures", "photo", "photos"}
 
 
 class Given(NamedTuple):
@@ -58,9 +60,7 @@ class Given(NamedTuple):
 
     @property
     def words(self) -> set[str]:
-        """What its name is made of: `Z_label:0` of z, label."""
-        name = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r":\d+$", "", self.name))
-        return set(re.findall(r"[a-z]+", name.lower()))
+        return words_of(self.name)
 
     @property
     def has_rows(self) -> bool:
@@ -76,6 +76,27 @@ class Given(NamedTuple):
             return f"{self.name} ({self.dtype.name} of unknown shape)"
         first = ["batch" if isinstance(axis, str) else str(axis) for axis in self.axes[:1]]
         return f"{self.name} ({self.dtype.name} [{', '.join([*first, *(str(axis) or '?' for axis in self.axes[1:])])}])"
+
+
+def words_of(name: str) -> set[str]:
+    """What a name is made of: `Z_label:0` of z, label."""
+    name = re.sub(r"([a-z])([A-Z])", r"\1 \2", re.sub(r":\d+$", "", name))
+    return set(re.findall(r"[a-z]+", name.lower()))
+
+
+def may_be_latent(name: str) -> bool:
+    """Whether a name is one of latents, or of noise."""
+    return bool(words_of(name) & (_LATENT | _NOISE))
+
+
+def is_label(name: str) -> bool:
+    """Whether a name is one of labels."""
+    return bool(words_of(name) & _LABEL)
+
+
+def is_told_only(name: str) -> bool:
+    """Whether a name is of something that is neither latent nor label."""
+    return bool(words_of(name) & _TOLD_ONLY)
 
 
 @dataclass(frozen=True)
@@ -94,7 +115,8 @@ class Assigned:
 
 
 def given_inputs(model: onnx.ModelProto, source: str) -> list[Given]:
-    """The inputs of a graph that are no weights. Raises BundleError: one is no tensor of numbers."""
+    """The inputs of a graph that are no weights, nor have a default. Raises BundleError: one is no tensor of
+    numbers."""
     weights = {weight.name for weight in model.graph.initializer}
     weights |= {weight.values.name for weight in model.graph.sparse_initializer}
     found = []
@@ -109,6 +131,16 @@ def given_inputs(model: onnx.ModelProto, source: str) -> list[Given]:
             axes = tuple(_axis(axis, place) for place, axis in enumerate(kind.shape.dim))
         found.append(Given(value.name, np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)), axes))
     return found
+
+
+def drop_defaults(model: onnx.ModelProto, told: Collection[str]) -> None:
+    """Let inputs that are told be inputs, though they have a default: a weight of their name. In place."""
+    inputs = {value.name for value in model.graph.input} & set(told)
+    kept = [weight for weight in model.graph.initializer if weight.name not in inputs]
+    if len(kept) < len(model.graph.initializer):
+        copies = onnx.GraphProto(initializer=kept)
+        del model.graph.initializer[:]
+        model.graph.initializer.MergeFrom(copies.initializer)
 
 
 def _axis(axis: onnx.TensorShapeProto.Dimension, place: int) -> Axis:
@@ -189,7 +221,7 @@ class _Guess:
         for one in self.unclear:
             if one.name not in self._read or 0 in (one.axes or ()):
                 self.roles[one.name] = UnusedRole()
-            elif one.words & _TRAINING and one.dtype.kind == "b":
+            elif one.words & _TRAINING and (one.dtype.kind == "b" or one.axes in ((), (1,))):
                 self._by_name(one, ConstantRole(np.array(False), "false"))
             elif one.words & _WHOLE_PRIOR and one.dtype.kind == "f" and _is_one_number(one):
                 self._by_name(one, ConstantRole(np.array(1.0), "1"))
@@ -200,7 +232,7 @@ class _Guess:
         floats = [one for one in self.unclear if one.dtype.kind == "f" and one.has_rows]
         floats = [one for one in floats if one.words & _NOISE or not self._is_of_all_rows(one)]
         is_told = any(isinstance(role, LatentRole) and not role.noise for role in self.roles.values())
-        maybe = [one for one in floats if not one.words & _TOLD_ONLY and not one.words & _LABEL]
+        maybe = [one for one in floats if not one.words & (_TOLD_ONLY | _LABEL) and not _is_picture(one)]
         noise = [one for one in maybe if one.words & _NOISE and not one.words & _LATENT]
         others = [one for one in maybe if one not in noise]
         named = [one for one in others if one.words & _LATENT]
@@ -248,8 +280,13 @@ class _Guess:
 
 
 def _is_parameter(one: Given) -> bool:
-    """Whether it is one number a row, by a name that tells that it is no latent."""
-    return bool(one.words & _TOLD_ONLY) and _is_one_number(one)
+    """Whether its name tells that it is no latent, and it is one number a row, or pictures."""
+    return _is_picture(one) or (bool(one.words & _TOLD_ONLY) and _is_one_number(one))
+
+
+def _is_picture(one: Given) -> bool:
+    """Whether it is pictures, by its name and its axes."""
+    return bool(one.words & _PICTURE) and not one.words & _LATENT and len(one.axes or ()) > 2
 
 
 def _is_one_number(one: Given) -> bool:
@@ -270,6 +307,11 @@ def _question(unclear: Sequence[Given]) -> str:
     of_a_row = one.axes is None or any(isinstance(axis, str) for axis in one.axes[:1])
     if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one) and not of_a_row):
         likely = f"it is one for all rows, so it needs a value: --input {one.name}=constant:VALUE"
+    elif _is_picture(one):
+        likely = (
+            "pictures go into it, so it is no generator: export the part behind its encoder; or say --input "
+            f"{one.name}=latent if they are drawn"
+        )
     elif one.dtype.kind in "iu" and not _is_one_number(one):
         likely = (
             f"of codes that are drawn from 0 to N - 1, say --input {one.name}=latent:uniform(0,N); else "

@@ -6,7 +6,7 @@ import copy
 import math
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Inputs
+from latentserve.service.bundle import Inputs, Latent
 from latentserve.service.bundle.graph import is_external, opset
 from latentserve.service.errors import BundleError, one_line
 from latentserve.service.packing.foreign.signature import Signature
@@ -65,9 +65,7 @@ class Original:
         self._most = max(self._most, len(inputs.z))
         if self.batch is None:
             return self._run(inputs)
-        starts = range(0, len(inputs.z), self.batch)
-        blocks = [inputs.take(slice(start, start + self.batch)) for start in starts]
-        return self._joined([self._run(_filled(block, self.batch))[: len(block.z)] for block in blocks])
+        return self._joined(run_blocks(self._run, inputs, self.batch))
 
     def rows(self, inputs: Inputs) -> NDArray[Any]:
         """The same for any number of rows: the first alone, the others as many at once as were run before."""
@@ -85,6 +83,17 @@ class Original:
     def shape(self) -> tuple[int, ...]:
         """Of what it gives in one run, of its batch or of one row. Raises BundleError: it does not run."""
         return self._call(draw_rows(self.signature, self.batch or 1)).shape
+
+    def axis(self) -> tuple[int, int] | None:
+        """The axis that rows of what it gives lie along, and how many there are, where it is not the first; None: it
+        is, or is not seen."""
+        try:
+            two, three = (self._call(draw_rows(self.signature, rows)).shape for rows in (2, 3))
+        except BundleError:
+            return None
+        grown = [place for place, (few, more) in enumerate(zip(two, three, strict=False)) if few != more]
+        alike = len(two) == len(three) and len(grown) == 1 and (two[grown[0]], three[grown[0]]) == (2, 3)
+        return (grown[0], len(two)) if alike and grown[0] > 0 else None
 
     def _joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Rows of several runs. Raises BundleError: they are not of one shape."""
@@ -125,11 +134,10 @@ class Original:
 def draw_rows(signature: Signature, n: int, labels: int = 1) -> Inputs:
     """Rows from the priors, with so many labels in turn."""
     label = None if signature.label is None else np.arange(n) % labels
-    if not signature.latents:
-        return Inputs(np.zeros((n, 0), np.float32), label)
-    latent, conditions = signature.latent, signature.conditions
-    condition = None if conditions is None else draw_conditions(latent, conditions, 0, 0, n)
-    return Inputs(draw_latents(latent, 0, 0, n), label, condition)
+    latent, conditions = signature.latent if signature.latents else None, signature.conditions
+    z = np.zeros((n, 0), np.float32) if latent is None else draw_latents(latent, 0, 0, n)
+    condition = None if conditions is None else draw_conditions(latent or Latent(dim=1), conditions, 0, 0, n)
+    return Inputs(z, label, condition)
 
 
 def values_of(
@@ -182,6 +190,10 @@ def _advice(model: onnx.ModelProto, error: Exception) -> str:
     return "; export it in float32, or with other operators" if "NOT_IMPLEMENTED" in said else ""
 
 
-def _filled(block: Inputs, size: int) -> Inputs:
-    """So many rows: those of a block, and its last again."""
-    return block.take(np.minimum(np.arange(size), len(block.z) - 1))
+def run_blocks(run: Callable[[Inputs], NDArray[Any]], inputs: Inputs, size: int) -> list[NDArray[Any]]:
+    """Rows of what takes so many at a time, block by block; the last is filled up with its last row."""
+    found = []
+    for start in range(0, len(inputs.z), size):
+        rows = min(size, len(inputs.z) - start)
+        found.append(run(inputs.take(start + np.minimum(np.arange(size), rows - 1)))[:rows])
+    return found

@@ -18,11 +18,12 @@ from latentserve.service.packing.describe import SampleHints, describe_output
 from latentserve.service.packing.foreign.any_rows import alone_and_together, for_any_rows
 from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.header import settle_header
+from latentserve.service.packing.foreign.inputs import drop_defaults
 from latentserve.service.packing.foreign.labels import label_names
 from latentserve.service.packing.foreign.noise_cost import noise_cost
 from latentserve.service.packing.foreign.prune import keep_output, without_bfloat16
 from latentserve.service.packing.foreign.roles import RoleError
-from latentserve.service.packing.foreign.rows_axis import put_rows_first
+from latentserve.service.packing.foreign.rows_axis import give_rows, put_rows_first
 from latentserve.service.packing.foreign.understood import Noise, understand
 from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.probing import probe_rows
@@ -85,10 +86,11 @@ def _pack(
     check_place(out.resolve())
     model = _load(file)
     check_claims(model, source)
+    drop_defaults(model, options.inputs)
     output, remarks = choose_output(model, source, options.output)
     bounds = output_bounds(model, output.name)
     keep_output(model, output.name)
-    for line in put_rows_first(model):
+    for line in [*give_rows(model, options.inputs), *put_rows_first(model)]:
         say(line)
     without_bfloat16(model)
     found = understand(model, source, options.inputs, options.labels, options.prior, options.noise)
@@ -130,7 +132,5 @@ def _load(file: Path) -> onnx.ModelProto:
     if (what := recognise(file)) is not None:
         raise BundleError(f"{file}: {what}")
     model = read_model(file)
-    if not model.graph.node and not model.graph.output:
-        raise BundleError(f"{file}: not an ONNX file (it holds no graph)")
     settle_header(model)
     return model

@@ -1,11 +1,15 @@
-"""Graphs whose rows lie along another axis than the first, as those of recurrent networks and of columns do."""
+"""Graphs whose rows lie along another axis than the first, as those of recurrent networks and of columns do, or along
+none."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import onnx
+from onnx import TensorProto
 
+from latentserve.service.packing.foreign.inputs import is_label
 from latentserve.service.packing.foreign.names import set_apart
 from latentserve.service.packing.steps import Steps, put_first
 
@@ -43,6 +47,75 @@ def put_rows_first(model: onnx.ModelProto) -> list[str]:
     put_first(graph, steps["input"])
     graph.node.extend(steps["output"].nodes)
     return said
+
+
+def put_axis_first(model: onnx.ModelProto, place: int, rank: int) -> None:
+    """Let the one output of a graph, which has so many axes, begin with this one. In place."""
+    (output,) = model.graph.output
+    name = output.name
+    set_apart(model.graph, _PREFIX, name)
+    own, output.name = output.name, name
+    first = [place, *(axis for axis in range(rank) if axis != place)]
+    steps = Steps(f"{_PREFIX}out/")
+    steps.step("Transpose", own, name=name, perm=first)
+    output.type.tensor_type.ClearField("shape")
+    model.graph.node.extend(steps.nodes)
+
+
+def may_lie_elsewhere(model: onnx.ModelProto) -> bool:
+    """Whether rows of the one output may lie along another axis than the first, by what the graph says of it."""
+    (output,) = model.graph.output
+    axes = _axes(output)
+    return not output.type.tensor_type.HasField("shape") or (
+        len(axes) > 1 and (axes[0].dim_value > 0 or any(axis.dim_value <= 0 for axis in axes[1:]))
+    )
+
+
+def give_rows(model: onnx.ModelProto, told: Mapping[str, str]) -> list[str]:
+    """Let inputs of a graph of one row that have no axis for it have one of 1 in front. In place; what is told is a
+    line each.
+
+    These are all inputs of graphs that are mapped over rows by others, whose output's first axis is not that of any of
+    them, none of which is open or 1; else, where rows lie along an axis of 1, labels and conditions without axes.
+
+    Args:
+        model: with one output.
+        told: words for the roles of inputs: constants stay as they are.
+    """
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    held = [value for value in graph.input if value.name not in weights]
+    kinds = {value.name: told.get(value.name, "").partition(":")[0] for value in held}
+    held = [value for value in held if kinds[value.name] not in ("constant", "unused")]
+    sizes = {value.name: [axis.dim_value for axis in _axes(value)] for value in held}
+    made = [axis.dim_value for axis in _axes(graph.output[0])]
+    wide = [sizes[value.name] for value in held if _is_decimal(value) and math.prod(sizes[value.name]) > 1]
+    if not wide or any(size <= 0 for shape in (*sizes.values(), made) for size in shape):
+        return []
+    if all(shape[0] == 1 for shape in wide):
+        held = [value for value in held if not sizes[value.name] and _is_of_row(value, kinds[value.name])]
+    elif not made or any(shape[0] in (1, made[0]) for shape in wide):
+        return []
+    names = [value.name for value in held]
+    set_apart(graph, _PREFIX, *names)
+    steps = Steps(f"{_PREFIX}one/")
+    for value, name in zip(held, names, strict=True):
+        steps.step("Reshape", name, steps.numbers(sizes[name]), name=value.name)
+        value.name = name
+        shape = onnx.TensorShapeProto(dim=[onnx.TensorShapeProto.Dimension(dim_value=1), *_axes(value)])
+        value.type.tensor_type.shape.CopyFrom(shape)
+    put_first(graph, steps)
+    return [f"input {name}: has no axis for rows, and is of one row" for name in names]
+
+
+def _is_of_row(value: onnx.ValueInfoProto, kind: str) -> bool:
+    """Whether a number is a row's own: it is told so, or a whole number that is called a label."""
+    return kind in ("label", "condition") or (not kind and not _is_decimal(value) and is_label(value.name))
+
+
+def _is_decimal(value: onnx.ValueInfoProto) -> bool:
+    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16)
+    return value.type.tensor_type.elem_type in kinds
 
 
 def _rows(inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto]) -> str | None:

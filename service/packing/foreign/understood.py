@@ -17,11 +17,12 @@ from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.batchwise import rounds_by_batch
 from latentserve.service.packing.foreign.chance import Drawn, bring_out_chance, replace_chance, without_chance
 from latentserve.service.packing.foreign.fixed_batch import fixed_sizes
-from latentserve.service.packing.foreign.inputs import Assigned, assign_roles
+from latentserve.service.packing.foreign.inputs import Assigned, assign_roles, may_be_latent
 from latentserve.service.packing.foreign.names import read_names
 from latentserve.service.packing.foreign.original import Original, draw_rows, values_of
 from latentserve.service.packing.foreign.prune import add_row_axis
 from latentserve.service.packing.foreign.roles import KINDS, ConstantRole, LatentRole, UnusedRole
+from latentserve.service.packing.foreign.rows_axis import may_lie_elsewhere, put_axis_first
 from latentserve.service.packing.foreign.signature import Input, Signature
 from latentserve.service.sampling.latents import draw_latents
 
@@ -69,14 +70,22 @@ def understand(
 
     Raises BundleError naming `source`, and what to say.
     """
+    weights = {weight.name for weight in model.graph.initializer}
+    defaults = [value.name for value in model.graph.input if value.name in weights and may_be_latent(value.name)]
     assigned = assign_roles(model, source, told, labels, prior)
     signature = _declare(model, assigned)
     if not signature.latents and not any(draws(node) for node in all_nodes(model)):
-        raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
+        raise BundleError(f"{source}: {_without_latent(assigned.signature, defaults)}")
     bring_out_chance(model, source)
     still = without_chance(model)
     original = Original(still, source, signature, assigned.batch)
     _has_rows(original, source)
+    turned = []
+    if assigned.batch is None and may_lie_elsewhere(model) and (found := original.axis()) is not None:
+        put_axis_first(model, *found)
+        turned = [f"output {model.graph.output[0].name}: its rows lie along axis {found[0]}, and are put first"]
+        still = without_chance(model)
+        original = Original(still, source, signature, None)
     if assigned.batch == 1 and (shape := original.shape())[:1] != (1,):
         add_row_axis(model, shape)
         still = without_chance(model)
@@ -89,10 +98,10 @@ def understand(
     if noise == "constant":
         signature = _drawn_once(signature)
     if not signature.latents:
-        raise BundleError(f"{source}: {_without_latent(assigned.signature)}")
+        raise BundleError(f"{source}: {_without_latent(assigned.signature, defaults)}")
     if original.signature is not signature or original.batch != batch:
         original = Original(model, source, signature, batch)
-    return Understood(model, signature, batch, original, list(_lines(signature, assigned, drawn)))
+    return Understood(model, signature, batch, original, [*turned, *_lines(signature, assigned, drawn)])
 
 
 def _declare(model: onnx.ModelProto, assigned: Assigned) -> Signature:
@@ -120,7 +129,9 @@ def _declare(model: onnx.ModelProto, assigned: Assigned) -> Signature:
     return replace(assigned.signature, inputs=tuple(fed))
 
 
-def _without_latent(signature: Signature) -> str:
+def _without_latent(signature: Signature, defaults: Sequence[str]) -> str:
+    if defaults:
+        return f"its input {defaults[0]} has a default, and is taken for a weight; say --input {defaults[0]}=latent"
     if not signature.inputs:
         return (
             "has no inputs and draws nothing, so every sample would be the same: the latent was drawn when it was "

@@ -70,3 +70,11 @@ def test_of_several_outputs_the_largest_picture_is_taken_and_said() -> None:
 def test_of_others_somebody_must_say(shapes: dict[str, list[int]]) -> None:
     with pytest.raises(BundleError, match=r"x\.onnx: which output is the sample"):
         choose_output(outputs(**shapes), "x.onnx")
+
+
+def test_what_is_no_tensor_of_numbers_is_no_sample() -> None:
+    model = outputs(a=[4])
+    model.graph.output.append(helper.make_tensor_value_info("names", TensorProto.STRING, [2]))
+    model.graph.output.append(helper.make_tensor_sequence_value_info("maps", TensorProto.FLOAT, None))
+    found, remarks = choose_output(model, "x.onnx")
+    assert (found.name, remarks) == ("a", ["of the outputs a, names, maps a is taken, the only tensor of numbers"])

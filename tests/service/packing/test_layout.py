@@ -36,6 +36,8 @@ READ: dict[str, tuple[list[int], dict[str, Any], str, list[int], bool]] = {
     "flat, channels last by the layout": ([3072], {"layout": "nhwc"}, "image", [3, 32, 32], False),
     "five channels": ([5, 8, 8], {}, "array", [5, 8, 8], False),
     "numbers": ([10], {}, "array", [10], False),
+    "a number": ([], {}, "array", [1], False),
+    "a number in a table": ([], {"kind": "table"}, "table", [1], False),
     "volume": ([25, 25, 25], {}, "array", [25, 25, 25], False),
     "sound": ([16384], {"kind": "audio"}, "audio", [16384], False),
     "sound, channels first": ([2, 500], {"kind": "audio"}, "audio", [2, 500], False),

@@ -69,6 +69,7 @@ FILES: dict[str, tuple[bytes, str]] = {
     "TFLite": (b"\x1c\x00\x00\x00TFL3" + bytes(64), "--tflite model.onnx"),
     "ORT": (b"\x1c\x00\x00\x00ORTM" + bytes(64), r".ort"),
     "pickle": (b"\x80\x04\x95\x0a\x00\x00\x00\x00\x00\x00\x00}\x94.", "a pickle"),
+    "pickle of text": (b"(dp0\nVa\np1\nI1\ns.", "a pickle"),
     "PyTorch of old": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch file of old"),
     "safetensors": (safetensors(), "weights without a graph"),
     "npy": (array(), "a numpy array"),
@@ -89,6 +90,25 @@ def test_a_file_is_told_what_it_is(tmp_path: Path, content: bytes, words: str) -
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("frozen.pb", b"\x0a\x02\x0a\x00", "a TensorFlow graph: convert it with tf2onnx"),
+        ("saved_model.pb", b"\x08\x01\x12\x01", "part of a TensorFlow SavedModel"),
+        ("model.engine", b"\xff" * 9, "a TensorRT engine"),
+        ("model.pkl", b"]q\x00(K\x01K\x02e.", "a pickle, which is never opened here"),
+        ("generator.onnx.data", b"\x17" * 64, "the weights of generator.onnx, which lies beside it: pack that"),
+    ],
+)
+def test_a_file_of_no_known_kind_is_told_by_its_name(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / "generator.onnx").write_bytes(b"x")
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(BundleError) as caught:
+        pack_foreign(file, tmp_path / "bundle", "x", PackOptions())
+    assert f"not an ONNX file but, by its name, {words}" in str(caught.value)
+
+
 def saved_model(folder: Path) -> None:
     (folder / "variables").mkdir()
     (folder / "saved_model.pb").write_bytes(b"x")
@@ -107,6 +127,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing": (lambda folder: None, "no .onnx file is in it"),
     "models": (with_models, "vae_decoder/model.onnx"),
     "weights": (with_weights, "export_bundle"),
+    "Keras": (lambda folder: (folder / "g.h5").write_bytes(b"\x89HDF\r\n\x1a\n"), "g.h5 is a Keras or HDF5 file"),
     "SavedModel": (saved_model, "--saved-model"),
 }
 
@@ -150,3 +171,5 @@ def test_what_is_no_file_is_told(tmp_path: Path) -> None:
     assert "is a pipe" in (recognise(tmp_path / "pipe") or "")
     assert "download what lies there first" in (recognise(Path("https://example.org/generator.onnx")) or "")
     assert recognise(Path("long" * 2000))
+    (tmp_path / "link.onnx").symlink_to(tmp_path / "gone.onnx")
+    assert recognise(tmp_path / "link.onnx") == f"is a link to {tmp_path / 'gone.onnx'}, which is not there"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import Beta, Binomial, Categorical, NegativeBinomial, Poisson, StudentT
@@ -46,15 +47,48 @@ def test_what_is_made_of_gammas() -> None:
     assert stats.kstest(student, stats.t(4).cdf).pvalue > _P
 
 
+def counted(rows: np.ndarray, expected: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Whether counts are of a distribution, by the chi-squared test."""
+    counts = np.bincount(rows.astype(int))
+    wanted = expected(np.arange(len(counts))) * _N
+    common = wanted > 10
+    assert abs(counts[common].sum() - wanted[common].sum()) < 0.01 * _N
+    distance = float((((counts - wanted) ** 2)[common] / wanted[common]).sum())
+    assert stats.chi2(max(1, int(common.sum()) - 1)).sf(distance) > _P
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3, 9.9, 10.0, 300.0])
 def test_poisson(rate: float) -> None:
     rows = sampled(lambda: Poisson(torch.full((_N,), rate), validate_args=False).sample())
-    counts = np.bincount(rows.astype(int))
-    expected = stats.poisson(rate).pmf(np.arange(len(counts))) * _N
-    common = expected > 10
-    assert abs(counts[common].sum() - expected[common].sum()) < 0.01 * _N
-    distance = float((((counts - expected) ** 2)[common] / expected[common]).sum())
-    assert stats.chi2(max(1, int(common.sum()) - 1)).sf(distance) > _P
+    counted(rows, stats.poisson(rate).pmf)
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 0.3), (10, 0.0), (10, 1.0), (12, 0.9), (40, 0.25), (40, 0.7), (1000, 0.4)])
+def test_binomial(n: int, p: float) -> None:
+    rows = sampled(lambda: Binomial(torch.full((_N,), float(n)), torch.tensor(p)).sample())
+    assert rows.max() <= n
+    counted(rows, stats.binom(n, p).pmf)
+
+
+def test_geometric() -> None:
+    counted(sampled(lambda: torch.empty(_N).geometric_(0.3)), stats.geom(0.3).pmf)
+
+
+@pytest.mark.parametrize(
+    ("function", "x"),
+    [
+        (lambda x: F.alpha_dropout(x, 0.3, training=True), 2.0),
+        (lambda x: F.feature_alpha_dropout(x.reshape(-1, 2, 2), 0.3, training=True), 2.0),
+        (lambda x: F.rrelu(x, training=True), -2.0),
+        (lambda x: F.rrelu(x, training=True), 2.0),
+        (lambda x: x.clone().random_(3, 9), 2.0),
+    ],
+)
+def test_others_are_distributed_as_torch_s(function: Callable[[Tensor], Tensor], x: float) -> None:
+    torch.manual_seed(0)
+    own = function(torch.full((_N,), x)).flatten().double().numpy()
+    rows = sampled(lambda: function(torch.full((_N,), x)))
+    assert stats.ks_2samp(rows.round(3), own.round(3)).pvalue > _P
 
 
 def test_several_of_a_multinomial_are_different_ones() -> None:
@@ -95,12 +129,13 @@ def test_they_are_exported_and_every_row_has_its_own(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn_is_named(tmp_path: Path) -> None:
-    class Coins(nn.Module):
+    class Attending(nn.Module):
         def forward(self, z: Tensor) -> Tensor:
-            return Binomial(10, logits=z).sample()
+            x = z.unsqueeze(1)
+            return F.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
 
-    with pytest.raises(ExportError, match="draws by torch's binomial, which cannot be drawn from a row's seed"):
-        export_bundle(Coins(), tmp_path / "b", name="b", latent_dim=4)
+    with pytest.raises(ExportError, match="draws by torch's bernoulli, which cannot be drawn from a row's seed"):
+        export_bundle(Attending(), tmp_path / "b", name="b", latent_dim=4)
 
 
 def test_no_steps_stand_for_draws_of_a_fixed_seed(tmp_path: Path) -> None:

@@ -170,13 +170,22 @@ def test_chance_in_a_function():
 
 
 def test_chance_in_a_branch():
-    branch = helper.make_graph(
-        [helper.make_node("RandomNormalLike", ["z"], ["e"])], "b", [], [helper.make_empty_tensor_value_info("e")]
+    """One that a constant chooses is in the main graph then; what is computed cannot be followed."""
+    inside = [helper.make_node("RandomNormalLike", ["z"], ["e"]), helper.make_node("Add", ["z", "e"], ["ze"])]
+    drawing, still = (
+        helper.make_graph(nodes, "b", [], [helper.make_empty_tensor_value_info(name)])
+        for nodes, name in ((inside, "ze"), ([helper.make_node("Identity", ["z"], ["same"])], "same"))
     )
-    weights = {"on": np.array(True)}
-    graph = values([("If", "on", "x", {"then_branch": branch, "else_branch": branch})], weights=weights)
+    chosen = {"then_branch": drawing, "else_branch": still}
+    for on, dim in ((True, 32), (False, 16)):
+        nodes: Nodes = [("Not", "off", "on", {}), ("If", "on", "x", chosen)]
+        found = understood(values(nodes, weights={"off": np.array(not on)}))
+        assert found.signature.latent.dim == dim
+        feed = feed_of(found, 3)
+        np.testing.assert_allclose(run(found.model, feed), feed["z"] + feed.get("drawn/e", 0), atol=1e-6)
+    nodes = [("ReduceMax", "z", "most", {"keepdims": 0}), ("Cast", "most", "on", {"to": TensorProto.BOOL})]
     with pytest.raises(BundleError, match=r"RandomNormalLike e is in the body of a Loop, Scan or If"):
-        understood(graph)
+        understood(values([*nodes, ("If", "on", "x", chosen)]))
 
 
 def test_noise_that_samples_do_not_need():

@@ -55,6 +55,11 @@ KNOWN: dict[str, tuple[Declared, dict[str, str]]] = {
     ),
     "psi of a row": ({"z": Z, "truncation_psi": (FLOAT, ["n", 1])}, {"truncation_psi": "constant:1"}),
     "a flag for training": ({"z": Z, "is_training": (BOOL, [])}, {"is_training": "constant:false"}),
+    "Keras' phase of learning": (
+        {"z": Z, "keras_learning_phase:0": (INT32, [])},
+        {"keras_learning_phase:0": "constant:false"},
+    ),
+    "a latent with an image's name": ({"img_latent": (FLOAT, ["n", 3, 8, 8])}, {"img_latent": "latent"}),
     "a label of no columns": ({"z": Z, "c": (FLOAT, ["n", 0])}, {"c": "unused"}),
     "a label for one row": ({"z": (FLOAT, [1, 16]), "label": (INT64, [1])}, {"label": "label:index"}),
 }
@@ -76,6 +81,8 @@ def test_an_input_that_nothing_reads():
 ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "two latents without a name": ({"a": Z, "b": Z}, {}, "which of a (float32 [batch, 16]), b (float32 [batch, 16])"),
     "a number beside the latent": ({"z": Z, "energy": (FLOAT, ["n", 1])}, {}, "--input energy=KIND"),
+    "a picture alone": ({"image": (FLOAT, ["n", 3, 8, 8])}, {}, "export the part behind its encoder"),
+    "a picture beside the latent": ({"z": Z, "pixel_values": (FLOAT, ["n", 3, 8, 8])}, {}, "pixel_values=latent if"),
     "a number alone": ({"energy": (FLOAT, ["n", 1])}, {}, "what is the input energy"),
     "noise and a number": ({"noise": Z, "energy": (FLOAT, ["n"])}, {}, "what is the input energy"),
     "a scalar": ({"z": Z, "alpha": (FLOAT, [])}, {}, "--input alpha=constant:VALUE"),

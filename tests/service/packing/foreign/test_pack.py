@@ -87,6 +87,32 @@ CODES = dense(
     [("Gather", "E codes", "e", {}), ("Flatten", "e", "m", {})], {"codes": (INT64, ["n", 2, 4])}, {"E": rand(50, 2)}
 )
 COLUMNS = dense([("Transpose", "z", "m", {"perm": [1, 0]})], {"z": (FLOAT, [16, "n"])})
+DEFAULTS = dense([("Mul", "z psi", "m", {})], {"z": (FLOAT, ["n", 16]), "psi": (FLOAT, [])}, {"psi": np.float32(1)})
+MAPPED = model(
+    [
+        ("Gather", "E label", "e", {}),
+        ("Mul", "z e", "m", {}),
+        ("MatMul", "m W", "h", {}),
+        ("Tanh", "h", "t", {}),
+        ("Reshape", "t shaped", "x", {}),
+    ],
+    {"z": (FLOAT, [16]), "label": (INT32, [])},
+    {"x": (FLOAT, [3, 4, 4])},
+    {"E": rand(5, 16), "W": rand(16, 48), "shaped": np.array([3, 4, 4])},
+)
+ONE = dense(
+    [("Gather", "E label", "e", {}), ("Mul", "z e", "m", {})],
+    {"z": (FLOAT, [1, 16]), "label": (INT64, [])},
+    {"E": rand(5, 16)},
+    batch=1,
+    shaped=(1, 3, 4, 4),
+)
+LAST = model(
+    [("MatMul", "z W", "h", {}), ("Reshape", "h shaped", "u", {}), ("Transpose", "u", "x", {"perm": [1, 2, 3, 0]})],
+    {"z": (FLOAT, ["n", 16])},
+    {"x": (FLOAT, [3, 4, 4, "Transposex_dim_3"])},
+    {"W": rand(16, 48), "shaped": np.array([-1, 3, 4, 4])},
+)
 
 FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Feed]]] = {
     "the decoder of a VAE": (VAE, {}, lambda rows: {"z": rows.z.reshape(-1, 4, 2, 2)}),
@@ -124,6 +150,9 @@ FAMILIES: dict[str, tuple[onnx.ModelProto, dict[str, Any], Callable[[Inputs], Fe
         CODES,
         {"inputs": {"codes": "latent:uniform(0,50)"}},
         lambda rows: {"codes": np.floor(rows.z).astype(np.int64).reshape(-1, 2, 4)},
+    ),
+    "a default that is told otherwise": (
+        DEFAULTS, {"inputs": {"psi": "constant:0.5"}}, lambda rows: {"z": rows.z, "psi": np.float32(0.5)}
     ),
     "rows in columns": (COLUMNS, {}, lambda rows: {"z": np.ascontiguousarray(rows.z.T)}),
     "a step, a flag and a vector": (
@@ -163,6 +192,35 @@ def test_a_place_that_is_taken_is_told_at_once(tmp_path: Path):
     with pytest.raises(BundleError, match="is there already and is not a bundle"):
         pack_foreign(tmp_path / "none.onnx", tmp_path / "bundle", "packed", PackOptions())
     assert (tmp_path / "bundle" / "mine.txt").read_text() == "kept"
+
+
+@pytest.mark.parametrize(("graph", "rows"), [(MAPPED, ()), (ONE, (1,))], ids=["no axis", "a label without one"])
+def test_rows_without_an_axis(tmp_path: Path, graph: onnx.ModelProto, rows: tuple[int, ...]):
+    """As functions of JAX's are that are mapped over rows, and `export(G, (z, torch.tensor(3)))`."""
+    bundle, lines = pack(tmp_path, graph)
+    assert bundle.manifest.labels == list("01234")
+    assert "input label: has no axis for rows, and is of one row" in lines
+    given = RowsRequest(n=5, seed=3).inputs(bundle.manifest, 0, 5)
+    kind = np.int64 if rows else np.int32
+    expected = [
+        run(graph, {"z": z.reshape(*rows, 16), "label": kind(y)}) for z, y in zip(given.z, given.label, strict=True)
+    ]
+    made = Engine(bundle, "cpu").generate(given)
+    np.testing.assert_allclose(made, np.reshape(expected, made.shape), rtol=0, atol=1e-6)
+
+
+def test_rows_of_an_output_lie_last(tmp_path: Path):
+    bundle, lines = pack(tmp_path, LAST)
+    assert lines[0] == "output x: its rows lie along axis 3, and are put first"
+    z = rand(5, 16)
+    expected = np.moveaxis(run(LAST, {"z": z}), -1, 0)
+    np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), expected, rtol=0, atol=1e-6)
+
+
+def test_a_latent_that_has_a_default(tmp_path: Path):
+    graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, {"z": np.zeros((1, 16), "f4")})
+    assert "its input z has a default, and is taken for a weight; say --input z=latent" in refused(tmp_path, graph)
+    assert pack(tmp_path, graph, inputs={"z": "latent"})[0].manifest.latent.dim == 16
 
 
 def test_a_latent_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
@@ -365,7 +423,7 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         "the value wide has 10,000,000,000,000 numbers"),
     "words": (
         model([("Constant", "", "x", {"value_string": "a"}), ("Identity", "z", "y", {})], {"z": (FLOAT, ["n", 4])},
-              {"x": (TensorProto.STRING, [])}), {}, "the output x is of type string; it must hold numbers"),
+              {"x": (TensorProto.STRING, [])}), {}, "the output x is of type string; it must hold real numbers"),
     "nine axes": (
         dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])}, shaped=(-1, 2, 1, 2, 1, 2, 1, 3, 1, 2)),
         {}, "samples of shape [2, 1, 2, 1, 2, 1, 3, 1, 2] cannot be"),
