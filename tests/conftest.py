@@ -97,6 +97,15 @@ SHOWER_CONDITIONS = [
 ]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _same_priority() -> Iterator[None]:
+    """A command that is run in this process and takes the lowest priority would leave all later tests, and the servers
+    that they start, with it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.nice", lambda _by: 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good bundle, never to be changed."""

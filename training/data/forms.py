@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import product
 
 from latentserve.service.bundle import Form
@@ -188,8 +189,10 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
         return _of_zones(texts)
     zone = zones.pop() if len(zones) == 1 else ""
     bare = [text.removesuffix(zone) for text in texts]
-    patterns = list(_PATTERNS)
-    for text in bare:
+    patterns = [pattern for pattern in _by_outline().get(_outline(bare[0]), ()) if _time(bare[0], pattern) is not None]
+    if not patterns:
+        return None
+    for text in bare[1:]:
         left = [pattern for pattern in patterns if _time(text, pattern) is not None]
         if not left:
             return _of_two(texts, bare, patterns, zone)
@@ -198,6 +201,23 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     if len(several) > 1:
         raise AmbiguousError(" or ".join(dict.fromkeys(sorted(several.values()))))
     return _as_times(texts, patterns[0], zone)
+
+
+def _outline(text: str) -> tuple[str, bool]:
+    """What a text shares with every pattern that fits it: its marks, in order, and whether there are letters."""
+    marks = "".join(each for each in text if not each.isalnum() and not each.isspace())
+    return marks, any(map(str.isalpha, text))
+
+
+@cache
+def _by_outline() -> dict[tuple[str, bool], list[str]]:
+    """Patterns by the outline of the texts that they fit: `strptime` compiles each that it is asked for, and to compile
+    all takes seconds."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for pattern in _PATTERNS:
+        example = re.sub("%[aAbBp]", "x", re.sub("%[YymdHIMSf]", "0", pattern))
+        found.setdefault(_outline(example), []).append(pattern)
+    return found
 
 
 def _like_a_time(text: str) -> bool:
