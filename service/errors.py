@@ -210,7 +210,7 @@ class InvalidError(LatentserveError):
     title = "A field is invalid"
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}")
+        super().__init__(f"{field or repr(field)}: {reason}")
         self.field, self.reason = field, reason
 
 

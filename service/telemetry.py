@@ -45,8 +45,6 @@ class Telemetry:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("latentserve", __version__)
         self._share = share
-        # What `perf_counter` is, in nanoseconds since 1970.
-        self._epoch = time.time_ns() - time.perf_counter_ns()
 
     def begin(self, traceparent: bytes | None) -> Trace | None:
         """Of a request with this `traceparent`, a valid one; None: it is not traced."""
@@ -68,23 +66,25 @@ class Telemetry:
         if traceparent is not None:
             parent = TraceContextTextMapPropagator().extract({_HEADER: traceparent.decode()}, context=Context())
         attributes = {**about, "http.response.status_code": status}
-        kind, start = SpanKind.SERVER, self._nanoseconds(began)
+        epoch = time.time_ns() - time.perf_counter_ns()  # as the clock goes now: it may have been set since the start
+
+        def nanoseconds(counter: float) -> int:
+            return epoch + int(counter * _NANOSECONDS)
+
+        kind, start = SpanKind.SERVER, nanoseconds(began)
         span = self._tracer.start_span(name, parent or Context(), kind, attributes, start_time=start)
         if status >= _SERVER_ERROR:
             span.set_status(StatusCode.ERROR)
         within = set_span_in_context(span, Context())
         for part, since, until in trace.parts:
-            inner = self._tracer.start_span(part, within, start_time=self._nanoseconds(since))
-            inner.end(self._nanoseconds(until))
+            inner = self._tracer.start_span(part, within, start_time=nanoseconds(since))
+            inner.end(nanoseconds(until))
         span.end()
 
     def stop(self) -> None:
         """Export what is left, if that takes no longer than a second."""
         self._provider.force_flush(_STOP_MILLISECONDS)
         self._provider.shutdown()
-
-    def _nanoseconds(self, counter: float) -> int:
-        return self._epoch + int(counter * _NANOSECONDS)
 
 
 def otlp_exporter(url: str) -> SpanExporter:

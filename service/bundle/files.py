@@ -10,13 +10,14 @@ import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
 from pydantic import ValidationError
 
+from latentserve.service import held
 from latentserve.service.bundle import graph
 from latentserve.service.bundle.golden import Golden
 from latentserve.service.bundle.manifest import (
@@ -33,14 +34,15 @@ from latentserve.service.bundle.signature import SIGNATURE, Signature, read_sign
 from latentserve.service.bundle.version import content_version, content_version_1
 from latentserve.service.bundle.weights import NO_FILES, Buffer, Files, map_file
 from latentserve.service.errors import BundleError
+from latentserve.service.held import MANIFEST_BYTES, Held
 from latentserve.service.trust import Trust
 
-MANIFEST, GENERATOR, CRITIC = "manifest.json", "generator.onnx", "critic.onnx"
+MANIFEST, GENERATOR, CRITIC = held.MANIFEST, "generator.onnx", "critic.onnx"
 DATA = "generator.onnx.data"  # weights that are too many for generator.onnx
 GOLDEN, REFERENCE, PREVIEW, CARD = "golden.npz", "reference.npz", "preview.png", "MODEL_CARD.md"
 _NEEDED = (GENERATOR, DATA, CRITIC, GOLDEN, REFERENCE)
 
-_MANIFEST_BYTES = 4 << 20  # 65,536 label names fit
+_HASHED_BYTES = 1 << 20  # at a time
 _READINGS = 100  # of a bundle that is replaced while it is read
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h
 
@@ -50,11 +52,12 @@ class OnDisk:
     still itself. Raises BundleError: it is missing.
     """
 
-    def __init__(self, file: Path, digest: str) -> None:
+    def __init__(self, file: Path, digest: str, held: Held | None = None) -> None:
+        """`held`: the descriptors that it is among, where its folder is held."""
         self._file, self._digest = file, digest
         try:
-            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC) if held is None else os.dup(held[file.name])
+        except (FileNotFoundError, KeyError):
             raise BundleError(f"{file}: is missing, though the manifest lists it") from None
         except OSError as error:
             raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
@@ -63,9 +66,7 @@ class OnDisk:
     def read(self) -> bytes:
         """Its content. Raises BundleError: it is another than the manifest says."""
         try:
-            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
-                stream.seek(0)
-                content = stream.read()
+            content = b"".join(self._pieces(os.fstat(self._descriptor).st_size))
         except OSError as error:
             raise BundleError(f"{self._file}: cannot be read ({error.strerror})") from None
         self._verify(hashlib.sha256(content).hexdigest())
@@ -73,13 +74,21 @@ class OnDisk:
 
     def map(self) -> Buffer:
         """The same, not read but mapped: who writes into the file afterwards writes into this."""
+        found = hashlib.sha256()
         try:
-            with os.fdopen(os.dup(self._descriptor), "rb") as stream:
-                stream.seek(0)
-                self._verify(hashlib.file_digest(stream, "sha256").hexdigest())
+            for piece in self._pieces(_HASHED_BYTES):
+                found.update(piece)
+            self._verify(found.hexdigest())
             return map_file(self._descriptor)
         except OSError as error:
             raise BundleError(f"{self._file}: cannot be read ({error.strerror})") from None
+
+    def _pieces(self, most: int) -> Iterator[bytes]:
+        """Its content, from the beginning, whoever else reads at another offset."""
+        at = 0
+        while piece := os.pread(self._descriptor, most, at):
+            yield piece
+            at += len(piece)
 
     def _verify(self, found: str) -> None:
         if found != self._digest:
@@ -242,11 +251,12 @@ def _is_bundle(folder: Path) -> bool:
     return isinstance(fields, dict) and {"schema_version", "sha256"} <= set(fields)
 
 
-def read_bundle(path: Path, trust: Trust | None = None) -> Bundle:
+def read_bundle(path: Path, trust: Trust | None = None, held: Held | None = None) -> Bundle:
     """Read and verify a bundle: schema, every hash, and that each ONNX file has the signature the manifest states; and
     who has signed it. One that is replaced meanwhile is read again.
 
-    `trust`: whose signatures are believed, and whether one is needed; None: as the environment says.
+    `trust`: whose signatures are believed, and whether one is needed; None: as the environment says. `held`: its files,
+    where they are not to be those that lie there by now.
 
     Raises BundleError with one line that names the file and the mismatch; RuntimeMissingError where signatures are to
     be verified, and what does that is not installed.
@@ -255,9 +265,9 @@ def read_bundle(path: Path, trust: Trust | None = None) -> Bundle:
     for _ in range(_READINGS):
         folder = _identity(path)
         try:
-            return _read(path, trust)
+            return _read(path, trust, held)
         except BundleError:
-            if _identity(path) == folder:
+            if held is not None or _identity(path) == folder:
                 raise
     raise BundleError(f"{path}: is replaced faster than it can be read")
 
@@ -271,13 +281,13 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return seen.st_dev, seen.st_ino, seen.st_ctime_ns
 
 
-def _read(path: Path, trust: Trust) -> Bundle:
-    if path.is_file():
+def _read(path: Path, trust: Trust, held: Held | None) -> Bundle:
+    if held is None and path.is_file():
         raise BundleError(f"{path}: is a file, and a bundle a folder; `latentserve pack` makes one of an ONNX file")
-    if not path.is_dir():
+    if held is None and not path.is_dir():
         raise BundleError(f"{path}: no such bundle folder")
-    manifest, digests = read_manifest(path)
-    on_disk = {name: OnDisk(path / name, digest) for name, digest in manifest.sha256.items()}
+    manifest, digests = read_manifest(path, held)
+    on_disk = {name: OnDisk(path / name, digest, held) for name, digest in manifest.sha256.items()}
     files = {name: file.read() for name, file in on_disk.items() if name != DATA}
     for required in (GENERATOR, GOLDEN):
         if required not in files:
@@ -290,16 +300,17 @@ def _read(path: Path, trust: Trust) -> Bundle:
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     others = {name: file for name, file in on_disk.items() if name not in _NEEDED}
-    signature = read_signature(path, digests, trust)
+    signature = read_signature(path, digests, trust, held)
     needed = on_disk[GENERATOR], on_disk.get(CRITIC), golden, files.get(REFERENCE), data
     return Bundle(path, manifest, *needed, others, digests, signature)
 
 
 def read_bundles(paths: Sequence[Path], trust: Trust | None = None) -> list[Bundle]:
-    """Read and verify several bundles that are to be served side by side. Raises BundleError; also for equal names."""
+    """Read and verify several bundles that are to be served side by side, as the server holds them that started this
+    process. Raises BundleError; also for equal names."""
     if not paths:
         raise BundleError("no bundle to serve: name a folder, or set LATENTSERVE_BUNDLES")
-    bundles = [read_bundle(path, trust) for path in paths]
+    bundles = [read_bundle(path, trust, held.held(path)) for path in paths]
     seen: set[str] = set()
     for bundle in bundles:
         if bundle.manifest.name in seen:
@@ -308,19 +319,22 @@ def read_bundles(paths: Sequence[Path], trust: Trust | None = None) -> list[Bund
     return bundles
 
 
-def read_manifest(path: Path) -> tuple[Manifest, dict[str, str]]:
+def read_manifest(path: Path, held: Held | None = None) -> tuple[Manifest, dict[str, str]]:
     """What a bundle says of itself, and the SHA-256 of each of its files: those that it lists, and its own. The files
     are not looked at. Raises BundleError."""
     file = path / MANIFEST
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_MANIFEST_BYTES + 1)
+        if held is not None:
+            content = os.pread(held[MANIFEST], MANIFEST_BYTES + 1, 0)
+        else:
+            with file.open("rb") as stream:
+                content = stream.read(MANIFEST_BYTES + 1)
     except FileNotFoundError:
         raise BundleError(f"{file}: is missing; is {path} a bundle?") from None
     except OSError as error:
         raise BundleError(f"{file}: cannot be read ({error.strerror})") from None
-    if len(content) > _MANIFEST_BYTES:
-        raise BundleError(f"{file}: is larger than {_MANIFEST_BYTES} bytes")
+    if len(content) > MANIFEST_BYTES:
+        raise BundleError(f"{file}: is larger than {MANIFEST_BYTES} bytes")
     try:
         fields = json.loads(content)
     except (ValueError, RecursionError) as error:

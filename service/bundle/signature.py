@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from latentserve.service import held as held_files
 from latentserve.service.errors import RuntimeMissingError, SignatureError, one_line
+from latentserve.service.held import FOLDER, Held
 from latentserve.service.trust import REQUIRE_SIGNATURE, TRUSTED_KEYS, Trust
 
-SIGNATURE = "model.sig"
+SIGNATURE = held_files.SIGNATURE
 _SIGNATURE_BYTES = 1 << 20  # a signature of ten files has 5 kB, and 2 kB a certificate
 
 
@@ -57,13 +59,16 @@ class Signature:
         return f"signed{who}, verified" if self.verified else f"signed{who}, not verified: {self.fault}"
 
 
-def read_signature(folder: Path, digests: Mapping[str, str], trust: Trust) -> Signature | None:
-    """The signature of a bundle whose files have these SHA-256, as far as it is believed; None: there is none.
+def read_signature(
+    folder: Path, digests: Mapping[str, str], trust: Trust, held: Held | None = None
+) -> Signature | None:
+    """The signature of a bundle whose files have these SHA-256, as far as it is believed; None: there is none. `held`:
+    its files, where they are not to be those that lie there by now.
 
     Raises SignatureError: where a signature is required, there is none that is believed; or the keys that are trusted
     cannot be read. RuntimeMissingError: what verifies signatures is not installed.
     """
-    found = _examined(folder, digests, trust)
+    found = _examined(folder, digests, trust, held)
     if trust.required and found is None:
         raise SignatureError(f"{folder}: is not signed (it has no {SIGNATURE}), and {REQUIRE_SIGNATURE} is set")
     if trust.required and found is not None and found.fault is not None:
@@ -101,29 +106,32 @@ def needs_password(key: Path) -> bool:
         return False  # whoever reads it says so
 
 
-def _examined(folder: Path, digests: Mapping[str, str], trust: Trust) -> Signature | None:
+def _examined(folder: Path, digests: Mapping[str, str], trust: Trust, held: Held | None) -> Signature | None:
     trusted = None if trust.keys is None else _openssf(TRUSTED_KEYS).read_trusted(trust.keys)
     claim = Signature(None, None)
     try:
-        content = _content(folder)
+        content = _content(folder, held)
         if content is None:
             return None
         told = _parsed(content)
         claim = _claim(told)
         if trusted is None:
             return replace(claim, fault=f"{TRUSTED_KEYS} is not set")
-        if (fault := _other_files(folder, digests)) is not None:
+        if (fault := _other_files(folder, digests, held)) is not None:
             raise SignatureError(fault)
         return trusted.verify(claim, told, digests)
     except SignatureError as error:
         return replace(claim, fault=str(error))
 
 
-def _content(folder: Path) -> bytes | None:
+def _content(folder: Path, held: Held | None) -> bytes | None:
     """What `model.sig` holds; None: there is none. Raises SignatureError."""
     try:
-        descriptor = os.open(folder / SIGNATURE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+        if held is not None:
+            descriptor = os.dup(held[SIGNATURE])
+        else:
+            descriptor = os.open(folder / SIGNATURE, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except (FileNotFoundError, KeyError):
         return None
     except OSError as error:
         why = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be read ({one_line(error)})"
@@ -131,8 +139,8 @@ def _content(folder: Path) -> bytes | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SignatureError("is no file")
-    with os.fdopen(descriptor, "rb") as stream:
-        content = stream.read(_SIGNATURE_BYTES + 1)
+    content = os.pread(descriptor, _SIGNATURE_BYTES + 1, 0)
+    os.close(descriptor)
     if len(content) > _SIGNATURE_BYTES:
         raise SignatureError(f"is larger than {_SIGNATURE_BYTES} bytes")
     return content
@@ -162,18 +170,26 @@ def _claim(told: Mapping[str, Any]) -> Signature:
         raise SignatureError(f"is by neither a key nor a chain of certificates{by_account}") from None
 
 
-def _other_files(folder: Path, digests: Mapping[str, str]) -> str | None:
+def _other_files(folder: Path, digests: Mapping[str, str], held: Held | None = None) -> str | None:
     """What is wrong with what lies in the folder, in words: a signature is of every file there, and of files only."""
     try:
-        with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+        place = os.open(
+            folder if held is None else FOLDER,
+            os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC,
+            dir_fd=None if held is None else held[FOLDER],
+        )
     except OSError as error:
         return f"the folder cannot be listed ({one_line(error)})"
-    for entry in found:
-        if entry.name not in digests and entry.name != SIGNATURE:
-            return f"{entry.name[:100]!r} lies beside what the manifest lists, and a signature is of all that is there"
-        if not entry.is_file(follow_symlinks=False):
-            return f"{entry.name} is a symbolic link, or no file, and a signature is of files"
+    try:
+        with os.scandir(place) as entries:
+            found = sorted((entry.name, entry.is_file(follow_symlinks=False)) for entry in entries)
+    finally:
+        os.close(place)
+    for name, is_file in found:
+        if name not in digests and name != SIGNATURE:
+            return f"{name[:100]!r} lies beside what the manifest lists, and a signature is of all that is there"
+        if not is_file:
+            return f"{name} is a symbolic link, or no file, and a signature is of files"
     return None
 
 

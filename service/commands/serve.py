@@ -21,6 +21,7 @@ from latentserve.service.auditing.log import AuditLog
 from latentserve.service.credentials.opening import open_signer, open_trust
 from latentserve.service.errors import one_line
 from latentserve.service.health import ADDRESS
+from latentserve.service.held import HeldFiles
 from latentserve.service.host.limits import Limits
 from latentserve.service.host.listening import bind_localhost, bind_path, bind_port, tls_context
 from latentserve.service.host.supervisor import Plan, Supervisor
@@ -52,7 +53,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     Example: latentserve serve demo/bundle --port 3000
     """
     settings = _with_keys(load_settings(bundles=bundles or None, **options), options)
-    paths = [path.resolve() for path in settings.bundles]
+    paths = [path.absolute() for path in settings.bundles]
     for path in paths:
         if os.pathsep in str(path):
             raise SettingsError(f"{path}: a bundle's path must not hold {os.pathsep!r}, which stands between bundles")
@@ -64,6 +65,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
     open_signer(settings)
     open_trust(settings)
     limits = _limits(settings)
+    held = HeldFiles(paths)
     listeners = _listeners(settings)
     # The workers work in another folder: what was stated as a relative path is absolute here.
     given = settings.environment | {"LATENTSERVE_BUNDLES": os.pathsep.join(map(str, paths))}
@@ -88,7 +90,8 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             raise StateError(f"{error.filename}: {one_line(error)}") from None
 
         def environment(index: int) -> dict[str, str]:
-            return {**os.environ, **_worker_environment(state), **given, **worker_device(index, devices)}
+            own = {**_worker_environment(state), **held.environment}
+            return {**os.environ, **own, **given, **worker_device(index, devices)}
 
         plan = Plan(
             application=_APPLICATION,
@@ -103,6 +106,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             key=settings.tls_key,
             root_path=settings.root_path,
             started=started,
+            descriptors=held.descriptors,
         )
         try:
             status = Supervisor(plan, listeners).run()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from latentserve.service.host.passing import Channel, Failed, Message, Received, Report, Take, Took, Work
@@ -29,8 +29,11 @@ class WorkerProcess:
         silent_seconds: how long it has said nothing.
     """
 
-    def __init__(self, work: Work, environment: Mapping[str, str], folder: Path) -> None:
-        """Start it. It works in `folder`, and imports nothing from there. Raises OSError: there is no room for it."""
+    def __init__(
+        self, work: Work, environment: Mapping[str, str], folder: Path, descriptors: Sequence[int] = ()
+    ) -> None:
+        """Start it. It works in `folder`, imports nothing from there, and inherits `descriptors`. Raises OSError: there
+        is no room for it."""
         self.work = work
         self.report: Report | None = None
         self.leaving: float | None = None
@@ -48,7 +51,7 @@ class WorkerProcess:
                     cwd=folder,
                     env=environment,
                     stdin=subprocess.DEVNULL,
-                    pass_fds=[other.fileno()],
+                    pass_fds=[other.fileno(), *descriptors],
                 )
         except OSError:
             self._channel.close()

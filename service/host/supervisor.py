@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import time
@@ -23,6 +24,7 @@ from latentserve.service.errors import LatentserveError, one_line
 from latentserve.service.host.acceptor import Acceptor
 from latentserve.service.host.balance import fewest, surplus
 from latentserve.service.host.limits import Limits
+from latentserve.service.host.notify import notify, watched
 from latentserve.service.host.passing import Close, Give, Leave, State, TurnedAway, Work
 from latentserve.service.host.process import STOP_SIGNALS, WorkerProcess
 from latentserve.service.host.refusing import refuse
@@ -70,6 +72,7 @@ class Plan:
         started: called whenever a worker is started, in its first place or in another's; OSError: it cannot be.
         certificate, key: files (PEM) of TLS; None: plain HTTP, or a key that is in the certificate's file.
         root_path: under which a proxy in front shows the server.
+        descriptors: of open files, which workers inherit under the same numbers.
     """
 
     application: str
@@ -84,6 +87,7 @@ class Plan:
     certificate: Path | None = None
     key: Path | None = None
     root_path: str = ""
+    descriptors: Sequence[int] = ()
 
 
 @dataclass
@@ -205,8 +209,20 @@ class Supervisor:
                 worker.end()
         if self._ready():
             self._ready_at = now
+        self._reap()
         self._tell()
         logs.tell_left_out()
+        if watched():
+            notify("WATCHDOG=1")
+
+    def _reap(self) -> None:
+        """Let go of ended processes that were left to this one, as to the first of a container: nobody else does."""
+        own = {worker.pid for worker in self._workers()}
+        with suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if ended.si_pid in own:  # it is looked after above
+                    return
+                os.waitpid(ended.si_pid, 0)
 
     def _start(self, place: _Place) -> None:
         plan = self._plan
@@ -224,7 +240,7 @@ class Supervisor:
         place.crowded, place.asked = False, 0
         try:
             plan.started()
-            worker = WorkerProcess(work, plan.environment(place.index), plan.folder)
+            worker = WorkerProcess(work, plan.environment(place.index), plan.folder, plan.descriptors)
         except OSError as error:
             file = "" if error.filename is None else f"{error.filename}: "
             limit = " (the limit of processes: `ulimit -u`, pids.max)" if error.errno == errno.EAGAIN else ""
@@ -272,6 +288,7 @@ class Supervisor:
             self._listening = True
             self._acceptor.accept(True)
             logs.event("listening", url=self._plan.address, workers=self._plan.workers)
+            notify("READY=1")
         if place.starts > 1:
             logs.event("worker-back", worker=place.index, worker_pid=worker.pid, seconds=place.up_since - worker.began)
         self._ready_at = place.up_since
@@ -413,6 +430,7 @@ class Supervisor:
         """Stop; the exit status."""
         plan = self._plan
         logs.event("draining", signal=self._stop_signals[0].name, seconds=plan.drain_seconds)
+        notify("STOPPING=1")
         deadline = time.monotonic() + plan.drain_seconds
         for worker in self._workers():
             if worker.report is None:

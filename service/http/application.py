@@ -34,6 +34,7 @@ from latentserve.service.http.forwarded import TrustedProxies
 from latentserve.service.http.gate import Gate, needs_mounted
 from latentserve.service.http.mounted import MountedResponse, wants_value, without_pictures
 from latentserve.service.http.problems import CLIENT_GONE, failure
+from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.watching import metrics
@@ -170,6 +171,8 @@ class Application:
         if self._hosted and wants_value(call):
             raise UnsupportedMediaError("Content-Type: what is pickled is taken from nobody")
         body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
+        if call.samples:
+            refuse_repeated(body, 0)
         path = "/" if call.path == _BENTOML_PAGE else call.path
         response = MountedResponse(self._app, call, body, self._root, path)
         return await without_pictures(response, call) if path == _BENTOML_DOCUMENT else response

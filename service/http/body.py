@@ -21,6 +21,7 @@ from latentserve.service.http.call import Call
 from latentserve.service.http.coding import coding_of, decode
 from latentserve.service.http.json_pieces import read_members
 from latentserve.service.http.query import parameters, query_fields
+from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.http.turns import Turns
 from latentserve.service.sampling.fields import SHOWN, NameField, SampleFields, StrictFields, TypedLabel, first_error
 from latentserve.service.sampling.pieces import Steps
@@ -148,7 +149,7 @@ async def read_answered(
 def media_of(call: Call, taken: Sequence[str]) -> str:
     """The media type of the body. Raises UnsupportedMediaError."""
     stated = call.headers.get(b"content-type")
-    if stated is None or stated == _JSON:
+    if not stated or stated == _JSON:
         return JSON
     shown = stated.decode("latin-1")
     media = shown.split(";")[0].strip().lower()
@@ -222,11 +223,14 @@ def parse_body(content: bytes) -> SamplesBody:
 
 def parse_as(content: bytes, kind: type[Kind]) -> Kind:
     """The fields of a JSON body of another kind."""
+    content = content.removeprefix(BYTE_ORDER_MARK) or b"{}"
     try:
-        return kind.__pydantic_validator__.validate_json(content.removeprefix(BYTE_ORDER_MARK) or b"{}").known()
+        fields: Kind = kind.__pydantic_validator__.validate_json(content).known()
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if first["type"] == "json_invalid":
             wide = " (JSON is sent as UTF-8, and this is UTF-16)" if b"\0" in content[:4] else ""
             raise MalformedError(f"the body is not JSON: {first['msg']}{wide}") from None
         raise first_error(error) from None
+    refuse_repeated(content, len(fields.model_fields_set))
+    return fields

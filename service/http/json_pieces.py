@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from latentserve.service.errors import InvalidError, MalformedError
+from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.sampling.fields import SHOWN, ConditionField, LabelField, LatentField
 from latentserve.service.sampling.pieces import InPieces, Steps
 
@@ -53,16 +54,19 @@ def read_members(content: bytes, known: Collection[str]) -> Steps[tuple[dict[str
     """
     values: dict[str, Any] = {}
     long: dict[str, InPieces] = {}
-    for member in _members(content, known):  # of a name that comes again the last is taken, as parsers do
+    for member in _members(content, known):
         if isinstance(member, _Long):
-            values.pop(member.name, None)
-            long[member.name] = member
+            read: dict[str, Any] = {member.name: member}
         else:
             read = member if isinstance(member, dict) else _object(content, *member)
-            for name in read:
-                _require_known(name, known)
-                long.pop(name, None)
-            values |= read
+        for name, value in read.items():
+            _require_known(name, known)
+            if name in values or name in long:
+                raise InvalidError(name, "is given twice")
+            if isinstance(value, _Long):
+                long[name] = value
+            else:
+                values[name] = value
         yield
     return values, long
 
@@ -87,14 +91,16 @@ def _members(content: bytes, known: Collection[str]) -> list[_Long | dict[str, A
     return found
 
 
-def _object(content: bytes, start: int, stop: int) -> dict[str, Any]:
-    """Members of an object, of which there are some."""
+def _object(content: bytes, start: int, stop: int, field: str = "") -> dict[str, Any]:
+    """Members of an object, of which there are some; `field`: what it is the value of."""
+    text = b"{%b}" % content[start:stop]
     try:
-        read: dict[str, Any] = from_json(b"{%b}" % content[start:stop])
+        read: dict[str, Any] = from_json(text)
     except ValueError as error:
         raise _malformed(content, start, 1, str(error)) from None
     if not read:
         raise _malformed(content, start, 0, "key must be a string at line 1 column 1")
+    refuse_repeated(text, len(read), field)
     return read
 
 
@@ -124,7 +130,9 @@ def _long_member(
         most = _WHOLE[name][1]
         if stop - at > most:
             raise InvalidError(name, f"has more than the {most} bytes that are taken")
-        return {name: _value(content, at, stop)}
+        value = _value(content, at, stop)
+        refuse_repeated(content[at:stop], 0, name)
+        return {name: value}
     return {name: from_json(bracket + _CLOSES[bracket])}  # it is refused, whatever it holds
 
 
@@ -138,6 +146,14 @@ def _value(content: bytes, start: int, stop: int) -> Any:
 def _require_known(name: str, known: Collection[str]) -> None:
     if name not in known:
         raise InvalidError(name[:SHOWN], "unknown field")
+
+
+def _require_new(part: dict[str, Any], seen: set[str], field: str) -> None:
+    """Raise InvalidError for a name of a part of an object that an earlier part has."""
+    for name in part:
+        if name in seen:
+            raise InvalidError(f"{field}.{name[:SHOWN]}", "is given twice")
+    seen.update(part)
 
 
 class _Outline:
@@ -250,11 +266,19 @@ class _Long:
 
     def pieces(self) -> Iterator[tuple[int, list[Any]]]:
         """The elements; of an object, its parts. Raises MalformedError, InvalidError."""
+        seen: set[str] = set()  # names in an object that comes in parts
         for piece in self._pieces:
             if self._bracket == b"{":
-                yield 0, [_object(self._content, piece.start, piece.stop)]
-            else:
-                yield piece.row, self._elements(piece)
+                part = _object(self._content, piece.start, piece.stop, self.name)
+                _require_new(part, seen, self.name)
+                yield 0, [part]
+                continue
+            elements = self._elements(piece)
+            if piece.begun == b"{":
+                _require_new(elements[0], seen, f"{self.name}[{piece.row}]")
+            if len(elements) > 1 or piece.begun != b"{":
+                seen = set(elements[-1]) if piece.unended == b"{" else set()
+            yield piece.row, elements
 
     def _elements(self, piece: _Piece) -> list[Any]:
         start, stop, row, begun, unended, column = piece
@@ -271,6 +295,7 @@ class _Long:
             raise InvalidError(self.name + "".join(f"[{place}]" for place in places), first["msg"]) from None
         if not elements or (begun and not elements[0]) or (unended and not elements[-1]):
             raise _malformed(self._content, start, 0, "expected value at line 1 column 1")
+        refuse_repeated(text, sum(len(one) for one in elements if isinstance(one, dict)), self.name, row)
         return elements
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from http.client import OK
+from http.client import OK, TEMPORARY_REDIRECT
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -119,7 +119,7 @@ class MountedResponse(Response):
         status = start["status"]
         if headers.get("content-type", "").startswith(_PROBLEM):
             return None
-        if status == NotFoundError.status:
+        if status in (NotFoundError.status, TEMPORARY_REDIRECT):  # to a path without its last slash, by whatever name
             return NotFoundError(f"{self._call.shown}: no such route")
         if status == MethodNotAllowedError.status:
             return MethodNotAllowedError(self._call.shown, headers.get("allow", ""))

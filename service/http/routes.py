@@ -81,7 +81,7 @@ class Routes:
                 )
                 for path, handler in (("/readyz", self._ready), ("/livez", self._live))
             ),
-            Route("*", {}, needs="nothing"),
+            Route("*", {"OPTIONS": self._options}, needs="nothing"),
         )
         self._all = routes
         self._plain = {route.template: route for route in routes if "{" not in route.template}
@@ -147,6 +147,10 @@ class Routes:
             headers["Content-Encoding"] = "gzip"
         return Response(await self._metrics.text(media, zipped), headers=headers)
 
+    async def _options(self, _call: Call) -> Response:
+        """Of the server as a whole (RFC 9110, section 9.3.7)."""
+        return Response(status_code=204, headers={"Allow": "GET, HEAD, POST, OPTIONS"})
+
     async def _ready(self, _call: Call) -> Response:
         return readiness(self._serving, self._group)
 
@@ -158,7 +162,7 @@ def _match(pattern: list[str], parts: list[str]) -> dict[str, str] | None:
     """What stands in a pattern's places, or None where a path of as many parts has another form."""
     found = {}
     for wanted, part in zip(pattern, parts, strict=True):
-        if wanted.startswith("{"):
+        if wanted.startswith("{") and part:
             found[wanted[1:-1]] = part
         elif wanted != part:
             return None

@@ -7,6 +7,8 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,24 @@ def _nothing_is_left(server: Server, tight_server: Server) -> Iterator[None]:
 @pytest.mark.parametrize("content", [b"{", b"n=1", b"{'n': 1}", b"\xff\xfe\x00", b"[" * 100_000, b'{"n":1}{"n":1}'])
 def test_malformed_json(server: Server, content: bytes) -> None:
     assert_problem(server.http.post("/v1/samples", content=content, headers=JSON), 400, "malformed-json")
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "field"),
+    [
+        ("/v1/samples", '{"model":"toy","n":1,"n":2}', "n"),
+        ("/v1/samples", '{"model":"toy","labels":[%s],"n":1,"n":1}' % ("1," * 10_000 + "1"), "n"),
+        ("/sample", '{"model":"toy","n":1,"n":2}', "n"),
+        ("/v1/variations", '{"model":"toy","seed":1,"seed":2}', "seed"),
+        ("/v1/scores", '{"model":"toy","samples":[1],"samples":[2]}', "samples"),
+        ("/v1/images/generations", '{"model":"toy","prompt":"","prompt":"digit 1"}', "prompt"),
+        ("/v2/models/toy/infer", '{"parameters":{"seed":1,"seed":2}}', "parameters.seed"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_name_that_comes_twice(server: Server, path: str, content: str, field: str) -> None:
+    """Parsers take the last one without a word."""
+    assert_problem(server.http.post(path, content=content, headers=JSON), 422, "invalid-field", field)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +148,8 @@ def test_routes_that_are_not_there(server: Server) -> None:
     assert_problem(server.http.get("/v1/models/toy/nothing"), 404, "not-found")
     assert_problem(server.http.get("/nothing"), 404, "not-found")
     assert_problem(server.http.post("/nothing", json={}), 404, "not-found")
+    for path in ("/livez/", "/v1/models/", "/v1/models/toy/", "/sample/", "/v2/models//ready"):
+        assert "no such route" in assert_problem(server.http.get(path), 404, "not-found")["detail"]
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
@@ -146,6 +168,13 @@ def test_another_method_for_bentomls_route(server: Server) -> None:
     answer = server.http.get("/sample")
     assert_problem(answer, 405, "method-not-allowed")
     assert answer.headers["Allow"] == "POST"
+
+
+def test_the_options_of_the_server_itself(server: Server) -> None:
+    with closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as line:
+        line.request("OPTIONS", "*")
+        answer = line.getresponse()
+        assert (answer.status, answer.headers["Allow"]) == (204, "GET, HEAD, POST, OPTIONS")
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/gif, audio/*", "application/json;q=0", "nonsense"])

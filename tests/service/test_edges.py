@@ -93,9 +93,13 @@ def ask_for_all(server: Server) -> set[int]:
     return {answer.status_code for answer in answers}
 
 
-def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_strange_environment(
+    bundle: Path, plain_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither a home nor a temporary folder, no language, no docstrings, and modules by the names of our own parts."""
     copy = Path(shutil.copytree(bundle, tmp_path / "bündel"))
+    current = tmp_path / "current"
+    current.symlink_to(copy)
     for name in ("service", "training", "tests"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')\n")
     for name in ("LANG", "LC_CTYPE", "USER", "LOGNAME"):
@@ -104,20 +108,24 @@ def test_a_strange_environment(bundle: Path, tmp_path: Path, monkeypatch: pytest
     strange |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONOPTIMIZE": "2"}
     for name, value in strange.items():
         monkeypatch.setenv(name, value)
-    with Server(copy) as server:
+    with Server(current) as server:
         (worker,) = server.worker_pids()
         threads = set(Path(f"/proc/{worker}/task").iterdir())
         assert ask_for_all(server) == {200}
         # Where no thread can be started any more, nobody whom it was ready for is told so.
         assert set(Path(f"/proc/{worker}/task").iterdir()) == threads
-        # Then somebody empties the temporary folder, and a worker dies.
+        # Then a new release comes, the old one goes, somebody empties the temporary folder, and a worker dies.
+        version = server.samples(n=1).headers["Latentserve-Version"]
+        current.with_name("next").symlink_to(plain_bundle)
+        current.with_name("next").replace(current)
+        shutil.rmtree(copy)
         shutil.rmtree(Path(f"/proc/{worker}/cwd").readlink().parent)
         assert server.samples(n=1).status_code == 200
         os.kill(worker, signal.SIGKILL)
         server.wait_for(lambda: worker not in server.worker_pids())
         # Kept connections died with the worker; new ones wait for the next.
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as anew:
-            assert anew.post("/v1/samples", json={"n": 1}).status_code == 200
+            assert anew.post("/v1/samples", json={"n": 1}).headers["Latentserve-Version"] == version
             assert anew.get("/metrics").status_code == 200
         assert "state-lost" in server.log.read_text()
 

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from latentserve.service.errors import BadRequestError, InvalidError, MalformedError
 from latentserve.service.http.body import BYTE_ORDER_MARK
 from latentserve.service.http.inference.tensors import HEADER_BYTES, Datatype, Span, cut_data, read_list, view_bytes
+from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.sampling.fields import SHOWN, NameField, SampleFields, StrictFields
 from latentserve.service.sampling.pieces import Steps
 
@@ -175,6 +176,7 @@ def _parse(header: bytes) -> _Header:
         for place, tensor in enumerate(tensors):
             for member in tensor.model_extra or ():
                 raise InvalidError(f"{kind}[{place}].{member[:SHOWN]}", "unknown field")
+    refuse_repeated(header, len(request.model_fields_set))
     return request.known()
 
 

@@ -31,6 +31,7 @@ from latentserve.service.watching.disk import FilesOnDisk
 from tests.conftest import make_bundle
 from tests.generators import dense_generator
 from tests.service.bundle.test_files import edit, forge
+from tests.service.test_held import hold
 
 signers = pytest.importorskip("tests.signers", reason="needs latentserve[sign]")
 from cryptography.hazmat.primitives.asymmetric import ec, rsa  # noqa: E402
@@ -529,6 +530,21 @@ def test_what_is_put_in_the_place_of_a_served_bundle(
     assert "does not hold" in fault
     sign(copy, keys["maker"])
     assert look() == (None, None)
+
+
+def test_a_signature_is_of_the_files_that_are_held(copy: Path, keys: dict[str, Signer], trust: Trust) -> None:
+    """The folder among them, however it is listed afterwards."""
+    sign(copy, keys["maker"])
+    held, more = hold(copy), copy.with_name("more")
+    shutil.copytree(copy, more)
+    (more / "other").touch()
+    with pytest.raises(BundleError, match="'other' lies beside"):
+        read_bundle(more, trust, hold(more))
+    shutil.rmtree(copy)
+    more.rename(copy)
+    found = read_bundle(copy, trust, held).signature
+    assert found is not None
+    assert found.verified
 
 
 @pytest.mark.parametrize("weights", ["within", "beside"])

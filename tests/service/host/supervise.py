@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,6 +30,9 @@ def main() -> int:
     listener.bind(("127.0.0.1", port))
     if given.pop("unrunnable", False):
         sys.executable = str(folder / "none")
+    if given.pop("orphan", False):
+        orphan = subprocess.Popen(["true"])  # nobody asks how it ended
+        orphan.returncode = 0
     plan = {"workers": 1, "drain_seconds": 10.0, "hang_seconds": 60.0, **given}
     running = Supervisor(
         Plan(

@@ -109,8 +109,13 @@ class Supervised:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervised]:
-    with Supervised(tmp_path_factory.mktemp("pair"), workers=2) as running:
+    with Supervised(tmp_path_factory.mktemp("pair"), workers=2, orphan=True) as running:
         yield running
+
+
+def test_processes_that_were_left_to_it_are_let_go_of(pair: Supervised) -> None:
+    """As to the first process of a container: else they would stay, ended, for ever."""
+    pair.wait_for(lambda: len(pair.pids()) == 2)
 
 
 def test_connections_go_to_the_worker_with_the_fewest(pair: Supervised) -> None:
@@ -234,15 +239,27 @@ def test_a_faulty_worker_is_replaced_and_its_idle_connections_live_on(pair: Supe
         one.close()
 
 
-def test_the_port_is_open_when_a_worker_is_ready_and_not_before(tmp_path: Path) -> None:
-    with Supervised(tmp_path, ready=False) as server:
+def test_the_port_is_open_when_a_worker_is_ready_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so a service manager is told (`Type=notify` of systemd)."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "manager"))
+    manager.settimeout(60)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "manager"))
+    with manager, Supervised(tmp_path, ready=False) as server:
         (server.faults / "slow").touch()
         server.wait_for(lambda: len(server.pids()) == 1)
         time.sleep(0.3)
         with pytest.raises(ConnectionRefusedError):
             server.ask()
+        with pytest.raises(BlockingIOError):
+            manager.recv(100, socket.MSG_DONTWAIT)
         (server.faults / "slow").unlink()
-        server.wait_for(lambda: server.workers_ready() == 1)
+        assert manager.recv(100) == b"READY=1"
+        assert server.ask()[0] == 200
+        server.process.terminate()
+        assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_a_first_worker_that_cannot_start_ends_it_with_one_line(tmp_path: Path) -> None:

@@ -156,6 +156,28 @@ def _call(media: str) -> Call:
     return Call({"method": "POST", "headers": headers}, receive, "/")
 
 
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ('{"n": 1, "n": 2}', "n"),
+        ('{"n": 1, "seed": 3, "n": 1}', "n"),
+        ('{"n": 1, "\\u006e": 2}', "n"),
+        ('{"condition": {"energy": 1, "energy": 2}}', "condition.energy"),
+        ('{"conditions": [{}, {"energy": 1, "energy": 2}]}', "conditions[1].energy"),
+        ('{"select": {"of": 2, "of": 3}}', "select.of"),
+        ('{"condition": {"a\\nb": 1, "a\\nb": 1}}', "condition.'a\\nb'"),
+    ],
+)
+def test_a_name_that_comes_twice_is_refused(content: str, field: str) -> None:
+    with pytest.raises(InvalidError, match="is given twice") as caught:
+        parse_body(content.encode())
+    assert caught.value.field == field
+
+
+def test_colons_that_are_no_names_are_not_counted_as_such() -> None:
+    assert parse_body(b'{"model": "a:b", "where": {"a:b": {"min": 1e400, "max": 1}}}').model == "a:b"
+
+
 def test_an_empty_body_asks_for_the_defaults() -> None:
     assert parse_body(b"") == parse_body(b"{}") == SamplesBody.of()
     request = ask()

@@ -169,11 +169,11 @@ PADDING = ", ".join(["[0.5, 1]"] * 20)
         (f'{{"conditions": [{"{}, " * 30}{{"energy": 50}}]}}', r"conditions\[30\].energy: is 50"),
         (
             f'{{"conditions": [{{{ANGLES}, "angle": true}}]}}',
-            "conditions.0..angle: a number",
+            "conditions.0..angle: is given twice",
         ),
         (
             f'{{"condition": {{{ANGLES}, "angle": true}}}}',
-            "condition.angle: a number",
+            "condition.angle: is given twice",
         ),
         (f'{{"labels": [{"1, " * 30}01]}}', "the body is not JSON: .* at line 1 column 10[0-9]"),
         (f'{{"labels": [{"1, " * 30}, 1]}}', "the body is not JSON: .* at line 1 column 10[0-9]"),
@@ -235,11 +235,21 @@ def test_a_long_latent_is_read() -> None:
     assert at_once(parse_long(json.dumps({"latent": latent, "n": 2}).encode(), VariationBody)).latent == latent
 
 
-def test_of_a_name_that_comes_again_the_last_is_taken() -> None:
+def test_a_name_that_comes_twice_is_refused() -> None:
     lists = '"labels": [2, 2, 2, 2, 2, 2, 2, 2, 2]'
-    for content in (f'{{"labels": [1], {lists}}}', f'{{{lists}, "labels": [1]}}', f'{{{lists}, "n": 1, {lists}}}'):
+    rows = ",".join(['{"energy": 0.5}'] * 30)
+    for content, field in (
+        (f'{{"labels": [1], {lists}}}', "labels"),
+        (f'{{{lists}, "labels": [1]}}', "labels"),
+        (f'{{{lists}, "n": 1, {lists}}}', "labels"),
+        (f'{{{lists}, "n": 1, "\\u006e": 2}}', "n"),
+        (f'{{"conditions": [{rows}, {{"angle": 1, "energy": 0.5, "angle": 2}}, {rows}]}}', "conditions[30].angle"),
+        ('{"condition": {"energy": 0.5, "angle": 1, "energy": 0.5}}', "condition.energy"),
+        ('{"where": {"$label": {"in": ["one"], "in": ["zero"]}}}', "where.$label.in"),
+    ):
         whole, pieces = both(content.encode())
         assert same(whole, pieces)
+        assert (whole.field, whole.reason) == (field, "is given twice")  # type: ignore[union-attr]
 
 
 def test_values_that_cannot_be_cut_are_refused_where_they_are_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
