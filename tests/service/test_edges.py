@@ -125,6 +125,7 @@ def test_a_strange_environment(
         server.wait_for(lambda: worker not in server.worker_pids())
         # Kept connections died with the worker; new ones wait for the next.
         with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as anew:
+            server.wait_for(lambda: anew.get("/readyz").status_code == 200, 60)  # on a slow machine not within 10 s
             assert anew.post("/v1/samples", json={"n": 1}).headers["Latentserve-Version"] == version
             assert anew.get("/metrics").status_code == 200
         assert "state-lost" in server.log.read_text()
