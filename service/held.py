@@ -67,7 +67,7 @@ def _hold(folder: Path) -> dict[str, int]:
 
         try:
             place = hold(FOLDER, os.open(folder, _READ | os.O_DIRECTORY))
-            there = set(os.listdir(place))
+            there = set(os.listdir(place))  # noqa: PTH208 - of a descriptor
             with os.fdopen(os.open(MANIFEST, _READ, dir_fd=place), "rb") as stream:
                 content = stream.read(MANIFEST_BYTES + 1)
             os.write(hold(MANIFEST, os.memfd_create(MANIFEST)), content)

@@ -84,7 +84,7 @@ class Server:
         return not is_loopback(urlsplit(self._base).hostname or "")
 
     def _verify(self) -> ssl.SSLContext:
-        """Whom the machine trusts; where that is not asked, the file that the environment names is not needed either."""
+        """Whom the machine trusts; who asks by http:// needs no file of authorities that the environment names."""
         https = urlsplit(self._base).scheme == "https"
         return ssl.create_default_context() if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
