@@ -33,6 +33,7 @@ from latentserve.training.data.lines import PACKED, Open
 from latentserve.training.data.listing import ZIP, Listing
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.reading import Options, Reading
+from latentserve.training.data.split_columns import by_split
 from latentserve.training.data.summary import summary
 from latentserve.training.errors import DataError, NoHeldOutError
 from latentserve.training.recipe.choices import DATASETS, resolve
@@ -259,7 +260,7 @@ def _parted(name: str, source: str, read: Read, reading: Reading, split: Split) 
     """The part of a table, which a column of it may say, or of the pictures that its rows are."""
     if pixels.find(read) is not None:
         return _table(name, source, read, reading, split=split)
-    parts = tables.by_split(read) if reading.size is None else {"train": read}
+    parts = by_split(read) if reading.size is None else {"train": read}
     held = next((part for part in HELD_OUT if part in parts), None)
     if split == "test" and held is None:
         raise NoHeldOutError(f"{source}: no held-out part in it")

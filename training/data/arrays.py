@@ -31,6 +31,7 @@ _ROLES = {
 }
 _WORD = re.compile(r"[A-Za-z][a-z]*|\d+")  # trainX, X_train, train-images
 _LEAST_SIDE, _LEAST_FLAT = 8, 16  # pixels of what is no picture by its type, or by its shape alone
+_LONG = 4  # times as many numbers as channels, that a series has at the least
 _LEVELS, _DARK = 255, 64  # the brightest of bytes, and what some of them are at the least
 
 
@@ -185,6 +186,11 @@ def _described(
         if numbers is None:
             places, label_names = _labels(*labels, names, seen)
     if shown is None:
+        if samples.ndim == 3 and samples.shape[1] > _LONG * samples.shape[2]:
+            notes += (
+                "[N, {0}, {1}] are taken as {0} channels of {1} numbers: if they are series of {1} channels, bring "
+                "these first by numpy.moveaxis(x, -1, 1)".format(*samples.shape[1:]),
+            )
         return Dataset(name, samples, places, label_names, kind="array", conditions=numbers, notes=notes)
     stored = _stored(shown, span)
     if stored is None and (span.low < -1 or span.high > 1):
@@ -377,7 +383,7 @@ def _read(path: Path) -> Any:
     try:
         content = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy fails in its own ways on files that are something else
-        raise DataError(f"{path}: cannot be read as {suffix}: {one_line(error)}") from None
+        raise DataError(f"{path}: cannot be read as {suffix}: {_why(error)}") from None
     if isinstance(content, np.ndarray) != (suffix == ".npy"):
         raise DataError(f"{path}: cannot be read as {suffix}: it is the other one of .npy and .npz")
     return content
@@ -387,5 +393,11 @@ def _member(path: Path, archive: Any, key: str) -> NDArray[Any]:
     try:
         member: NDArray[Any] = archive[key]
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: `{key}` cannot be read: {one_line(error)}") from None
+        raise DataError(f"{path}: `{key}` cannot be read: {_why(error)}") from None
     return member
+
+
+def _why(error: Exception) -> str:
+    if "Object arrays" in str(error):
+        return "it holds objects, as of uneven lengths, which are pickled and never opened: bring all to one length"
+    return one_line(error)

@@ -13,6 +13,7 @@ from latentserve.training.data.forms import AmbiguousError, MixedError, numbers,
 from latentserve.training.data.forms import Read as TextsRead
 from latentserve.training.data.framing import MISSING
 from latentserve.training.data.lines import NUMBER
+from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
 DAY = 86_400  # seconds
@@ -187,6 +188,20 @@ def of_values(name: str, values: list[Any], places: NDArray[np.int64]) -> Distin
     return from_texts(name, list(first), onto[places])
 
 
+def arrow_columns(column: Any, name: str, source: str, reading: Reading) -> list[Distinct]:
+    """An Arrow column (a ChunkedArray) as what it is; one of structs as a column for each of their fields, `user.age`.
+    Raises DataError naming a type that is not learned."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if name in reading.drop:
+        return [dropped(name, len(column))]
+    if not pa.types.is_struct(column.type):
+        return [arrow_column(column, name, source, reading.stated.get(name))]
+    fields = ((f"{name}.{field.name}", pc.struct_field(column, field.name)) for field in column.type)
+    return [one for inner, values in fields for one in arrow_columns(values, inner, source, reading)]
+
+
 def arrow_column(column: Any, name: str, source: str, stated: str | None = None) -> Distinct:
     """An Arrow column (a ChunkedArray) as its different values; texts that are dates, or numbers with a form or with
     decimals, as that, and whole numbers that are texts as texts. Raises DataError naming a type that is not learned."""
@@ -203,6 +218,8 @@ def arrow_column(column: Any, name: str, source: str, stated: str | None = None)
         column = column.cast(pa.float32())
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.float64())
+    if pa.types.is_time(column.type):
+        column = column.cast(pa.string())
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     when = None

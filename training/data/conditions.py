@@ -20,9 +20,9 @@ MOST = 64
 QUANTILES = 65
 
 _HEADER = re.compile(r"([^\[\]]*?)\s*(?:\[([^\[\]]+)\])?\Z")  # energy [GeV]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")  # as the manifest has it
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}\Z")  # as the manifest has it
 _LONGEST_UNIT = 32
-_LARGEST, _LEAST_RANGE = 1e37, 1e-30  # float32 holds any difference of numbers, and its inverse
+LARGEST, LEAST_RANGE = 1e37, 1e-30  # float32 holds any difference of numbers, and its inverse
 _SAMPLES = "file"  # the column that names each row's sample
 
 
@@ -155,7 +155,7 @@ def beside_files(
 def _varied(path: Path, conditions: Conditions) -> Conditions:
     """The same, if there is something to learn of each. Raises DataError."""
     for name, column in zip(conditions.names, conditions.values.T, strict=True):
-        if len(column) > 1 and np.ptp(column) < _LEAST_RANGE:
+        if len(column) > 1 and np.ptp(column) < LEAST_RANGE:
             raise DataError(f"{path}: column `{name}` is {column[0]:g} in every row: nothing can be learnt of it")
     return conditions
 
@@ -198,7 +198,7 @@ def _columns(path: Path, header: Sequence[str]) -> tuple[list[str], list[str | N
     for text in header:
         parts = _HEADER.match(text)
         name, unit = (text, None) if parts is None else (parts[1], parts[2] and parts[2].strip())
-        if not _NAME.match(name):
+        if not NAME.match(name):
             raise DataError(
                 f"{path}: column `{text}`: a name is a letter or _, then letters, digits, _ . and -, 64 at most, and "
                 "may have a unit, as in `energy [GeV]`"
@@ -218,6 +218,6 @@ def _number(text: str, where: str) -> float:
     if not text:
         raise DataError(f"{where} is empty; each sample needs a number")
     value = float(text) if NUMBER.match(text) else np.nan
-    if not abs(value) <= _LARGEST:
-        raise DataError(f"{where}: `{text[:40]}` is no number between -{_LARGEST:g} and {_LARGEST:g}")
+    if not abs(value) <= LARGEST:
+        raise DataError(f"{where}: `{text[:40]}` is no number between -{LARGEST:g} and {LARGEST:g}")
     return value

@@ -17,10 +17,10 @@ from PIL import Image
 
 from latentserve.service.errors import one_line
 from latentserve.training.data import pictures
+from latentserve.training.data.attributes import attributes
 from latentserve.training.data.columns import Distinct, arrow_column
 from latentserve.training.data.dataset import Dataset
 from latentserve.training.data.listing import Listing
-from latentserve.training.data.metadata import about
 from latentserve.training.data.names import ABOUT_THEM
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.table_files import PARQUET
@@ -186,7 +186,7 @@ def load(name: str, paths: Sequence[Path], reading: Reading) -> Dataset:
     if len(encoded) == 0:
         raise DataError(f"{source}: no rows")
     known = replace(reading, label=reading.label or next(iter(classes), None))
-    told = about(columns, source, known)
+    told = attributes(columns, source, known)
     names = [f"{source}, row {row}" for row in range(len(encoded))]
     made = pictures.decode(
         names,

@@ -1,6 +1,7 @@
 """What folders mean: splits, classes, shards, or nothing. A split is known by its name and never a class; what it comes
 to is told, and where it cannot be known it is asked."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ from latentserve.training.data.shards import OTHERWISE, listed
 from latentserve.training.errors import DataError, NoHeldOutError
 
 OUTER, INNER = -1, -2  # steps
+_LISTS = (".txt", ".csv", ".tsv", ".json", ".jsonl")
 _SINGLE = 10  # folders of one file each, from which they are no classes
 _FEWEST = 2  # files of a word that names begin with, to be told
 
@@ -107,7 +109,7 @@ class Meaning:
 def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, reading: Reading) -> LabelledFiles:
     """The files of a split that have one of the suffixes, with the class folders that they lie in.
 
-    Classes are in the order of their numbers where all have one, else of the alphabet. Raises DataError naming a folder
+    Classes are in the order of the alphabet, and of the numbers in their names. Raises DataError naming a folder
     that holds no `what`, or does not say which is whose.
     """
     found = listing.having(suffixes)
@@ -129,8 +131,8 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
     meaning = _meaning(listing, train, reading)
     whole = _labelled(listing, train, meaning, reading)
     held_out = {name: _labelled(listing, parts[name], meaning, reading, whole) for name in HELD_OUT if name in parts}
-    # A part whose labels nobody has is no use beside a labelled one.
-    used = sorted(held_out, key=lambda name: bool(held_out[name].label_names) != bool(whole.label_names))[:1]
+    # A part whose labels nobody has, neither its folders nor a list in it, is no use beside a labelled one.
+    used = sorted(held_out, key=lambda name: not _has_labels(held_out[name], whole))[:1]
     if split == "test":
         if not used or not held_out[used[0]].files:
             raise NoHeldOutError(f"{listing.source}: no folder test or val in it")
@@ -139,6 +141,15 @@ def find(listing: Listing, suffixes: tuple[str, ...], what: str, split: Split, r
         if name not in ("train", *used):
             notes.append(f"left out: {len(part.files):,} {what} of `{part.folder}`")
     return replace(whole, notes=(*companions, *notes, *whole.notes))
+
+
+def _has_labels(held: LabelledFiles, train: LabelledFiles) -> bool:
+    """Whether a held-out part has labels, if the other has: by its folders, or it may by a list that lies in it."""
+    if bool(held.label_names) == bool(train.label_names):
+        return True
+    stems = {file.stem for file in held.files}
+    own = (file for file in held.listing.having(_LISTS) if file.is_relative_to(held.folder))
+    return bool(train.label_names) and any(file.stem not in stems for file in own)
 
 
 def _without_companions(files: list[PurePosixPath]) -> tuple[list[PurePosixPath], list[str]]:
@@ -385,7 +396,7 @@ def _labelled(
         nameless = next((one.file for one in files if not one.folders[0]), None)
         if nameless is not None:
             raise DataError(f"{listing.name(nameless)}: no word before a number in its name, which would be its class")
-    elif not meaning.classes or not all(one.folders for one in files):
+    elif not meaning.classes or not all(one.folders for one in files) or (train and _in_one(files, train)):
         plain = [one.file for one in files]
         return LabelledFiles(listing, part.folder, plain, np.zeros(len(plain), np.int64), [], tuple(notes))
     deeper = {one.folders[0] for one in files if len(one.folders) > 1}
@@ -401,7 +412,7 @@ def _labelled(
     own = {one.folders[0] for one in files}
     called = {top: top if train is None or top in train.label_names else known.get(top.casefold(), top) for top in own}
     tops = sorted(set(called.values()))
-    order = sorted(tops, key=lambda name: _number_or_name(tops, name))
+    order = sorted(tops, key=_by_number)
     place = {name: at for at, name in enumerate(order)}
     files = sorted(files, key=lambda one: (place[called[one.folders[0]]], one.file))
     labels = np.array([place[called[one.folders[0]]] for one in files], np.int64)
@@ -412,6 +423,12 @@ def _labelled(
     if twice := [name for name in order if folded[name.casefold()] > 1]:
         notes.append(f"classes that differ in case alone are kept apart: {listed(twice)}")
     return LabelledFiles(listing, part.folder, [one.file for one in files], labels, order, tuple(notes))
+
+
+def _in_one(files: Sequence[Placed], train: LabelledFiles) -> bool:
+    """Whether files of a held-out part lie in a folder of pictures, or of all, rather than of the classes."""
+    tops = {one.folders[0] for one in files}
+    return len(tops) == 1 and all(CONTAINERS.match(top) and top not in train.label_names for top in tops)
 
 
 def hint(found: LabelledFiles) -> str | None:
@@ -430,6 +447,7 @@ def absence(listing: Listing) -> str:
     return (f"; there are {kinds(listing.files)}" if listing.files else "; it is empty") + (f"; {told}" if told else "")
 
 
-def _number_or_name(names: list[str], name: str) -> tuple[int, str]:
-    numbered = all(each.isascii() and each.isdecimal() for each in names)
-    return (int(name) if numbered else 0, name)
+def _by_number(name: str) -> list[tuple[bool, int, str]]:
+    """What puts names in order, by the numbers in them where these are what differs: `class 2` before `class 10`."""
+    parts = [part for part in re.split(r"(^-?[0-9]+|[0-9]+)", name) if part]
+    return [(False, int(part), part) if part.isdecimal() else (True, 0, part) for part in parts]

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import product
@@ -47,8 +47,22 @@ _PATTERNS = (
     *_CLOCKS,
     *(f"{date}{between}{clock}" for date, between, clock in product(_DATES, (" ", "T", ", "), _CLOCKS)),
     "%d/%b/%Y:%H:%M:%S", "[%d/%b/%Y:%H:%M:%S +0000]", "%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S +0000 %Y",
-    "%Y%m%dT%H%M%S",
+    "%Y%m%dT%H%M%S", "%YQ%Q", "%Y-Q%Q", "%Y Q%Q", "Q%Q %Y", "Q%Q-%Y", "Q%Q/%Y", "%G-W%V", "%GW%V", "%G W%V",
 )  # fmt: skip
+_DURATIONS = ("%K:%M:%S", "%K:%M", "%K:%M:%S.%f")  # of a day or more, where clocks do not fit
+_OF_DAYS = re.compile(r"(\d+) days?,? (\d{1,2})(:\d\d:\d\d)(?:\.\d+)?\Z")  # as Python and pandas write them
+_OF_ISO = re.compile(r"P(?=[T\d])(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?\Z")
+_OFFSETS = {"GMT": 0, "BST": 1, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "EST": -5, "EDT": -4,
+            "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}  # fmt: skip
+# Months in German, French, Spanish, Italian, Portuguese, Dutch and Swedish; three letters of one are enough.
+_MONTHS = {
+    "Jan": "januar jänner janvier enero gennaio janeiro", "Feb": "februar février fevrier febrero febbraio fevereiro",
+    "Mar": "märz mrz mars marzo março maart mrt", "Apr": "april avril abril", "May": "mai mayo maggio mei maj",
+    "Jun": "juni juin giugno", "Jul": "juli juillet luglio", "Aug": "august août aout agosto",
+    "Sep": "september settembre setembro", "Oct": "oktober octobre ottobre outubro",
+    "Nov": "november", "Dec": "dezember décembre decembre diciembre dicembre",
+}  # fmt: skip
+_WRITTEN_MONTH = re.compile(r"[^\W\d_]{3,}\.?")
 _ZONE = re.compile(
     r":\d\d(?:[.,]\d+)?(?: ?[AaPp][Mm])?( ?Z| ?[+-]\d\d(?::?\d\d)?| ?(?:UTC|GMT|[A-Z]{1,3}[SD]?T)"
     r"| [A-Z][a-z]+/[\w/]+)\Z"
@@ -57,7 +71,7 @@ _WORDS = frozenset(
     ("january", "february", "march", "april", "june", "july", "august", "september", "october", "november", "december",
      "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "am", "pm", "t", "monday",
      "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "mon", "tue", "wed", "thu", "fri", "sat",
-     "sun")
+     "sun", "q", "w")
 )  # fmt: skip
 _LONGEST = 48  # characters of a time
 _COMPACT = (("%Y%m%d", 8, 5), ("%Y%m%d%H%M", 12, 5), ("%Y%m%d%H%M%S", 14, 5), ("%Y%m", 6, 10))
@@ -183,9 +197,9 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     if stated is not None:
         return _as_times(texts, stated, "")
     if not all(_like_a_time(text) for text in texts):
-        return None
+        return _spelt(texts)
     zones = {str(found[1]) if (found := _ZONE.search(text)) else "" for text in texts}
-    if len(zones) > 1 and all(zone[-1:].isdigit() or zone.strip() in ("Z", "UTC") for zone in zones):
+    if len(zones) > 1 and all(zone[-1:].isdigit() or zone.strip() in ("", "Z", "UTC", *_OFFSETS) for zone in zones):
         return _of_zones(texts)
     zone = zones.pop() if len(zones) == 1 else ""
     bare = [text.removesuffix(zone) for text in texts]
@@ -195,7 +209,8 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     for text in bare[1:]:
         left = [pattern for pattern in patterns if _time(text, pattern) is not None]
         if not left:
-            return _of_two(texts, bare, patterns, zone)
+            durations = None if zone else next(filter(None, (_as_times(texts, one, "") for one in _DURATIONS)), None)
+            return durations or _of_two(texts, bare, patterns, zone)
         patterns = left
     several = {tuple(_time(text, pattern) for text in bare[:1000]): pattern for pattern in reversed(patterns)}
     if len(several) > 1:
@@ -224,6 +239,38 @@ def _like_a_time(text: str) -> bool:
     zone = _ZONE.search(text)
     words = re.findall(r"[^\W\d_年月日]+", text[: zone.start(1)] if zone else text)
     return len(text) < _LONGEST and any(map(str.isdigit, text)) and all(word.lower() in _WORDS for word in words)
+
+
+def _spelt(texts: Sequence[str]) -> Read | None:
+    """Times with words in them: durations such as `1 days 02:03:04` and `PT4M13S`, and months of other languages."""
+    plain = []
+    for text in texts:
+        of_days, of_iso = _OF_DAYS.match(text), _OF_ISO.match(text)
+        if of_days:
+            plain.append(f"{24 * int(of_days[1]) + int(of_days[2]):02d}{of_days[3]}")
+        elif of_iso:
+            days, hours, minutes, seconds = (int(number or 0) for number in of_iso.groups())
+            minutes += seconds // 60
+            plain.append(f"{24 * days + hours + minutes // 60:02d}:{minutes % 60:02d}:{seconds % 60:02d}")
+        else:
+            english = _WRITTEN_MONTH.sub(lambda word: _month(word[0]) or word[0], text[:_LONGEST])
+            plain.append(re.sub(r"(?<=\d)(?:\.|er) | del? ", " ", english))
+            if not _like_a_time(plain[-1]):
+                return None
+    durations = all(_OF_DAYS.match(text) or _OF_ISO.match(text) for text in texts)
+    read = _as_times(plain, _DURATIONS[0], "") if durations else times(plain)
+    if read is None or read.form is None:
+        return None
+    written = read.form.write(read.values[0] or 0)
+    return replace(read, note=f"`{texts[0]}` is written as {written}")
+
+
+def _month(word: str) -> str | None:
+    """A month in English by its name in another language, or what that begins with."""
+    word = word.rstrip(".").casefold()
+    found = {month for month, known in _MONTHS.items() if any(one.startswith(word) for one in known.split())}
+    found |= {month for month in _MONTHS if word.startswith(month.casefold()) and word.startswith(("nov", "sep"))}
+    return found.pop() if len(found) == 1 else None
 
 
 def _as_times(texts: Sequence[str], pattern: str, zone: str, note: str | None = None) -> Read | None:
@@ -258,6 +305,9 @@ def _of_zones(texts: Sequence[str]) -> Read | None:
     """Times of several offsets from UTC, brought to it."""
     values: list[float | int | None] = []
     for text in texts:
+        named = re.search(r" ?([A-Z]{3,4})\Z", text)
+        if named and named[1] in _OFFSETS:
+            text = f"{text[: named.start()]}{_OFFSETS[named[1]]:+03d}:00"
         try:
             when = datetime.fromisoformat(text.replace(" UTC", "Z"))
         except ValueError:
@@ -265,7 +315,8 @@ def _of_zones(texts: Sequence[str]) -> Read | None:
         seconds = when.timestamp() if when.tzinfo else when.replace(tzinfo=UTC).timestamp()
         values.append(seconds if seconds % 1 else int(seconds))
     between = "T" if "T" in texts[0] else " "
-    note = "times are of several zones, and were brought to UTC"
+    naive = any(_ZONE.search(text) is None for text in texts)
+    note = "times are of several zones, and were brought to UTC" + ("; those without one are taken as UTC" * naive)
     return Read(Form(time=f"%Y-%m-%d{between}%H:%M:%S+00:00"), values, whole=False, note=note)
 
 
@@ -282,7 +333,7 @@ def compact(numbers: Sequence[int]) -> str | None:
 
 def _unpadded(pattern: str, texts: Sequence[str]) -> str:
     """The pattern with days, months and hours as they are written most often: with a zero before them, or without."""
-    bare = re.sub(r"%(?=[dmHI])", "%-", pattern)
+    bare = re.sub(r"%(?=[dmHIK])", "%-", pattern)
     counts = Counter[str]()
     for text in texts[:1000]:
         seconds = _time(text, pattern)

@@ -10,8 +10,8 @@ import re
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,6 +29,7 @@ _LOOKED_AT = 1 << 20  # bytes that say how a file is written
 _GUESSED_FROM = 1 << 16  # bytes around what is no UTF-8, that say what it is
 _RECORDS = 200  # that say which of them names the columns
 _LOOSE_LINES = 10  # at a file's end that are no rows, at the most
+_WRAPPED = re.compile(r'"((?:[^"]|"")*)"(\s*)\Z')  # a line that is one field, as far as quotes say
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _RARE = ("\x01", "~", "^")  # delimiters that DuckDB does not look for
 _SPARSE = re.compile(r"\S+(?: +\d+:[-+.\deE]+)+\s*\Z")
@@ -43,6 +44,11 @@ _ELSE = (
     (b"\x1f\x8b", "is gzipped: name it .gz"),
     (b"%PDF", "is a PDF"),
     (b"PAR1", "is Parquet: name it .parquet"),
+    (b"BZh", "is packed by bzip2: name it .bz2"),
+    (b"\xfd7zXZ", "is packed by xz: name it .xz"),
+    (b"(\xb5/\xfd", "is packed by zstd: name it .zst"),
+    (b"SQLite format 3", "is a database of SQLite: save its table as CSV or Parquet"),
+    (b"\x89HDF", "is HDF5: save its arrays by numpy.savez, or its table as CSV"),
     (b"\xd0\xcf\x11\xe0", "is a workbook of Excel: save its sheet as CSV"),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file: `git lfs pull` brings it"),
     (b"<!doctype", "is a web page: what was downloaded is not the table"),
@@ -59,9 +65,11 @@ class Dialect:
 
     Attributes:
         encoding: as Python calls it.
-        delimiter, quote: one character each; fields parted by a space may be parted by several, or by tabs.
+        delimiter, quote: one character each; fields parted by a space may be parted by several, or by tabs; no `quote`:
+            quotes are part of the fields.
         doubled: whether a quote within quotes is written twice; else behind a backslash.
         frame: where its rows begin, and how its columns are called; None: the first line names them.
+        wrapped: whether lines are in quotes as a whole, those within written twice.
     """
 
     encoding: str = "utf-8-sig"
@@ -69,6 +77,7 @@ class Dialect:
     quote: str = '"'
     doubled: bool = True
     frame: Frame | None = None
+    wrapped: bool = False
 
     @property
     def sentences(self) -> list[str]:
@@ -79,18 +88,23 @@ class Dialect:
         if self.encoding != "utf-8-sig":
             told.append(f"the encoding is {self.encoding}")
         if self.quote != '"':
-            told.append(f"the quotes are {self.quote}")
+            told.append(f"the quotes are {self.quote}" if self.quote else "quotes are part of the fields")
+        if self.wrapped:
+            told.append("lines are in quotes as a whole")
         written = ["; ".join(told)] if told else []
         return [*written, *(self.frame.notes if self.frame is not None else ())]
 
     def records(self, lines: Iterator[str]) -> Any:
         """A csv.reader of such lines."""
+        if self.wrapped:
+            lines = map(_unwrapped, lines)
         if self.delimiter == " ":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
         return csv.reader(
             lines,
             delimiter=self.delimiter,
-            quotechar=self.quote,
+            quotechar=self.quote or None,
+            quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
             doublequote=self.doubled,
             escapechar=None if self.doubled else "\\",
             skipinitialspace=True,
@@ -220,8 +234,10 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
         raise DataError(f"{path}: no line that is no comment")
     if all(map(_SPARSE.match, lines[:_RECORDS])):
         raise DataError(f"{path}: sparse rows, as LIBSVM has them, are not read: save it as CSV")
-    delimiter, quote, doubled = _written(lines, path) if stated is None else (stated[1], '"', True)
-    dialect = Dialect(encoding, delimiter, quote, doubled)
+    wrapped = _are_wrapped(lines[:_RECORDS])
+    inner = [_unwrapped(line) for line in lines] if wrapped else lines
+    delimiter, quote, doubled = _written(inner, path) if stated is None else (stated[1], '"', True)
+    dialect = Dialect(encoding, delimiter, quote, doubled, wrapped=wrapped)
     records: list[tuple[int, list[str]]] = []
     try:
         reader = dialect.records(iter(lines))
@@ -236,7 +252,22 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
     heading = None
     if comment and before[-1:] and before[-1].startswith(comment):
         heading = [field.strip() for field in next(dialect.records(iter([before[-1].lstrip(comment + " ")])), [])]
-    return Dialect(encoding, delimiter, quote, doubled, frame(records, len(before), comment, heading))
+    return replace(dialect, frame=frame(records, len(before), comment, heading))
+
+
+def _are_wrapped(lines: Sequence[str]) -> bool:
+    """Whether most lines are in quotes as a whole, and hold as many fields each without them."""
+    some = [line.strip() for line in lines if line.strip()]
+    if len(some) < 2 or 2 * sum(bool(_WRAPPED.match(line)) for line in some) <= len(some):
+        return False
+    inner = [_unwrapped(line) for line in some]
+    counts = ({len(fields) for fields in csv.reader(inner, delimiter=delimiter)} for delimiter in ",;\t|")
+    return any(len(of) == 1 and of != {1} for of in counts)
+
+
+def _unwrapped(line: str) -> str:
+    found = _WRAPPED.match(line)
+    return line if found is None else found[1].replace('""', '"') + found[2]
 
 
 def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
@@ -268,9 +299,20 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
     if quote not in ("'", "`") or re.search(at + '"', text, re.MULTILINE) or not re.search(
         rf"{at}{quote}[^{quote}\n]*{quote}{end}", text, re.MULTILINE
     ):  # fmt: skip
-        quote = '"'  # DuckDB writes "(empty)" where it saw none
+        quote = (
+            "" if _is_text([line for line in lines if line.strip()], delimiter) else '"'
+        )  # DuckDB writes "(empty)" where it saw none
     backslashes = '\\"' in text and '""' not in text.replace('\\""', "")
     return delimiter, quote, not (escape == "\\" or backslashes)
+
+
+def _is_text(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether quotes are part of the fields, as in sentences: each line has as many of these, and one of them begins
+    with a quote and does not end with it."""
+    rows = [line.strip().split(delimiter) for line in lines]
+    if len(rows[0]) == 1 or len({len(row) for row in rows}) > 1:
+        return False
+    return any(field[:1] == '"' and (field[-1:] != '"' or len(field) == 1) for row in rows for field in row)
 
 
 def _rare(lines: list[str], path: Path) -> str:

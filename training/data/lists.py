@@ -1,7 +1,6 @@
 """Lists beside files, in texts and JSON: `train.txt`, CelebA's `list_attr_celeba.txt`, `labels.json`. Each becomes a
 table, whose columns have the names that the list gives them, or none."""
 
-import io
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from latentserve.training.data import table_files
+from latentserve.training.data import json_tables
 from latentserve.training.data.columns import Distinct, Read, from_texts
 from latentserve.training.data.lines import Open
 from latentserve.training.errors import DataError
@@ -34,25 +33,21 @@ def read(path: Path, source: Open, names: Names) -> Read | None:
     if len(content) > LARGEST:
         return None
     text = content.decode("utf-8-sig", "replace")
-    return _of_json(path, text) if path.suffix.lower() == ".json" else of_text(text, names)
+    return _of_json(path, text, names) if path.suffix.lower() == ".json" else of_text(text, names)
 
 
-def _of_json(path: Path, text: str) -> Read | None:
-    """Of `[{"file": ..., ...}, ...]`, `{FILE: LABEL, ...}` or `{FILE: {...}, ...}`."""
+def _of_json(path: Path, text: str, names: Names) -> Read | None:
+    """Of a table in JSON, of `{FILE: {...}, ...}`, of `{FILE: LABEL, ...}`, or of `{LABEL: [FILE, ...], ...}`."""
     try:
         content: Any = json.loads(text)
-    except ValueError:
-        return None
-    if isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
-        content = [{FILE: name, **about} for name, about in content.items()]
-    elif isinstance(content, dict) and not any(isinstance(value, dict | list) for value in content.values()):
-        content = [{FILE: name, LABEL: label} for name, label in content.items()]
-    if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
-        return None
-    lines = "\n".join(map(json.dumps, content)).encode()
-    try:
-        return table_files.read_json(path.with_suffix(".jsonl"), lambda: io.BytesIO(lines))
-    except DataError:
+        if isinstance(content, dict) and content:
+            inner = content.values()
+            if not any(isinstance(value, dict | list) for value in inner):
+                content = [{FILE: name, LABEL: label} for name, label in content.items()]
+            elif all(isinstance(of, list) and any(isinstance(one, str) and names(one) for one in of) for of in inner):
+                content = [{FILE: name, LABEL: label} for label, of in content.items() for name in of]
+        return json_tables.of_rows(path, json_tables.records(path, content, FILE))
+    except (ValueError, TypeError, RecursionError, DataError):
         return None
 
 
@@ -88,9 +83,14 @@ def _without_header(columns: list[tuple[str, ...]], names: Names) -> Read | None
     others = [column for place, column in enumerate(columns) if place != at]
     words = [column for column in others if not all(re.match(r"[+-]?[\d.]+\Z", field) for field in column)]
     likely = others if len(others) == 1 else words
-    kept = [_column(LABEL if len(set(column)) <= len(column) // 2 else VALUE, column) for column in likely[:1]]
+    kept = [_column(LABEL if comes_again(len(set(column)), len(column)) else VALUE, column) for column in likely[:1]]
     left = len(others) - len(kept)
     return Read([_column(FILE, columns[at]), *kept], (f"left out: {left} columns without names",) if left else ())
+
+
+def comes_again(different: int, rows: int) -> bool:
+    """Whether so many different texts in so many rows may be labels."""
+    return different <= rows // 2
 
 
 def _column(name: str, fields: list[str] | tuple[str, ...]) -> Distinct:

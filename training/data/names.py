@@ -27,7 +27,7 @@ ABOUT_THEM = re.compile(rf"(?:{_ABOUT}|thumb(?:nail)?s?{_SIZE})\Z", re.IGNORECAS
 _VERSIONS = re.compile(
     r"(?:[hl][rq]|high|low|clean|nois[ey]\w*|blur\w*|sharp\w*|orig(?:inal)?s?|aug(?:mented)?|raw|processed|crop(?:ped)?"
     r"|aligned|resized?|colou?r|gr[ae]y(?:scale)?|segmented|rgb|nir|ir|thermal|visible|normals?|inputs?|targets?"
-    r"|before|after|x[248]|\d{2,4}x\d{2,4}|16|32|64|128|256|512|1024|2048)\Z",
+    r"|before|after|[ab]|x[248]|\d{2,4}x\d{2,4}|16|32|64|128|256|512|1024|2048)\Z",
     re.IGNORECASE,
 )
 _COMPANION = re.compile(
@@ -38,6 +38,7 @@ _COMPANION = re.compile(
 _ORIGINALS = ("", "_rgb", "_image", "_img", "_color", "_colour", "_original", "_orig", "_photo")
 
 _NUMBERED = re.compile(r"(?P<word>.*[^\W\d_].*?)[-_. (]*\d+\)?\Z")
+_DIGIT_OF = re.compile(r"(\d{1,3})[-_][^\W\d_]+[-_]\d+\Z")  # 7_jackson_32, as spoken digits are called
 _OF_CAMERAS = re.compile(
     r"(?:img|image|dsc[nf]?|_dsc|p|pxl|photo|pic|picture|screenshot|screen|frame|scan|file|untitled|cimg|mvi|gopr|dji|vid"
     r"|video|burst|snap|fig|figure|sample|page|whatsapp image|train|test|val|\W*)[-_ ]*\Z",
@@ -77,6 +78,9 @@ def is_about(stem: str, stems: set[str]) -> bool:
 
 
 def word_of(stem: str) -> str | None:
-    """What a file's name begins with, before its number: `cat` of `cat.0`; None where that is a camera's."""
+    """What a file's name begins with, before its number: `cat` of `cat.0`, `7` of `7_jackson_32`; None where that is a
+    camera's."""
+    if digit := _DIGIT_OF.match(stem):
+        return digit[1]
     found = _NUMBERED.match(stem)
     return None if found is None or _OF_CAMERAS.match(found["word"]) else found["word"]

@@ -1,4 +1,4 @@
-"""How tables and lists name the files that they are about, and which split they say these are of."""
+"""How tables and lists name the files that they are about."""
 
 import re
 from collections import Counter
@@ -12,6 +12,7 @@ from latentserve.training.data import lists, table_files
 from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.folders import LabelledFiles
 from latentserve.training.data.names import split_of, split_within
+from latentserve.training.data.split_columns import splits_said
 
 LABELS = (
     "label", "labels", "class", "class_name", "classname", "category", "target", "y", "breed", "species", "kind",
@@ -26,9 +27,7 @@ _LABELLING = re.compile(r"label|attr|class|meta|annot|train", re.IGNORECASE)
 _LISTS = (
     "", "val", "val_list", "list", "lists", "files", "images", "set", "split", "ids", "names", "filelist", "file_list",
 )  # fmt: skip
-_PARTITION = re.compile(r"split|partition|subset|usage", re.IGNORECASE)
 _FEW_REPEAT = 0.1  # share of files with several rows, up to which these are mistakes
-_SPLIT_NUMBERS = {"0": "train", "1": "val", "2": "test"}  # as CelebA has them
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".wav", ".flac", ".mp3", ".ogg")
 
 
@@ -130,7 +129,9 @@ class Table:
     def is_partition(self) -> bool:
         """Whether it says nothing but splits."""
         others = self.others()
-        return (self.split is not None and not others) or (len(others) == 1 and says_splits(others[0], self.file))
+        return (self.split is not None and not others) or (
+            len(others) == 1 and splits_said(others[0], self.file.stem) is not None
+        )
 
     @property
     def rank(self) -> int:
@@ -179,25 +180,3 @@ def split_of_list(file: PurePosixPath) -> str | None:
 
 def plainly(value: object) -> str:
     return str(value).strip().replace("\\", "/").removeprefix("./").casefold()
-
-
-def says_splits(column: Distinct, file: PurePosixPath) -> bool:
-    """Whether a column says which split rows are of: by words, or 0, 1 and 2 where it is called so."""
-    known = {str(value) for value in column.values if value is not None}
-    if not known or len(known) > len(_SPLIT_NUMBERS) + 2:
-        return False
-    by_words = {_split_said(value) for value in known}
-    if None not in by_words and "train" in by_words:
-        return len(known) > 1
-    called = _PARTITION.search(column.name) or _PARTITION.search(file.stem)
-    return bool(called) and known <= set(_SPLIT_NUMBERS) and "0" in known
-
-
-def split_words(column: Distinct) -> NDArray[np.str_]:
-    """The split that each different value says."""
-    return np.array([_SPLIT_NUMBERS.get(str(value)) or _split_said(str(value)) or "" for value in column.values], "<U9")
-
-
-def _split_said(value: str) -> str | None:
-    """The split that a value says: `train`, or `PublicTest`."""
-    return split_of(value) or (split_within(value) or (None,))[0]

@@ -124,11 +124,15 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         and not (file.name == STYLEGAN or file in found.used or _is_text(file.name))
     ]
     notes = [*told(made, reading), *found.notes]
-    if copies := listing.copies(found.files):
-        label_of = dict(zip(found.files, found.labels.tolist(), strict=True))
+    label_of = dict(zip(found.files, found.labels.tolist(), strict=True))
+    elsewhere = [file for file in listing.having(SUFFIXES) if file not in label_of]
+    again = listing.copies([*found.files, *elsewhere])
+    if copies := [(copy, of) for copy, of in again if copy in label_of]:
         mixed = sum(label_of[copy] != label_of[of] for copy, of in copies)
         another = f", {mixed:,} of them in another class" if mixed else ""
         notes.append(f"{len(copies):,} are copies of others, such as {copies[0][0]} of {copies[0][1]}{another}")
+    if outside := [(copy, of) for copy, of in again if copy not in label_of and of in label_of]:
+        notes.append(f"{len(outside):,} lie elsewhere, too, such as {outside[0][1]} as {outside[0][0]}")
     if others:
         advised = listing.instead(others)
         notes.append(f"left out: {kinds(others)}" + (f" ({advised})" if advised else ""))

@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from latentserve.training.data import table_files
+from latentserve.training.data.attributes import attributes
 from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.dataset import Dataset, Split
 from latentserve.training.data.lines import opened
-from latentserve.training.data.metadata import about
 from latentserve.training.data.names import HELD_OUT
-from latentserve.training.data.naming import LABELS, says_splits, split_words
+from latentserve.training.data.naming import LABELS
 from latentserve.training.data.pictures import STORED_RANGE
 from latentserve.training.data.reading import Reading
+from latentserve.training.data.split_columns import first_said
 from latentserve.training.data.tables import MOST_CATEGORIES
 from latentserve.training.errors import DataError, NoHeldOutError
 
@@ -93,17 +94,17 @@ def pictures(name: str, source: str, read: Read, found: Pixels, split: Split, re
     samples = _samples(found, source)
     rows = np.arange(len(samples))
     others, notes = found.others, list(read.notes)
-    said = next((column for column in others if says_splits(column, PurePosixPath(source))), None)
+    said = first_said(others, PurePosixPath(source).stem)
     if said is not None:
-        words = split_words(said)[said.places]
+        column, words = said
         held = next((each for each in HELD_OUT if each in words), None)
         rows = np.flatnonzero(words == ("train" if split == "train" else held))
-        others = [column for column in others if column is not said]
-        notes.append(f"`{said.name}` says the splits")
+        others = [other for other in others if other is not column]
+        notes.append(f"`{column.name}` says the splits")
     elif split == "test":
         raise NoHeldOutError(f"{source}: one file, which has no held-out part")
     known = reading if reading.label else replace(reading, label=_label(others))
-    told = about(others, source, known)
+    told = attributes(others, source, known)
     labels = np.zeros(len(samples), np.int64) if told.labels is None else told.labels
     if labels.min() < 0:
         raise DataError(f"{source}: row {int(labels.argmin()) + 1} has no label")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.tables import is_index
+from latentserve.training.data.tables import is_index, is_time
 from latentserve.training.errors import DataError
 
 _ID = r"(?:^|.*[-_ .]|.*[a-z](?=I))(?:ids?|IDs?|Ids?)"
@@ -41,7 +41,7 @@ def windows(name: str, source: str, read: Read, reading: Reading) -> Dataset:
     for column in columns:
         if column is whose:
             continue
-        if column.form is not None and column.form.time is not None:
+        if is_time(column):
             notes.append(f"left out: `{column.name}`, which says when each row was")
         elif column.form is None and column.type in ("string", "bool"):
             notes.append(f"left out: `{column.name}`, which is no number")
@@ -92,11 +92,12 @@ def _apart(columns: Sequence[Distinct], source: str) -> tuple[Distinct | None, l
         for column in columns
         if column.form is None
         and column.type in ("string", "int64")
+        and not is_time(column)
         and None not in column.values
         and 2 <= len(column.values) <= len(rows) // 2
     ]
     likely.sort(key=lambda column: (_CALLED_SERIES.match(column.name) is None, column.type != "string"))
-    times = [column for column in columns if column.form is not None and column.form.time is not None]
+    times = [column for column in columns if is_time(column)]
     for time in times:
         when = _numbers(time)
         steps = np.diff(when[np.isfinite(when)])

@@ -6,29 +6,28 @@ once: what stays are the different values, and four bytes a cell.
 """
 
 import io
-import json
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from latentserve.service.errors import one_line
-from latentserve.training.data.columns import Distinct, Read, arrow_column, dropped, from_texts, of_values
+from latentserve.training.data.columns import Distinct, Read, arrow_columns, dropped, from_texts
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.framing import MISSING, Frame
+from latentserve.training.data.json_tables import read_json
 from latentserve.training.data.lines import PACKED, Dialect, Open, csv_lines, opened, sniff
 from latentserve.training.data.listing import STYLEGAN, Listing
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
 CSV = tuple(suffix + packed for suffix in (".csv", ".tsv", ".tab") for packed in ("", *PACKED))
-JSON = tuple(suffix + packed for suffix in (".jsonl", ".ndjson", ".json") for packed in ("", *PACKED))
+JSON = tuple(suffix + packed for suffix in (".jsonl", ".ndjson", ".json", ".geojson") for packed in ("", *PACKED))
 ARFF = (".arff",)
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc", ".orc")
@@ -41,7 +40,6 @@ _ABOUT = re.compile(
 )
 _INDEX_LEVEL = re.compile(r"__index_level_\d+__\Z")
 _ATTRIBUTE = re.compile(r"""\s*@attribute\s+('[^']*'|"[^"]*"|\S+)\s+(\S+)""", re.IGNORECASE)
-_HEAD = 3  # lines that say whether each is an object
 
 LEAST_SUMMED = 5  # rows, above which the last may be a total
 
@@ -144,7 +142,9 @@ def _require_same(path: Path, names: Sequence[str], first: Path, others: Sequenc
 def _of_folders(path: Path, top: Path) -> list[tuple[str, str]]:
     """Columns that folders are, as Hive has them: `year=2020`."""
     inner = path.parent.parts[len(top.parts) :]
-    return [(name, value) for name, equals, value in (part.partition("=") for part in inner) if equals and name]
+    parts = (part.partition("=") for part in inner)
+    missing = "__HIVE_DEFAULT_PARTITION__"
+    return [(name, "" if value == missing else unquote(value)) for name, equals, value in parts if equals and name]
 
 
 def _joined(parts: Sequence[Distinct], paths: Sequence[Path]) -> Distinct:
@@ -215,100 +215,6 @@ def _has_decimal_commas(texts: dict[str, int]) -> bool:
     return bool(present) and all(map(_COMMA.match, present)) and not all(text[-4:-3] == "," for text in present)
 
 
-def read_json(path: Path, source: Open | None = None) -> Read:
-    """The columns of a file of a JSON object a line, of a list of objects, or of an object of columns, as pandas writes
-    them; what is nested is left out. Raises DataError naming file and line."""
-    number = 0
-
-    def of_lines(lines: Iterable[str]) -> Iterator[Any]:
-        nonlocal number
-        for number, line in enumerate(lines, start=1):  # noqa: B007, told of where it fails
-            if line.strip():
-                yield json.loads(line)
-
-    try:
-        with opened(path, source) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
-            head = list(islice(text, _HEAD))
-            if _are_objects(head, ".json" not in path.suffixes):
-                return _of_rows(path, of_lines(chain(head, text)))
-            number = 1
-            content = json.loads("".join(chain(head, text)))
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    except json.JSONDecodeError as error:
-        line = number + error.lineno - 1
-        raise DataError(f"{path}: line {line}: no JSON: {one_line(error)}") from None
-    return _of_rows(path, _records(path, content))
-
-
-def _are_objects(lines: Sequence[str], alone: bool) -> bool:
-    """Whether each line is a JSON object of its own; a single one may be a whole file, unless it is one `alone`."""
-    some = [line for line in lines if line.strip()]
-    try:
-        objects = [json.loads(line) for line in some[:2]]
-    except ValueError:
-        return len(some) > 1 and some[0].lstrip()[:1] == "{" and some[0].rstrip()[-1:] == "}"
-    if len(some) == 1 and isinstance(objects[0], dict):
-        return alone or not any(isinstance(value, dict | list) for value in objects[0].values())
-    return len(objects) == 2
-
-
-def _records(path: Path, content: Any) -> Iterable[Any]:
-    """The rows of a file that is one value: a list of them, an object that holds one, or an object of columns."""
-    if isinstance(content, dict):
-        if set(content) >= {"columns", "data"} and isinstance(content["columns"], list):  # pandas' "split"
-            return [dict(zip(map(str, content["columns"]), row, strict=False)) for row in content["data"]]
-        lists = [value for value in content.values() if isinstance(value, list)]
-        if len(lists) == 1 and lists[0] and all(isinstance(row, dict) for row in lists[0]):
-            return lists[0]
-        if lists and len(lists) == len(content) and len({len(one) for one in lists}) == 1:
-            return [dict(zip(content, row, strict=True)) for row in zip(*lists, strict=True)]
-        inner = list(content.values())
-        if inner and all(isinstance(one, dict) for one in inner):
-            if all(key.isdecimal() for key in inner[0]) and all(one.keys() == inner[0].keys() for one in inner):
-                return [{name: of[key] for name, of in content.items()} for key in inner[0]]
-            return [{"": name, **of} for name, of in content.items()]
-    elif isinstance(content, list):
-        return content
-    raise DataError(f"{path}: no table in it: expected a list of objects, one a row")
-
-
-def _of_rows(path: Path, rows: Iterable[Any]) -> Read:
-    known: dict[str, dict[Any, int]] = {}
-    places: dict[str, array[int]] = {}
-    nested: set[str] = set()
-    count = 0
-    for row in rows:
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: row {count + 1}: no object of names and values")
-        for name, value in row.items():
-            if isinstance(value, dict | list):
-                nested.add(name)
-                continue
-            value = None if value != value else value
-            if name not in places:
-                known[name], places[name] = {(type(None), None): 0}, array("i", [0] * count)
-            places[name].append(known[name].setdefault((type(value), value), len(known[name])))
-        count += 1
-        for column in places.values():
-            if len(column) < count:
-                column.append(0)
-    columns = [
-        of_values(name, *_used([value for _, value in known[name]], np.array(places[name], np.int64)))
-        for name in places
-        if name not in nested
-    ]
-    if not columns:
-        raise DataError(f"{path}: no rows")
-    notes = [f"left out: `{name}`, whose values are lists or objects" for name in sorted(nested)]
-    return Read(columns, tuple(notes))
-
-
-def _used(values: list[Any], places: NDArray[np.int64]) -> tuple[list[Any], NDArray[np.int64]]:
-    """Without the missing value at their beginning, where no row has it."""
-    return (values, places) if (places == 0).any() else (values[1:], places - 1)
-
-
 def arff(path: Path, source: Open | None = None) -> Dialect:
     """How the rows of a file of Weka's are written, and what its columns are called. Raises DataError naming file and
     line."""
@@ -351,10 +257,13 @@ def read_arrow(path: Path, reading: Reading, source: Open | None = None) -> Read
         notes = tuple(f"left out: `{name}`, the index of a frame of pandas" for name in names if name not in kept)
         return Read(
             [
-                dropped(name, rows)
-                if name in reading.drop
-                else arrow_column(column_of(name), name, str(path), reading.stated.get(name))
+                one
                 for name in kept
+                for one in (
+                    [dropped(name, rows)]
+                    if name in reading.drop  # and so is not read
+                    else arrow_columns(column_of(name), name, str(path), reading)
+                )
             ],
             notes,
         )

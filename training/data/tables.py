@@ -13,7 +13,6 @@ from latentserve.service.bundle import Column
 from latentserve.training.data.columns import DAY, LARGEST_WHOLE, MANY, Distinct, Read, merged
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.forms import compact, times
-from latentserve.training.data.names import split_of
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
@@ -25,16 +24,13 @@ EXACT = 1 << 24  # whole numbers up to it are single floats
 FINE, COARSE = 2e-7, 1e-3  # of a column's range, that rounding to single floats takes: told from, refused from
 FAR = 10  # times the range of all others, that 999 is away where it stands for a missing number; -999 is once
 
-_SPLIT = re.compile(
-    r"(?:(?:data[-_ ]?)?(?:split|set|subset|partition)|(?:data)?set[-_ ]?type|is[-_ ]?(?:train|test|val)\w*)\Z",
-    re.I,
-)
-_SPLIT_FLAG = re.compile(r"is[-_ ]?(\w+)\Z", re.I)
 _ROW_NAME = re.compile(
     r"(?:unnamed: ?\d+|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z", re.I
 )
 _STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
 _LARGEST = float(np.finfo(np.float32).max)
+_WHEN = re.compile(r"time|date|epoch|stamp|created|updated|(?:^|[-_ ])ts\Z|[-_]at\Z", re.I)
+_SINCE_1970 = (631_152_000, 4_102_444_800)  # seconds of the years 1990 and 2100
 
 
 def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[Column] | None = None) -> Dataset:
@@ -94,32 +90,6 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         notes.append(f"left out: {int((~whole).sum()):,} rows with values that the training part does not have")
         samples, labels = samples[whole], labels[whole]
     return Dataset(name, samples, labels, label_names, kind="table", columns=described, notes=tuple(notes))
-
-
-def by_split(read: Read) -> dict[str, Read]:
-    """The parts of a table one of whose columns says of each row which part it is of; of others all is to train on.
-    Values that name no split, as `train` and `test` do, make it a column like others."""
-    for column in read.columns:
-        if not _SPLIT.match(column.name) or column.form is not None or column.type not in ("string", "bool", "int64"):
-            continue
-        named = _SPLIT_FLAG.match(column.name)
-        own = split_of(named[1]) if named else None
-        parts = [
-            (own if value in (True, 1) else "test" if own == "train" else "train")
-            if own is not None and value in (True, False)
-            else split_of(value) if isinstance(value, str) else None
-            for value in column.values
-        ]  # fmt: skip
-        if "train" not in parts or None in parts or len(set(parts)) < 2:
-            continue
-        of_rows = np.array(parts)[column.places]
-        rest = [one for one in read.columns if one is not column]
-        counts = ", ".join(f"{part} {int((of_rows == part).sum()):,}" for part in dict.fromkeys(parts))
-        notes = (*read.notes, f"`{column.name}` says which rows are held out: {counts}")
-        return {
-            str(part): Read([one.only(np.flatnonzero(of_rows == part)) for one in rest], notes) for part in set(parts)
-        }
-    return {"train": read}
 
 
 def _named(columns: Sequence[Distinct], notes: list[str]) -> list[Distinct]:
@@ -211,6 +181,25 @@ def is_index(column: Distinct) -> bool:
     return (not column.name and follow) or bool(_ROW_NAME.match(column.name) and len(column.places) >= MANY)
 
 
+def is_time(column: Distinct) -> bool:
+    """Whether a column says when its rows were."""
+    if column.form is not None:
+        return column.form.time is not None
+    return _second(column) is not None or (
+        column.type == "int64" and compact([value for value in column.values if value is not None]) is not None
+    )
+
+
+def _second(column: Distinct) -> int | None:
+    """How many of a column's whole numbers are a second, where these count since 1970; None where they do not."""
+    if not column.type.startswith(("int", "uint")) or column.form is not None or not _WHEN.search(column.name):
+        return None
+    present = [value for value in column.values if value is not None] or [0]
+    first, last = _SINCE_1970
+    units = (1, 10**3, 10**6, 10**9)
+    return next((unit for unit in units if first * unit <= min(present) and max(present) <= last * unit), None)
+
+
 def _described(
     column: Distinct, where: str, as_categories: bool, reading: Reading, notes: list[str]
 ) -> tuple[Column, NDArray[np.float64]]:
@@ -240,6 +229,10 @@ def _described(
         origin = min(present)
         step = math.gcd(*(value - origin for value in present)) or 1
         if (max(present) - origin) // step <= EXACT and abs(origin) <= LARGEST_WHOLE:
+            numbers = _steps(column.values, origin, step)
+            described |= {"origin": origin, "step": step, "decimals": 0}
+        elif stated is None and (second := _second(column)) is not None:
+            origin, step = _clock(present, where, notes, column.name, second)
             numbers = _steps(column.values, origin, step)
             described |= {"origin": origin, "step": step, "decimals": 0}
         elif stated == "number":
@@ -326,18 +319,19 @@ def _numbers_of(column: Distinct, like: Column) -> NDArray[np.float64]:
     return numbers
 
 
-def _clock(present: Sequence[float], where: str, notes: list[str], name: str) -> tuple[int, int]:
-    """Since when and in how many seconds times are counted, so that a single float holds the count."""
-    if all(value % DAY == 0 for value in present):
-        return 0, DAY
+def _clock(present: Sequence[float], where: str, notes: list[str], name: str, second: int = 1) -> tuple[int, int]:
+    """Since when and in how many seconds, each of which is `second`, times are counted, so that a single float holds
+    the count."""
+    if all(value % (DAY * second) == 0 for value in present):
+        return 0, DAY * second
     first, last = math.floor(min(present)), math.ceil(max(present))
     if not all(isinstance(value, int) for value in present):
         notes.append(f"`{name}`: fractions of a second are left out")
     step = math.gcd(*(math.floor(value) - first for value in present)) or 1
-    for coarser in (step, 60, 3600, DAY):
-        if (last - first) // coarser <= EXACT:
+    for coarser in (step, *(one * second for one in (1, 60, 3600, DAY))):
+        if coarser >= step and (last - first) // coarser <= EXACT:
             if coarser > step:
-                notes.append(f"`{name}`: times are kept to {coarser:,} seconds, over so many years")
+                notes.append(f"`{name}`: times are kept to {coarser // second:,} seconds, over so many years")
                 first -= first % coarser
             return first, coarser
     raise DataError(f"{where} has times too far from one another")
