@@ -28,6 +28,7 @@ from latentserve.training.data.columns import Read
 from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import beside_rows
 from latentserve.training.data.dataset import Dataset, Description, Split
+from latentserve.training.data.folders import absence
 from latentserve.training.data.holding_out import alike, split_off
 from latentserve.training.data.lines import PACKED, Open
 from latentserve.training.data.listing import ZIP, Listing
@@ -163,7 +164,7 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
         return arrays.load_folder(stem, folder, {name: listing.source / file for name, file in parts.items()}, split)
     if array_files:
         return _load_only(listing, array_files, "arrays", stem, split, reading)
-    return pictures.load(stem, path, split, reading)  # which says what there is instead
+    raise DataError(f"{path}: no pictures, recordings, tables or arrays in it{absence(listing)}")
 
 
 def _noting(dataset: Dataset, others: list[PurePosixPath], what: str) -> Dataset:
@@ -190,7 +191,7 @@ def _load_only(
             f"{listing.source}: only `{parts[alone][0]}` in it, which is what is held out; to train on it, name it"
         )
     if "train" not in parts:
-        raise DataError(f"{listing.source}: {len(found)} {what} in it; name one of them")
+        raise DataError(f"{listing.source}: {len(found)} {what} in it; {_advice(what)}")
     held = next((name for name in HELD_OUT if name in parts), None)
     train = parts["train"]
     paths = [listing.source / file for file in train]
@@ -201,7 +202,7 @@ def _load_only(
         listed = ", ".join(f"`{root}`" for root in sorted(roots))
         raise DataError(f"{listing.source}: {listed} have a training part each; name the one that is meant")
     if len(paths) > 1 and not several:
-        raise DataError(f"{paths[0].parent}: {len(paths)} {what} in it; name one of them")
+        raise DataError(f"{paths[0].parent}: {len(paths)} {what} in it; {_advice(what)}")
     if split == "test" and held is None:
         if (paths[0].parent / CONDITIONS).exists() and what == "arrays":
             raise NoHeldOutError(
@@ -221,6 +222,13 @@ def _load_only(
     notes = (f"left out: {left:,} {what}, which are of no split",) if left else ()
     beside = beside_rows(folder, len(dataset), paths[0].name)
     return replace(dataset, conditions=beside or dataset.conditions, notes=(*dataset.notes, *notes))
+
+
+def _advice(what: str) -> str:
+    """What to do about several of which each may be a sample."""
+    if what == "tables":
+        return "name one of them, or join them into one, with a column for what their folders say"
+    return "name one of them, or join them by numpy.savez, as samples and labels"
 
 
 def _of_tables(

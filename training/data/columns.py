@@ -23,6 +23,7 @@ SPECIAL, SPECIAL_SHARE = 3, 0.05  # different texts among numbers, and share of 
 MARKERS = 20  # different texts among more different numbers, at the most, that are asked about
 
 _BEGINS = re.compile(r"[^A-Za-z]{0,4}\d")  # as numbers and times do
+_POINTED = re.compile(r"[+-]?[1-9]\d{0,2}(?:\.\d{3})+\Z")
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)\Z")  # 007 is a text
 
 
@@ -110,7 +111,8 @@ def from_texts(
         ) from None
     except MixedError as error:
         raise DataError(
-            f"column `{name}` has numbers that are not written in one way, such as {error}: write them in one, {asked}"
+            f"column `{name}` has {error.what} that are not written in one way, such as {error}: write them in one, "
+            f"{asked}"
         ) from None
     if stated == "number":
         raise DataError(f"column `{name}` holds texts such as {present[0][:40]}, which are no numbers")
@@ -140,7 +142,7 @@ def _numbers(
             return None  # what is counted in such numbers are ids
         values: list[Any] = [None if text.lower() in MISSING else int(text) for text in texts]
         return merged(name, "int64", values, places)
-    if all(NUMBER.match(text) and not _padded(text) for text in present):
+    if all(NUMBER.match(text) and not _padded(text) for text in present) and not (decimal_comma and _grouped(present)):
         values = [None if text.lower() in MISSING else float(text) for text in texts]
         return merged(name, "float64", values, places)
     read = None if any(_padded(text) for text in present) else numbers(present, decimal_comma)
@@ -154,6 +156,12 @@ def _as_read(
     kind = "string" if read.form is not None else "int64" if read.whole else "float64"
     column = merged(name, kind, [of.get(text) for text in texts], places)
     return replace(column, form=read.form, decimals=read.decimals, notes=() if read.note is None else (read.note,))
+
+
+def _grouped(texts: Sequence[str]) -> bool:
+    """Whether points stand between thousands: 1.559 beside 980, where a comma is before decimals."""
+    pointed = [text for text in texts if "." in text]
+    return 0 < len(pointed) < len(texts) and all(map(_POINTED.match, pointed))
 
 
 def _padded(text: str) -> bool:

@@ -359,7 +359,10 @@ def _require_classes(listing: Listing, files: Sequence[Placed], tops: Sequence[s
             f"{listing.source}: are {listed(tops)} the classes, or {listed(sorted(inner[first]))} in each of them? "
             "--set folders=classes takes the first, --set folders=innermost the others; or name one folder"
         )
-    if are_versions(list(tops)) and all(len(names[top] & names[first]) * 2 > len(names[first]) for top in tops):
+    # Of trainA and trainB, A and B are what is turned into each other, whatever the pictures are called.
+    unpaired = {*tops} == {"A", "B"} and not all(one.folders[0] in one.file.parts for one in files)
+    of_same_names = all(len(names[top] & names[first]) * 2 > len(names[first]) for top in tops)
+    if are_versions(list(tops)) and of_same_names and not unpaired:
         raise DataError(
             f"{listing.source}: {listed(tops)} hold pictures of the same names: versions of each other? Name the "
             "folder that is meant; --set folders=classes takes each as a class"
@@ -450,4 +453,4 @@ def absence(listing: Listing) -> str:
 def _by_number(name: str) -> list[tuple[bool, int, str]]:
     """What puts names in order, by the numbers in them where these are what differs: `class 2` before `class 10`."""
     parts = [part for part in re.split(r"(^-?[0-9]+|[0-9]+)", name) if part]
-    return [(False, int(part), part) if part.isdecimal() else (True, 0, part) for part in parts]
+    return [(False, int(part), part) if part.lstrip("-").isdecimal() else (True, 0, part) for part in parts]

@@ -56,10 +56,11 @@ _OFFSETS = {"GMT": 0, "BST": 1, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET":
             "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}  # fmt: skip
 # Months in German, French, Spanish, Italian, Portuguese, Dutch and Swedish; three letters of one are enough.
 _MONTHS = {
-    "Jan": "januar jänner janvier enero gennaio janeiro", "Feb": "februar février fevrier febrero febbraio fevereiro",
+    "Jan": "januar januari jänner janvier enero gennaio janeiro",
+    "Feb": "februar februari février fevrier febrero febbraio fevereiro",
     "Mar": "märz mrz mars marzo março maart mrt", "Apr": "april avril abril", "May": "mai mayo maggio mei maj",
-    "Jun": "juni juin giugno", "Jul": "juli juillet luglio", "Aug": "august août aout agosto",
-    "Sep": "september settembre setembro", "Oct": "oktober octobre ottobre outubro",
+    "Jun": "juni juin junio giugno junho", "Jul": "juli juillet julio luglio julho", "Aug": "augustus août aout agosto",
+    "Sep": "september settembre setembro", "Oct": "oktober octobre octubre ottobre outubro",
     "Nov": "november", "Dec": "dezember décembre decembre diciembre dicembre",
 }  # fmt: skip
 _WRITTEN_MONTH = re.compile(r"[^\W\d_]{3,}\.?")
@@ -74,6 +75,7 @@ _WORDS = frozenset(
      "sun", "q", "w")
 )  # fmt: skip
 _LONGEST = 48  # characters of a time
+_SOME = 100  # texts, of which each may be a date
 _COMPACT = (("%Y%m%d", 8, 5), ("%Y%m%d%H%M", 12, 5), ("%Y%m%d%H%M%S", 14, 5), ("%Y%m", 6, 10))
 
 
@@ -82,7 +84,11 @@ class AmbiguousError(Exception):
 
 
 class MixedError(Exception):
-    """Numbers or times that are not all written in one way."""
+    """Numbers or dates (`what`) that are not all written in one way."""
+
+    def __init__(self, shown: str, what: str = "numbers") -> None:
+        super().__init__(shown)
+        self.what = what
 
 
 @dataclass(frozen=True)
@@ -210,7 +216,10 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
         left = [pattern for pattern in patterns if _time(text, pattern) is not None]
         if not left:
             durations = None if zone else next(filter(None, (_as_times(texts, one, "") for one in _DURATIONS)), None)
-            return durations or _of_two(texts, bare, patterns, zone)
+            read = durations or _of_two(texts, bare, patterns, zone)
+            if read is None and all(any(_time(one, each) is not None for each in _DATES) for one in bare[:_SOME]):
+                raise MixedError(f"`{bare[0]}`, `{text}`", "dates")
+            return read
         patterns = left
     several = {tuple(_time(text, pattern) for text in bare[:1000]): pattern for pattern in reversed(patterns)}
     if len(several) > 1:
@@ -314,7 +323,7 @@ def _of_zones(texts: Sequence[str]) -> Read | None:
             return None
         seconds = when.timestamp() if when.tzinfo else when.replace(tzinfo=UTC).timestamp()
         values.append(seconds if seconds % 1 else int(seconds))
-    between = "T" if "T" in texts[0] else " "
+    between = "T" if re.search(r"\dT\d", texts[0]) else " "
     naive = any(_ZONE.search(text) is None for text in texts)
     note = "times are of several zones, and were brought to UTC" + ("; those without one are taken as UTC" * naive)
     return Read(Form(time=f"%Y-%m-%d{between}%H:%M:%S+00:00"), values, whole=False, note=note)

@@ -16,6 +16,7 @@ MISSING = frozenset(
 )  # fmt: skip
 
 _DATUM = re.compile(r"[^A-Za-z]*\d(?:[^A-Za-z]*|\.?\d*[eE][+-]?\d+)\Z")  # a number, a date, an amount
+_DATED = re.compile(r"\d{4}[-/.]\d{1,2}(?:[-/.]\d{1,2})?\Z|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\Z")
 _UNIT = re.compile(r"[\[(<{].*[\])>}]\Z")
 _WHOLE = re.compile(r"\d{1,4}\Z")
 _PREAMBLE = 20  # lines before the one that names columns, at the most
@@ -112,8 +113,8 @@ def _title(records: Sequence[tuple[int, list[str]]], width: int) -> int:
             title = width > 1 and not fields[-1] and any(_of_words(each, width) for each in after[:_PREAMBLE])
         elif len(fields) == width - 1:
             # The names of columns may be one less, for rows have a name of their own.
-            rows = [each for each in after[1:] if len(each) == width]
-            title = bool(rows) and _of_words(after[0], width) and _names_columns(after[0], rows)
+            rows = [each for each in after if len(each) == width]
+            title = len(rows) > 1 and _of_words(rows[0], width) and _names_columns(rows[0], rows[1:])
         else:
             title = len(fields) < width
         if not title:
@@ -151,7 +152,9 @@ def _names_columns(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
 
 
 def _counts(fields: Sequence[str]) -> bool:
-    """Whether it counts, as years do, or the names of a frame without any: 0, 1, 2."""
+    """Whether it counts, as years do, or the names of a frame without any: 0, 1, 2; or has as many dates as numbers."""
+    if sum(bool(_DATED.match(text)) for text in fields) > max(1, sum(bool(_DATUM.match(text)) for text in fields) // 2):
+        return True
     whole = [text for text in fields if _WHOLE.match(text)]
     if len(whole) < 2 or any(_DATUM.match(text) for text in fields if not _WHOLE.match(text)):
         return False

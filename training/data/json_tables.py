@@ -33,7 +33,7 @@ def read_json(path: Path, source: Open | None = None) -> Read:
     try:
         with opened(path, source) as file, io.TextIOWrapper(file, "utf-8-sig") as text:
             head = list(islice(text, _HEAD))
-            if _are_objects(head, ".json" not in path.suffixes):
+            if _are_objects(head, not {".json", ".geojson"} & {*path.suffixes}):
                 return of_rows(path, of_lines(chain(head, text)))
             number = 1
             content = json.loads("".join(chain(head, text)))

@@ -36,6 +36,7 @@ _SPARSE = re.compile(r"\S+(?: +\d+:[-+.\deE]+)+\s*\Z")
 _ALIGNED = re.compile(r"\d {2,}\d")  # numbers one below the other
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _LATIN = {"cp1252", "latin_1", "iso8859_15", "cp1250", "iso8859_2", "cp437", "cp850", "mac_roman", "cp1254", "cp1257"}
+_NOT_WESTERN = re.compile(rb"[\x81-\x84\x86-\x90\x98-\x9f]|[\x80-\xff]{3}")  # but letters with marks, one by one
 _UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 # What files begin with that are no tables, whatever they are called.
@@ -216,9 +217,8 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
             head = file.read(_LOOKED_AT)
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    for begin, told in _ELSE:
-        if head.lstrip(b"\xef\xbb\xbf \r\n\t")[: len(begin)].lower() == begin.lower():
-            raise DataError(f"{path}: {told}")
+    if (told := something_else(head)) is not None:
+        raise DataError(f"{path}: {told}")
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head).lstrip("\ufeff")
     if len(head) == _LOOKED_AT:
         text = text[: text.rfind("\n") + 1] or text
@@ -253,6 +253,12 @@ def sniff(path: Path, source: Open | None = None) -> Dialect:
     if comment and before[-1:] and before[-1].startswith(comment):
         heading = [field.strip() for field in next(dialect.records(iter([before[-1].lstrip(comment + " ")])), [])]
     return replace(dialect, frame=frame(records, len(before), comment, heading))
+
+
+def something_else(head: bytes) -> str | None:
+    """What a file is by its first bytes that is neither a table nor a picture; None where that is not known."""
+    begun = head.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    return next((told for begin, told in _ELSE if begun.startswith(begin.lower())), None)
 
 
 def _are_wrapped(lines: Sequence[str]) -> bool:
@@ -308,11 +314,11 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
 
 def _is_text(lines: Sequence[str], delimiter: str) -> bool:
     """Whether quotes are part of the fields, as in sentences: each line has as many of these, and one of them begins
-    with a quote and does not end with it."""
+    with a quote and has an odd number of them."""
     rows = [line.strip().split(delimiter) for line in lines]
     if len(rows[0]) == 1 or len({len(row) for row in rows}) > 1:
         return False
-    return any(field[:1] == '"' and (field[-1:] != '"' or len(field) == 1) for row in rows for field in row)
+    return any(field[:1] == '"' and field.count('"') % 2 for row in rows for field in row)
 
 
 def _rare(lines: list[str], path: Path) -> str:
@@ -348,7 +354,8 @@ def _encoding(file: IO[bytes]) -> str:
             around = chunk[max(0, error.start - _GUESSED_FROM // 2) :][:_GUESSED_FROM]
             best = charset_normalizer.from_bytes(around).best()
             guess = "cp1252" if best is None else best.encoding
-            return "cp1252" if guess in _LATIN and _decodes(around, "cp1252") else guess
+            western = guess in _LATIN or not _NOT_WESTERN.search(around)
+            return "cp1252" if western and _decodes(around, "cp1252") else guess
         chunk = file.read(_LOOKED_AT)
     return "utf-8-sig"
 

@@ -27,7 +27,7 @@ ABOUT_THEM = re.compile(rf"(?:{_ABOUT}|thumb(?:nail)?s?{_SIZE})\Z", re.IGNORECAS
 _VERSIONS = re.compile(
     r"(?:[hl][rq]|high|low|clean|nois[ey]\w*|blur\w*|sharp\w*|orig(?:inal)?s?|aug(?:mented)?|raw|processed|crop(?:ped)?"
     r"|aligned|resized?|colou?r|gr[ae]y(?:scale)?|segmented|rgb|nir|ir|thermal|visible|normals?|inputs?|targets?"
-    r"|before|after|[ab]|x[248]|\d{2,4}x\d{2,4}|16|32|64|128|256|512|1024|2048)\Z",
+    r"|before|after|(?-i:[AB])|x[248]|\d{2,4}x\d{2,4}|16|32|64|128|256|512|1024|2048)\Z",
     re.IGNORECASE,
 )
 _COMPANION = re.compile(

@@ -71,8 +71,8 @@ class Naming:
         return "." in text and self.place(text, bare=False) is not None
 
     def names(self, text: str) -> bool:
-        """Whether a text names one of the files, with or without its ending, and is more than a number."""
-        return self.place(text, bare=not text.isdecimal()) is not None
+        """Whether a text names one of the files, with or without its ending, and is more than a number; 0012 is."""
+        return self.place(text, bare=not text.isdecimal() or (text[:1] == "0" and len(text) > 1)) is not None
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, features
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError, features
 
 from latentserve.service.errors import one_line
 from latentserve.training.data import cache, metadata
@@ -22,6 +22,7 @@ from latentserve.training.data.cache import Decoded
 from latentserve.training.data.colours import UNREADABLE, to_srgb
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import hint
+from latentserve.training.data.lines import something_else
 from latentserve.training.data.listing import STYLEGAN, Listing, kinds
 from latentserve.training.data.reading import Reading
 from latentserve.training.data.table_files import BESIDE as TABLES
@@ -36,6 +37,7 @@ STORED_RANGE = (0.0, 255.0)
 
 _GREY = {"1", "L", "LA"}
 _DEEP = {"I", "F"}  # and I;16: more than 8 bits a channel
+_HEAD = 64  # bytes that say what it is instead
 _NAMED = 3  # broken files in an error
 _AT_ONCE = 256  # pictures that threads are given together
 
@@ -279,7 +281,16 @@ def _pixels(
 
 
 def _open(listing: Listing, file: PurePosixPath) -> Image.Image:
-    return Image.open(listing.source / file if listing.archive is None else listing.open(file))
+    try:
+        return Image.open(listing.source / file if listing.archive is None else listing.open(file))
+    except UnidentifiedImageError:
+        with listing.open(file) as opened:
+            head = opened.read(_HEAD)
+        heic = "is HEIC: convert it to PNG" if head[4:11] in (b"ftyphei", b"ftypmif", b"ftyphev") else None
+        told = heic or something_else(head) or (None if head else "is empty")
+        if told is None:
+            raise
+        raise DataError(f"{listing.name(file)}: {told}") from None
 
 
 @contextmanager
@@ -288,7 +299,9 @@ def _opened(open_at: Callable[[int], Image.Image], at: int, name: str) -> Iterat
     try:
         with open_at(at) as picture:
             yield picture
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: too large a picture: {one_line(error).partition(',')[0]}; make it smaller") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise DataError(f"{name}: not a picture, or a broken one ({one_line(error)})") from None
 
 

@@ -16,7 +16,7 @@ from latentserve.training.errors import DataError
 _ID = r"(?:^|.*[-_ .]|.*[a-z](?=I))(?:ids?|IDs?|Ids?)"
 _THINGS = (
     r"(?i:(?:.*[-_ .])?(?:series|subject|patient|person|user|unit|device|machine|engine|sensor|station|site|store"
-    r"|ticker|symbol|trial|session|run|episode|track|sequence|sample|case)(?:[-_ .]?(?:no|nr|num|number|name))?)"
+    r"|file|ticker|symbol|trial|session|run|episode|track|sequence|sample|case)(?:[-_ .]?(?:no|nr|num|number|name))?)"
 )
 _CALLED_ID, _CALLED_SERIES = re.compile(rf"{_ID}\Z"), re.compile(rf"(?:{_ID}|{_THINGS})\Z")
 

@@ -92,10 +92,15 @@ class Texts:
 def read_all(paths: Sequence[Path], reading: Reading, open_as: Callable[[Path], Open | None], top: Path) -> Read:
     """The columns of files of the same columns, one after the other; folders below `top` called `year=2020` are a
     column, too. Raises DataError naming the first of other columns, and what they are."""
+
+    def of_path(path: Path) -> list[tuple[str, str]]:
+        own = [("file", str(path.relative_to(top)))] if reading.size is not None and len(paths) > 1 else []
+        return [*_of_folders(path, top), *own]  # no window holds rows of two files
+
     if all(path.name.lower().endswith((*CSV, *TEXTS)) for path in paths):
         texts = [_texts(path, sniff(path, open_as(path)), open_as(path)) for path in paths]
         for path, part in zip(paths, texts, strict=True):
-            for name, value in _of_folders(path, top):
+            for name, value in of_path(path):
                 part.names.append(name)
                 part.known.append({value: 0})
                 part.places.append(array("i", [0]) * len(part.places[0]))
@@ -111,7 +116,7 @@ def read_all(paths: Sequence[Path], reading: Reading, open_as: Callable[[Path], 
     for path in paths:
         one = read(path, reading, open_as(path))
         rows = len(one.columns[0].places)
-        more = [from_texts(name, [value], np.zeros(rows, np.int64)) for name, value in _of_folders(path, top)]
+        more = [from_texts(name, [value], np.zeros(rows, np.int64)) for name, value in of_path(path)]
         parts.append(Read([*one.columns, *more], one.notes))
     names = [column.name for column in parts[0].columns]
     columns = []

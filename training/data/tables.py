@@ -13,6 +13,7 @@ from latentserve.service.bundle import Column
 from latentserve.training.data.columns import DAY, LARGEST_WHOLE, MANY, Distinct, Read, merged
 from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.forms import compact, times
+from latentserve.training.data.framing import MISSING
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
@@ -58,9 +59,11 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         columns = [_like(columns[names.index(each)], wanted[each]) for each in wanted]
     else:
         if len(columns) == 1 and columns[0].type == "string" and columns[0].form is None and not reading.stated:
+            aligned = "Columns of a fixed width are not read: save it as CSV, as by pandas.read_fwf"
+            why = aligned if "  " in names[0] else "Is it parted by what was not recognised?"
             raise DataError(
-                f"{source}: one column of texts, `{names[0][:80]}`: no table to learn. Is it parted by what was"
-                " not recognised? --types COLUMN=category learns it all the same"
+                f"{source}: one column of texts, `{names[0][:80]}`: no table to learn. {why}; "
+                "--types COLUMN=category learns it all the same"
             )
         learnt = _learnt(columns, reading, notes)
         columns = [_as_meant(column, reading.stated.get(column.name), notes) for column in learnt]
@@ -115,7 +118,7 @@ def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> 
     for column in columns:
         if column.name in reading.drop:
             notes.append(f"left out: `{column.name}`, as told")
-        elif column.name != reading.label and not any(value is not None for value in column.values):
+        elif column.name != reading.label and all(_is_missing(value) for value in column.values):
             notes.append(f"left out: `{column.name}`, which has no values")
         elif column.name == reading.label or column.name in reading.stated:
             kept.append(column)
@@ -126,6 +129,10 @@ def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> 
         else:
             kept.append(column)
     return kept
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.lower() in MISSING)
 
 
 def _as_meant(column: Distinct, stated: str | None, notes: list[str]) -> Distinct:

@@ -91,7 +91,7 @@ class TestRows:
         beside(tmp_path, "file,x\na,1\nb,2\nc,3\n")
         refused("column `file`: points.npy has no files to be named", tmp_path)
         np.save(tmp_path / "more.npy", np.zeros((3, 2), np.float32))
-        refused("2 arrays in it; name one of them", tmp_path)
+        refused("2 arrays in it; name one of them, or join them", tmp_path)
 
     def test_arrays_and_tables_of_two_parts(self, tmp_path: Path) -> None:
         for part, first in (("train", 1), ("test", 5)):

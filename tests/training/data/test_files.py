@@ -101,7 +101,7 @@ class TestPictures:
 
     def test_a_folder_that_is_no_data_set_is_one_line(self, tmp_path: Path) -> None:
         refused("absent: no such file or folder", tmp_path / "absent")
-        refused("no pictures in it", tmp_path)
+        refused("no pictures, recordings, tables or arrays in it", tmp_path)
         good = picture(tmp_path / "one" / "a.png", noise(4, 4))
         refused("one sample", tmp_path / "one")
         picture(tmp_path / "two" / "b.png", noise(4, 4))

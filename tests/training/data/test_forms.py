@@ -61,6 +61,11 @@ AS_WRITTEN: dict[str, Callable[[int], str]] = {
     "a month of a year": lambda at: f"{day(at):%Y-%m}",
     "two digits of a year": lambda at: f"{day(at):%d-%m-%y}",
     "noon": lambda at: f"{day(at):%I:%M%p}",
+    "a week": lambda at: f"{day(at):%G-W%V}",
+    "a quarter": lambda at: f"{2001 + at // 4}Q{at % 4 + 1}",
+    "a quarter before its year": lambda at: f"Q{at % 4 + 1} {2001 + at // 4}",
+    "a duration of days": lambda at: f"{at // 2:02d}:{at % 60:02d}:11",
+    "a duration of weeks": lambda at: f"{9 * at}:{at % 60:02d}",
     "china": lambda at: f"{day(at).year}年{day(at).month}月{day(at).day}日",
 }
 
@@ -106,6 +111,29 @@ READ: dict[str, tuple[Callable[[int], str], list[Any], str]] = {
         lambda at: f"2019-03-14T05:{at:02d}:07" + (f".{at:03d}" if at % 2 else ""),
         ["2019-03-14T05:00:07", "2019-03-14T05:01:07"], "fractions of a second are left out",
     ),
+    "zones by their names": (
+        lambda at: f"2019-03-{at % 30 + 1:02d} 05:{at:02d}:00 {'CEST' if at % 2 else 'CET'}",
+        ["2019-03-01 04:00:00+00:00", "2019-03-02 03:01:00+00:00"], "of several zones, and were brought to UTC",
+    ),
+    "a zone of some": (
+        lambda at: f"2019-03-14T{at % 12 + 2:02d}:{at:02d}:07" + ("+01:00" if at % 2 else ""),
+        ["2019-03-14T02:00:07+00:00", "2019-03-14T02:01:07+00:00"], "; those without one are taken as UTC",
+    ),
+    "months of France": (
+        lambda at: f"{at % 28 + 1} {('janvier', 'févr.', 'août', 'déc.')[at % 4]} 2024", ["1 Jan 2024", "2 Feb 2024"],
+        "`1 janvier 2024` is written as 1 Jan 2024",
+    ),
+    "months of Germany": (
+        lambda at: f"{at % 28 + 1}. {('März', 'Mai', 'Oktober')[at % 3]} 2024", ["1 Mar 2024", "2 May 2024"], "1. März",
+    ),
+    "months of Spain": (
+        lambda at: f"{at % 28 + 1} de {('enero', 'junio', 'octubre')[at % 3]} de 2024", ["1 Jan 2024", "2 Jun 2024"],
+        "",
+    ),
+    "durations of pandas": (
+        lambda at: f"{at % 3} days {at % 24:02d}:00:05", ["00:00:05", "25:00:05"], "`0 days 00:00:05` is written as",
+    ),
+    "durations of ISO 8601": (lambda at: f"PT{at + 80}M{at}S", ["01:20:00", "01:21:01"], "`PT80M0S` is written as"),
     "degrees of a town": (lambda at: f"{48 + at / 977:.6f}", [48.0, 48.001022], "numbers are rounded to seven digits"),
 }  # fmt: skip
 

@@ -166,6 +166,37 @@ def the_same_name_twice(at: Path) -> None:
     tree(at, "train/train/a.png", "train/train/b.png", "test1/test1/c.png", "test1/test1/d.png")
 
 
+@layout(Expected({"n01": 2, "n02": 2}, 2, ("left out: 2 pictures of `test`",)))
+def labels_of_the_held_out_part_in_a_list(at: Path) -> None:
+    """As in Tiny ImageNet."""
+    tree(at, *(f"train/{name}/images/{name}_{row}.JPEG" for name in ("n01", "n02") for row in range(2)))
+    tree(at, *(f"{split}/images/{split}_{row}.JPEG" for split in ("val", "test") for row in range(2)))
+    table(at, "val/val_annotations.txt", "val_0.JPEG\tn02\t0\t0\t9\t9", "val_1.JPEG\tn02\t0\t0\t9\t9")
+
+
+@layout(Expected({"no": 2, "yes": 2}, 2, ("splits are those of testing_list.txt, validation_list.txt",)))
+def lists_of_what_is_held_out_alone(at: Path) -> None:
+    tree(at, *(f"{word}/{row}ab.png" for word in ("no", "yes") for row in range(4)))
+    table(at, "testing_list.txt", "no/0ab.png", "yes/0ab.png")
+    table(at, "validation_list.txt", "no/1ab.png", "yes/1ab.png")
+
+
+@layout(Expected(4, 2, ("ImageSets/Main/test.txt", "left out: 2 pictures of other splits")))
+def lists_of_numbers(at: Path) -> None:
+    """As in Pascal VOC, with lists of what is in each picture beside them."""
+    many(at, "VOC/JPEGImages/{:06d}.jpg", 8)
+    for split, rows in (("train", range(4)), ("val", (4, 5)), ("test", (6, 7)), ("trainval", range(6))):
+        table(at, f"VOC/ImageSets/Main/{split}.txt", *(f"{row:06d}" for row in rows), "")
+        table(at, f"VOC/ImageSets/Main/cat_{split}.txt", *(f"{row:06d} {(-1) ** row}" for row in rows), "")
+
+
+@layout(Expected({"a": 1, "b": 2}, 2, ("1 lie elsewhere, too, such as train/a/0.png as test/a/0.png",)))
+def a_copy_in_another_part(at: Path) -> None:
+    tree(at, "train/a/0.png", "train/b/0.png", "train/b/1.png", "test/b/0.png")
+    (at / "test" / "a").mkdir()
+    (at / "test" / "a" / "0.png").write_bytes((at / "train" / "a" / "0.png").read_bytes())
+
+
 # What is no class.
 
 
@@ -383,6 +414,11 @@ def high_and_low_resolution(at: Path) -> None:
     tree(at, *(f"{of}/{name}.png" for of in ("HR", "LR") for name in "ab"))
 
 
+@layout("A, B hold pictures of the same names: versions of each other")
+def pairs(at: Path) -> None:
+    tree(at, *(f"{of}/{row}.png" for of in "AB" for row in range(3)))
+
+
 @layout("are color, gray the classes, or apple, corn in each of them")
 def classes_inside_versions(at: Path) -> None:
     tree(at, *(f"{of}/{name}/a.png" for of in ("color", "gray") for name in ("apple", "corn")))
@@ -406,6 +442,11 @@ def a_folder_for_each(at: Path) -> None:
 @layout(Expected({"Cat": 1, "cat": 1, "dog": 1}, told=("classes that differ in case alone are kept apart: Cat, cat",)))
 def classes_that_differ_in_case(at: Path) -> None:
     tree(at, "Cat/a.png", "cat/a.png", "dog/a.png")
+
+
+@layout(Expected({"class 2": 1, "class 10": 1}))
+def numbers_in_names_are_in_order(at: Path) -> None:
+    tree(at, "class 10/a.png", "class 2/a.png")
 
 
 @layout(Expected({"A": 2, "B": 1}))
@@ -446,6 +487,11 @@ def classes_in_names(at: Path) -> None:
 @layout(Expected({"cat": 2, "great_dane": 2}, 1, options={"folders": "names"}))
 def classes_in_names_as_said(at: Path) -> None:
     tree(at, "train/cat_0.png", "train/cat_1.png", "train/great_dane_0.png", "train/great_dane_1.png", "test/cat_7.png")
+
+
+@layout(Expected({"0": 2, "7": 2}, options={"folders": "names"}))
+def digits_before_who_spoke_them(at: Path) -> None:
+    tree(at, *(f"{digit}_{who}_12.png" for digit in (0, 7) for who in ("jackson", "theo")))
 
 
 @layout("test/7.png: no word before a number")
@@ -490,6 +536,29 @@ def labels_by_numbers(at: Path) -> None:
 def labels_without_a_line_of_names(at: Path) -> None:
     many(at, "{}.png", 3)
     table(at, "labels.csv", "0.png,a", "1.png,b", "2.png,b")
+
+
+@layout(Expected(5, told=("metadata.csv: `file` names", "quotes are part of the fields", "left out: `column_2`")))
+def texts_without_a_line_of_names(at: Path) -> None:
+    """As in LJ Speech."""
+    many(at, "wavs/LJ001-{:04d}.png", 5)
+    said = ("Printing, in", 'the "only" sense', '"The quick', 'brown" fox', "over 5 dogs")
+    table(at, "metadata.csv", *(f"LJ001-{row:04d}|{text}|{text} {row}" for row, text in enumerate(said)))
+
+
+@layout(Expected({"a": 2, "b": 2}, options={"label": "kind"}, told=("left out: ages.csv, which name the pictures",)))
+def the_table_that_has_the_label(at: Path) -> None:
+    many(at, "{}.png", 4)
+    table(at, "ages.csv", "file,class", *(f"{row}.png,{row}" for row in range(4)))
+    table(at, "more.csv", "file,kind", *(f"{row}.png,{'ab'[row % 2]}" for row in range(4)))
+
+
+@layout(Expected({"dog": 2, "sea": 2}, told=("left out: `fold`", "left out: `src_file`", "left out: `target`")))
+def folds_are_no_numbers_to_ask_for(at: Path) -> None:
+    """As in ESC-50."""
+    many(at, "audio/{}.png", 4)
+    rows = (f"{row}.png,{row // 2},{row % 2},{('dog', 'sea')[row % 2]},{900 + row}" for row in range(4))
+    table(at, "meta/esc50.csv", "filename,fold,target,category,src_file", *rows)
 
 
 @layout("results.csv: names none of the pictures beside it")
@@ -608,6 +677,7 @@ def labels_in_a_list(at: Path) -> None:
     "content",
     [
         {f"{row}.png": "ab"[row % 2] for row in range(4)},
+        {"a": ["0.png", "2.png"], "b": ["1.png", "3.png"]},
         {f"{row}.png": {"label": "ab"[row % 2], "boxes": [1, 2]} for row in range(4)},
         [{"image": f"{row}.png", "label": "ab"[row % 2]} for row in range(4)],
     ],
@@ -805,6 +875,12 @@ PICKLE = b"\x80\x04\x95\x00\x00\x00}."
         ("train", PICKLE, "never opened"),
         ("a.pkl", PICKLE, "never opened"),
         ("a.heic", b"", "convert it"),
+        ("a.RDA", b"", "save it as CSV or Parquet"),
+        ("a.ods", b"", "save its sheet as CSV"),
+        ("a.avro", b"", "save it as Parquet"),
+        ("a.nc", b"", "save its arrays by numpy.savez"),
+        ("a.ts", b"", "save them by numpy.savez"),
+        ("a.sql", b"", "save its table as CSV"),
         ("a.JXL", b"", "convert it"),
         ("a.dcm", b"", "save its arrays by numpy.savez"),
         ("IM0001", bytes(128) + b"DICM", "a DICOM file: save its arrays"),
@@ -873,6 +949,18 @@ def broken_ones(at: Path) -> None:
     content = put(at / "a.png", size=(40, 40)).read_bytes()
     (at / "b.png").write_bytes(content[: len(content) // 2])
     (at / "c.png").write_bytes(b"text")
+
+
+@layout("b.jpg: is HEIC: convert it to PNG; 1 of 2 are")
+def a_picture_of_a_telephone(at: Path) -> None:
+    put(at / "a.jpg")
+    (at / "b.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+
+
+@layout("b.png: is a pointer of Git LFS")
+def a_pointer(at: Path) -> None:
+    put(at / "a.png")
+    (at / "b.png").write_text("version https://git-lfs.github.com/spec/v1\n")
 
 
 @layout(Expected(2, told=("left out: 2 broken, as told: b.png, c.png",), options={"broken": "skip"}))

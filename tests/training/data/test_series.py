@@ -56,6 +56,16 @@ def test_windows_are_of_one_series(tmp_path: Path, head: str, row: str, in_turn:
     assert f"{SERIES * (STEPS % SIZE)} rows at the ends of series are left out" in said
 
 
+def test_windows_are_of_one_file(tmp_path: Path) -> None:
+    for one in range(SERIES):
+        lines = "\n".join(f"{1_700_000_000 + 60 * step},{value(one, step)}" for step in range(STEPS))
+        (tmp_path / f"{one}.csv").write_text(f"timestamp,heat\n{lines}\n")
+    dataset = load("files", tmp_path, size=SIZE)
+    assert dataset.samples.shape == (SERIES * (STEPS // SIZE), 1, SIZE)
+    assert (np.diff(dataset.samples[:, 0]) == 1).all()
+    assert "left out: `timestamp`, which says when each row was" in dataset.notes
+
+
 def test_numbers_that_are_called_like_things_are_readings(tmp_path: Path) -> None:
     """`vmstat` calls a share of the processor's time `user`."""
     lines = "\n".join(f"{at % 7},{at % 5},{at / 4}" for at in range(40))

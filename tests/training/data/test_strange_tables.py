@@ -196,7 +196,61 @@ TABLES: dict[str, Table] = {
     "missing in every way": plain(
         "a,b", lambda at: f"{at},{('', '-', 'NA', 'n/a', 'null')[at // 2 % 5] if at % 2 else at + 0.25}", AB
     ),
+    "unix time of years": plain(
+        "ts,a", lambda at: f"{1_000_000_007 + 22_222_223 * at + at * at},{at}",
+        Expected("ts,a", [1_000_000_020, 0], ("times are kept to 60 seconds",), numbers="ts,a"),
+    ),
+    "unix time in milliseconds": plain(
+        "created_at,a", lambda at: f"{1_600_000_000_000 + 604_800_007 * at + at * at},{at}",
+        Expected("created_at,a", [1_600_000_020_000, 0], ("times are kept to 60 seconds",), numbers="created_at,a"),
+    ),
+    "points between thousands": plain(
+        "a;b", lambda at: f"{at};{f'{700 + 41 * at:,}'.replace(',', '.')}", Expected("a,b", [0, "700"], numbers="a,b")
+    ),
+    "lines in quotes": Table(
+        ('"a,b,c"\n' + "".join(f'"{at},{at + 0.25},""x, {at % 2}"""\n' for at in range(ROWS))).encode(),
+        Expected("a,b,c", [0, 0.25, "x, 0"], ("lines are in quotes as a whole",), numbers="a,b"),
+    ),
+    "objects in lines of json": Table(
+        "\n".join(
+            json.dumps({"a": at, "who": {"b": at + 0.25, "at": {"c": "xy"[at % 2]}}}) for at in range(ROWS)
+        ).encode(),
+        Expected("a,who.b,who.at.c", [0, 0.25, "x"], numbers="a,who.b"), ".jsonl",
+    ),
+    "geojson": Table(
+        json.dumps({"type": "FeatureCollection", "bbox": [0, 1], "features": [
+            {"properties": {"a": at, "b": at + 0.25}, "geometry": {"coordinates": [at, 1]}} for at in range(ROWS)
+        ]}).encode(),
+        Expected(
+            "properties.a,properties.b", [0, 0.25], ("whose values are lists",), numbers="properties.a,properties.b"
+        ),
+        ".geojson",
+    ),
+    "few letters of latin-1": Table(
+        lines("name,age", lambda at: f"{('Zoë', 'José', 'Müller')[at % 3]},{20 + at}").encode("cp1252"),
+        PEOPLE._replace(told=("cp1252",)),
+    ),
+    "a column of no values": plain(
+        "a,b,c", lambda at: f"{at},{at + 0.25},NA", AB._replace(told=("left out: `c`, which has no values",))
+    ),
+    "dates as names of columns": plain(
+        "place,Lat,1/22/20,1/23/20,1/24/20", lambda at: f"{'xy'[at % 2]},{at}.5,{at},{at + 1},{at + 2}",
+        Expected("place,Lat,1/22/20,1/23/20,1/24/20", ["x", 0.5, 0, 1, 2], numbers="Lat,1/22/20,1/23/20,1/24/20"),
+    ),
+    "a title of two lines": Table(
+        ("Sales\n\nof 2024\n" + lines("a,b", lambda at: f"{at},{at + 0.25}")).encode(),
+        AB._replace(told=("left out: the first 2 lines",)),
+    ),
     # What is refused.
+    "dates in two forms": plain(
+        "a,when", lambda at: f"{at},{day(at):{'%Y-%m-%d' if at % 2 else '%d.%m.%Y'}}",
+        "column `when` has dates that are not written in one way, such as `09.01.2024`, `2024-01-20`",
+    ),
+    "a fixed width": Table(
+        lines("name          age  city", lambda at: f"Ann Lee       {at:3d}  {('New York', 'Oslo')[at % 2]}").encode(),
+        "Columns of a fixed width are not read: save it as CSV", ".txt",
+    ),
+    "a database": Table(b"SQLite format 3\0" + bytes(99), "is a database of SQLite: save its table as CSV"),
     "one column of texts": plain("text", lambda at: f"words {at}", "one column of texts, `text`: no table to learn"),
     "free texts": plain(
         "a,text", lambda at: f"{at},{'word ' * 80}{at % 7}", "column `text` has a text of 401 characters"
