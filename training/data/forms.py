@@ -210,14 +210,12 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     zone = zones.pop() if len(zones) == 1 else ""
     bare = [text.removesuffix(zone) for text in texts]
     patterns = [pattern for pattern in _by_outline().get(_outline(bare[0]), ()) if _time(bare[0], pattern) is not None]
-    if not patterns:
-        return None
-    for text in bare[1:]:
+    for text in bare[1:] if patterns else bare[:1]:
         left = [pattern for pattern in patterns if _time(text, pattern) is not None]
         if not left:
             durations = None if zone else next(filter(None, (_as_times(texts, one, "") for one in _DURATIONS)), None)
             read = durations or _of_two(texts, bare, patterns, zone)
-            if read is None and all(any(_time(one, each) is not None for each in _DATES) for one in bare[:_SOME]):
+            if read is None and all(map(_is_a_time, bare[:_SOME])):
                 raise MixedError(f"`{bare[0]}`, `{text}`", "dates")
             return read
         patterns = left
@@ -239,9 +237,14 @@ def _by_outline() -> dict[tuple[str, bool], list[str]]:
     all takes seconds."""
     found: dict[tuple[str, bool], list[str]] = {}
     for pattern in _PATTERNS:
-        example = re.sub("%[aAbBp]", "x", re.sub("%[YymdHIMSf]", "0", pattern))
+        example = re.sub("%[aAbBp]", "x", re.sub("%[YymdHIMSfGVQ]", "0", pattern))
         found.setdefault(_outline(example), []).append(pattern)
     return found
+
+
+def _is_a_time(text: str) -> bool:
+    """Whether any pattern fits it."""
+    return any(_time(text, pattern) is not None for pattern in _by_outline().get(_outline(text), ()))
 
 
 def _like_a_time(text: str) -> bool:

@@ -31,68 +31,30 @@ _PICKLED = "what is pickled may be a program and is never opened: save its array
 
 _UNPACKED = (".npz", ".npy", ".csv", ".parquet", ".jsonl", ".tsv")  # what is not read in an archive
 _CIFAR = re.compile(r"data_batch_[1-5]\Z")
-_OTHER_PICTURES = (
-    ".heic", ".heif", ".svg", ".psd", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".jxl",
-    ".avif", ".exr", ".hdr", ".ico", ".icns", ".eps", ".pdf", ".xcf", ".dds", ".djvu", ".jxr", ".pcx", ".sgi",
-)  # fmt: skip
-_SCANS = (".dcm", ".dicom", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".img", ".czi", ".svs", ".ndpi")
-
 # What is no folder, no picture, no sound and no table, and how it becomes one.
 _ELSEWHERE = {
-    (".h5", ".hdf5"): "HDF5 is not read: save its arrays by numpy.savez, as samples and labels",
-    (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar"): "unpack it, and name the folder",
-    (".tfrecord", ".tfrecords"): "TFRecord is not read: write its pictures into a folder for each class",
-    (".mdb", ".lmdb"): "LMDB is not read: write its pictures into a folder for each class",
-    (".mat",): "MATLAB's files are not read: save the arrays of scipy.io.loadmat by numpy.savez",
-    (
-        ".nc",
-        ".nc4",
-        ".cdf",
-        ".fits",
-        ".fit",
-        ".root",
-        ".zarr",
-        ".edf",
-        ".bdf",
-        ".mff",
-    ): "is not read: save its arrays by numpy.savez, as samples and labels",
-    (".safetensors", ".npy.gz", ".npz.gz"): "save its arrays by numpy.savez, as samples and labels",
-    (
-        ".ts",
-    ): "series of the UEA archive are not read: save them by numpy.savez, as samples [N, channels, length] and labels",
-    (".pkl", ".pickle", ".joblib", ".pt", ".pth"): _PICKLED,
-    (".zip",): "name the archive itself, or unpack it",
-    (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods", ".numbers"): "a workbook is not read: save its sheet as CSV",
-    (".avro", ".msgpack", ".bson", ".pb"): "is not read: save it as Parquet, or as lines of JSON",
-    (
-        ".sav",
-        ".zsav",
-        ".por",
-        ".dta",
-        ".sas7bdat",
-        ".xpt",
-        ".rds",
-        ".rda",
-        ".rdata",
-        ".dbf",
-    ): "is not read: save it as CSV or Parquet",
-    (
-        ".sqlite",
-        ".sqlite3",
-        ".db",
-        ".db3",
-        ".duckdb",
-        ".accdb",
-        ".gpkg",
-    ): "a database is not read: save its table as CSV or Parquet",
-    (".sql", ".dump"): "the dump of a database is not read: save its table as CSV or Parquet",
-    (".shp", ".kml", ".kmz", ".gpx"): "is not read: save its attributes as CSV or GeoJSON",
-    (".ply", ".obj", ".stl", ".las", ".laz", ".pcd", ".off", ".glb"): "shapes are not read: save points [N, d] as .npy",
-    _OTHER_PICTURES: "convert it to PNG",
-    (".mp4", ".avi", ".mov", ".mkv", ".webm"): "videos are not read: write their frames as PNG files",
-    (".m4a", ".aac", ".wma", ".amr", ".ape", ".wv", ".ra", ".mka"): "convert it to WAV or FLAC",
-    (".mid", ".midi"): "notes are not read: write what they sound like as WAV",
-    _SCANS: "save its arrays by numpy.savez, as samples",
+    ".h5 .hdf5": "HDF5 is not read: save its arrays by numpy.savez, as samples and labels",
+    ".tar .tar.gz .tgz .tar.bz2 .tar.xz .7z .rar": "unpack it, and name the folder",
+    ".tfrecord .tfrecords": "TFRecord is not read: write its pictures into a folder for each class",
+    ".mdb .lmdb": "LMDB is not read: write its pictures into a folder for each class",
+    ".mat": "MATLAB's files are not read: save the arrays of scipy.io.loadmat by numpy.savez",
+    ".nc .nc4 .cdf .fits .fit .root .edf .bdf .safetensors": "is not read: save its arrays by numpy.savez, as samples",
+    ".ts": "the UEA archive's series are not read: save them by numpy.savez, as samples [N, channels, length] and labels",
+    ".pkl .pickle .joblib .pt .pth": _PICKLED,
+    ".zip": "name the archive itself, or unpack it",
+    ".xlsx .xlsm .xlsb .xls .ods .numbers": "a workbook is not read: save its sheet as CSV",
+    ".avro .msgpack .bson .pb": "is not read: save it as Parquet, or as lines of JSON",
+    ".sav .zsav .por .dta .sas7bdat .xpt .rds .rda .rdata .dbf": "is not read: save it as CSV or Parquet",
+    ".sqlite .sqlite3 .db .db3 .duckdb .accdb .gpkg": "a database is not read: save its table as CSV or Parquet",
+    ".sql .dump": "the dump of a database is not read: save its table as CSV or Parquet",
+    ".shp .kml .kmz .gpx": "is not read: save its attributes as CSV or GeoJSON",
+    ".ply .obj .stl .las .laz .pcd .off .glb": "shapes are not read: save points [N, d] as .npy",
+    ".heic .heif .svg .psd .raw .dng .cr2 .cr3 .nef .arw .orf .rw2 .raf .jxl .avif .exr .hdr .ico .icns .eps .pdf .xcf "
+    ".dds .djvu .jxr .pcx .sgi": "convert it to PNG",
+    ".mp4 .avi .mov .mkv .webm": "videos are not read: write their frames as PNG files",
+    ".m4a .aac .wma .amr .ape .wv .ra .mka": "convert it to WAV or FLAC",
+    ".mid .midi": "notes are not read: write what they sound like as WAV",
+    ".dcm .dicom .nii .nii.gz .nrrd .mha .mhd .img .czi .svs .ndpi": "save its arrays by numpy.savez, as samples",
 }
 
 
@@ -211,7 +173,7 @@ def advice(files: Sequence[PurePosixPath]) -> str | None:
     for file in files:
         whole = re.sub(r"-\d+-of-\d+\Z", "", file.name.lower())
         for suffixes, told in _ELSEWHERE.items():
-            if whole.endswith(suffixes):
+            if whole.endswith(tuple(suffixes.split())):
                 return f"{file.name}: {told}"
         if _CIFAR.match(file.name):
             return f"{file.name}: {_PICKLED}; the binary version of CIFAR is read as it is"
