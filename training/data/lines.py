@@ -295,6 +295,8 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
             found = None
     delimiter, quote, escape = (",", '"', '"') if found is None else found
     some = [line for line in lines[:_RECORDS] if line.strip()]
+    if path.name.lower().partition(".")[2].startswith(("tsv", "tab")) and {line.count("\t") for line in some} != {0}:
+        delimiter = "\t"  # whatever commas there are in texts
     aligned = delimiter == "\t" and (
         "\t" not in some[0] or sum(bool(_ALIGNED.search(line)) for line in some) > len(some) / 2
     )

@@ -39,7 +39,7 @@ _ELSEWHERE = {
     ".mdb .lmdb": "LMDB is not read: write its pictures into a folder for each class",
     ".mat": "MATLAB's files are not read: save the arrays of scipy.io.loadmat by numpy.savez",
     ".nc .nc4 .cdf .fits .fit .root .edf .bdf .safetensors": "is not read: save its arrays by numpy.savez, as samples",
-    ".ts": "the UEA archive's series are not read: save them by numpy.savez, as samples [N, channels, length] and labels",
+    ".ts": "series of UEA's are not read: save them by numpy.savez, as samples [N, channels, length] and labels",
     ".pkl .pickle .joblib .pt .pth": _PICKLED,
     ".zip": "name the archive itself, or unpack it",
     ".xlsx .xlsm .xlsb .xls .ods .numbers": "a workbook is not read: save its sheet as CSV",

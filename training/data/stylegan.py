@@ -31,27 +31,25 @@ def labels_of(found: LabelledFiles, file: PurePosixPath) -> tuple[LabelledFiles,
         values = [labels[str(one.relative_to(file.parent))] for one in found.files]
     except KeyError as error:
         raise DataError(f"{path}: no label for {error.args[0]}") from None
-    if all(type(value) is int for value in values):
-        known = sorted(set(values))
-        places = np.array([known.index(value) for value in values], np.int64)
-        return replace(
-            plain, labels=places, label_names=[str(value) for value in known], notes=(f"labels are those of {file}",)
-        ), None
     try:
         vectors = np.array(values, np.float32)
     except (ValueError, TypeError):
-        vectors = np.zeros(0, np.float32)
+        vectors = np.zeros((0, 0, 0), np.float32)
+    whole = all(type(value) is int for value in values)
+    one_hot = vectors.ndim == 2 and ((vectors == 0) | (vectors == 1)).all() and (vectors.sum(axis=1) == 1).all()
+    if whole or one_hot:
+        known, places = (
+            np.unique(values, return_inverse=True) if whole else (range(vectors.shape[1]), vectors.argmax(1))
+        )
+        names = [str(value) for value in known]
+        said_so = (f"labels are those of {file}",)
+        return replace(plain, labels=places.astype(np.int64), label_names=names, notes=said_so), None
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise DataError(f"{path}: labels are neither whole numbers nor lists of as many numbers each")
-    if ((vectors == 0) | (vectors == 1)).all() and (vectors.sum(axis=1) == 1).all():
-        places = vectors.argmax(axis=1).astype(np.int64)
-        names = [str(at) for at in range(vectors.shape[1])]
-        return replace(plain, labels=places, label_names=names, notes=(f"labels are those of {file}",)), None
     notes: list[str] = [f"numbers are those of {file}"]
     varied = np.flatnonzero(np.ptp(vectors, axis=0) >= LEAST_RANGE)[:MOST]
     if len(varied) < vectors.shape[1]:
         notes.append(f"left out: {vectors.shape[1] - len(varied)} numbers that are the same of all, or beyond {MOST}")
-    conditions = (
-        Conditions(vectors[:, varied], [f"c{at}" for at in varied], [None] * len(varied)) if len(varied) else None
-    )
+    known_by = [f"c{at}" for at in varied]
+    conditions = Conditions(vectors[:, varied], known_by, [None] * len(varied)) if known_by else None
     return replace(plain, notes=tuple(notes)), conditions
