@@ -14,7 +14,12 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "there is no memory left"
     if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
-        return "no thread can be started: the limit of threads and processes (`ulimit -u`, pids.max) is reached"
+        return (
+            "no thread can be started: the limit of threads and processes (`ulimit -u`, pids.max), or of memory "
+            "(`ulimit -v`), is reached"
+        )
+    if isinstance(error, ImportError) and error.__cause__ is not None:  # what went wrong, without a library's advice
+        return one_line(error.__cause__)
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 

@@ -91,7 +91,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
 
         def environment(index: int) -> dict[str, str]:
             own = {**_worker_environment(state), **held.environment}
-            return {**os.environ, **own, **given, **worker_device(index, devices)}
+            return {**_inherited(), **own, **given, **worker_device(index, devices)}
 
         plan = Plan(
             application=_APPLICATION,
@@ -126,6 +126,14 @@ def _with_keys(settings: Settings, options: dict[str, object]) -> Settings:
     except FileNotFoundError:
         raise KeyFileError(f"{path}: there is no such file; `latentserve keys add` makes it") from None
     return load_settings(**(options | {"bundles": settings.bundles or None, "keys": path}))
+
+
+def _inherited() -> dict[str, str]:
+    """What workers have of this process's environment: not what is for other services of BentoML's, nor what would have
+    a warning of a library end a request."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BENTOML_")}
+    warnings = kept.get("PYTHONWARNINGS", "").split(",")
+    return {**kept, "PYTHONWARNINGS": ",".join(one for one in warnings if not one.strip().startswith("e"))}
 
 
 def _worker_environment(state: StateFolder) -> dict[str, str]:

@@ -87,6 +87,7 @@ def ask_for_all(server: Server) -> set[int]:
         asked("/v1/samples", content=gzip.compress(b" " * 300_000 + b"{}"), headers={"Content-Encoding": "gzip"}),
         asked("/v1/scores", json={"samples": [base64.b64encode(made.content).decode()] * 100, "label": 3}),
         asked("/v1/verify", content=made.content, headers={"Content-Type": "image/png"}),
+        asked("/sample", json={}),
         server.http.get("/metrics"),
         server.http.get("/v1/drift"),
     ]
@@ -106,6 +107,7 @@ def test_a_strange_environment(
         monkeypatch.delenv(name, raising=False)
     strange = {"HOME": "/nowhere", "TMPDIR": "/nowhere", "PYTHONPATH": str(tmp_path), "TZ": "Nowhere/At_all"}
     strange |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONOPTIMIZE": "2"}
+    strange |= {"PYTHONWARNINGS": "error", "BENTOML_CONFIG": "/nowhere"}  # of other programs
     for name, value in strange.items():
         monkeypatch.setenv(name, value)
     with Server(current) as server:
