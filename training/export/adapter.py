@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentserve.service.bundle import Inputs
+from latentserve.service.packing.foreign.original import run_blocks
 from latentserve.service.packing.foreign.roles import ConditionRole, ConstantRole, LabelRole, LatentRole
 from latentserve.service.packing.foreign.signature import Input, Signature
 from latentserve.training.export.chance import Chance, Drawn, Kept
@@ -24,10 +25,12 @@ from latentserve.training.export.target import Target
 
 @dataclass(frozen=True)
 class Argument:
-    """One thing that a generator is called with; `keyword`: by which name, None by its place."""
+    """One thing that a generator is called with; `keyword`: by which name, None by its place; `count`: it is the number
+    of rows."""
 
     input: Input
     keyword: str | None = None
+    count: bool = False
 
 
 class Adapter(nn.Module):
@@ -43,9 +46,13 @@ class Adapter(nn.Module):
             last call.
         known: what is computed of weights alone, as it was in calls before.
         output: the name of the sample in what it gives.
+        batch: rows that it takes at a time; None: any.
+        axis: along which they lie in the sample.
+        row: the shape of one, where it may come without an axis for rows; None: it never does.
 
     Attributes:
         reduced: types of fewer bits than float32 that it asked for, and did not get.
+        lacking: kinds of devices that it asked for, and are not there.
     """
 
     def __init__(
@@ -58,6 +65,9 @@ class Adapter(nn.Module):
         draws: Sequence[OfRow | Once] | None = None,
         known: Sequence[Any] | None = None,
         output: str | None = None,
+        batch: int | None = None,
+        axis: int = 0,
+        row: tuple[int, ...] | None = None,
     ) -> None:
         super().__init__()
         self.held = nn.ModuleList(target.modules)
@@ -70,7 +80,8 @@ class Adapter(nn.Module):
         self.drawn: list[Drawn] = []
         self.known, self.computed = known, list[Any]()
         self.dtype = target.dtype
-        self.reduced = set[torch.dtype]()
+        self.reduced, self.lacking = set[torch.dtype](), set[str]()
+        self.batch, self.axis, self.row = batch, axis, row
 
     def call(self, *arrays: Tensor) -> Any:
         """What the generator gives, whole."""
@@ -80,6 +91,7 @@ class Adapter(nn.Module):
         with chance.precision.entered(), unchecked_distributions(), chance:
             made = self.target.function(*args, **kwargs)
         self.reduced |= chance.precision.seen
+        self.lacking |= chance.devices.seen
         self.drawn, self.computed = chance.drawn, chance.computed
         return made
 
@@ -93,7 +105,7 @@ class Adapter(nn.Module):
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for argument in self.arguments:
-            value = self._value(argument.input, given)
+            value = given["z"].shape[0] if argument.count else self._value(argument.input, given)
             if argument.keyword is None:
                 args.append(value)
             else:
@@ -103,10 +115,19 @@ class Adapter(nn.Module):
     def forward(self, *arrays: Tensor) -> Tensor:
         """The sample [N, ...]: float32, 0 and 1 of what is true or not, or integers."""
         sample = take_output(self.call(*arrays), self.output or "")
+        if self.axis:
+            sample = sample.movedim(self.axis, 0)
+        if self.row is not None:
+            sample = sample.reshape(arrays[0].shape[0], *self.row)
         return sample.float() if sample.is_floating_point() or sample.dtype == torch.bool else sample
 
     def run(self, inputs: Inputs) -> NDArray[Any]:
-        """The same of arrays, in eval mode."""
+        """The same of arrays, in eval mode, and of any number of rows."""
+        if self.batch is not None:
+            return np.concatenate(run_blocks(self._run, inputs, self.batch))
+        return self._run(inputs)
+
+    def _run(self, inputs: Inputs) -> NDArray[Any]:
         with evaluating(self), torch.no_grad():
             made: NDArray[Any] = self(*self.tensors(inputs)).cpu().numpy()
         return made

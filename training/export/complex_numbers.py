@@ -57,6 +57,31 @@ def _exp(_func: Any, x: Tensor) -> Tensor:
     return torch.complex(size * torch.cos(x.imag), size * torch.sin(x.imag))
 
 
+def _sqrt(_func: Any, x: Tensor) -> Tensor:
+    """The root whose real part is not negative: its larger part first, of which the other follows without loss."""
+    larger = torch.sqrt((_size(x) + x.real.abs()) / 2)
+    other = x.imag.abs() / (2 * torch.where(larger == 0, torch.ones_like(larger), larger))
+    is_right = x.real >= 0
+    imaginary = torch.where(is_right, other, larger)
+    return torch.complex(torch.where(is_right, larger, other), torch.where(x.imag < 0, -imaginary, imaginary))
+
+
+def _log(_func: Any, x: Tensor) -> Tensor:
+    return torch.complex(torch.log(_size(x)), torch.atan2(x.imag, x.real))
+
+
+def _angle(_func: Any, x: Tensor) -> Tensor:
+    return torch.atan2(x.imag, x.real)
+
+
+def _conjugate(_func: Any, x: Tensor) -> Tensor:
+    return torch.complex(x.real, -x.imag)
+
+
+def _size(x: Tensor) -> Tensor:
+    return torch.sqrt(x.real * x.real + x.imag * x.imag)
+
+
 def _of_two(func: Any, *args: Any, **kwargs: Any) -> Any:
     """What is linear in two operands: (a + bi)(c + di) = ac - bd + (ad + bc)i."""
     places = [place for place, one in enumerate(args) if isinstance(one, Tensor)]
@@ -84,6 +109,14 @@ def _power(func: Any, x: Any, exponent: Any) -> Any:
 _STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.exp: _exp,
     Tensor.exp: _exp,
+    torch.sqrt: _sqrt,
+    Tensor.sqrt: _sqrt,
+    torch.log: _log,
+    Tensor.log: _log,
+    torch.conj: _conjugate,
+    Tensor.conj: _conjugate,
+    torch.angle: _angle,
+    Tensor.angle: _angle,
     torch.einsum: _of_two,
     torch.bmm: _of_two,
     Tensor.bmm: _of_two,

@@ -108,6 +108,8 @@ def _of_place(adapter: Adapter, inputs: Inputs) -> bool:
 def _first(adapter: Adapter, inputs: Inputs) -> str | None:
     """The first function whose rows are others in a batch of two than in one of four, and the layer that calls it;
     None: none is seen."""
+    if adapter.batch is not None:
+        return None
     named: dict[nn.Module, str] = {}
     for root in adapter.held:
         for path, module in root.named_modules():

@@ -64,13 +64,16 @@ class Calls(NamedTuple):
     alone: Sequence[Drawn]  # of one
 
 
-def understand(calls: Calls, taken: Iterable[str], *, constant: bool) -> tuple[list[OfRow | Once], list[str]]:
+def understand(
+    calls: Calls, taken: Iterable[str], *, constant: bool, batch: int | None = None
+) -> tuple[list[OfRow | Once], list[str]]:
     """What stands for each time that a module draws, and what is to be said of it, a sentence each.
 
     Args:
         calls: what it drew.
         taken: names that its inputs have.
         constant: what it draws is drawn once for all rows.
+        batch: rows of all calls, where it takes no other number.
 
     Raises ExportError: it cannot be seen which numbers are of which row; or there are others at each call.
     """
@@ -97,7 +100,7 @@ def understand(calls: Calls, taken: Iterable[str], *, constant: bool) -> tuple[l
             if fixed and once.own is alone.own:
                 placed.append(few.function)
         else:
-            found.append(_of_row(few, more, names))
+            found.append(_of_row(few, more, names, batch))
     if not placed:
         return found, []
     return found, [
@@ -108,7 +111,7 @@ def understand(calls: Calls, taken: Iterable[str], *, constant: bool) -> tuple[l
 
 def _once(few: Drawn, more: Drawn, alone: Drawn) -> Once:
     assert few.own is not None and more.own is not None and alone.own is not None  # noqa: S101, PT018, for mypy
-    axis = _axis(few.own.shape, more.own.shape)
+    axis = rows_axis(few.own.shape, more.own.shape)
     if axis is None and few.own.shape == more.own.shape == alone.own.shape:
         return Once(more.own if bool((few.own == more.own).all()) else alone.own, None)
     if axis is None or more.own.shape[axis] != alone.own.shape[axis] * ROWS[1]:
@@ -116,9 +119,14 @@ def _once(few: Drawn, more: Drawn, alone: Drawn) -> Once:
     return Once(alone.own, axis)
 
 
-def _of_row(few: Drawn, more: Drawn, taken: set[str]) -> OfRow:
-    axis, several = _axis(few.shape, more.shape), False
-    if axis is None and few.shape == more.shape and len(few.shape) > 1 and few.shape[0] == 1:
+def _of_row(few: Drawn, more: Drawn, taken: set[str], batch: int | None) -> OfRow:
+    axis, several = rows_axis(few.shape, more.shape), False
+    if batch is not None:
+        several = batch == 1 and few.shape[:1] != (1,)  # all of it is of the row
+        if not few.shape or not (several or few.shape[0] == batch):
+            raise ExportError(_unclear(few, more))
+        axis, shape = 0, few.shape if several else few.shape[1:]
+    elif axis is None and few.shape == more.shape and len(few.shape) > 1 and few.shape[0] == 1:
         axis, shape = 0, few.shape[1:]  # the same for all rows, and may as well be each one's own
     elif axis is None or few.shape[axis] % ROWS[0]:
         raise ExportError(_unclear(few, more))
@@ -136,7 +144,7 @@ def _of_row(few: Drawn, more: Drawn, taken: set[str]) -> OfRow:
     return OfRow(Input(name, np.dtype(np.float32), shape, True, role), axis, several)
 
 
-def _axis(two: Sequence[int], three: Sequence[int]) -> int | None:
+def rows_axis(two: Sequence[int], three: Sequence[int]) -> int | None:
     """The axis along which rows lie, of shapes for 2 and for 3 rows; None: there is none."""
     differ = [axis for axis, (few, more) in enumerate(zip(two, three, strict=False)) if few != more]
     if len(two) != len(three) or len(differ) != 1 or two[differ[0]] * ROWS[1] != three[differ[0]] * ROWS[0]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ from torch import Tensor
 
 from latentserve.service.bundle import Condition, Inputs, Latent
 from latentserve.service.bundle.manifest import Prior
+from latentserve.service.packing.foreign.inputs import is_label, is_told_only
 from latentserve.service.packing.foreign.original import draw_rows
 from latentserve.service.packing.foreign.roles import (
     ConditionRole,
@@ -32,7 +35,8 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
 from latentserve.training.export.chance import Drawn, Unseen
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
-from latentserve.training.export.draws import ROWS, Calls, OfRow, Once, understand
+from latentserve.training.export.devices import told_devices
+from latentserve.training.export.draws import ROWS, Calls, OfRow, Once, rows_axis, understand
 from latentserve.training.export.linear_algebra import alike
 from latentserve.training.export.outputs import pick_output, take_output
 from latentserve.training.export.precision import told_reduced
@@ -40,6 +44,9 @@ from latentserve.training.export.spans import share_off
 from latentserve.training.export.target import Target
 
 _SEEDS = (0, 1, 2)  # of calls that are compared
+# Parameters that are the number of rows: `sample(num_samples)` draws its latent itself.
+_COUNT = re.compile(r"n|bs|num|count|batch_?size|(n|num|number(_of)?)_?(samples?|rows|images|examples|points)")
+_MOST_SIZES, _LARGEST = 8, 4096  # numbers in an error that may be its number of rows, and rows
 _FLOAT, _INTEGER = np.dtype(np.float32), np.dtype(np.int64)
 _LABEL_WORDS = {"y", "c", "label", "labels", "class", "classes", "cls", "class_label", "class_labels", "one_hot"}
 
@@ -61,38 +68,76 @@ class Told:
 
 @dataclass(frozen=True)
 class _Slot:
-    """A parameter, and what may be given for it: the likeliest first; None: nothing is given."""
+    """A parameter, and what may be given for it: the likeliest first; None: nothing is given. `count`: it is the number
+    of rows."""
 
     name: str
     ways: list[Input]
     keyword: str | None
+    count: bool = False
+
+    @property
+    def is_none(self) -> bool:
+        return isinstance(self.ways[0].role, UnusedRole) and not self.count
 
 
 def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
     """A generator's adapter, and what was guessed, a sentence each. Raises ExportError: it cannot be called, or
     does not give one sample a row."""
     slots = _slots(target, told)
-    failed: list[str] = []
-    dependent: tuple[Adapter, float] | None = None
-    for ways in itertools.product(*(slot.ways for slot in slots)):
-        arguments = [Argument(way, slot.keyword) for way, slot in zip(ways, slots, strict=True)]
-        listings = (False, True) if target.parameters is None and len(arguments) > 1 else (False,)
-        for listed in listings:
+    calls = list(_calls(slots, target))
+    failed: list[tuple[list[Argument], _CallError]] = []
+    others: list[ExportError] = []
+    batches: list[int | None] = [None]
+    for batch in batches:
+        for arguments, listed in calls:
             try:
-                adapter, remarks = _try(target, arguments, listed, told)
+                adapter, remarks = _try(target, arguments, listed, told, batch)
+                if is_dependent(share := _depends(adapter, told.labels or 1)):
+                    rows = draw_rows(adapter.signature, 4, told.labels or 1)
+                    raise _DependentError(told_dependence(adapter, rows, share))
             except _CallError as error:
-                failed.append(f"forward of shapes {_shapes(arguments)} fails: {error}")
-                continue
-            if is_dependent(share := _depends(adapter, told.labels or 1)):
-                dependent = dependent or (adapter, share)
-                continue
-            return adapter, [*_guessed(slots, arguments), *remarks]
-    if dependent is not None:
-        adapter, share = dependent
-        raise ExportError(told_dependence(adapter, draw_rows(adapter.signature, 4, told.labels or 1), share))
-    others = len(failed) - 1
-    more = f"; {others} other ways to call it fail too: say latent_shape= or inputs=" if others else ""
-    raise ExportError(f"generator: {failed[0]}{more}")
+                failed += [(arguments, error)] * (batch is None)
+            except (_ShapeError, _DependentError) as error:
+                others.append(error)
+            else:
+                return adapter, [*_guessed(slots, arguments), *remarks]
+        if batch is None and not any(isinstance(error, _DependentError) for error in others):
+            batches += _sizes(str(failed[0][1]) if failed else "")
+    if others:
+        raise others[0]
+    arguments, cause = failed[0]
+    said = [f"forward of shapes {_shapes(arguments)} fails: {cause}"]
+    if len({str(error) for _, error in failed}) > 1:
+        said.append(f"{len(failed) - 1} other ways to call it fail too: say latent_shape= or inputs=")
+    said += [f"{slot.name} was given None: say labels= or inputs=" for slot in slots if slot.is_none]
+    raise ExportError(f"generator: {'; '.join(said)}{target.hint}")
+
+
+def _calls(slots: Sequence[_Slot], target: Target) -> Iterator[tuple[list[Argument], bool]]:
+    """Every way to call it: the arguments, and whether they are given as one list."""
+    found = [
+        [Argument(way, slot.keyword, slot.count) for way, slot in zip(ways, slots, strict=True)]
+        for ways in itertools.product(*(slot.ways for slot in slots))
+    ]
+    yield from ((arguments, False) for arguments in found)
+    alone = len(slots) == 1 and slots[0].keyword is None
+    if alone or (target.parameters is None and len(slots) > 1):
+        yield from ((arguments, True) for arguments in found)
+
+
+def _sizes(said: str) -> list[int]:
+    """Numbers of rows that it may be made for, and fails with others: one, and those in what it said."""
+    found = (int(number) for number in re.findall(r"\d+", said)[:_MOST_SIZES])
+    return list(dict.fromkeys([1, *(size for size in found if ROWS[1] < size <= _LARGEST)]))
+
+
+class _DependentError(ExportError):
+    """Its rows depend on each other."""
+
+
+class _ShapeError(ExportError):
+    """What it gives is not one sample a row."""
 
 
 @dataclass(frozen=True)
@@ -125,23 +170,30 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
         if stranger := next((name for name in roles if name not in names), None):
             raise ExportError(f"generator: takes no {stranger}; it takes {', '.join(names) or 'nothing'}")
     free = [name for name in names if name not in roles]
+    conditions, count = list(told.conditions or ()), ""
     if not any(isinstance(role, LatentRole) and not role.noise for role in roles.values()):
-        name = _take(free, parameters, "z")
+        # The first by place, but for what is something else by its name.
+        others = {one.name for one in conditions} | {name for name in free if is_label(name) or is_told_only(name)}
+        name = _take(free, parameters, "z", [name for name in free if name not in others])
         if name is None:
             raise ExportError("generator: takes nothing, so there is no latent; pass the part that takes it")
-        roles = {name: LatentRole(), **roles}
+        if parameters is not None and _COUNT.fullmatch(name):
+            count = name
+        else:
+            roles = {name: LatentRole(), **roles}
     if told.labels is not None and not any(isinstance(role, LabelRole) for role in roles.values()):
-        name = _take(free, parameters, "label", _LABEL_WORDS)
+        exact = [name for name in free if name.lower() in _LABEL_WORDS]
+        name = _take(free, parameters, "label", exact or [name for name in free if is_label(name)])
         if name is None:
             raise ExportError("generator: labels are told, and it takes no second input")
         roles[name] = LabelRole()
-    conditions = list(told.conditions or ())
     if conditions and all(condition.name in free for condition in conditions):
         for condition in conditions:
             roles[condition.name] = ConditionRole((condition,))
             free.remove(condition.name)
     elif conditions:
-        name = _take(free, parameters, "condition", {"condition", "conditions", "cond"})
+        named = [name for name in free if name.lower() in ("condition", "conditions", "cond")]
+        name = _take(free, parameters, "condition", named)
         if name is None:
             raise ExportError("generator: conditions are told, and it takes no further input")
         roles[name] = ConditionRole(tuple(conditions))
@@ -152,7 +204,9 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
     for name, one in parameters.items():
         if name in ways:
             found = ways[name]
-        elif one.default is inspect.Parameter.empty and name in _LABEL_WORDS:
+        elif name == count:
+            found = [Input(name, _INTEGER, (), False, UnusedRole())]
+        elif one.default is inspect.Parameter.empty and is_label(name):
             found = [Input(name, _FLOAT, (), False, UnusedRole())]  # None, as StyleGAN's c without labels
         elif one.default is inspect.Parameter.empty:
             raise ExportError(
@@ -163,7 +217,7 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
             by_place = False
             continue
         by_place = by_place and one.kind != one.KEYWORD_ONLY
-        slots.append(_Slot(name, found, None if by_place else name))
+        slots.append(_Slot(name, found, None if by_place else name, name == count))
     return slots
 
 
@@ -175,13 +229,15 @@ def _role(name: str, text: str) -> Role:
 
 
 def _take(
-    free: list[str], parameters: Mapping[str, inspect.Parameter] | None, default: str, words: set[str] | None = None
+    free: list[str], parameters: Mapping[str, inspect.Parameter] | None, default: str, likely: Sequence[str]
 ) -> str | None:
-    """The parameter that something is given for: by its name, else the first by place."""
+    """The parameter that something is given for: of the likely ones, or of all where there are none, the first that is
+    given by place."""
     if parameters is None:
         return default
-    named = [name for name in free if name.lower() in (words or ())]
-    found = next(iter(named or [name for name in free if parameters[name].kind != parameters[name].KEYWORD_ONLY]), None)
+    found = next((name for name in likely if parameters[name].kind != parameters[name].KEYWORD_ONLY), None)
+    found = found or next(iter(likely), None)
+    found = found or next((name for name in free if parameters[name].kind != parameters[name].KEYWORD_ONLY), None)
     found = found or next(iter(free), None)
     if found is not None:
         free.remove(found)
@@ -203,7 +259,10 @@ def _ways(name: str, role: Role, told: Told) -> list[Input]:
             d = told.latent_dim if told.latent is None else told.latent.dim
             if role.noise or d is None:
                 kind = "noise" if role.noise else "latent"
-                raise ExportError(f"generator: say the shape of a row of {name}: inputs={{{name!r}: '{kind}:1x8x8'}}")
+                width = "" if role.noise else "latent_dim=, or "
+                raise ExportError(
+                    f"generator: say {width}the shape of a row of {name}: inputs={{{name!r}: '{kind}:1x8x8'}}"
+                )
             return inputs(_FLOAT, role, (d,), (d, 1, 1), (1, d), (1, 1, d), (d, 1))
         case LabelRole(form):
             if told.labels is None:
@@ -219,17 +278,22 @@ def _ways(name: str, role: Role, told: Told) -> list[Input]:
             return [Input(name, value.dtype, value.shape, False, role)]
 
 
-def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) -> tuple[Adapter, list[str]]:
-    """The adapter for one way to call it, and what is to be said of it. Raises _CallError, or ExportError: it runs,
-    and is no generator."""
+def _try(
+    target: Target, arguments: list[Argument], listed: bool, told: Told, batch: int | None
+) -> tuple[Adapter, list[str]]:
+    """The adapter for one way to call it, with so many rows or any number of them, and what is to be said of it. Raises
+    _CallError, or ExportError: it runs, and is no generator."""
     inputs = [argument.input for argument in arguments]
     try:
-        drawing = Adapter(target, arguments, _Stated(tuple(inputs), told.prior, told.latent), listed=listed)
-        rows = draw_rows(drawing.signature, 2 * ROWS[1], told.labels or 1)
+        drawing = Adapter(
+            target, arguments, _Stated(tuple(inputs), told.prior, told.latent), listed=listed, batch=batch
+        )
+        rows = draw_rows(drawing.signature, 2 * (batch or ROWS[1]), told.labels or 1)
     except RoleError as error:
         raise ExportError(f"generator: {error}") from None
     # Backwards, so that the first row is another in each run, and what is of it is told from what is of none.
-    few, more = (rows.take(np.arange(count)[::-1]) for count in ROWS)
+    more, others = (rows.take(np.arange(batch or ROWS[1])[::-1] + start) for start in (0, batch or ROWS[1]))
+    few = others if batch else rows.take(np.arange(ROWS[0])[::-1])
     found = [_call(drawing, given, told) for given in (few, more)]
     if len(found[0].drawn) != len(found[1].drawn):  # it may keep what it drew when it ran first
         found[0] = _call(drawing, few, told)
@@ -239,20 +303,73 @@ def _try(target: Target, arguments: list[Argument], listed: bool, told: Told) ->
     ]
     draws: list[OfRow | Once] = []
     remarks: list[str] = []
-    if any(one.drawn for one in found):
-        others, one = rows.take(np.arange(ROWS[1], 2 * ROWS[1])), rows.take(slice(0, 1))
+    one = more if batch else rows.take(slice(0, 1))
+    if any(called.drawn for called in found):
         found += [_call(drawing, given, told, seed) for seed, given in zip(_SEEDS, (more, others, one), strict=True)]
-        drawn = Calls(*(one.drawn for one in found))
-        draws, remarks = understand(drawn, [one.name for one in inputs], constant=told.constant_noise)
+        drawn = Calls(*(called.drawn for called in found))
+        draws, remarks = understand(drawn, [one.name for one in inputs], constant=told.constant_noise, batch=batch)
         if all(isinstance(one, Once) for one in draws) and not told.constant_noise and not drawing.reduced:
             same = [Once(one.own, None) for one in drawn.alone if one.own is not None]
             kept = Adapter(target, arguments, drawing.signature, listed=listed, draws=same, output=output)
             _check_same(kept, one, names=[each.function for each in drawn.alone])
+    axis, row = _place(arguments, found, batch, lambda: _call(drawing, one, told).sample)
     if drawing.reduced:
         remarks.append(told_reduced(drawing.reduced))
-    inputs += [one.input for one in draws if isinstance(one, OfRow)]
+    if drawing.lacking:
+        remarks.append(told_devices(drawing.lacking))
+    if axis:
+        remarks.append(f"rows lie along axis {axis} of what it gives, and are put first")
+    drawn_inputs = [one.input for one in draws if isinstance(one, OfRow)]
+    if not drawing.signature.latents:
+        if not drawn_inputs:
+            raise ExportError(
+                "generator: takes a number of rows, and draws none of its own from torch for each; give the part that "
+                "takes the latent"
+            )
+        drawn_inputs = [
+            replace(one, role=LatentRole(one.role.prior, one.role.shift, one.role.scale))
+            for one in drawn_inputs
+            if isinstance(one.role, LatentRole)
+        ]
+    inputs += drawn_inputs
     signature = _Stated(tuple(inputs), told.prior, told.latent)
-    return Adapter(target, arguments, signature, listed=listed, draws=draws, known=known, output=output), remarks
+    adapter = Adapter(
+        target,
+        arguments,
+        signature,
+        listed=listed,
+        draws=draws,
+        known=known,
+        output=output,
+        batch=batch,
+        axis=axis,
+        row=row,
+    )
+    return adapter, remarks
+
+
+def _place(
+    arguments: Sequence[Argument], found: Sequence[_Called], batch: int | None, alone: Callable[[], Tensor]
+) -> tuple[int, tuple[int, ...] | None]:
+    """Along which axis rows lie, of samples for few and for more; and the shape of a row, where one alone loses its
+    axis. Raises _ShapeError: they lie along none."""
+    few, more = found[0].sample.shape, found[1].sample.shape
+    if batch is not None:
+        if batch == 1 and more[:1] != (1,) and few == more and len(more) > 0:
+            return 0, tuple(more)
+        _check(found[1].sample, batch, _shapes(arguments, batch))
+        return 0, None
+    axis = 0 if (few[:1], more[:1]) == ((ROWS[0],), (ROWS[1],)) else rows_axis(few, more)
+    if axis is None or few[axis] != ROWS[0]:
+        _check(found[0].sample, ROWS[0], _shapes(arguments))
+        _check(found[1].sample, ROWS[1], _shapes(arguments, ROWS[1]))
+        return 0, None
+    try:
+        made = alone().shape
+    except _CallError:  # that is told where rows are compared
+        return axis, None
+    row = tuple(more[:axis] + more[axis + 1 :])
+    return axis, row if axis == 0 and made != (1, *row) and made.numel() == math.prod(row) else None
 
 
 class _Called(NamedTuple):
@@ -277,7 +394,8 @@ def _call(drawing: Adapter, given: Inputs, told: Told, seed: int | None = None) 
         except Exception as error:  # the module is anybody's
             raise _CallError(one_line(error)) from None
     output, sample = pick_output(made, told.output, rows)
-    _check(sample, rows, _shapes(drawing.arguments, rows))
+    if sample.is_complex():
+        raise ExportError("generator: gives complex numbers; samples are real: torch.view_as_real makes two of one")
     return _Called(drawing.drawn, drawing.computed, output, sample)
 
 
@@ -298,10 +416,8 @@ def _check_same(adapter: Adapter, given: Inputs, names: Sequence[str]) -> None:
 
 
 def _check(sample: Tensor, rows: int, shapes: str) -> None:
-    if sample.is_complex():
-        raise ExportError("generator: gives complex numbers; samples are real: torch.view_as_real makes two of one")
     if sample.shape[:1] != (rows,):
-        raise ExportError(
+        raise _ShapeError(
             f"generator: gives {sample.dtype} {list(sample.shape)} for inputs of shapes {shapes}; one sample a row, "
             "float32 [batch, ...] is needed"
         )
@@ -335,7 +451,9 @@ def _why(adapter: Adapter, inputs: Inputs) -> str:
 def _guessed(slots: Sequence[_Slot], arguments: Sequence[Argument]) -> Iterator[str]:
     for slot, argument in zip(slots, arguments, strict=True):
         one = argument.input
-        if isinstance(one.role, UnusedRole):
+        if slot.count:
+            yield f"{slot.name} is given the number of rows, and what is drawn within is the latent"
+        elif slot.is_none:
             yield f"{slot.name} is given None, for no labels are told"
         elif one != slot.ways[0]:
             kind = str(one.role).partition(":")[0]
@@ -343,7 +461,7 @@ def _guessed(slots: Sequence[_Slot], arguments: Sequence[Argument]) -> Iterator[
             yield f"the {kind} is given as {_shape(one)}{form}: other shapes did not run, or mixed rows"
 
 
-def _shapes(arguments: Sequence[Argument], rows: int = 2) -> str:
+def _shapes(arguments: Sequence[Argument], rows: int = ROWS[0]) -> str:
     return ", ".join(_shape(one.input, str(rows)) for one in arguments if one.input.batched)
 
 

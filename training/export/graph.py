@@ -87,6 +87,7 @@ def export_graph(
     folder: Path,
     *,
     fixed: bool = True,
+    only: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Exported:
     """The graph of forward(*inputs) by torch's exporters, of any number of rows where they can do it.
@@ -97,19 +98,19 @@ def export_graph(
         outputs: what the module gives for them.
         folder: for weights, which may lie there afterwards.
         fixed: where no graph of any number of rows can be made, one of one row is, which runs in blocks.
+        only: the number of rows that the module takes; None: any.
         dtype: what the module computes in.
 
     Raises ExportError: no graph can be made that gives `outputs`.
     """
-    tries = [(True, None), (False, None), *([(True, 1), (False, 1)] if fixed else [])]
+    batches = [only] if only is not None else [None, 1] if fixed else [None]
+    tries = [(dynamo, batch) for batch in batches for dynamo in (True, False)]
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         tries = [one for one in tries if not one[0]]  # of which torch.export takes none
     limit = _OF_TYPE.get(dtype, REFUSED)
     failed: list[str] = []
     for dynamo, batch in tries:
-        stage(
-            f"{role}: to ONNX" + ("" if batch is None else f", {batch} row at a time") + ("" if dynamo else ", traced")
-        )
+        stage(f"{role}: to ONNX" + ("" if batch is None else f", {batch} at a time") + ("" if dynamo else ", traced"))
         try:
             model, program = _exported(module, inputs, outputs, folder, dynamo=dynamo, batch=batch)
         except Exception as error:  # the exporters fail in their own ways on anybody's module
@@ -159,7 +160,8 @@ def _exported(
     """The model, and torch's own where it has one; of so many rows, or any."""
     device = next((tensor.device for tensor in [*module.parameters(), *module.buffers()]), torch.device("cpu"))
     # A batch of 1 would be baked in.
-    arguments = tuple(torch.from_numpy(array[: batch or 2]).to(device) for array in inputs.values())
+    rows = np.arange(batch or 2)
+    arguments = tuple(torch.from_numpy(array[rows % len(array)]).to(device) for array in inputs.values())
     told: dict[str, Any] = {"input_names": list(inputs), "output_names": list(outputs), "opset_version": OPSET}
     file = Path(tempfile.mkdtemp(dir=folder)) / "model.onnx"
     program = None

@@ -187,12 +187,19 @@ def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> 
         golden = _golden(adapter, probes)
         fed = probes.feed()
         named = {name: fed[name] for name in adapter.names}
-        model, batch, traced = export_graph(adapter, "generator", named, {"sample": golden}, folder, dtype=target.dtype)
+        model, batch, traced = export_graph(
+            adapter, "generator", named, {"sample": golden}, folder, only=adapter.batch, dtype=target.dtype
+        )
     cost = [f"it {traced}"] if traced else []
     if batch is not None:
+        why = (
+            "it gives no rows for any other number"
+            if adapter.batch
+            else "torch's exporters give none for other numbers"
+        )
         cost.append(
-            f"the graph takes {batch} row at a time, for torch's exporters give none for other numbers: rows run "
-            "one by one, and a large batch is no cheaper a row"
+            f"the graph takes {batch} row{'s' * (batch > 1)} at a time, for {why}: rows run "
+            + ("one by one, and a large batch is no cheaper a row" if batch == 1 else "in blocks of so many")
         )
     described = describe_output(rows, "generator", hints, bounds=output_bounds(model, "sample"))
     if described.form != Form.plain(rows.shape[1:]) or rows.dtype != np.float32:

@@ -117,8 +117,8 @@ def _other_makers(module: nn.Module) -> str:
     """What of a module may make samples beside its forward."""
     children = dict(module.named_children())
     found = [f"call={name!r}" for name in _MAKERS if callable(getattr(type(module), name, None))]
-    found += [f"give its .{name}" for name in _PARTS if name in children]
-    return f"; of another part of it, say {' or '.join(found)}" if found else ""
+    found += [f"its .{name}" for name in _PARTS if name in children]
+    return f"; if another part of it makes samples, give {' or '.join(found)}" if found else ""
 
 
 def _what_else(given: Any) -> str:

@@ -175,6 +175,62 @@ class Sequence(Pictures):
         return super().forward(z).unsqueeze(0).repeat(5, 1, 1, 1, 1), z[:, :2]
 
 
+class Fixed(Pictures):
+    """Made for so many rows."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__()
+        self.rows, self.state = rows, nn.GRU(DIM, 4, batch_first=True)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.state(z[:, None], torch.zeros(1, self.rows, 4))[0][:, 0]
+
+
+class First(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z)[0]
+
+
+class Squeezed(Pictures):
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z).squeeze()
+
+
+class Steps(Pictures):
+    """Steps first."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z).flatten(2).permute(1, 0, 2)
+
+
+class Styles(Pictures):
+    """Takes a list of latents, as StyleGAN2 of rosinality's does."""
+
+    def forward(self, styles: list[Tensor], psi: float = 1.0) -> tuple[Tensor, None]:
+        (only,) = styles
+        assert only.ndim == 2
+        return super().forward(only * psi), None
+
+
+class Ordered(nn.Module):
+    """What z is beside comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(DIM + 3 + 1, 4)
+
+    def forward(self, class_id: Tensor, energy: Tensor, noise: Tensor) -> Tensor:
+        return self.layer(torch.cat([class_id, energy, noise], 1))
+
+
+class OnGpu(Pictures):
+    """Names a GPU in its code."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        z = z.cuda() + torch.zeros(len(z), DIM, device="cuda")
+        return super().forward(z.to("cuda:0").type(torch.cuda.FloatTensor))
+
+
 class Signs(Pictures):
     def forward(self, z: Tensor) -> Tensor:
         return self.layer(z) > 0
@@ -244,6 +300,69 @@ def test_what_wraps_a_module_is_taken_off(wrap: Any, told: dict[str, Any], tmp_p
 )
 def test_a_module_is_called_as_it_likes(module: nn.Module, told: Any, shape: list[int], tmp_path: Path) -> None:
     assert exported(module, tmp_path, **told).sample.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("module", "own", "batch"),
+    [
+        (Fixed(8), lambda module, z: module(torch.cat([z, z])[:8])[:5], 8),
+        (First(), lambda module, z: torch.stack([module(row[None]) for row in z]), 1),
+        (Squeezed(), lambda module, z: module(z), None),
+        (Steps(), lambda module, z: module(z).transpose(0, 1), None),
+        (Styles(), lambda module, z: module([z])[0], None),
+        (
+            torch.export.export(Pictures(), (torch.zeros(1, DIM),)).module(),
+            lambda module, z: torch.cat([module(row[None]) for row in z]),
+            None,
+        ),
+    ],
+    ids=["fixed", "first", "squeezed", "steps", "styles", "exported for one"],
+)
+def test_rows_however_a_module_has_them(module: nn.Module, own: Any, batch: int | None, tmp_path: Path) -> None:
+    assert exported(module, tmp_path).onnx.batch == batch
+    served_as(tmp_path, lambda z: own(module, z))
+
+
+def test_what_a_module_of_one_row_draws_is_its_own(tmp_path: Path) -> None:
+    class Noisy(Pictures):
+        def forward(self, z: Tensor) -> Tensor:
+            return super().forward(z).reshape(1, 3, 2, 2) + torch.randn(1, 1, 2, 2) + torch.rand(2, 2)
+
+    manifest = exported(Noisy(), tmp_path)
+    assert [part.shape for part in manifest.latent.pieces] == [[DIM], [1, 2, 2], [2, 2]]
+    bundle = open_bundle(tmp_path / "b")
+    np.testing.assert_allclose(bundle.sample(4, seed=3)[2:3], bundle.sample(1, seed=3, offset=2), atol=1e-5)
+
+
+def test_what_draws_its_latent_itself_is_given_the_number_of_rows(tmp_path: Path) -> None:
+    class Flow(Pictures):
+        def sample(self, num_samples: int) -> Tensor:
+            return super().forward(torch.randn(num_samples, DIM))
+
+    module = Flow()
+    manifest = exported(module, tmp_path, call="sample", latent_dim=None)
+    assert (manifest.latent.dim, manifest.latent.width) == (DIM, DIM)
+    served_as(tmp_path, module)
+
+
+def test_the_latent_is_not_what_is_called_otherwise(tmp_path: Path) -> None:
+    module = Ordered()
+    told = {"labels": ["a", "b", "c"], "conditions": [Condition(name="energy", range=(1, 2))]}
+    manifest = exported(module, tmp_path, **told)
+    assert manifest.latent.dim == DIM
+    z = torch.from_numpy(draw_latents(manifest.latent, 1, 0, 1))
+    with torch.no_grad():
+        own = module(torch.tensor([[0.0, 1, 0]]), torch.tensor([[1.5]]), z)
+    served = open_bundle(tmp_path / "b").sample(1, seed=1, label="b", condition={"energy": 1.5})
+    np.testing.assert_allclose(served, own.numpy(), atol=1e-5)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it has what the module asks for")
+def test_a_gpu_that_is_not_here_is_the_cpu(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = OnGpu()
+    exported(module, tmp_path)
+    served_as(tmp_path, super(OnGpu, module).forward)
+    assert "it asks for cuda, which is not here, and is computed on the CPU" in caplog.text
 
 
 def test_weights_of_bfloat16_are_as_they_were(tmp_path: Path) -> None:
@@ -328,6 +447,13 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Shrinking(), {}, "rows depend on what shares their batch"),
         (NotANumber(), {}, "values that are not finite for latents from the prior"),
         (Keyword(), {}, "inputs="),
+        (Pictures(), {"latent_dim": None}, "say latent_dim=, or the shape of a row of z"),
+        (
+            nn.ModuleDict({"decoder": Pictures()}),
+            {},
+            "ModuleDict has no forward; if another part of it makes samples, give its .decoder",
+        ),
+        ("g.onnx", {}, "of an ONNX graph, latentserve pack takes the file"),
         (Pictures(), {"inputs": {"y": "label"}}, "takes no y; it takes z"),
         (Pictures(), {"inputs": {"z": "latex"}}, "'latex' is none of"),
         (nn.Linear(5, 2), {}, "other ways to call it fail too: say latent_shape="),
