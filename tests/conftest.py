@@ -35,6 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("short" if "not full" in config.option.markexpr else "full")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    if config.option.dist != "loadfile":
+        return None
+    from tests.scheduling import LoadRoomScheduling
+
+    return LoadRoomScheduling(config, log)  # type: ignore[arg-type]
+
+
 def pytest_collection_finish() -> None:
     """What all tests have imported stays: no search for garbage need look at it again."""
     gc.enable()
@@ -95,15 +104,6 @@ SHOWER_CONDITIONS = [
     Condition(name="energy", unit="GeV", range=(0.1, 100), prior="log-uniform"),
     Condition(name="angle", range=(-0.7, 0.7)),
 ]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _same_priority() -> Iterator[None]:
-    """A command that is run in this process and takes the lowest priority would leave all later tests, and the servers
-    that they start, with it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.nice", lambda _by: 0)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -199,7 +199,7 @@ def test_curl_what_is_served(demo: Demo):
 def test_train_your_own(demo: Demo, tmp_path: Path):
     script = block("train mnist").replace("MNIST_FOLDER", str(write_idx(tmp_path / "mnist")))
     *commands, serve = script.strip().splitlines()
-    commands[0] = commands[0].split("#")[0] + " --set images=128 --set threads=1"
+    commands[0] = commands[0].split("#")[0] + " --set images=128 --set width=8 --set threads=1"
     commands[1] += " --reference-samples 500"
     for command in commands:
         demo.call(command)

@@ -26,20 +26,19 @@ from tests.service.bulk.test_bulk import COMMAND, SEED, bulk, files
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs latentserve[ray]")
 
 WORDS = ["-n", "2000", "--seed", str(SEED), "--format", "parquet", "--shard-rows", "100"]
+MEMORY = 100 << 20  # bytes of a node's store
 UNSAID = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """Two nodes of a core each: the head, and one that can be lost."""
+    """One node of a core, and a test's own beside it that can be lost."""
     from ray.cluster_utils import Cluster
 
     os.environ.update(UNSAID)
-    memory = 100 << 20
     # Nobody looks at it, adds nodes or reads its logs.
     bare = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, **bare})
-    made.add_node(num_cpus=1, object_store_memory=memory)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": MEMORY, **bare})
     yield made
     made.shutdown()
 
@@ -48,7 +47,16 @@ def command(bundle: Path, out: object, *words: str) -> list[str]:
     return [*COMMAND, str(bundle), *WORDS, "--engine", "ray", "--out", str(out), *words]
 
 
+def test_a_cluster_writes_the_same(cluster: Any, bundle: Path, tmp_path: Path):
+    bulk(bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
+    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+    subprocess.run(command(bundle, tmp_path / "out"), env=environment, check=True)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+@pytest.mark.full
 def test_a_node_that_is_lost_costs_no_byte(cluster: Any, slow_bundle: Path, tmp_path: Path):
+    cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     bulk(slow_bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
     out = tmp_path / "out"
