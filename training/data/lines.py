@@ -34,9 +34,13 @@ _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spa
 _RARE = ("\x01", "~", "^")  # delimiters that DuckDB does not look for
 _SPARSE = re.compile(r"\S+(?: +\d+:[-+.\deE]+)+\s*\Z")
 _ALIGNED = re.compile(r"\d {2,}\d")  # numbers one below the other
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
 _LATIN = {"cp1252", "latin_1", "iso8859_15", "cp1250", "iso8859_2", "cp437", "cp850", "mac_roman", "cp1254", "cp1257"}
 _NOT_WESTERN = re.compile(rb"[\x81-\x84\x86-\x90\x98-\x9f]|[\x80-\xff]{3}")  # but letters with marks, one by one
+_OTHER_WORDS = re.compile(rb"[\xc0-\xff]{4}")  # of letters that no language of these has beside each other
 _UNREADABLE = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 # What files begin with that are no tables, whatever they are called.
@@ -52,8 +56,8 @@ _ELSE = (
     (b"\x89HDF", "is HDF5: save its arrays by numpy.savez, or its table as CSV"),
     (b"\xd0\xcf\x11\xe0", "is a workbook of Excel: save its sheet as CSV"),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file: `git lfs pull` brings it"),
-    (b"<!doctype", "is a web page: what was downloaded is not the table"),
-    (b"<html", "is a web page: what was downloaded is not the table"),
+    (b"<!doctype", "is a web page, not what was to be downloaded"),
+    (b"<html", "is a web page, not what was to be downloaded"),
     (b"<?xml", "is XML: save its table as CSV"),
 )
 
@@ -356,6 +360,8 @@ def _encoding(file: IO[bytes]) -> str:
             around = chunk[max(0, error.start - _GUESSED_FROM // 2) :][:_GUESSED_FROM]
             best = charset_normalizer.from_bytes(around).best()
             guess = "cp1252" if best is None else best.encoding
+            if guess in _LATIN and _OTHER_WORDS.search(around) and _decodes(around, "cp1251"):
+                return "cp1251"  # the likeliest of those that too few words tell apart
             western = guess in _LATIN or not _NOT_WESTERN.search(around)
             return "cp1252" if western and _decodes(around, "cp1252") else guess
         chunk = file.read(_LOOKED_AT)

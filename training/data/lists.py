@@ -66,7 +66,7 @@ def of_text(text: str, names: Names) -> Read | None:
         header, rows = [FILE, *rows[0]], rows[1:]
     elif not any(map(names, rows[0])) and any(map(names, rows[1])):
         header, rows = rows[0], rows[1:]
-    if len(counts) > 1 or (header is not None and len(header) not in counts):
+    if len({len(row) for row in rows}) > 1 or (header is not None and len(header) not in counts):
         return Read([_column(FILE, [row[0] for row in rows])])  # boxes, as many as there are
     columns = list(zip(*rows, strict=True))
     if header is not None:

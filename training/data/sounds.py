@@ -2,6 +2,7 @@
 read once to be looked at, and once to be kept; many of them lie in a file that is kept, and mapped at the next
 start."""
 
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -236,10 +237,10 @@ def _of_wav(opened: IO[bytes]) -> tuple[int, NDArray[Any]]:
         try:
             rate, frames = wavfile.read(opened)
         except ValueError as error:
-            if "Unknown wave file format" not in str(error):
+            if not re.search("Unknown wave file format|not understood", str(error)):
                 raise
             opened.seek(0)
-            return _of_others(opened)  # A-law, mu-law, ADPCM
+            return _of_others(opened)  # A-law, mu-law, ADPCM; MP3 or NIST's under that name
     return int(rate), frames
 
 

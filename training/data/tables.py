@@ -30,6 +30,8 @@ _ROW_NAME = re.compile(
 )
 _STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
 _LARGEST = float(np.finfo(np.float32).max)
+_COUNTED = re.compile(r"([A-Za-z_]*)[-_ ]?[\d/.-]+\Z")  # t0, 2020-01
+_STEPS, _SOME = 16, 500  # columns that may be a series, at the least; and rows that are looked at
 _WHEN = re.compile(r"time|date|epoch|stamp|created|updated|(?:^|[-_ ])ts\Z|[-_]at\Z", re.I)
 _SINCE_1970 = (631_152_000, 4_102_444_800)  # seconds of the years 1990 and 2100
 
@@ -60,7 +62,7 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
     else:
         if len(columns) == 1 and columns[0].type == "string" and columns[0].form is None and not reading.stated:
             aligned = "Columns of a fixed width are not read: save it as CSV, as by pandas.read_fwf"
-            why = aligned if "  " in names[0] else "Is it parted by what was not recognised?"
+            why = aligned if "  " in names[0] else "What parts it was not recognised: save it with commas"
             raise DataError(
                 f"{source}: one column of texts, `{names[0][:80]}`: no table to learn. {why}; "
                 "--types COLUMN=category learns it all the same"
@@ -92,6 +94,14 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
     if not whole.all():
         notes.append(f"left out: {int((~whole).sum()):,} rows with values that the training part does not have")
         samples, labels = samples[whole], labels[whole]
+    if (series := _counted(described)) and like is None:
+        steps = samples[:_SOME, series].astype(np.float64)
+        if (np.diff(steps, axis=1) ** 2).mean() < steps.var(axis=1).mean():  # of numbers without an order it is twice
+            first, last = described[series[0]].name, described[series[-1]].name
+            notes.append(
+                f"`{first}` to `{last}` look like steps of a series: to learn each row as one, save them by numpy.save "
+                f"as an array [N, 1, {len(series)}]"
+            )
     return Dataset(name, samples, labels, label_names, kind="table", columns=described, notes=tuple(notes))
 
 
@@ -129,6 +139,17 @@ def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> 
         else:
             kept.append(column)
     return kept
+
+
+def _counted(columns: Sequence[Column]) -> list[int]:
+    """The places of columns of numbers whose names count on, or are dates; none where they are few."""
+    named = [(at, _COUNTED.match(column.name)) for at, column in enumerate(columns) if column.categories is None]
+    groups: dict[str, list[int]] = {}
+    for at, found in named:
+        if found is not None:
+            groups.setdefault(found[1], []).append(at)
+    most = max(groups.values(), key=len, default=[])
+    return most if len(most) >= _STEPS else []
 
 
 def _is_missing(value: Any) -> bool:

@@ -25,6 +25,15 @@ def test_wav_files_are_read_however_they_are_packed(tmp_path: Path, subtype: str
     np.testing.assert_allclose(taken[64:256], tone, atol=0.05)
 
 
+def test_what_is_called_wav_is_read_as_what_it_is(tmp_path: Path) -> None:
+    for kind in ("NIST", "MP3"):
+        for name in "ab":
+            soundfile.write(tmp_path / f"{kind}{name}.sph", 0.5 * np.sin(np.arange(4096) / 5), 8000, format=kind)
+            (tmp_path / f"{kind}{name}.sph").rename(tmp_path / f"{kind}{name}.WAV")
+    (tmp_path / "a.trans.txt").write_text("NISTa.WAV SHE HAD\nNISTb.WAV YOUR\n")
+    assert load("files", tmp_path, size=2048).samples.shape[1:] == (1, 2048)
+
+
 @pytest.mark.parametrize("ending", ["flac", "ogg", "mp3", "aiff", "aifc", "au", "caf", "w64", "rf64", "sph", "oga"])
 def test_files_are_read_by_their_ending(tmp_path: Path, ending: str) -> None:
     kind = {"aifc": "AIFF", "sph": "NIST", "oga": "OGG"}.get(ending, ending.upper())

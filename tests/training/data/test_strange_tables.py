@@ -237,6 +237,19 @@ TABLES: dict[str, Table] = {
         "place,Lat,1/22/20,1/23/20,1/24/20", lambda at: f"{'xy'[at % 2]},{at}.5,{at},{at + 1},{at + 2}",
         Expected("place,Lat,1/22/20,1/23/20,1/24/20", ["x", 0.5, 0, 1, 2], numbers="Lat,1/22/20,1/23/20,1/24/20"),
     ),
+    "series in rows": plain(
+        ",".join(["kind", *(f"t{step}" for step in range(24))]),
+        lambda at: ",".join(["ab"[at % 2], *(f"{np.sin(step / 4 + at):.3f}" for step in range(24))]),
+        Expected(
+            ",".join(["kind", *(f"t{step}" for step in range(24))]),
+            ["a", *(round(float(f"{np.sin(step / 4):.3f}"), 3) for step in range(24))],
+            ("`t0` to `t23` look like steps of a series",), numbers=",".join(f"t{step}" for step in range(24)),
+        ),
+    ),
+    "cyrillic": Table(
+        lines("имя,age", lambda at: f"{('Москва', 'Омск')[at % 2]},{20 + at}").encode("cp1251"),
+        Expected("имя,age", ["Москва", 20], numbers="age"),
+    ),
     "a title of two lines": Table(
         ("Sales\n\nof 2024\n" + lines("a,b", lambda at: f"{at},{at + 0.25}")).encode(),
         AB._replace(told=("left out: the first 2 lines",)),
