@@ -8,10 +8,11 @@ of BentoML's. A worker of `latentserve serve` imports this when somebody first a
 from __future__ import annotations
 
 from http.client import OK
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import bentoml
 import orjson
+from pydantic import Strict
 from starlette.responses import Response
 
 from latentserve.service.encoding.document import JSON
@@ -26,6 +27,11 @@ from latentserve.service.process import SERVING
 from latentserve.service.sampling.unsent import Share
 
 _AS_JSON = negotiated(JSON, SERVING.settings)
+
+# Of which nothing is coerced.
+_Int = Annotated[int, Strict()]
+_Float = Annotated[float, Strict()]
+_Label = Annotated[int, Strict()] | Annotated[str, Strict()]
 
 
 @bentoml.service(
@@ -49,11 +55,11 @@ class Latentserve:
     @bentoml.api(route="/sample")  # type: ignore[untyped-decorator]
     async def sample(
         self,
-        n: int = 1,
-        seed: int | None = None,
-        label: int | str | None = None,
+        n: _Int = 1,
+        seed: _Int | None = None,
+        label: _Label | None = None,
         condition: dict[str, Any] | None = None,
-        truncation: float = 1.0,
+        truncation: _Float = 1.0,
         model: str | None = None,
     ) -> dict[str, Any]:
         """Draw `n` samples. The same seed gives the same samples; without one the server draws it and says which."""
@@ -68,12 +74,12 @@ class Latentserve:
     async def interpolate(
         self,
         ends: list[dict[str, Any]],
-        frames: int | None = None,
+        frames: _Int | None = None,
         curve: Literal["slerp", "linear"] | None = None,
-        loop: bool = False,
-        label: int | str | None = None,
+        loop: Annotated[bool, Strict()] = False,
+        label: _Label | None = None,
         condition: dict[str, Any] | None = None,
-        truncation: float | None = None,
+        truncation: _Float | None = None,
         model: str | None = None,
     ) -> dict[str, Any]:
         """Rows on the way from row to row; each end is `{"seed", "row"}` or `{"latent"}`."""
@@ -89,14 +95,14 @@ class Latentserve:
     @bentoml.api(route="/vary")  # type: ignore[untyped-decorator]
     async def vary(
         self,
-        seed: int,
-        row: int = 0,
-        n: int = 1,
-        strength: float = 0.2,
-        variation_seed: int = 0,
-        label: int | str | None = None,
+        seed: _Int,
+        row: _Int = 0,
+        n: _Int = 1,
+        strength: _Float = 0.2,
+        variation_seed: _Int = 0,
+        label: _Label | None = None,
         condition: dict[str, Any] | None = None,
-        truncation: float | None = None,
+        truncation: _Float | None = None,
         model: str | None = None,
     ) -> dict[str, Any]:
         """`n` rows around row `row` of a seed: near it at a `strength` near 0, without anything of it at 1."""
@@ -119,8 +125,8 @@ class Latentserve:
     async def score(
         self,
         samples: list[Any],
-        label: int | str | None = None,
-        labels: list[int | str] | None = None,
+        label: _Label | None = None,
+        labels: list[_Label] | None = None,
         condition: dict[str, Any] | None = None,
         conditions: list[dict[str, Any]] | None = None,
         model: str | None = None,

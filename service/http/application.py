@@ -32,9 +32,15 @@ from latentserve.service.http.body import read_body
 from latentserve.service.http.call import Call
 from latentserve.service.http.forwarded import TrustedProxies
 from latentserve.service.http.gate import Gate, needs_mounted
-from latentserve.service.http.mounted import MountedResponse, wants_value, without_pictures
+from latentserve.service.http.mounted import (
+    FIELDS,
+    MountedResponse,
+    require_json,
+    require_known,
+    wants_value,
+    without_pictures,
+)
 from latentserve.service.http.problems import CLIENT_GONE, failure
-from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.watching import metrics
@@ -56,7 +62,6 @@ _LATER = ("RateLimit", "RateLimit-Policy", "Retry-After")
 _DRAIN_RETRY_SECONDS = 1  # another server, or the next one here
 _BENTOML_PAGE = "/bento"  # at / it would stand where ours does
 _BENTOML_DOCUMENT = "/docs.json"
-_BENTOML_ROUTES = ("/sample", "/interpolate", "/vary", "/score")  # that ask for samples, and are counted by their paths
 _BENTOML_BODY_BYTES = 1 << 16  # of which BentoML reads all on the event loop
 _CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _REASONS = {
@@ -166,13 +171,16 @@ class Application:
         return cors.preflight_response(Headers(scope=call.scope))
 
     async def _mounted(self, call: Call) -> Response:
-        if call.path in _BENTOML_ROUTES:
+        if call.path in FIELDS:  # those are counted by their paths
             call.route, call.samples = call.path, True
         if self._hosted and wants_value(call):
             raise UnsupportedMediaError("Content-Type: what is pickled is taken from nobody")
+        known = FIELDS.get(call.path) if call.method == "POST" and not wants_value(call) else None
+        if known is not None:
+            require_json(call)
         body = await read_body(call, min(_BENTOML_BODY_BYTES, self._settings.max_body_bytes))
-        if call.samples:
-            refuse_repeated(body, 0)
+        if known is not None:
+            require_known(body, known)
         path = "/" if call.path == _BENTOML_PAGE else call.path
         response = MountedResponse(self._app, call, body, self._root, path)
         return await without_pictures(response, call) if path == _BENTOML_DOCUMENT else response

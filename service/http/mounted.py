@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from http.client import OK, TEMPORARY_REDIRECT
 
+from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from latentserve.service.errors import (
     DeadlineError,
+    InvalidError,
     LatentserveError,
     MethodNotAllowedError,
     NotFoundError,
     NotReadyError,
 )
+from latentserve.service.http.body import JSON, media_of
 from latentserve.service.http.call import Call, current
 from latentserve.service.http.problems import failure, unforeseen
+from latentserve.service.http.query import parameters
+from latentserve.service.http.repeated import refuse_repeated
 from latentserve.service.logs import request_id
+from latentserve.service.sampling.fields import SHOWN
 
 _PROBLEM = "application/problem+json"
 _PICTURES = re.compile(rb"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)(\\n)?|!\[[^\]]*\]\([^)]*\)")  # of Markdown, in JSON
+# What its routes that ask for samples take: of a name that is none of these it would say nothing.
+FIELDS: Mapping[str, frozenset[str]] = {
+    "/sample": frozenset(("n", "seed", "label", "condition", "truncation", "model")),
+    "/interpolate": frozenset(("ends", "frames", "curve", "loop", "label", "condition", "truncation", "model")),
+    "/vary": frozenset(("seed", "row", "n", "strength", "variation_seed", "label", "condition", "truncation", "model")),
+    "/score": frozenset(("samples", "label", "labels", "condition", "conditions", "model")),
+}
 # A page loads nothing from elsewhere; BentoML's would load a tracker.
 ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
 
@@ -30,6 +44,26 @@ def wants_value(call: Call) -> bool:
     """Whether it is another service of BentoML's on this machine that asks, one that depends on this one: it is sent
     the value itself. From clients such a body is refused before anybody looks at it."""
     return b"pickle" in call.headers.get(b"content-type", b"").lower()
+
+
+def require_json(call: Call) -> None:
+    """Raise UnsupportedMediaError for a body that is none of JSON, which it would try to understand: what pages may
+    send unasked, for one; and InvalidError for fields in the query, which it would pass by."""
+    media_of(call, (JSON,))
+    for name, _ in parameters(call.scope.get("query_string", b"")):
+        raise InvalidError(name[:SHOWN], "is in the query; every field is in the body")
+
+
+def require_known(body: bytes, known: Collection[str]) -> None:
+    """Raise InvalidError for a name that it would pass by, and for one that comes twice."""
+    try:
+        fields = from_json(body)
+    except ValueError:  # of which it says what is wrong
+        return
+    if isinstance(fields, dict):
+        for name in fields.keys() - known:
+            raise InvalidError(name[:SHOWN], "unknown field")
+        refuse_repeated(body, len(fields))
 
 
 async def content_of(response: Response, call: Call) -> bytes:

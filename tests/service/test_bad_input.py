@@ -245,6 +245,29 @@ def test_bentomls_route_refuses_as_problems_too(server: Server) -> None:
     assert_problem(ask(model="nobody"), 404, "not-found")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/sample", {"sead": 7}, "sead"),
+        ("/sample?n=3", {}, "n"),
+        ("/interpolate", {"ends": [], "seed": 1}, "seed"),
+        ("/vary", {"seed": 1, "offset": 2}, "offset"),
+        ("/score", {"samples": [], "n": 1}, "n"),
+    ],
+)
+def test_bentomls_routes_pass_no_field_by(server: Server, path: str, body: dict[str, Any], field: str) -> None:
+    assert_problem(server.http.post(path, json=body), 422, "invalid-field", field)
+
+
+def test_bentomls_routes_coerce_nothing(server: Server) -> None:
+    for fields in ({"n": True}, {"n": "3"}, {"n": 1.0}, {"seed": "7"}, {"label": True}, {"truncation": "1"}):
+        answer = server.http.post("/sample", json={"model": "toy", **fields})
+        assert answer.status_code == 400, fields
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):  # of which BentoML would make something
+        answer = server.http.post("/sample", content=b'{"model":"toy"}', headers={"Content-Type": kind})
+        assert_problem(answer, 415, "unsupported-media-type")
+
+
 @pytest.mark.parametrize("content", [b"{", b'{"n":"many"}', b'{"n":[1]}', b"[]"])
 def test_bentomls_route_answers_400_where_bentoml_cannot_read(server: Server, content: bytes) -> None:
     assert server.http.post("/sample", content=content, headers=JSON).status_code in (400, 422)

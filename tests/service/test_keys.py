@@ -25,6 +25,7 @@ from latentserve.service.app import Latentserve
 from latentserve.service.cli import cli
 from latentserve.service.client import AsyncClient, Client, ServerError
 from latentserve.service.host.group import Group
+from latentserve.service.http.mounted import FIELDS
 from latentserve.service.http.routes import Routes
 from latentserve.service.serving import Serving
 from latentserve.service.settings import Settings
@@ -101,6 +102,11 @@ def test_the_table_of_the_page_has_every_route() -> None:
     assert mounted() - ours() - NEEDS.keys() == set()
     assert "/sample" in mounted()
     assert NEEDS["/sample"] == "sample"
+
+
+def test_what_bentomls_routes_take_is_known() -> None:
+    taken = {api.route: set(api.input_spec.model_fields) for api in Latentserve.apis.values()}
+    assert taken == FIELDS
 
 
 def test_every_route_is_guarded_as_the_table_says(locked: Locked, keys: dict[str, str]) -> None:
