@@ -299,7 +299,8 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
             found = None
     delimiter, quote, escape = (",", '"', '"') if found is None else found
     some = [line for line in lines[:_RECORDS] if line.strip()]
-    if path.name.lower().partition(".")[2].startswith(("tsv", "tab")) and {line.count("\t") for line in some} != {0}:
+    tabs = {line.count("\t") for line in some}
+    if path.name.lower().partition(".")[2].startswith(("tsv", "tab")) and len(tabs) == 1 and tabs != {0}:
         delimiter = "\t"  # whatever commas there are in texts
     aligned = delimiter == "\t" and (
         "\t" not in some[0] or sum(bool(_ALIGNED.search(line)) for line in some) > len(some) / 2
@@ -324,7 +325,12 @@ def _is_text(lines: Sequence[str], delimiter: str) -> bool:
     rows = [line.strip().split(delimiter) for line in lines]
     if len(rows[0]) == 1 or len({len(row) for row in rows}) > 1:
         return False
-    return any(field[:1] == '"' and field.count('"') % 2 for row in rows for field in row)
+    if not any(field[:1] == '"' and field.count('"') % 2 for row in rows for field in row):
+        return False
+    try:
+        return len({len(row) for row in csv.reader(lines, delimiter=delimiter, strict=True)}) > 1
+    except csv.Error:
+        return True
 
 
 def _rare(lines: list[str], path: Path) -> str:

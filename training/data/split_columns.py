@@ -10,6 +10,7 @@ from latentserve.training.data.columns import Distinct, Read
 from latentserve.training.data.names import split_of, split_within
 
 _CALLED = re.compile(r"split|partition|subset|usage", re.IGNORECASE)
+_NUMBERED = re.compile(r"(?:data[-_ ]?)?(?:split|partition)\Z", re.IGNORECASE)
 _FLAG = re.compile(r"is[-_ ]?(\w+)\Z", re.IGNORECASE)
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _NUMBERS = {"0": "train", "1": "val", "2": "test"}  # as CelebA has them
@@ -20,7 +21,7 @@ def splits_said(column: Distinct, stem: str = "") -> NDArray[np.str_] | None:
     """The split that each of a column's values says, "" where it is missing; None where they say none.
 
     Whatever it is called, a column does so by the words `train` and `test`; one that is called a split or a partition,
-    or whose file `stem` is, by `PublicTest` and by 0, 1 and 2, too; `is_train` by true and false.
+    or whose file `stem` is, by 0, 1 and 2, too, `Usage` by `PublicTest`; `is_train` by true and false.
     """
     known = [None if value is None else str(value) for value in column.values]
     present = {text for text in known if text is not None}
@@ -33,7 +34,7 @@ def splits_said(column: Distinct, stem: str = "") -> NDArray[np.str_] | None:
     if own is not None and all(text.lower() in _FLAGS for text in present):
         other = "test" if own == "train" else "train"
         said = {text: own if _FLAGS[text.lower()] else other for text in present}
-    elif called and "0" in present and present <= _NUMBERS.keys():
+    elif (_NUMBERED.match(column.name) or _CALLED.search(stem)) and "0" in present and present <= _NUMBERS.keys():
         said = {text: _NUMBERS[text] for text in present}
     else:
         said = {text: split_of(text) or ((split_within(text) or (None,))[0] if called else None) for text in present}

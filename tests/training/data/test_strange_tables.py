@@ -92,6 +92,13 @@ TABLES: dict[str, Table] = {
         lambda at: f'{at},"one\n{"two" if at % 2 else "three"}"',
         Expected("a,note", [0, "one\nthree"], numbers="a"),
     ),
+    "line breaks and commas in quotes": plain(
+        "a,place", lambda at: f'{at},"Street {at % 2}\nTown, Land"',
+        Expected("a,place", [0, "Street 0\nTown, Land"], numbers="a"),
+    ),
+    "numbers of a usage": plain(
+        "a,disk_usage", lambda at: f"{at},{at % 3}", Expected("a,disk_usage", [0, 0], ("3 categories",), numbers="a")
+    ),
     "a byte order mark": Table(("\ufeff" + lines("a,b", lambda at: f"{at},{at + 0.25}")).encode(), AB),
     "utf-16": Table(lines("a,b", lambda at: f"{at},{at + 0.25}").encode("utf-16"), AB._replace(told=("utf-16",))),
     "latin-1": Table(
