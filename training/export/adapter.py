@@ -188,7 +188,8 @@ def unchecked_distributions() -> Iterator[None]:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode within the block; afterwards each part is in the mode it was in."""
+    """Eval mode within the block, and nothing is compiled for so few rows; afterwards each part is in the mode it was
+    in."""
     modes = {part: part.training for part in module.modules()}
     for part in modes:
         try:
@@ -196,7 +197,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         except NotImplementedError:  # of torch.export, whose mode was settled when it was exported
             continue
     try:
-        yield
+        with torch.compiler.set_stance("force_eager"):
+            yield
     finally:
         for part, mode in modes.items():
             part.training = mode

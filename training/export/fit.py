@@ -108,6 +108,8 @@ def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
         raise others[0]
     arguments, cause = failed[0]
     said = [f"forward of shapes {_shapes(arguments)} fails: {cause}"]
+    if "does not require grad" in str(cause):
+        said.append("it takes gradients, which no graph does")
     if len({str(error) for _, error in failed}) > 1:
         said.append(f"{len(failed) - 1} other ways to call it fail too: say latent_shape= or inputs=")
     said += [f"{slot.name} was given None: say labels= or inputs=" for slot in slots if slot.is_none]

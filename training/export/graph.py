@@ -41,7 +41,7 @@ _OF_TYPE = {torch.float16: 0.02}  # the same of modules that round more
 _DEPENDS = "what it does depends on the numbers that it is given"
 _TRACED = (
     "decides by the numbers that it is given (by if, while, assert or float()), which no graph follows: for every row "
-    "is done what was done for the first"
+    "is done what was done for the first, as is right where they are weights"
 )
 _BYTES = 4 << 20  # of samples of a batch
 

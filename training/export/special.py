@@ -78,6 +78,10 @@ def _cumprod(func: Any, x: Tensor, dim: int, *, dtype: torch.dtype | None = None
     return x
 
 
+def _hypot(_func: Any, x: Tensor, y: Tensor, *, out: None = None) -> Tensor:
+    return torch.sqrt(x * x + y * y)
+
+
 def _lgamma(_func: Any, x: Tensor, *, out: None = None) -> Tensor:
     """Below a half by reflection."""
     x = x if x.is_floating_point() else x.float()
@@ -94,6 +98,8 @@ REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.special.erfinv: _erfinv,
     Tensor.erfinv: _erfinv,
     Tensor.erfinv_: _erfinv_,
+    torch.hypot: _hypot,
+    Tensor.hypot: _hypot,
     torch.lgamma: _lgamma,
     torch.special.gammaln: _lgamma,
     Tensor.lgamma: _lgamma,

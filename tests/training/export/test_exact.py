@@ -30,6 +30,7 @@ _WEIGHT = torch.randn(9, 4, dtype=torch.complex64)
         (torch.special.ndtri, torch.tensor([0, 1e-30, 1e-6, 0.2, 0.5, 0.8, 0.9999999, 1])),
         (torch.special.ndtri, torch.logspace(-300, -1, 200, dtype=torch.float64)),
         (torch.lgamma, torch.tensor([0.0, 1e-20, 0.3, 0.5, 1, 2, 7.5, 1e6, -0.5, -3.3])),
+        (lambda x: torch.hypot(x, 2 * x + 1), torch.randn(9)),
         (torch.special.gammaln, torch.linspace(-9.9, 30, 500, dtype=torch.float64)),
         (lambda x: torch.cumprod(x, 1), torch.randn(3, 13)),
         (lambda x: x.cumprod(-1), torch.randn(3, 1)),

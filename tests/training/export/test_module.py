@@ -231,6 +231,24 @@ class OnGpu(Pictures):
         return super().forward(z.to("cuda:0").type(torch.cuda.FloatTensor))
 
 
+class Compiled(Pictures):
+    """Compiled in part, which takes minutes, and is not asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain, self.layer = self.layer, torch.compile(self.layer, backend=self.compile_it)
+
+    def compile_it(self, *_: Any) -> Any:
+        raise AssertionError
+
+
+class Gradient(Pictures):
+    """Goes along a gradient, as samplers of energies do."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z - torch.autograd.grad(super().forward(z).square().sum(), z)[0]
+
+
 class Signs(Pictures):
     def forward(self, z: Tensor) -> Tensor:
         return self.layer(z) > 0
@@ -309,6 +327,7 @@ def test_a_module_is_called_as_it_likes(module: nn.Module, told: Any, shape: lis
         (First(), lambda module, z: torch.stack([module(row[None]) for row in z]), 1),
         (Squeezed(), lambda module, z: module(z), None),
         (Steps(), lambda module, z: module(z).transpose(0, 1), None),
+        (Compiled(), lambda module, z: torch.tanh(module.plain(z)).view(-1, 3, 2, 2), None),
         (Styles(), lambda module, z: module([z])[0], None),
         (
             torch.export.export(Pictures(), (torch.zeros(1, DIM),)).module(),
@@ -316,7 +335,7 @@ def test_a_module_is_called_as_it_likes(module: nn.Module, told: Any, shape: lis
             None,
         ),
     ],
-    ids=["fixed", "first", "squeezed", "steps", "styles", "exported for one"],
+    ids=["fixed", "first", "squeezed", "steps", "compiled", "styles", "exported for one"],
 )
 def test_rows_however_a_module_has_them(module: nn.Module, own: Any, batch: int | None, tmp_path: Path) -> None:
     assert exported(module, tmp_path).onnx.batch == batch
@@ -447,6 +466,7 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Shrinking(), {}, "rows depend on what shares their batch"),
         (NotANumber(), {}, "values that are not finite for latents from the prior"),
         (Keyword(), {}, "inputs="),
+        (Gradient(), {}, "it takes gradients, which no graph does"),
         (Pictures(), {"latent_dim": None}, "say latent_dim=, or the shape of a row of z"),
         (
             nn.ModuleDict({"decoder": Pictures()}),
