@@ -15,7 +15,7 @@ import click
 from latentserve.service.packing.progress import showing
 from latentserve.service.packing.real import LEAST
 from latentserve.training import launching
-from latentserve.training.errors import ConfigError, DivergedError, LostRankError, TrainingError
+from latentserve.training.errors import ConfigError, DivergedError, LostRankError, RunError, TrainingError
 
 if TYPE_CHECKING:
     from latentserve.training.fitting import Fit
@@ -360,6 +360,11 @@ def exported(
         from latentserve.training.export import export_run
         from latentserve.training.run import snapshots
 
+        if run.is_file() or (":" in run.name and not run.exists()):
+            raise RunError(
+                f"{run}: not a run with a checkpoint: of a module, latentserve.export_bundle(module, ...) makes a "
+                "bundle, and of an ONNX file, latentserve pack"
+            )
         chosen = snapshots.chosen(run, at, by)
         if isinstance(chosen, snapshots.Choice):
             click.echo(f"the best: {chosen.sentence}", err=True)

@@ -131,6 +131,11 @@ def test_a_port_of_the_systems_choice_is_scraped_while_it_trains_and_a_signal_sa
         (["train", "digits", "--out", "file"], "file: not a run, and not an empty folder"),
         (["train", "digits", "--out", "other"], "other: cannot resume with another configuration: `seed` is 5, not 0"),
         (["export", "absent", "--out", "bundle"], "absent: not a run with a checkpoint"),
+        (
+            ["export", "own.networks:Generator", "--out", "bundle"],
+            "of a module, latentserve.export_bundle(module, ...)",
+        ),
+        (["export", "file", "--out", "bundle"], "and of an ONNX file, latentserve pack"),
         (["export", "full", "--out", "bundle"], "full: not a run with a checkpoint"),
     ],
 )
