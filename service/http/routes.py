@@ -162,7 +162,7 @@ def _match(pattern: list[str], parts: list[str]) -> dict[str, str] | None:
     """What stands in a pattern's places, or None where a path of as many parts has another form."""
     found = {}
     for wanted, part in zip(pattern, parts, strict=True):
-        if wanted.startswith("{") and part:
+        if wanted.startswith("{"):
             found[wanted[1:-1]] = part
         elif wanted != part:
             return None

@@ -148,8 +148,8 @@ def test_routes_that_are_not_there(server: Server) -> None:
     assert_problem(server.http.get("/v1/models/toy/nothing"), 404, "not-found")
     assert_problem(server.http.get("/nothing"), 404, "not-found")
     assert_problem(server.http.post("/nothing", json={}), 404, "not-found")
-    for path in ("/livez/", "/v1/models/", "/v1/models/toy/", "/sample/", "/v2/models//ready"):
-        assert "no such route" in assert_problem(server.http.get(path), 404, "not-found")["detail"]
+    for path in ("/livez/", "/v1/models/", "/v1/models/toy/", "/sample/", "//livez"):
+        assert_problem(server.http.get(path), 404, "not-found")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
