@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines are of all speeds, so no example of a property test has a deadline.
-settings.register_profile("short", deadline=None, max_examples=25)
+settings.register_profile("short", deadline=None, max_examples=16)
 settings.register_profile("full", deadline=None, max_examples=60)
 
 LABELS = [f"digit {index}" for index in range(10)]

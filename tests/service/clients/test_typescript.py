@@ -30,6 +30,8 @@ export async function sample(url: string, body: Body): Promise<Answer> {
 }
 
 export const asked: Body[] = [{}, { n: 2, seed: 7, label: "3" }, { condition: { energy: 50 } }];
+// @ts-expect-error
+export const wrong: Body = { seed: "seven" };
 """
 
 
@@ -46,7 +48,4 @@ def test_a_program_is_checked_by_the_types_of_the_document(server: Server, tmp_p
     made = run("openapi-typescript", "openapi.json", "--default-non-nullable=false", "-o", "latentserve.d.ts")
     assert made == ""
     (tmp_path / "use.ts").write_text(PROGRAM)
-    check = ("tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "use.ts")
-    assert run(*check) == ""
-    (tmp_path / "use.ts").write_text(PROGRAM.replace("seed: 7", 'seed: "seven"'))
-    assert "not assignable" in run(*check)
+    assert run("tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "use.ts") == ""
