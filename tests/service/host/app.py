@@ -16,7 +16,8 @@ from latentserve.service.host.group import Group, Health
 
 def make(group: Group) -> ASGIApp:
     """`FAULTS`, a folder: a file `start` in it makes starts fail with its words, `slow` makes them wait, and `hold` the
-    answers to `/hold`, until it is taken away.
+    answers to `/hold`, until it is taken away; to `reached` a byte is added for each of `/sleep`, `/hold` and `/block`
+    that has come.
     """
     faults = Path(os.environ["FAULTS"])
     told: list[str] = []
@@ -36,6 +37,9 @@ def make(group: Group) -> ASGIApp:
             return
         status = 503 if group.draining else 200
         path, _, seconds = scope["path"].partition("=")
+        if path in ("/sleep", "/hold", "/block"):
+            with (faults / "reached").open("ab") as reached:
+                reached.write(b".")
         match path:
             case "/sleep":
                 await asyncio.sleep(float(seconds))

@@ -27,6 +27,7 @@ from latentserve.service.watching.workers import starts
 from tests.server import free_port
 
 TOP = Path(__file__).parents[3]
+PATIENCE = 30.0  # seconds, of which a machine that is not busy takes few; less than what is under way would take
 Answer = tuple[int, dict[str, Any], str | None]  # status, facts, the header `Connection`
 
 
@@ -81,12 +82,22 @@ class Supervised:
         kind = answer.headers.get_content_type()
         return answer.status, json.loads(content) if kind != "text/html" else {}, answer.headers["connection"]
 
+    def asking(self, pool: ThreadPoolExecutor, path: str) -> Future[Answer]:
+        """A request that a worker has begun to answer."""
+        before = self._reached()
+        asked = pool.submit(self.ask, path)
+        self.wait_for(lambda: self._reached() > before)
+        return asked
+
+    def _reached(self) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.faults / "reached").stat().st_size
+        return 0
+
     def hold(self, pool: ThreadPoolExecutor) -> Future[Answer]:
         """A request that is under way until `let_go`."""
         (self.faults / "hold").touch()
-        asked = pool.submit(self.ask, "/hold")
-        time.sleep(0.3)
-        return asked
+        return self.asking(pool, "/hold")
 
     def let_go(self) -> None:
         """Have what is held answered."""
@@ -266,7 +277,7 @@ def test_a_first_worker_that_cannot_start_ends_it_with_one_line(tmp_path: Path) 
     (tmp_path / "faults").mkdir()
     (tmp_path / "faults" / "start").write_text("generator.onnx: it is damaged")
     with Supervised(tmp_path, ready=False, workers=2) as server:
-        assert server.process.wait(20) == 1
+        assert server.process.wait(PATIENCE) == 1
         assert server.text() == "generator.onnx: it is damaged\n"
 
 
@@ -288,7 +299,7 @@ def test_when_no_worker_can_run_any_more_it_ends_with_the_cause(tmp_path: Path) 
         (server.faults / "start").write_text("generator.onnx: it is damaged")
         (worker,) = server.pids()
         os.kill(worker, signal.SIGKILL)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(PATIENCE) == 1
         assert server.text().splitlines()[-1] == "no worker can run any more: generator.onnx: it is damaged"
         assert len(server.text().splitlines()) < 12
 
@@ -320,12 +331,12 @@ def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, s
         server.ask(client=kept)
         under_way = server.hold(pool)
         server.process.send_signal(signal_number)
-        server.wait_for(lambda: server.ask()[0] == 503, 5)  # while it goes on listening
+        server.wait_for(lambda: server.ask()[0] == 503)  # while it goes on listening
         status, facts, connection = server.ask(client=kept)
         assert (status, facts["ready"], connection) == (503, False, "close")
         server.let_go()
         assert under_way.result()[0] == 200
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
         with pytest.raises(ConnectionRefusedError):
             server.ask()
 
@@ -350,23 +361,22 @@ def test_nobody_is_accepted_and_reset_at_the_end(tmp_path: Path) -> None:
         for client in clients:
             client.result()
         assert under_way.result()[0] == 200
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
     assert set(seen) == {"200", "503"}
 
 
 def test_a_worker_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
     with Supervised(tmp_path, ready=False, unrunnable=True) as server:
-        assert server.process.wait(10) == 1
+        assert server.process.wait(PATIENCE) == 1
     absent = tmp_path / "work" / "none"
     assert server.text() == f"a worker cannot be started: {absent}: No such file or directory\n"
 
 
 def test_without_time_to_drain_it_ends_at_once(tmp_path: Path) -> None:
     with Supervised(tmp_path, drain_seconds=0) as server, ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(server.ask, "/sleep=60")
-        time.sleep(0.3)
+        under_way = server.asking(pool, "/sleep=60")
         server.process.terminate()
-        assert server.process.wait(5) == 0
+        assert server.process.wait(PATIENCE) == 0
         with pytest.raises((OSError, http.client.HTTPException)):
             under_way.result()
 
@@ -375,22 +385,21 @@ def test_a_worker_that_cannot_end_is_ended(tmp_path: Path) -> None:
     """Soon after its time is over."""
     with Supervised(tmp_path, drain_seconds=1) as server, ThreadPoolExecutor(1) as pool:
         (server.faults / "stuck").touch()
-        under_way = pool.submit(server.ask, "/sleep=60")
-        time.sleep(0.3)
+        under_way = server.asking(pool, "/sleep=60")
         server.process.terminate()
-        assert server.process.wait(4) == 0
+        assert server.process.wait(PATIENCE) == 0
         with pytest.raises((OSError, http.client.HTTPException)):
             under_way.result()
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     with Supervised(tmp_path, drain_seconds=60) as server, ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(server.ask, "/sleep=60")
-        time.sleep(0.3)
+        under_way = server.asking(pool, "/sleep=60")
         server.process.terminate()
+        server.wait_for(lambda: server.ask()[0] == 503)
         time.sleep(0.3)  # at once it would be the same one, sent to the process and to its group
         server.process.terminate()
-        assert server.process.wait(5) == 128 + signal.SIGTERM
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
         with pytest.raises((OSError, http.client.HTTPException)):
             under_way.result()
 
@@ -429,8 +438,7 @@ def test_idle_connections_make_room_and_busy_ones_do_not(tmp_path: Path) -> None
 def test_more_clients_at_once_than_a_busy_worker_can_be_told_of_wait(tmp_path: Path) -> None:
     """Of sockets that nobody has taken the kernel holds some hundreds."""
     with Supervised(tmp_path) as server, ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
-        blocked = pool.submit(server.ask, "/block=1.5")
-        time.sleep(0.3)
+        blocked = server.asking(pool, "/block=1.5")
         lines = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(1000)]
         for line in lines:
             line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -445,15 +453,14 @@ def test_who_waits_for_a_busy_worker_is_told_when_the_server_stops(tmp_path: Pat
         ThreadPoolExecutor(1) as pool,
         contextlib.ExitStack() as stack,
     ):
-        pool.submit(server.ask, "/block=1.5")
-        time.sleep(0.3)
+        server.asking(pool, "/block=1.5")
         lines = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30)) for _ in range(1000)]
         for line in lines:
             line.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.3)
         server.process.terminate()
         assert {line.recv(1 << 16)[:13] for line in lines} <= {b"HTTP/1.1 200 ", b"HTTP/1.1 503 "}
-        assert server.process.wait(10) == 0
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_without_file_descriptors_it_waits_and_does_not_spin(tmp_path: Path) -> None:
