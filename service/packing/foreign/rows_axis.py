@@ -76,7 +76,8 @@ def give_rows(model: onnx.ModelProto, told: Mapping[str, str]) -> list[str]:
     line each.
 
     These are all inputs of graphs that are mapped over rows by others, whose output's first axis is not that of any of
-    them, none of which is open or 1; else, where rows lie along an axis of 1, labels and conditions without axes.
+    them, none of which is open or 1 (nor, but for vectors, that of another axis, which may be the rows); else, where
+    rows lie along an axis of 1, labels and conditions without axes.
 
     Args:
         model: with one output.
@@ -94,7 +95,7 @@ def give_rows(model: onnx.ModelProto, told: Mapping[str, str]) -> list[str]:
         return []
     if all(shape[0] == 1 for shape in wide):
         held = [value for value in held if not sizes[value.name] and _is_of_row(value, kinds[value.name])]
-    elif not made or any(shape[0] in (1, made[0]) for shape in wide):
+    elif not made or any(shape[0] in (1, made[0]) or (len(shape) > 1 and shape[0] in made) for shape in wide):
         return []
     names = [value.name for value in held]
     set_apart(graph, _PREFIX, *names)

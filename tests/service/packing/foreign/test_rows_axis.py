@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from latentserve.service.packing.foreign.rows_axis import put_rows_first
+from latentserve.service.packing.foreign.rows_axis import give_rows, put_rows_first
 from tests.service.packing.foreign.graphs import FLOAT, Axes, dense, model, rand, run
 
 
@@ -68,3 +68,22 @@ def test_what_it_computes_is_the_same() -> None:
     expected = run(columns, {"z": z.T})
     put_rows_first(columns)
     np.testing.assert_array_equal(run(columns, {"z": z}), expected)
+
+
+@pytest.mark.parametrize(
+    ("z", "made", "given"),
+    [
+        ([16], [3, 16, 16], True),
+        ([4, 8, 8], [3, 64, 64], True),
+        ([16], [16, 8], False),
+        ([1, 16], [3, 8, 8], False),
+        ([64, 16], [3, 8, 8, 64], False),
+        (["n", 16], [3, 8, 8], False),
+    ],
+    ids=["a vector", "maps", "rows", "one row", "rows last", "any number of rows"],
+)
+def test_one_row_is_given_its_axis(z: Axes, made: Axes, given: bool) -> None:
+    graph = model([("Identity", "z", "x", {})], {"z": (FLOAT, z)}, {"x": (FLOAT, made)})
+    assert bool(give_rows(graph, {})) == given
+    axes = graph.graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_value for axis in axes] == [1] * given + [0 if axis == "n" else axis for axis in z]
