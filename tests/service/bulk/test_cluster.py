@@ -47,6 +47,7 @@ def command(bundle: Path, out: object, *words: str) -> list[str]:
     return [*COMMAND, str(bundle), *WORDS, "--engine", "ray", "--out", str(out), *words]
 
 
+@pytest.mark.full
 def test_a_cluster_writes_the_same(cluster: Any, bundle: Path, tmp_path: Path):
     bulk(bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
     environment = {**os.environ, "RAY_ADDRESS": cluster.address}
@@ -54,7 +55,6 @@ def test_a_cluster_writes_the_same(cluster: Any, bundle: Path, tmp_path: Path):
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
-@pytest.mark.full
 def test_a_node_that_is_lost_costs_no_byte(cluster: Any, slow_bundle: Path, tmp_path: Path):
     cluster.add_node(num_cpus=1, object_store_memory=MEMORY)
     bulk(slow_bundle, tmp_path / "whole", "parquet", n=2000, shard=100)
