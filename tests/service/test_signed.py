@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
@@ -111,13 +112,17 @@ def test_a_server_takes_what_is_signed_and_nothing_else(
     assert server.http.get("/v1/models").json()["models"][0]["signature"] == told
     assert server.metric("bundle_signature_verified", model="toy") == 1
     assert f"fingerprint={told['fingerprint']}" in server.log.read_text()
-    # Packed again in its place: what runs was verified, what starts anew is refused.
+    # Packed again in its place: what the server was started with is served on, and would be refused at its next start.
     manifest = read_bundle(copy, Trust()).manifest
     write_bundle(copy, manifest, {name: (copy / name).read_bytes() for name in manifest.sha256})
     assert server.samples(n=1, seed=7).status_code == 200
     (worker,) = server.worker_pids()
     os.kill(worker, signal.SIGKILL)
-    server.wait_for(lambda: "is not signed" in server.log.read_text())
+    server.wait_for(lambda: "worker-back" in server.log.read_text(), 60)
+    with httpx.Client(base_url=server.url, timeout=60) as anew:
+        assert anew.get("/v1/models/toy").json()["signature"] == told
+    with pytest.raises(SignatureError, match="is not signed"):
+        read_bundle(copy, Trust(key.public, required=True))
 
 
 @pytest.mark.full
