@@ -53,10 +53,12 @@ def alike(held: Dataset, train: Dataset) -> Dataset:
         raise DataError(f"{held.name}: held-out samples are of another range of values")
     if bool(held.label_names) != bool(train.label_names):
         raise DataError(f"{held.name}: held-out samples have {'' if held.label_names else 'no '}labels")
-    if all(name.isdecimal() for name in (*held.label_names, *train.label_names)):  # 00007 is 7
-        known = {int(name): name for name in train.label_names}
-        held = replace(held, label_names=[known.get(int(name), name) for name in held.label_names])
     strange = sorted(set(held.label_names) - set(train.label_names))
+    if strange and all(name.isdecimal() for name in (*held.label_names, *train.label_names)):  # 00007 is 7
+        known = {int(name): name for name in train.label_names}
+        names = [known.get(int(name), name) if name in strange else name for name in held.label_names]
+        held = replace(held, label_names=names)
+        strange = sorted(set(names) - set(train.label_names))
     if strange:
         raise DataError(f"{held.name}: held-out samples have labels that the others lack, such as {strange[0]}")
     if sorted(held.condition_names) != sorted(train.condition_names):
