@@ -40,8 +40,9 @@ class Form(BaseModel):
     def write(self, value: float, decimals: int | None = None) -> str:
         """A value as text; `decimals` are those of its column, null: as many as it has."""
         if self.time is not None:
-            when = _EPOCH + timedelta(seconds=min(max(value, _FIRST), _LAST))
-            hours, quarter = max(0, int(value // 3600)), (when.month + 2) // 3
+            seconds = min(max(value, _FIRST), _LAST)
+            when = _EPOCH + timedelta(seconds=seconds)
+            hours, quarter = max(0, int(seconds // 3600)), (when.month + 2) // 3
             pattern = self.time.replace("%-K", str(hours)).replace("%K", f"{hours:02d}")
             return when.strftime(pattern.replace("%Q", str(quarter)))
         whole, _, rest = (f"{abs(value):.{decimals}f}" if decimals is not None else f"{abs(value)!r}").partition(".")

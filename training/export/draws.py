@@ -12,11 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from latentserve.service.packing.foreign.roles import LatentRole
+from latentserve.service.packing.foreign.rows_axis import ROWS, rows_axis
 from latentserve.service.packing.foreign.signature import Input
 from latentserve.training.errors import ExportError
 from latentserve.training.export.chance import Drawn
-
-ROWS = (2, 3)  # of the calls that are compared
 
 
 @dataclass(frozen=True)
@@ -142,14 +141,6 @@ def _of_row(few: Drawn, more: Drawn, taken: set[str], batch: int | None) -> OfRo
     half = 0.5 if few.prior == "uniform" else 0.0
     role = LatentRole(few.prior, half, half or 1.0, noise=True)
     return OfRow(Input(name, np.dtype(np.float32), shape, True, role), axis, several)
-
-
-def rows_axis(two: Sequence[int], three: Sequence[int]) -> int | None:
-    """The axis along which rows lie, of shapes for 2 and for 3 rows; None: there is none."""
-    differ = [axis for axis, (few, more) in enumerate(zip(two, three, strict=False)) if few != more]
-    if len(two) != len(three) or len(differ) != 1 or two[differ[0]] * ROWS[1] != three[differ[0]] * ROWS[0]:
-        return None
-    return differ[0]
 
 
 def _unclear(few: Drawn, more: Drawn) -> str:

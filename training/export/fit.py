@@ -30,13 +30,14 @@ from latentserve.service.packing.foreign.roles import (
     UnusedRole,
     parse_role,
 )
+from latentserve.service.packing.foreign.rows_axis import ROWS, rows_axis
 from latentserve.service.packing.foreign.signature import Input, Signature
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
 from latentserve.training.export.chance import Drawn, Unseen
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
 from latentserve.training.export.devices import told_devices
-from latentserve.training.export.draws import ROWS, Calls, OfRow, Once, rows_axis, understand
+from latentserve.training.export.draws import Calls, OfRow, Once, understand
 from latentserve.training.export.linear_algebra import alike
 from latentserve.training.export.outputs import pick_output, take_output
 from latentserve.training.export.precision import told_reduced

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from latentserve.service.bundle import Inputs, Latent
 from latentserve.service.bundle.graph import is_external, opset
 from latentserve.service.errors import BundleError, one_line
+from latentserve.service.packing.foreign.rows_axis import ROWS, rows_axis
 from latentserve.service.packing.foreign.signature import Signature
 from latentserve.service.packing.probing import other_shapes
 from latentserve.service.packing.storing import mapped
@@ -88,12 +89,11 @@ class Original:
         """The axis that rows of what it gives lie along, and how many there are, where it is not the first; None: it
         is, or is not seen."""
         try:
-            two, three = (self._call(draw_rows(self.signature, rows)).shape for rows in (2, 3))
+            few, more = (self._call(draw_rows(self.signature, rows)).shape for rows in ROWS)
         except BundleError:
             return None
-        grown = [place for place, (few, more) in enumerate(zip(two, three, strict=False)) if few != more]
-        alike = len(two) == len(three) and len(grown) == 1 and (two[grown[0]], three[grown[0]]) == (2, 3)
-        return (grown[0], len(two)) if alike and grown[0] > 0 else None
+        axis = rows_axis(few, more)
+        return (axis, len(few)) if axis and few[axis] == ROWS[0] else None
 
     def _joined(self, parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Rows of several runs. Raises BundleError: they are not of one shape."""

@@ -13,7 +13,16 @@ from latentserve.service.packing.foreign.inputs import is_label
 from latentserve.service.packing.foreign.names import set_apart
 from latentserve.service.packing.steps import Steps, put_first
 
+ROWS = (2, 3)  # of two runs whose shapes are compared
 _PREFIX = "rows/"  # of the names of what turns them
+
+
+def rows_axis(few: Sequence[int], more: Sequence[int]) -> int | None:
+    """The axis along which rows lie, of shapes for `ROWS`; it may have several places a row. None: there is none."""
+    differ = [axis for axis, (one, other) in enumerate(zip(few, more, strict=False)) if one != other]
+    if len(few) != len(more) or len(differ) != 1 or few[differ[0]] * ROWS[1] != more[differ[0]] * ROWS[0]:
+        return None
+    return differ[0]
 
 
 def put_rows_first(model: onnx.ModelProto) -> list[str]:

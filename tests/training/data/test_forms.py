@@ -1,6 +1,7 @@
 """How numbers and times are written: each column is read as what its author meant and written again as it was, or what
 was made of it is told, or it is refused in words."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from latentserve.service.bundle.forms import Form
 from latentserve.training.data import Dataset, load, summary
 from latentserve.training.errors import DataError
 from tests.training.data.test_tables import values
@@ -201,3 +203,9 @@ def test_held_out_rows_are_read_as_the_others(tmp_path: Path) -> None:
     dataset, held_out = (load("files", tmp_path, split) for split in ("train", "test"))
     assert values(held_out) == values(dataset)[:12]
     assert values(held_out)[1] == ["20190327", None]
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("time", ["%Y-%m-%d", "%H:%M", "%K:%M:%S", "%YQ%Q"])
+def test_what_a_generator_makes_of_a_time_is_written_whatever_it_is(value: float, time: str) -> None:
+    assert Form(time=time).write(value)
