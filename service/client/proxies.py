@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from contextlib import suppress
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from latentserve.service.addresses import is_loopback
 
@@ -15,11 +15,11 @@ def proxy_for(url: str) -> str | None:
 
     `NO_PROXY` has names, which stand for what ends in them too, addresses and networks of both kinds, and `*`.
     """
-    parts, stated = urlsplit(url), getproxies_environment()
+    parts, stated = urlsplit(url), getproxies()
     host = parts.hostname or ""
     proxy = stated.get(parts.scheme) or stated.get("all")
     excepted = stated.get("no", "")
-    if not proxy or is_loopback(host) or proxy_bypass_environment(host, stated) or _is_within(host, excepted):
+    if not proxy or is_loopback(host) or proxy_bypass(host, stated) or _is_within(host, excepted):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 
