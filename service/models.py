@@ -41,7 +41,12 @@ class Model:
         self.producer = settings.aigc_producer  # whom its answers name
         self.signer, self.signs_always = signer, settings.c2pa_always
         self.engine = Engine(
-            bundle, settings.device, settings.engine_threads, settings.max_batch, tensorrt=settings.tensorrt
+            bundle,
+            settings.device,
+            settings.engine_threads,
+            settings.max_batch,
+            spinning=True,
+            tensorrt=settings.tensorrt,
         )
         reference = read_reference(bundle)
         self.judge = Judge(

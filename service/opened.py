@@ -74,11 +74,13 @@ class OpenedBundle:
         manifest: what the bundle says of itself: `name`, `version`, `labels`, `sample.shape`, `latent.dim`, ...
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None, max_batch: int = FIXED_BATCH) -> None:
-        """`threads` of one engine call, None: as many as there are cores. Rows of one call are `max_batch` at the most,
-        once `widen` has found that so many may be."""
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, max_batch: int = FIXED_BATCH, *, spinning: bool = False
+    ) -> None:
+        """`threads` of one engine call, None: as many as there are cores; `spinning`, see Engine. Rows of one call are
+        `max_batch` at the most, once `widen` has found that so many may be."""
         self.manifest: Manifest = bundle.manifest
-        self._engine = Engine(bundle, threads=threads or whole_cores(), max_batch=max_batch)
+        self._engine = Engine(bundle, threads=threads or whole_cores(), max_batch=max_batch, spinning=spinning)
         self._placed = Placed(self._engine)
         self._row_bytes = 4 * math.prod(self.manifest.sample.shape) + DRAWN_BYTES * self.manifest.latent.dim
         self._slice_rows = min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes)

@@ -22,8 +22,15 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Machines are of all speeds, so no example of a property test has a deadline.
-settings.register_profile("short", deadline=None, max_examples=16)
+SHORT = 16
+settings.register_profile("short", deadline=None, max_examples=SHORT)
 settings.register_profile("full", deadline=None, max_examples=60)
+
+
+def examples(whole: int) -> int:
+    """How many examples of a property that has so many in the long form."""
+    return min(whole, SHORT) if settings.default.max_examples == SHORT else whole
+
 
 LABELS = [f"digit {index}" for index in range(10)]
 

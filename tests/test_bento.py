@@ -1,10 +1,12 @@
-"""The bento: built from this tree, and served by a Python that has the dependencies but not the project."""
+"""The bento: built from this tree by the tour's commands, and served by a Python that has the dependencies but not the
+project."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from tests.server import free_port
 from tests.strangers import make_stranger
 
 ROOT = Path(__file__).parents[1]
+TOUR = (ROOT / "docs" / "tour.md").read_text()
+((BUILD, SERVE),) = re.findall(r"^(\.venv/bin/bentoml build)\n(.* serve .*)$", TOUR, re.M)
 READY_SECONDS = 30
 STOP_SECONDS = 10
 
@@ -48,7 +52,7 @@ def environment(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
         "BENTOML_DO_NOT_TRACK": "True",
         "LATENTSERVE_BUNDLES": str(bundle),
     }
-    build = [sys.executable, "-m", "bentoml", "build"]
+    build = [sys.executable, "-m", *shlex.split(BUILD.replace(".venv/bin/", ""))]
     checkout = copy_checkout(tmp_path_factory.mktemp("checkout") / "latentserve")
     built = subprocess.run(build, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
@@ -84,8 +88,9 @@ def test_serves(by: str, stranger: str, environment: dict[str, str], tmp_path: P
         folder.mkdir()
     for module in ("numpy", "service", "latentserve", "starlette"):
         (hostile / f"{module}.py").write_text("raise SystemExit('imported from the working directory')\n")
-    command = [stranger, "-P", "-m", "bentoml", "serve", "latentserve:latest", "--working-dir", str(empty)]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
+    told = SERVE.replace('LATENTSERVE_BUNDLES="$PWD/demo/bundle" .venv/bin/', "").replace('"$(mktemp -d)"', str(empty))
+    command = [stranger, "-P", "-m", *shlex.split(told.replace("3002", str(port))), "--host", "127.0.0.1"]
+    assert command[3:5] == ["bentoml", "serve"]
     if by == "latentserve serve":
         (python, *words), variables = in_container(environment, port)
         assert python == "python"

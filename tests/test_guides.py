@@ -163,22 +163,6 @@ def test_the_page_on_javascript(models: Server, tmp_path: Path) -> None:
     assert (int(pixels), int(rows)) == (2 * 64, 1000)
 
 
-def test_the_types_of_the_page_on_javascript(models: Server, tmp_path: Path) -> None:
-    tools = TOP / ".tools" / "node" / "node_modules" / ".bin"
-    if not (tools / "tsc").exists():
-        pytest.skip("no TypeScript in .tools/node: run .ci/browser")
-    ((_, program),) = blocks("clients/javascript.md", "typescript")
-    (tmp_path / "use.ts").write_text(program)
-    (tmp_path / "openapi.json").write_bytes(models.http.get("/openapi.json").content)
-    (npx,) = re.findall(r"^npx (openapi-typescript .*)$", (DOCS / "clients" / "javascript.md").read_text(), re.M)
-    made = shlex.split(npx.replace(f"{HERE}/openapi.json", "openapi.json"))
-    for words in (made, ["tsc", "--noEmit", "--strict", "--target", "es2022", "--lib", "es2022,dom", "use.ts"]):
-        done = subprocess.run(
-            [str(tools / words[0]), *words[1:]], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Server]]:
     """A folder with `demo/bundle`, and a server of it."""

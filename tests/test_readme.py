@@ -1,5 +1,5 @@
-"""Every command of the README and of the tour, run as it stands there (ports, the environment's path and budgets
-aside)."""
+"""Every command of the README and of the tour, run as it stands there (ports, the environment's path and budgets aside;
+those of BentoML in `test_bento.py`)."""
 
 from __future__ import annotations
 
@@ -111,12 +111,12 @@ def answers(port: int) -> bool:
         return False
 
 
-def serve_and_ask(demo: Demo, command: str, **variables: str) -> None:
+def serve_and_ask(demo: Demo, command: str) -> None:
     """Run a command of the README that serves, on a free port, and ask it for a sample."""
     port = free_port()
     command = command.replace(".venv/bin", f"{sys.prefix}/bin").split(" --port ")[0]
     words = ["bash", "-c", f"{command} --port {port}".replace(f"{sys.prefix}/bin/", f"exec {sys.prefix}/bin/")]
-    process = subprocess.Popen(words, cwd=demo.folder, env=os.environ | variables)
+    process = subprocess.Popen(words, cwd=demo.folder)
     try:
         for _ in range(300):
             if answers(port):
@@ -227,13 +227,6 @@ def test_bring_a_module(demo: Demo):
     script = "import torch\nmodule = torch.nn.Sequential(torch.nn.Linear(64, 100), torch.nn.Tanh())\n"
     script += block("export_bundle").replace("latent_dim=64", "latent_dim=64, reference_samples=5000")
     demo.execute(script)
-
-
-def test_as_a_bento(demo: Demo, tmp_path: Path):
-    build, serve = block("bentoml build").strip().splitlines()
-    home = {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "True"}
-    demo.run(f"BENTOML_HOME={tmp_path} BENTOML_DO_NOT_TRACK=True {build}")
-    serve_and_ask(demo, serve, **home)
 
 
 def test_from_python(demo: Demo):

@@ -64,4 +64,12 @@ class BareEngine:
 
     def _session(self) -> Any:
         runtime = require_runtime()
-        return open_session(runtime, self._generator, GENERATOR, self._device, self._threads, files=self._beside)
+        return open_session(
+            runtime,
+            self._generator,
+            GENERATOR,
+            self._device,
+            self._threads,
+            spinning=True,
+            files=self._beside,
+        )

@@ -15,6 +15,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -174,19 +175,18 @@ class Cluster:
 
 def _connected() -> Any:
     """The package, connected. Raises LatentserveError."""
-    try:
-        import ray
-    except ImportError:
-        raise LatentserveError("--engine ray needs latentserve[ray]") from None
-    if ray.is_initialized():
-        return ray
+    if find_spec("ray") is None:
+        raise LatentserveError("--engine ray needs latentserve[ray]")
     address = os.environ.get(_ADDRESS, "auto")
     where = f"{_ADDRESS}={address}" if _ADDRESS in os.environ else "this machine"
     try:
-        if ":" in address:  # Ray itself would try for minutes, and end the process
+        if ":" in address:  # Ray itself takes seconds to import, would try for minutes, and end the process
             parts = urlsplit(address if "://" in address else f"//{address}")
             socket.create_connection((parts.hostname or "", parts.port or 10001), _CONNECT_SECONDS).close()
-        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        import ray
+
+        if not ray.is_initialized():
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
     except Exception as error:
         raise LatentserveError(f"--engine ray: no Ray cluster that can be used at {where}: {one_line(error)}") from None
     return ray

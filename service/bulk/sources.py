@@ -68,7 +68,7 @@ class BundleSource:
         row = _SAMPLE_BYTES * math.prod(bundle.manifest.sample.shape)
         widest = max(FIXED_BATCH, min(WIDEST, _CALL_BYTES // row))
         self.manifest = bundle.manifest
-        self._bundle = OpenedBundle(bundle, threads or max(1, whole_cores() - 1), widest)
+        self._bundle = OpenedBundle(bundle, threads or max(1, whole_cores() - 1), widest, spinning=True)
         self._wide = False
 
     def rows(self, job: Job, shard: Shard) -> Iterator[Rows]:

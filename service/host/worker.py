@@ -211,6 +211,7 @@ async def run(channel: Channel, work: Work) -> int:
         asyncio.get_running_loop().set_default_executor(thread_pool(_BESIDE, "beside"))
         gc.disable()  # next to nothing of what is imported is garbage, and looking for it takes a tenth of the time
         app = getattr(import_module(module), attribute)(group)
+        gc.freeze()
         gc.enable()
         async with lifespan(app) as state:
             await Worker(channel, work, group, app, state).serve()

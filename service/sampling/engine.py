@@ -28,8 +28,8 @@ from latentserve.service.sampling.sessions import (
     TENSORRT,
     Device,
     open_session,
+    session_options,
     tensorrt_options,
-    unheard,
 )
 
 try:
@@ -87,6 +87,7 @@ class Engine:
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one engine call on the CPU.
         max_batch: rows of one call at the most, on the CPU no more than the manifest says that memory is for.
+        spinning: the threads await the next call awake, as a server's do: see `session_options`.
         tensorrt: TensorRT before CUDA; refuses to start where it does not work.
 
     Attributes:
@@ -105,10 +106,11 @@ class Engine:
         threads: int = 1,
         max_batch: int = 64,
         *,
+        spinning: bool = False,
         tensorrt: bool = False,
     ) -> None:
         self.bundle = bundle
-        self._threads = threads
+        self._threads, self._spinning = threads, spinning
         require_runtime()
         content = bundle.generator
         light = graph.light(content, GENERATOR)
@@ -121,7 +123,9 @@ class Engine:
         self._critic = None
         if (critic := bundle.critic) is not None:
             light = graph.light(critic, CRITIC)
-            self._critic = open_session(onnxruntime, light, CRITIC, device, threads, files={CRITIC: critic})
+            self._critic = open_session(
+                onnxruntime, light, CRITIC, device, threads, spinning=spinning, files={CRITIC: critic}
+            )
         self.batch_invariant = False
         self._padding: Padding | None = None
 
@@ -338,6 +342,7 @@ class Engine:
             GENERATOR,
             device,
             self._threads,
+            spinning=self._spinning,
             files=model.files,
             capture=capture,
             tensorrt=options,
@@ -372,6 +377,6 @@ def require_cuda(*, tensorrt: bool = False) -> None:
     )
     model = onnx.helper.make_model(identity, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     runtime.preload_dlls()
-    session = runtime.InferenceSession(model.SerializeToString(), unheard(runtime), providers=[wanted, CPU])
+    session = runtime.InferenceSession(model.SerializeToString(), session_options(runtime), providers=[wanted, CPU])
     if session.get_providers()[0] != wanted:
         raise RuntimeMissingError(NO_TENSORRT if tensorrt else NO_CUDA_DEVICE)

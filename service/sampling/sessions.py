@@ -45,11 +45,16 @@ def load(runtime: Any, content: bytes, files: Files, options: Any, providers: Se
     return runtime.InferenceSession(content, options, providers=list(providers))
 
 
-def unheard(runtime: Any) -> Any:
+def session_options(runtime: Any, *, spinning: bool = False) -> Any:
     """Options of a session whose failures are told in our words alone: what the runtime writes of them itself, it waits
-    for whoever reads its standard error."""
+    for whoever reads its standard error.
+
+    `spinning`: after a call its threads stay awake for some 10 ms, in which the next one finds them there. They take
+    their cores' whole time for it, so only what answers others has them do so.
+    """
     options = runtime.SessionOptions()
     options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return options
 
 
@@ -60,6 +65,7 @@ def open_session(
     device: Device,
     threads: int,
     *,
+    spinning: bool = False,
     files: Files = NO_FILES,
     capture: bool = False,
     as_written: bool = False,
@@ -73,6 +79,7 @@ def open_session(
         file: its name, for messages.
         device: `auto` takes CUDA where it works, `cuda` refuses to start where it does not.
         threads: threads of one call on the CPU.
+        spinning: they await the next call awake: see `session_options`.
         files: what `content` refers to.
         capture: CUDA graphs; refused for a graph that leaves the device or has loops.
         as_written: operator by operator, nothing fused.
@@ -80,7 +87,7 @@ def open_session(
 
     Raises RuntimeMissingError and BundleError.
     """
-    options = unheard(runtime)
+    options = session_options(runtime, spinning=spinning)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     if as_written:

@@ -34,7 +34,7 @@ from latentserve.service.encoding.audio import to_int16
 from latentserve.service.encoding.images import contact_sheet, to_uint8
 from latentserve.service.errors import InvalidError, TooLargeError
 from latentserve.service.sampling.latents import draw_conditions, draw_labels
-from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, make_shower
+from tests.conftest import SHOWER_CONDITIONS, SHOWER_LATENT, examples, make_shower
 from tests.server import Server
 from tests.service.test_bad_input import assert_problem
 from tests.tensors import tensor
@@ -181,7 +181,7 @@ def test_rows_may_be_asked_for_in_any_portions(shower: OpenedBundle, asked: tupl
     assert np.array_equal(np.concatenate(parts), shower.sample(**fields))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=asked_for())
 def test_rows_may_be_asked_of_a_server_in_any_portions(
     server: Server, shower: OpenedBundle, asked: tuple[dict[str, Any], list[int]]

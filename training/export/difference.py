@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from latentserve.service.packing.storing import mapped
-from latentserve.service.sampling.sessions import load, unheard
+from latentserve.service.sampling.sessions import load, session_options
 
 _ROWS = 2
 _ALIKE = 1e-3  # of a value's span: further off, and it is no rounding
@@ -58,7 +58,7 @@ def _first(program: Any, model: onnx.ModelProto, inputs: Mapping[str, NDArray[An
     given = [name for node in wide.graph.node for name in node.output if name in names][:_MOST_VALUES]
     held = {value.name for value in wide.graph.output}
     wide.graph.output.extend(onnx.ValueInfoProto(name=name) for name in given if name not in held)
-    options = unheard(onnxruntime)
+    options = session_options(onnxruntime)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = load(onnxruntime, wide.SerializeToString(), mapped(model), options)
     rows = {name: array[:_ROWS] for name, array in inputs.items()}

@@ -23,7 +23,7 @@ from latentserve.service.packing.probing import other_shapes
 from latentserve.service.packing.storing import mapped
 from latentserve.service.sampling.engine import require_runtime
 from latentserve.service.sampling.latents import draw_conditions, draw_latents
-from latentserve.service.sampling.sessions import load, unheard
+from latentserve.service.sampling.sessions import load, session_options
 
 _LARGEST_WEIGHT = (1 << 31) - 1  # bytes, that the runtime takes as one from memory
 _SECONDS = 300.0  # of one call, at the most: nobody waits as long for a row
@@ -171,7 +171,7 @@ def _session(model: onnx.ModelProto, source: str) -> Any:
                 "2.1 GB: split it into two, and join what they give"
             )
     try:
-        return load(runtime, model.SerializeToString(), mapped(model), unheard(runtime))
+        return load(runtime, model.SerializeToString(), mapped(model), session_options(runtime))
     except Exception as error:
         raise BundleError(f"{source}: the runtime cannot load it ({_words(error)}){_advice(model, error)}") from None
 

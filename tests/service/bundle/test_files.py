@@ -37,7 +37,7 @@ from latentserve.service.bundle import (
 )
 from latentserve.service.bundle.golden import unpack_arrays
 from latentserve.service.errors import BundleError
-from tests.conftest import make_bundle
+from tests.conftest import examples, make_bundle
 from tests.generators import dense_critic, dense_generator
 
 FILES = ["critic.onnx", "generator.onnx", "golden.npz", "manifest.json", "reference.npz"]
@@ -147,7 +147,7 @@ def test_the_version_is_of_what_decides_the_samples(bundle: Path, tmp_path: Path
     assert len(versions | {version}) == 6
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from([*FILES, "preview.png", "MODEL_CARD.md"]), place=st.floats(0, 1), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_refused(copy: Path, name: str, place: float, bit: int) -> None:
     """Or, in the manifest, changes nothing that is served: its free text is what nothing vouches for."""
@@ -180,7 +180,7 @@ def _served(bundle: Bundle) -> tuple[object, ...]:
     return manifest.version, manifest.latent, manifest.labels, manifest.sample, bundle.generator, bundle.critic
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FILES), share=st.floats(0, 0.999))
 def test_a_truncated_file_is_refused(copy: Path, name: str, share: float) -> None:
     file = copy / name
@@ -477,7 +477,7 @@ def _npz() -> bytes:
     ).to_bytes()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(place=st.floats(0, 0.9999), bits=st.integers(1, 255), cut=st.booleans())
 def test_a_damaged_npz_is_read_or_refused(place: float, bits: int, cut: bool) -> None:
     """Never anything else, whatever the archive's tables say."""

@@ -17,6 +17,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from latentserve.service.bundle import Column, Condition, Latent, LatentPart, SampleSpec, content_version, graph
 from latentserve.service.bundle.weights import Place, place_of, refer
 from latentserve.service.errors import BundleError
+from tests.conftest import examples
 from tests.generators import dense_generator
 
 Model = onnx.ModelProto
@@ -252,7 +253,7 @@ SAME = [
 @given(
     st.lists(st.tuples(st.sampled_from(SAME), st.text(st.sampled_from("abc/_1"), min_size=1, max_size=3)), max_size=6)
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 def test_what_does_not_compute_leaves_the_version(changes: list[tuple[Callable[[Model, str], None], str]]) -> None:
     model = copy.deepcopy(EVERYTHING)
     for change, word in changes:
@@ -275,7 +276,7 @@ def weigh(model: Model) -> list[TensorProto]:
 
 
 @given(st.integers(0, len(weigh(EVERYTHING)) - 1), st.integers(0, 10**9))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 def test_every_bit_of_every_weight_counts(which: int, place: int) -> None:
     """But those behind the end of values that do not fill bytes."""
     model = copy.deepcopy(EVERYTHING)

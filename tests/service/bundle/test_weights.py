@@ -26,6 +26,7 @@ from latentserve.service.bundle.weights import (
     write_beside,
     write_whole,
 )
+from tests.conftest import examples
 from tests.generators import dense_generator
 
 SIZES = [0, 1, 7, 100, 1000]
@@ -62,7 +63,7 @@ def mapping(content: bytes) -> Buffer:
 
 
 @given(st.lists(st.sampled_from(SIZES), max_size=6), st.sampled_from([1, 8, 101, 1001]), st.booleans())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_what_is_lifted_is_put_back(sizes: list[int], least: int, mapped: bool) -> None:
     model = weighing(sizes)
     content = model.SerializeToString()
@@ -125,7 +126,7 @@ def test_nonsense_is_no_model(content: bytes) -> None:
 
 
 @given(st.integers(1, 10**6), st.integers(0, 255))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 def test_a_byte_that_is_wrong_never_hangs_or_reads_elsewhere(place: int, byte: int) -> None:
     content = bytearray(weighing([1000]).SerializeToString())
     content[place % len(content)] = byte

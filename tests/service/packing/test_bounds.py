@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from benchmarks.quality.endings import DIM, ending, number
 from latentserve.service.packing.bounds import output_bounds
+from tests.sessions import session
 
 Steps = Sequence[tuple[str, Mapping[str, Any]] | str]
 
@@ -37,7 +37,7 @@ def test_known(steps: Steps, bounds: tuple[float, float]) -> None:
     model = ending([3, 2, 2], *steps, gain=5)
     assert output_bounds(model, "out") == pytest.approx(bounds)
     z = np.random.default_rng(0).normal(size=(64, DIM)).astype(np.float32)
-    made = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"z": z})[0]
+    made = session(model).run(None, {"z": z})[0]
     rounding = 1e-6 * (bounds[1] - bounds[0])
     assert bounds[0] - rounding <= made.min() <= made.max() <= bounds[1] + rounding
 

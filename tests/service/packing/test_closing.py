@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +12,7 @@ from onnx import TensorProto, helper
 from benchmarks.quality.endings import DIM, ending
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.closing import Form, choose_output, close
-
-
-def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+from tests.sessions import session
 
 
 @given(

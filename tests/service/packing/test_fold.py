@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from latentserve.service.packing.fold import fold_batch_norm
 from tests.generators import model
+from tests.sessions import session
 
 CHANNELS = 6
 
@@ -50,8 +50,8 @@ def normalised(layer: str, twice: bool = False, **given: Any) -> onnx.ModelProto
 def run(graph: onnx.ModelProto) -> np.ndarray:
     shape = [axis.dim_value for axis in graph.graph.input[0].type.tensor_type.shape.dim[1:]]
     z = np.random.default_rng(1).normal(size=(3, *shape)).astype(np.float32)
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(["sample"], {"z": z})[0]
+    opened = session(graph)
+    return opened.run(["sample"], {"z": z})[0]
 
 
 FORMS = [

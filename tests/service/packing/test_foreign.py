@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -18,6 +17,7 @@ from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign import PackOptions, pack_foreign
 from latentserve.service.sampling.engine import Engine
 from tests.generators import dense_generator
+from tests.sessions import session
 
 
 def foreign(
@@ -94,10 +94,10 @@ def refused(folder: Path, model: onnx.ModelProto | Path, **told: Any) -> str:
 
 
 def original(model: onnx.ModelProto, z: NDArray[Any], label: NDArray[Any] | None = None) -> NDArray[Any]:
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [value.name for value in session.get_inputs()]
+    opened = session(model)
+    names = [value.name for value in opened.get_inputs()]
     feed = {names[0]: z} if label is None else {names[0]: z, names[1]: label}
-    return session.run(None, feed)[0]
+    return opened.run(None, feed)[0]
 
 
 PLAIN: dict[str, dict[str, Any]] = {

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from latentserve.service.packing.rewrite import rewrite_narrow, rewrite_transposed
 from tests.generators import model
+from tests.sessions import session
 
 
 def transposed(
@@ -38,8 +38,8 @@ def transposed(
 
 
 def run(graph: onnx.ModelProto, z: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    return session.run(None, {"z": z})[0]
+    opened = session(graph)
+    return opened.run(None, {"z": z})[0]
 
 
 def operators(graph: onnx.ModelProto) -> list[str]:

@@ -12,6 +12,7 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.bundle.graph import opset
 from latentserve.service.sampling.cuda import CudaRunner
 from latentserve.service.sampling.served_graph import Output, served_graph
+from tests.sessions import session
 
 
 def served(model: onnx.ModelProto, spec: SampleSpec) -> tuple[bytes, dict[Output, str]]:
@@ -23,10 +24,7 @@ def served(model: onnx.ModelProto, spec: SampleSpec) -> tuple[bytes, dict[Output
 
 def open_runner(model: onnx.ModelProto, spec: SampleSpec, max_batch: int) -> CudaRunner:
     content, outputs = served(model, spec)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    return CudaRunner(onnxruntime, session, outputs, max_batch, "toy", device="cpu")
+    return CudaRunner(onnxruntime, session(content), outputs, max_batch, "toy", device="cpu")
 
 
 def corrupt(runner: CudaRunner, size: int, model: onnx.ModelProto, spec: SampleSpec) -> Callable[[], None]:

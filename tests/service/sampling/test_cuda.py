@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -23,6 +22,7 @@ from latentserve.service.sampling.served_graph import Output
 from tests.generators import dense_generator
 from tests.generators import model as make_model
 from tests.service.sampling.runners import open_runner, served
+from tests.sessions import session
 
 IMAGE = SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L")
 ALL: tuple[Output, ...] = ("sample", "sample_uint8", "signals")
@@ -58,12 +58,12 @@ def test_bucket_sizes() -> None:
 def test_rows_are_those_of_the_session_whatever_the_bucket() -> None:
     """Every size up to more than two full batches; the toy's rows do not depend on their batch, to the last bit."""
     content, names = served(dense_generator(), IMAGE)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    opened = session(content)
     runner = open_runner(dense_generator(), IMAGE, 12)
     assert runner.max_batch == 12
     for rows in range(1, 27):
         feed = latents(rows)
-        expected = session.run([names[output] for output in ALL], feed)
+        expected = opened.run([names[output] for output in ALL], feed)
         for found, wanted in zip(runner.run(feed, ALL), expected, strict=True):
             assert found.dtype == wanted.dtype
             assert np.array_equal(found, wanted)

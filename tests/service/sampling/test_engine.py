@@ -48,6 +48,14 @@ def test_auto_takes_what_there_is(good: Bundle) -> None:
     assert Engine(good, "auto").provider in onnxruntime.get_available_providers()
 
 
+@pytest.mark.parametrize("spinning", [False, True])
+def test_threads_sleep_between_calls_unless_they_are_to_await_the_next(good: Bundle, spinning: bool) -> None:
+    engine = Engine(good, "cpu", threads=2, spinning=spinning)
+    for session in (engine._runner._session, engine._critic):
+        options = session.get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(spinning))
+
+
 def test_no_runtime_names_the_extra(good: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "onnxruntime", None)
     with pytest.raises(RuntimeMissingError, match=r"latentserve\[cpu\]"):

@@ -15,6 +15,7 @@ from latentserve.service.bundle import Condition, Latent, Manifest, OnnxSpec, Sa
 from latentserve.service.bundle.manifest import generator_graph
 from latentserve.service.errors import InvalidError
 from latentserve.service.sampling.prompt import Vocabulary
+from tests.conftest import examples
 
 CONDITIONS = [
     Condition(name="energy", unit="GeV", range=(0.1, 100)),
@@ -181,7 +182,7 @@ def some(*names: str, **units: str) -> list[Condition]:
     return [Condition(name=name, unit=units.get(name), range=(-9, 9)) for name in names]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @example(Told(None, some("A", "A-0", A="0"), None, {"A": 0.0}))
 @example(Told(None, some("A", "A-0", A="0"), None, {"A": 0.0, "A-0": 0.0}))
 @example(Told(None, some("A", "B", A=", B 2"), None, {"A": 1.0}))

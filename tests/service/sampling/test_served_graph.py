@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,8 +18,10 @@ from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.images import to_uint8
 from latentserve.service.packing.int8 import quantize_int8
 from latentserve.service.sampling.served_graph import Output, signal_columns
+from tests.conftest import examples
 from tests.generators import dense_generator
 from tests.service.sampling.runners import served
+from tests.sessions import session
 
 RANGES = [(-1.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-3.2, 7.7), (1e-3, 1.1e-3)]
 SPECIAL = [np.nan, np.inf, -np.inf, 1e30, -1e30, 0.5, 254.5, -0.0]
@@ -48,7 +49,7 @@ def reshaping(shape: list[int], opset: int = 18, name: str = "inner") -> onnx.Mo
 
 def run(model: onnx.ModelProto, spec: SampleSpec, z: NDArray[np.float32]) -> dict[Output, NDArray[np.generic]]:
     content, names = served(model, spec)
-    return dict(zip(names, _session(content).run(list(names.values()), {"z": z}), strict=True))
+    return dict(zip(names, session(content).run(list(names.values()), {"z": z}), strict=True))
 
 
 def expected(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, NDArray[np.float64]]:
@@ -68,13 +69,6 @@ def expected(samples: NDArray[np.float32], spec: SampleSpec) -> dict[str, NDArra
             columns["high_frequency"] = np.where(np.isfinite(mean), high_frequency, np.nan)
     columns["nonfinite"] = np.count_nonzero(~np.isfinite(flat), axis=1).astype(np.float64)
     return columns
-
-
-def _session(content: bytes) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _check(samples: NDArray[np.float32], spec: SampleSpec, opset: int) -> None:
@@ -98,7 +92,7 @@ def _check(samples: NDArray[np.float32], spec: SampleSpec, opset: int) -> None:
         np.testing.assert_allclose(column, wanted[name], rtol=1e-5, atol=within, err_msg=name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     rows=st.integers(1, 5),
     channels=st.sampled_from(sorted(CHANNELS)),
@@ -134,7 +128,7 @@ def test_images(
     _check(samples, image([channels, height, width], value_range), opset)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     rows=st.integers(1, 5),
     shape=st.lists(st.integers(1, 7), max_size=4),
@@ -172,7 +166,7 @@ def test_an_old_operator_set_has_the_sample_alone() -> None:
     content, names = served(reshaping([4], opset=12), SampleSpec(kind="array", shape=[4]))
     assert names == {"sample": "sample"}
     z = np.ones((2, 4), np.float32)
-    assert np.array_equal(_session(content).run(None, {"z": z})[0], z)
+    assert np.array_equal(session(content).run(None, {"z": z})[0], z)
 
 
 def _int8(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -187,7 +181,7 @@ def _fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 @pytest.mark.parametrize("variant", [lambda model: model, _int8, _fp16], ids=["fp32", "int8", "fp16"])
 def test_samples_are_those_of_the_bare_graph(variant) -> None:  # type: ignore[no-untyped-def]
     model, spec = variant(convolutional(16, (32, 16), 3)), image([3, 16, 16])
-    bare = _session(model.SerializeToString())
+    bare = session(model.SerializeToString())
     for rows in (1, 3, 64):
         z = np.random.default_rng(rows).normal(size=(rows, DIM)).astype(np.float32)
         outputs = run(model, spec, z)
@@ -201,7 +195,7 @@ def test_samples_are_those_of_the_bare_graph(variant) -> None:  # type: ignore[n
 def test_a_conditional_generator_keeps_its_label() -> None:
     spec = image([1, 8, 8])
     content, names = served(dense_generator(), spec)
-    session = _session(content)
+    opened = session(content)
     z = np.random.default_rng(0).normal(size=(3, 8)).astype(np.float32)
-    sample, pixels = session.run([names["sample"], names["sample_uint8"]], {"z": z, "label": np.array([0, 4, 9])})
+    sample, pixels = opened.run([names["sample"], names["sample_uint8"]], {"z": z, "label": np.array([0, 4, 9])})
     assert np.array_equal(pixels, to_uint8(sample, (-1, 1)))

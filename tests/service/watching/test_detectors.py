@@ -27,6 +27,7 @@ from latentserve.service.watching.inputs import INPUTS
 from latentserve.service.watching.ledger import Counts
 from latentserve.service.watching.reference import BINS, Reference
 from latentserve.service.watching.signals import signal_names
+from tests.conftest import examples
 
 SERVER, CLIENT = ARMS.index("server"), ARMS.index("client")
 RATE = 0.01  # rows a second: a threshold that short streams can reach
@@ -75,7 +76,7 @@ def suspects(detectors: Detectors) -> set[str]:
     return {name for name in DETECTORS if detectors.suspicion(name) is not None}
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(
     seed=st.integers(0, 2**32 - 1),
     rounds=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=4), min_size=1, max_size=6),

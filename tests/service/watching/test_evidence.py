@@ -23,6 +23,7 @@ from latentserve.service.watching.evidence import (
     tolerant,
 )
 from latentserve.service.watching.reference import BINS, Distribution
+from tests.conftest import examples
 
 ARMS, SIGNALS = 3, 4
 UNIFORM = np.full(BINS, 1 / BINS)
@@ -144,7 +145,7 @@ def test_run_length_is_at_least_the_promised() -> None:
     assert alarms > 20
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     workers=st.integers(1, 5),
@@ -164,7 +165,7 @@ def test_merged_increments_of_workers_are_one_stream(seed: int, workers: int, bl
     assert one.rows == merged.rows == ARMS * workers * sum(blocks)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), before=st.integers(0, 20), shift=st.sampled_from([0.0, 2.0]))
 def test_the_state_survives_a_restart(seed: int, before: int, shift: float) -> None:
     rng = np.random.default_rng(seed)

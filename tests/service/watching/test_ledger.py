@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latentserve.service.watching.ledger import Counts, Ledger
+from tests.conftest import examples
 
 LAYOUT = {"rows": (3,), "bins": (3, 2, 4), "none": (3, 0), "sent": (1,)}
 
@@ -49,7 +50,7 @@ def added(parts: list[Counts]) -> dict[str, Any]:
     return {name: sum((part[name] for part in parts), np.zeros(shape)) for name, shape in LAYOUT.items()}
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(split=st.lists(st.integers(0, 4), max_size=20))
 def test_any_split_over_ledgers_adds_up(split: list[int]) -> None:
     """Whole numbers below 2^53: the sums are exact, in any order."""

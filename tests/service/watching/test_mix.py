@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.watching.alarm import CALM
 from latentserve.service.watching.mix import MixEvidence, mix_bets
+from tests.conftest import examples
 
 EVEN = np.full(10, 0.1)
 SKEWED = np.array([0.9, 0.05, 0.03, 0.02])
@@ -153,7 +154,7 @@ def test_no_rows_say_nothing() -> None:
     assert watched.alarm is None
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     seed=st.integers(0, 2**32 - 1),
     blocks=st.lists(st.integers(0, 200), min_size=1, max_size=8),

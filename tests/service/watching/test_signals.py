@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.watching.signals import sample_signals, signal_names
 from tests.generators import dense_generator
 from tests.service.sampling.runners import served
+from tests.sessions import session
 
 IMAGE = SampleSpec(kind="image", shape=[3, 4, 5], value_range=(-1, 1), channels="RGB")
 ARRAY = SampleSpec(kind="array", shape=[7])
@@ -55,9 +55,9 @@ def test_the_served_graph_computes_the_same() -> None:
     """Two roads to one number: the reference may be made on one and the server go the other."""
     spec = SampleSpec(kind="image", shape=[1, 8, 8], value_range=(-1, 1), channels="L")
     content, names = served(dense_generator(labels=None), spec)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    opened = session(content)
     z = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
-    samples, columns = session.run([names["sample"], names["signals"]], {"z": z})
+    samples, columns = opened.run([names["sample"], names["signals"]], {"z": z})
     ours = sample_signals(samples, spec)
     theirs = sample_signals(samples, spec, columns)
     assert list(theirs) == list(ours)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from latentserve.service.watching.worker_files import WorkerFiles
+from tests.conftest import examples
 
 
 def add(files: Sequence[Path], target: Path) -> None:
@@ -98,7 +99,7 @@ class Folding(RuleBasedStateMachine):
 
 
 TestFolding = Folding.TestCase
-TestFolding.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestFolding.settings = settings(max_examples=examples(25), stateful_step_count=30, deadline=None)
 
 
 def test_a_full_disk_leaves_all_as_it_was(tmp_path: Path) -> None:

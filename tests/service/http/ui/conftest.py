@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -17,11 +17,12 @@ from tests.generators import dense_generator
 from tests.server import Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, BrowserContext, Page, Request, ViewportSize
 
 ROOT = "/gallery"
 ODD = ("0_odd.id--x", "frail", "series", "ledger")
 SECONDS = 60.0
+WIDE: ViewportSize = {"width": 1280, "height": 900}
 PEOPLE = SampleSpec(
     kind="table",
     shape=[5],
@@ -73,7 +74,7 @@ LEDGER = SampleSpec(
 CHIRPS = SampleSpec(kind="audio", shape=[2, 2000], sample_rate=8000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def kinds(
     bundle: Path, plain_bundle: Path, shower_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
@@ -108,19 +109,28 @@ def kinds(
         yield server
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Of a file's tests: while there is one an event loop is running, and others' tests run their own."""
+    """Of this folder's tests: while there is one an event loop is running, and others' tests run their own."""
     with chromium() as found:
         yield found
+
+
+@pytest.fixture(scope="package")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Whose pages find in the browser's cache what pages before them have loaded."""
+    with browser.new_context(viewport=WIDE) as made:
+        made.set_default_timeout(1000 * SECONDS)
+        yield made
 
 
 Open = Callable[..., "Page"]
 
 
 @pytest.fixture
-def open_page(browser: Browser, kinds: Server) -> Iterator[Open]:
-    """Open the page at a fragment, in a context of its own: `faults=True` where the console may speak of errors.
+def open_page(browser: Browser, context: BrowserContext, kinds: Server) -> Iterator[Open]:
+    """Open the page at a fragment: `faults=True` where the console may speak of errors. `fresh`, or with options `of`
+    a context: in one of its own, which has loaded nothing before.
 
     At the end of the test nothing was asked of another host, and the console was silent.
     """
@@ -128,15 +138,29 @@ def open_page(browser: Browser, kinds: Server) -> Iterator[Open]:
     said: list[str] = []
     with ExitStack() as stack:
 
-        def opened(fragment: str = "", *, path: str = "/ui", faults: bool = False, **of: Any) -> Page:
-            context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **of})
-            stack.callback(context.close)
-            context.set_default_timeout(1000 * SECONDS)
-            page = context.new_page()
+        def opened(
+            fragment: str = "",
+            *,
+            path: str = "/ui",
+            faults: bool = False,
+            fresh: bool = False,
+            size: ViewportSize | None = None,
+            scheme: Literal["light", "dark"] | None = None,
+            **of: Any,
+        ) -> Page:
+            where = context
+            if fresh or of:
+                where = stack.enter_context(browser.new_context(**{"viewport": WIDE, **of}))
+                where.set_default_timeout(1000 * SECONDS)
+            page = stack.enter_context(where.new_page())
             page.on("request", lambda request: asked.append(request))
             if not faults:
                 page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
             page.on("pageerror", lambda error: said.append(str(error)))
+            if size is not None:
+                page.set_viewport_size(size)
+            if scheme is not None:
+                page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.goto(f"{kinds.url}{path}{fragment}")
             return page
 

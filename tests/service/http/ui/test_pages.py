@@ -10,7 +10,7 @@ import pytest
 
 from latentserve.service.errors import LatentserveError, NotReadyError, QueueFullError
 from tests.server import Server
-from tests.service.http.ui.conftest import Open, settled, until
+from tests.service.http.ui.conftest import WIDE, Open, settled, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -152,7 +152,7 @@ def test_whether_it_is_well(open_page: Open, kinds: Server) -> None:
 
 
 def test_a_server_that_is_down_and_comes_back(open_page: Open) -> None:
-    page = open_page("#play?model=toy&n=9", faults=True)
+    page = open_page("#play?model=toy&n=9", faults=True, fresh=True)
     settled(page)
     page.context.set_offline(True)
     page.fill("#seed", "123")
@@ -195,7 +195,7 @@ def test_what_nobody_wrote_is_no_harm(open_page: Open) -> None:
     settled(page)
 
 
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 780}
+NARROW = {"width": 360, "height": 780}
 SEEN = [
     *(pytest.param(f"#play?model={model}", marks=pytest.mark.full) for model in MODELS[2:]),
     "#play?model=people",
@@ -219,7 +219,7 @@ SEEN = [
 def test_everybody_can_use_it(open_page: Open, fragment: str, scheme: str, size: dict[str, int]) -> None:
     """No violation that axe-core finds, in the light and in the dark; on a phone nothing is cut off."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    page = open_page(fragment, color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    page = open_page(fragment, scheme=scheme, size=size)
     page.wait_for_selector("#wall[aria-busy=false], .prose, .verdict, .drop")
     if "keep" in fragment:
         page.click("#between")

@@ -31,7 +31,7 @@ def sources(page: Page) -> list[str]:
 
 def test_samples_at_first_sight(open_page: Open, kinds: Server) -> None:
     """And what it takes: few bytes, and every picture one `<img>` of its own address."""
-    page = open_page()
+    page = open_page(fresh=True)
     settled(page)
     sizes = page.eval_on_selector_all("#wall img", SIZES)
     assert sizes == [[8, 8]] * 24
@@ -63,7 +63,7 @@ def test_what_is_asked_for(open_page: Open) -> None:
     until(page, "document.querySelector('#wall img').src.includes('offset=16')")
     settled(page)
     shown, link = sources(page), page.url
-    other = open_page(link[link.index("#") :])
+    other = open_page(link[link.index("#") :], fresh=True)
     settled(other)
     assert sources(other) == shown
     assert other.locator("#which-rows").inner_text() == "Rows 16 to 31 of seed 11"

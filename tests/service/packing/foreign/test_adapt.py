@@ -15,6 +15,7 @@ from latentserve.service.bundle import Inputs
 from latentserve.service.packing.foreign.adapt import adapt_inputs
 from latentserve.service.packing.foreign.roles import Role, parse_role
 from latentserve.service.packing.foreign.signature import Input, Signature
+from tests.conftest import examples
 from tests.service.packing.foreign.graphs import model, run
 
 TYPES = [np.float32, np.float16, np.float64, np.int32, np.int64]
@@ -94,7 +95,7 @@ def test_one_hot(kind: type, shape: tuple[int, ...]):
     assert np.array_equal(made[:, 2:], np.eye(5)[[4, 0, 2]])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.data())
 def test_numpy_and_the_graph_make_the_same_of_rows(data: st.DataObject):
     words = ["latent", "noise", "condition:0..1", "constant:2", "unused"]

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from latentserve.service.packing.foreign.fixed_batch import fixed_sizes, in_blocks, set_free
+from tests.conftest import examples
 from tests.service.packing.foreign.graphs import FLOAT, INT64, dense, model, rand, run
+from tests.sessions import session
 
 Session = Any
 
@@ -51,10 +52,10 @@ def blocks_of(batch: int) -> tuple[Session, Session]:
     wrapped.CopyFrom(original)
     wrapped = in_blocks(wrapped, batch)
     onnx.checker.check_model(wrapped)
-    return tuple(onnxruntime.InferenceSession(one.SerializeToString()) for one in (original, wrapped))  # type: ignore[return-value]
+    return tuple(session(one) for one in (original, wrapped))  # type: ignore[return-value]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(st.sampled_from([1, 2, 3, 5]), st.integers(1, 13))
 def test_rows_in_blocks_are_the_original_s(batch: int, rows: int):
     original, wrapped = blocks_of(batch)
