@@ -7,12 +7,13 @@ of BentoML's. A worker of `latentserve serve` imports this when somebody first a
 
 from __future__ import annotations
 
+import logging
 from http.client import OK
 from typing import Annotated, Any, Literal
 
 import bentoml
 import orjson
-from pydantic import Strict
+from pydantic import Strict, ValidationError
 from starlette.responses import Response
 
 from latentserve.service.encoding.document import JSON
@@ -25,6 +26,11 @@ from latentserve.service.http.samples import negotiated
 from latentserve.service.http.scores import ScoresBody, answer_scores
 from latentserve.service.process import SERVING
 from latentserve.service.sampling.unsent import Share
+
+# What a client did wrong is told to it, and in a line of ours; BentoML would write a traceback.
+logging.getLogger("bentoml._internal.server.http_app").addFilter(
+    lambda record: not (record.exc_info and isinstance(record.exc_info[1], ValidationError))
+)
 
 _AS_JSON = negotiated(JSON, SERVING.settings)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ import click
 
 from latentserve import __version__
 from latentserve.service import commands
-from latentserve.service.environment import could_be_setting, unknown_settings
+from latentserve.service.environment import PREFIX, could_be_setting, unknown_settings
 from latentserve.service.errors import LatentserveError
 
 _GROUP = "latentserve.commands"
@@ -50,7 +51,7 @@ def cli() -> None:
         from latentserve.service.settings import Settings  # takes as long as a command that needs none of them
 
         for line in unknown_settings(stated, [*Settings.model_fields, "key", "data_cache"]):
-            click.echo(f"latentserve: {line}", err=True)
+            _say(line, logging.WARNING)
 
 
 def main() -> None:
@@ -62,15 +63,27 @@ def main() -> None:
     try:
         cli.main(prog_name="latentserve", standalone_mode=True)
     except LatentserveError as error:
-        click.echo(f"latentserve: {error}", err=True)
+        _say(str(error), logging.ERROR)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)
     except FileNotFoundError:
         if _has_working_directory():
             raise
-        click.echo("latentserve: the folder that this was started in is gone: name paths from / on", err=True)
+        _say("the folder that this was started in is gone: name paths from / on", logging.ERROR)
         sys.exit(1)
+
+
+def _say(line: str, level: int) -> None:
+    """Tell a line to who typed the command; of a server whose lines are collected as JSON, it is one of them."""
+    if "serve" in sys.argv[1:2] and os.environ.get(f"{PREFIX}LOG_FORMAT", "").strip() == "json":
+        from latentserve.service import logs  # takes as long as a command that has no log
+
+        logs.configure("json")
+        logs.event("command", level, detail=line)
+        logs.flush()
+    else:
+        click.echo(f"latentserve: {line}", err=True)
 
 
 def _has_working_directory() -> bool:

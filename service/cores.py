@@ -14,7 +14,11 @@ _OCTAL = re.compile(r"\\([0-7]{3})")
 
 def cores() -> float:
     """How many: a quota may be a part of one."""
-    return min(float(len(os.sched_getaffinity(0))), *quotas(_PROC), float("inf"))
+    try:
+        allowed = len(os.sched_getaffinity(0))
+    except OSError:  # a sandbox does not tell
+        allowed = os.cpu_count() or 1
+    return min(float(allowed), *quotas(_PROC), float("inf"))
 
 
 def whole_cores() -> int:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -21,7 +21,8 @@ from latentserve.service.errors import one_line
 FOLDER, ADDRESS = "latentserve-", "address"  # what a server's own folder is named after, and the file in it
 
 _SECONDS = 4.0
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+# `::` is every address of IPv4, too, and of it alone where there is no IPv6, as in most containers; or of IPv6 alone.
+_ANY = {"0.0.0.0": ("127.0.0.1",), "::": ("127.0.0.1", "::1")}  # noqa: S104
 
 
 def main() -> None:
@@ -47,10 +48,17 @@ def main() -> None:
 
 def ask(address: str) -> int:
     """The status of its `/readyz`. Raises OSError, HTTPException."""
+    host = urlsplit(address).hostname or "localhost"
+    *others, last = _ANY.get(host, (host,))
+    for other in others:
+        with suppress(OSError):
+            return _ask(address, other)
+    return _ask(address, last)
+
+
+def _ask(address: str, host: str) -> int:
     scheme, _, rest = address.partition(":")
     parts = urlsplit(address)
-    host = parts.hostname or "localhost"
-    host = _ANY.get(host, host)
     # The machine is this one, whatever name its certificate is for.
     anybody = ssl._create_unverified_context()  # noqa: S323
     connection = HTTPConnection(host, parts.port, timeout=_SECONDS)

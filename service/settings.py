@@ -124,7 +124,7 @@ class Settings(BaseSettings):
         30.0, gt=0, le=3600, description="Time in which a client takes some of its answer, or is let go."
     )
     keep_alive_seconds: float = Field(
-        75.0, gt=0, le=86_400, description="Time that a connection may be idle; longer than a proxy's in front."
+        3660.0, gt=0, le=86_400, description="Time that a connection may be idle; longer than a proxy's in front."
     )
     deadline_seconds: float = Field(10.0, gt=0, le=3600, description="Time to the first rows; later is answered 504.")
     hang_seconds: float = Field(60.0, gt=0, description="An engine call that takes longer makes the worker not alive.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -19,6 +20,7 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from latentserve import __version__
+from latentserve.service.addresses import is_loopback
 from latentserve.service.errors import LatentserveError
 from latentserve.service.trace import Trace
 
@@ -90,7 +92,10 @@ class Telemetry:
 def otlp_exporter(url: str) -> SpanExporter:
     """To a collector, by OTLP over HTTP. Raises TelemetryError."""
     try:
+        import requests
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         raise TelemetryError("LATENTSERVE_TELEMETRY needs latentserve[otel]") from None
-    return OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces")
+    session = requests.Session()
+    session.trust_env = not is_loopback(urlsplit(url).hostname or "")  # no proxy between this machine and itself
+    return OTLPSpanExporter(endpoint=f"{url.rstrip('/')}/v1/traces", session=session)

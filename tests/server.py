@@ -56,6 +56,7 @@ class Server:
         self.http = httpx.Client(
             base_url=self.url,
             timeout=30,
+            trust_env=False,
             transport=httpx.HTTPTransport(verify=NO_TLS, uds=str(path) if path else None),
         )
         self._home = tempfile.TemporaryDirectory(prefix="latentserve-test-")

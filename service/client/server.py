@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from latentserve.service.addresses import is_loopback, unix_socket
+from latentserve.service.addresses import unix_socket
+from latentserve.service.client.proxies import proxy_for
 from latentserve.service.errors import LatentserveError, one_line
 
 KEY = "LATENTSERVE_KEY"  # the variable that holds what our commands and clients send, where they are not told
@@ -73,15 +74,11 @@ class Server:
             "base_url": self._base,
             "headers": self._headers,
             "timeout": timeout,
-            "trust_env": self._outside,
+            "trust_env": False,  # it reads NO_PROXY in a way of its own
+            "proxy": proxy_for(self._base),
             "verify": verify,
             "transport": transport(verify=verify, uds=self._socket) if self._socket else None,
         }
-
-    @property
-    def _outside(self) -> bool:
-        """No proxy of the environment stands between this machine and itself."""
-        return not is_loopback(urlsplit(self._base).hostname or "")
 
     def _verify(self) -> ssl.SSLContext:
         """Whom the machine trusts; who asks by http:// needs no file of authorities that the environment names."""

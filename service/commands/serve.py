@@ -23,7 +23,14 @@ from latentserve.service.errors import one_line
 from latentserve.service.health import ADDRESS
 from latentserve.service.held import HeldFiles
 from latentserve.service.host.limits import Limits
-from latentserve.service.host.listening import bind_localhost, bind_path, bind_port, tls_context
+from latentserve.service.host.listening import (
+    bind_localhost,
+    bind_path,
+    bind_port,
+    handed_over,
+    is_listening,
+    tls_context,
+)
 from latentserve.service.host.supervisor import Plan, Supervisor
 from latentserve.service.sampling.devices import visible_devices
 from latentserve.service.settings import Settings, SettingsError, load_settings
@@ -155,39 +162,51 @@ def worker_device(index: int, devices: Sequence[str]) -> dict[str, str]:
 
 
 def _listeners(settings: Settings) -> list[socket.socket]:
-    """Bound sockets. Raises SettingsError where they would be open to everybody unasked, and ListeningError."""
-    listeners = [bind_path(settings.socket)] if settings.socket is not None else _bind(settings, settings.port)
-    if settings.metrics_port:
+    """Bound sockets; those of a service manager instead of what the settings say. Raises SettingsError where they would
+    be open to everybody unasked, and ListeningError."""
+    listeners = handed_over()
+    for listener in listeners:
+        if listener.family != socket.AF_UNIX:
+            _require_closed(settings, listener.getsockname()[0], "LISTEN_FDS:")
+    if not listeners:
+        listeners = [bind_path(settings.socket)] if settings.socket is not None else _bind(settings, settings.port)
+    if settings.metrics_port and settings.metrics_port not in map(_port, listeners):
         listeners += _bind(settings, settings.metrics_port)
     return listeners
 
 
 def _bind(settings: Settings, port: int) -> list[socket.socket]:
-    return bind_localhost(port) if settings.host == "localhost" else bind_port(_host(settings), port)
-
-
-def _host(settings: Settings) -> str:
-    """The address to listen on. Raises SettingsError."""
-    host = settings.host
+    if settings.host == "localhost":
+        return bind_localhost(port)
     try:
-        ipaddress.ip_address(host)
+        ipaddress.ip_address(settings.host)
     except ValueError:
-        raise SettingsError(f"--host {host}: not an IP address") from None
+        raise SettingsError(f"--host {settings.host}: not an IP address") from None
+    _require_closed(settings, settings.host, "--host")
+    return bind_port(settings.host, port)
+
+
+def _require_closed(settings: Settings, host: str, named: str) -> None:
+    """Raise SettingsError for an address that other machines reach, where nobody allowed that."""
     if not is_loopback(host) and not settings.allow_open and settings.keys is None:
         raise SettingsError(
-            f"--host {host}: anybody who reaches this machine could use the server; make a key (`latentserve keys add`)"
-            ", or set LATENTSERVE_ALLOW_OPEN=true to allow that"
+            f"{named} {host}: anybody who reaches this machine could use the server; make a key"
+            " (`latentserve keys add`), or set LATENTSERVE_ALLOW_OPEN=true to allow that"
         )
-    return host
+
+
+def _port(listener: socket.socket) -> int | None:
+    return None if listener.family == socket.AF_UNIX else int(listener.getsockname()[1])
 
 
 def _address(settings: Settings, listener: socket.socket) -> str:
     """Where clients find the server, for people to read."""
     scheme = "https" if settings.tls_certificate is not None else "http"
-    if settings.socket is not None:
-        return f"{scheme}+unix:{settings.socket}"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{listener.getsockname()[1]}{settings.root_path}"
+    if listener.family == socket.AF_UNIX:
+        return f"{scheme}+unix:{listener.getsockname()}"
+    host = settings.host if settings.host == "localhost" and not is_listening(listener) else listener.getsockname()[0]
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}:{_port(listener)}{settings.root_path}"
 
 
 def _limits(settings: Settings) -> Limits:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import SampleSpec
 from latentserve.service.encoding.document import WAV, Document, Piece
-from latentserve.service.encoding.provenance import Provenance
+from latentserve.service.encoding.provenance import SOFTWARE, Provenance
 from latentserve.service.encoding.rows import Rows, in_parts
 from latentserve.service.errors import TooLargeError
 
@@ -62,7 +62,8 @@ def _header(n: int, spec: SampleSpec, marks: bytes) -> bytes:
 
 def _marks(n: int, provenance: Provenance) -> bytes:
     """The chunks that say what made n samples."""
-    marks = _chunk(b"LIST", b"INFO" + b"".join(_info(provenance, n))) + _chunk(b"_PMX", provenance.xmp(n))
+    comment = _chunk(b"ICMT", provenance.sentence(n).encode() + b"\0")
+    marks = _chunk(b"LIST", b"INFO" + _SOFTWARE + comment) + _chunk(b"_PMX", provenance.xmp(n))
     if aigc := provenance.aigc(n):
         marks += _chunk(b"AIGC", aigc.encode())
     return marks
@@ -94,17 +95,12 @@ def channels_of(spec: SampleSpec) -> int:
     return spec.shape[0] if len(spec.shape) == 2 else 1
 
 
-def _info(provenance: Provenance, n: int) -> list[bytes]:
-    """What made it, as players show it: software, and a comment."""
-    told = provenance.text(n)
-    software = told.pop("Software")
-    texts = ((b"ISFT", software), (b"ICMT", provenance.sentence(n)))
-    return [_chunk(name, text.encode() + b"\0") for name, text in texts]
-
-
 def _chunk(name: bytes, content: bytes) -> bytes:
     """A chunk, padded to an even number of bytes."""
     return struct.pack("<4sI", name, len(content)) + content + b"\0" * (len(content) % 2)
+
+
+_SOFTWARE = _chunk(b"ISFT", SOFTWARE.encode() + b"\0")
 
 
 class Wav(Document):

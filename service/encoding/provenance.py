@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,7 @@ import orjson
 from latentserve.service.bundle import plain
 from latentserve.service.encoding.rows import Conditions, Labels, Numbers, Rows
 
+SOFTWARE = "latentserve"
 DIGITAL_SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 MARK_NAMESPACE = "urn:latentserve:mark"
@@ -29,7 +31,7 @@ _XMP = f"""<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
  xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:latentserve="{MARK_NAMESPACE}"
  Iptc4xmpExt:DigitalSourceType="{DIGITAL_SOURCE_TYPE}" xmp:CreatorTool="latentserve %s"
- latentserve:Mark="%s"%s</rdf:RDF></x:xmpmeta>%s
+ latentserve:Mark="%%b"%%b</rdf:RDF></x:xmpmeta>%%b
 <?xpacket end="r"?>"""
 _AIGC = f' xmlns:TC260="{AIGC_NAMESPACE}">\n<TC260:AIGC>%s</TC260:AIGC></rdf:Description>\n'
 _TOLD_ROWS = 4096  # that a mark names one by one
@@ -229,7 +231,7 @@ class Provenance(NamedTuple):
 
     def text(self, n: int = 1) -> dict[str, str]:
         """Key and value pairs, for formats that keep text."""
-        pairs = {"Software": "latentserve", "Model": self.model, "Version": self.version}
+        pairs = {"Software": SOFTWARE, "Model": self.model, "Version": self.version}
         if self.seed is not None:
             pairs |= {"Seed": str(self.seed), "Row": str(self.offset)}
         if (labels := self.asked_labels) is not None and (n == 1 or not labels.strides[0]):
@@ -248,15 +250,19 @@ class Provenance(NamedTuple):
     def xmp(self, n: int = 1, size: int = 0) -> bytes:
         """An XMP packet with IPTC's digital source type `trainedAlgorithmicMedia` and the mark of n rows, padded to so
         many bytes."""
-        end = "/>\n"
+        end = b"/>\n"
         if aigc := self.aigc(n):
-            end = _AIGC % _escaped(aigc)
-        tool = _escaped(f"{self.model} {self.version}")
-        mark = _escaped(self.mark_text(n))
-        packet = (_XMP % (tool, mark, end, "")).encode()
-        if len(packet) < size:
-            packet = (_XMP % (tool, mark, end, " " * (size - len(packet)))).encode()
-        return packet
+            end = (_AIGC % _escaped(aigc)).encode()
+        frame = _xmp_of(self.model, self.version)
+        mark = _escaped(self.mark_text(n)).encode()
+        packet = frame % (mark, end, b"")
+        return packet if len(packet) >= size else frame % (mark, end, b" " * (size - len(packet)))
+
+
+@lru_cache(maxsize=64)
+def _xmp_of(model: str, version: str) -> bytes:
+    """The packet of a model, in which there are places for the mark, what ends its element, and spaces."""
+    return (_XMP % _escaped(f"{model} {version}").replace("%", "%%")).encode()
 
 
 def _escaped(text: str) -> str:

@@ -55,10 +55,11 @@ class Parts(NamedTuple):
 
     def distances(self, features: NDArray[np.uint8]) -> Floats:
         """The mean squared difference [n, k] between rows' features [n, d] and the picture as each of the parts."""
-        rows = features.astype(np.float32) / np.float32(255)
-        told = self.cells * self.covered
-        squares = (rows * rows) @ self.covered.T - 2 * (rows @ told.T) + (told * self.cells).sum(axis=1)
-        return np.maximum(squares, 0) / self.covered.sum(axis=1)
+        rows = features.astype(np.float32)
+        cells = self.cells * np.float32(255)
+        told = cells * self.covered
+        squares = np.square(rows) @ self.covered.T - rows @ (2 * told).T + (told * cells).sum(axis=1)
+        return np.maximum(squares, 0, out=squares) / (255 * 255 * self.covered.sum(axis=1))
 
 
 class Query:

@@ -7,6 +7,7 @@ that nobody was sent was to any; see `control.py`. No: nothing shows that it was
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from typing import NamedTuple
 
@@ -121,7 +122,7 @@ class _Search:
             return _Found("no", "the account's index has no rows")
         made = yield self.served.request(candidates)._replace(output=self._output)
         rows = [shown(row) for row in pixels(made.samples, self._manifest.sample)]
-        laid = lay_over(query, rows, [one.window for one in candidates])
+        laid = lay_over(query, rows, [one.window for one in candidates], self._limit or math.inf)
         return (yield from self._judged(picture, candidates[laid.place], laid))
 
     def _judged(self, picture: Pixels, one: Candidate, laid: Laid) -> Generator[RowsRequest, Samples, _Found]:

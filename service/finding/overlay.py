@@ -14,7 +14,8 @@ from latentserve.service.finding.recoding import codings, recoded
 
 _STEPS = (0.02, 0.01, 0.005, 0.0025)  # of a side, by which edges of a part are moved
 _TURNS = 6  # of each step, at the most
-_SOME, _FEW = 8, 3  # rows that are gone on with: the nearest as they were found, and after the first step
+_SOME, _FEW = 8, 3  # rows that are gone on with: the nearest as they were found, and after the first step,
+_FAR, _FAR_STILL = 3.0, 2.0  # unless all are so many times further away than what is near: nothing brings them there
 _FILTERS = (Image.Resampling.BICUBIC, Image.Resampling.BILINEAR, Image.Resampling.LANCZOS)
 _LEAST_SIZE = 0.6  # of a side, that a part has
 _MOVES = (
@@ -42,15 +43,22 @@ class Laid(NamedTuple):
     lost: float
 
 
-def lay_over(query: Query, rows: Sequence[Pixels], windows: Sequence[Window]) -> Laid:
-    """The best of rows uint8 [H, W, C], one at least; `windows` is about where the picture may be a part of each."""
+def lay_over(query: Query, rows: Sequence[Pixels], windows: Sequence[Window], near: float = math.inf) -> Laid:
+    """The best of rows uint8 [H, W, C], one at least; `windows` is about where the picture may be a part of each.
+
+    `near`: the share that is near; where all rows are much further away than that, none is looked at more closely.
+    """
     sheets = [_Sheet(query, row) for row in rows]
     tried = sorted((sheet.squares(windows[at]), windows[at], at) for at, sheet in enumerate(sheets))
-    for steps, few in ((_STEPS[:1], _SOME), (_STEPS[1:], _FEW)):
+    scale = 255 * max(query.contrast, 1e-9)
+    for steps, few, far in ((_STEPS[:1], _SOME, _FAR), (_STEPS[1:], _FEW, _FAR_STILL)):
+        squares, window, place = tried[0]
+        if (share := math.sqrt(squares) / scale) > far * near:
+            return Laid(place, window, share * query.contrast, share, 0.0)
         tried = sorted((*sheets[at].settle(so_far, of, steps), at) for so_far, of, at in tried[:few])
     squares, lost, window, place = min((*sheets[at].written(of), at) for _, of, at in tried)
-    distance, scale = math.sqrt(squares) / 255, max(query.contrast, 1e-9)
-    return Laid(place, window, distance, distance / scale, math.sqrt(lost) / 255 / scale)
+    share = math.sqrt(squares) / scale
+    return Laid(place, window, share * query.contrast, share, math.sqrt(lost) / scale)
 
 
 class _Sheet:

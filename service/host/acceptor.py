@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from latentserve.service import logs
+from latentserve.service.host.listening import is_listening
 
 _BACKLOG = 4096
 _AT_ONCE = 64  # then others have a turn
@@ -34,11 +35,12 @@ _NO_NEW_CONNECTIONS = b"".join(
 
 
 class Acceptor:
-    """Accepts connections of listening sockets that are bound already."""
+    """Accepts connections of sockets that are bound already."""
 
     def __init__(self, listeners: Sequence[socket.socket], take: Callable[[socket.socket], None]) -> None:
         """`take` is handed every connection."""
         self._listeners = list(listeners)
+        self._lent = [one for one in listeners if is_listening(one)]  # by who listens on when this process has ended
         self._take = take
         self._accepting = False
         self._out_of_room_until = 0.0
@@ -82,6 +84,14 @@ class Acceptor:
         self._out_of_room_until = time.monotonic() + _OUT_OF_ROOM_SECONDS
         logs.event("no-room", logging.WARNING, kind="no-room", reason=error.strerror)
         self.accept(False)
+
+    def give_back(self) -> None:
+        """Accept no more from sockets that are another's: who connects from now on waits for the next server."""
+        for listener in self._lent:
+            asyncio.get_running_loop().remove_reader(listener)
+            self._listeners.remove(listener)
+            listener.close()
+        self._lent.clear()
 
     async def close(self, *, empty: bool) -> None:
         """Listen no more. If `empty`, who has connected is accepted first, so that nobody is reset."""

@@ -21,7 +21,7 @@ from latentserve.service.host.limits import (
     ClientGone,
     RequestError,
 )
-from latentserve.service.host.refusal import Refused
+from latentserve.service.host.refusal import Refused, malformed
 
 if TYPE_CHECKING:
     from latentserve.service.host.connections import Connections
@@ -274,6 +274,8 @@ class HttpConnection(asyncio.Protocol):
             self._scanned = 0
             end += 4
             head = read_head(buffer[at:end], limits.headers)
+            if not head.keep_alive and end < len(buffer) and head.unstated:
+                raise malformed("a body needs a `Content-Length`, or is chunked: without them it would be lost")
         except Refused as refused:
             self.refuse(refused.of(buffer[at : end if end > 0 else len(buffer)]))
             return

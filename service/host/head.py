@@ -48,6 +48,12 @@ class Head:
         return self.scope["http_version"] == "1.0"
 
     @property
+    def unstated(self) -> bool:
+        """Whether it is of a method that brings a body, and says of none."""
+        method = self.scope["method"]
+        return not self.length and method == "POST" and all(name != b"content-length" for name, _ in self.headers)
+
+    @property
     def bodiless(self) -> bool:
         """Whether its answer has no body."""
         return self.scope["method"] == "HEAD"
@@ -187,7 +193,7 @@ def _length(named: dict[bytes, list[bytes]], version: str) -> int:
 
 
 def _expects_continue(named: dict[bytes, list[bytes]], version: str) -> bool:
-    expected = named.get(b"expect", [])
+    expected = [value for value in named.get(b"expect", []) if value]
     if not expected or version == "1.0":
         return False
     if len(expected) > 1 or expected[0].lower() != b"100-continue":

@@ -21,7 +21,7 @@ class Limits:
     header_bytes: int = 32 << 10  # of the request line and the header fields
     headers: int = 100
     header_seconds: float = 10.0  # from the first byte of a request to the end of its header
-    keep_alive_seconds: float = 75.0  # between two requests, and before the first
+    keep_alive_seconds: float = 3660.0  # between two requests, and before the first
     body_seconds: float = 60.0  # for the client to send a body; time that nobody read it does not count
     answer_seconds: float = 30.0  # for the client to take each piece of an answer
     connections: int = 10_000  # of one worker

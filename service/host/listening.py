@@ -15,6 +15,16 @@ from latentserve.service.errors import LatentserveError, one_line
 BACKLOG = 2048  # connections that the kernel holds while nobody accepts
 _UNSENT_BYTES = 128 << 10  # of an answer in the kernel; more of them wait where they are counted
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)  # named since Python 3.12
+_TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES),
+    # Of a client that is gone without a word nothing else is heard while its connection is idle: after five minutes.
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 120),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+)
+_FIRST_HANDED = 3  # of the descriptors that a service manager hands over (sd_listen_fds(3))
 
 
 class ListeningError(LatentserveError):
@@ -36,8 +46,7 @@ def bind_port(host: str, port: int) -> list[socket.socket]:
             sock = socket.socket(family, kind, protocol)
             bound.append(sock)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+            _set_options(sock)
             if family == socket.AF_INET6:  # `::` is every address, of either kind
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, address[0] != "::")
             sock.bind(address)
@@ -74,6 +83,39 @@ def bind_path(path: Path) -> socket.socket:
     return sock
 
 
+def handed_over() -> list[socket.socket]:
+    """Sockets that the service manager listens on and has started this process for (`.socket` of systemd); none where
+    it does not. They stay its own: it listens on when this process has ended.
+
+    Raises ListeningError: one is none that connections of TCP or of the file system are accepted from.
+    """
+    count = os.environ.get("LISTEN_FDS", "")
+    if not count.isdecimal() or os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    taken = []
+    for descriptor in range(_FIRST_HANDED, _FIRST_HANDED + int(count)):
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError as error:
+            raise ListeningError(f"LISTEN_FDS={count}: descriptor {descriptor}: {one_line(error)}") from None
+        if not is_listening(sock):
+            raise ListeningError(
+                f"LISTEN_FDS={count}: descriptor {descriptor} is no socket that is listened on (`Accept=no` of systemd)"
+            )
+        name = sock.getsockname()
+        if sock.family not in (socket.AF_INET, socket.AF_INET6) and not (isinstance(name, str) and name):
+            raise ListeningError(f"LISTEN_FDS={count}: descriptor {descriptor} has neither a port nor a path")
+        sock.set_inheritable(False)
+        _set_options(sock)
+        taken.append(sock)
+    return taken
+
+
+def is_listening(sock: socket.socket) -> bool:
+    """Whether connections are accepted from it, by whomever."""
+    return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def tls_context(certificate: Path, key: Path | None = None, password: str = "") -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with a certificate and its key (PEM; None: both are in one file). Raises ListeningError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -90,6 +132,14 @@ def load_certificate(context: ssl.SSLContext, certificate: Path, key: Path | Non
     except OSError as error:  # ssl.SSLError is one
         named = certificate if key is None else f"{certificate}, {key}"
         raise ListeningError(f"{named}: {_why(error, certificate if key is None else key)}") from None
+
+
+def _set_options(sock: socket.socket) -> None:
+    """What every connection is to have; a system that has no such option serves without it."""
+    if sock.family != socket.AF_UNIX:
+        for level, option, value in _TCP_OPTIONS:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(level, option, value)
 
 
 def _is_left_over(path: Path) -> bool:

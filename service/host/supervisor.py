@@ -109,7 +109,7 @@ class Supervisor:
     """Runs the workers of a plan."""
 
     def __init__(self, plan: Plan, listeners: Sequence[socket.socket]) -> None:
-        """`listeners` are bound, and do not listen yet."""
+        """`listeners` are bound; one that listens already is another's, who does so when this server has stopped."""
         self._plan = plan
         self._places = [_Place(index) for index in range(plan.workers)]
         self._acceptor = Acceptor(listeners, self._place)
@@ -437,6 +437,7 @@ class Supervisor:
                 worker.end()
         self._tell()
         self._unpark()
+        self._acceptor.give_back()
         if self._listening:
             self._acceptor.accept(True)  # for a while they are told
         listening = deadline - min(_ANSWER_SECONDS, plan.drain_seconds / 2)

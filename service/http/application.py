@@ -37,6 +37,7 @@ from latentserve.service.http.mounted import (
     MountedResponse,
     require_json,
     require_known,
+    require_mounted,
     wants_value,
     without_pictures,
 )
@@ -171,6 +172,7 @@ class Application:
         return cors.preflight_response(Headers(scope=call.scope))
 
     async def _mounted(self, call: Call) -> Response:
+        require_mounted(call)
         if call.path in FIELDS:  # those are counted by their paths
             call.route, call.samples = call.path, True
         if self._hosted and wants_value(call):

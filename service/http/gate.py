@@ -16,14 +16,12 @@ from latentserve.service.access.usage_table import USAGE, UsageTable, UsageTable
 from latentserve.service.errors import ForbiddenError, NotReadyError, UnauthorizedError, one_line
 from latentserve.service.http.call import Call
 from latentserve.service.http.loopback import require_loopback, require_own_name
+from latentserve.service.http.mounted import is_page
 from latentserve.service.settings import Settings
 from latentserve.service.state import state_folder
 
 _HOW = "send one as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 
-# What BentoML's application has, by path: pages that ask for the rest by themselves. All else there is its API.
-_PAGES = frozenset(("/bento", "/docs.json", "/schema.json", "/healthz"))
-_FILES = "/static_content/"
 _SCORES = "/score"
 
 
@@ -31,7 +29,7 @@ def needs_mounted(path: str) -> Needs:
     """What is needed to ask BentoML's application."""
     if path == _SCORES:
         return "score"
-    return "nothing" if path in _PAGES or path.startswith(_FILES) else "sample"
+    return "nothing" if is_page(path) else "sample"
 
 
 class Gate:

@@ -15,9 +15,11 @@ from latentserve.service.errors import (
     DeadlineError,
     InvalidError,
     LatentserveError,
+    MalformedError,
     MethodNotAllowedError,
     NotFoundError,
     NotReadyError,
+    one_line,
 )
 from latentserve.service.http.body import JSON, media_of
 from latentserve.service.http.call import Call, current
@@ -36,8 +38,22 @@ FIELDS: Mapping[str, frozenset[str]] = {
     "/vary": frozenset(("seed", "row", "n", "strength", "variation_seed", "label", "condition", "truncation", "model")),
     "/score": frozenset(("samples", "label", "labels", "condition", "conditions", "model")),
 }
+# What else it has: a page, and what that asks for by itself.
+_PAGES = frozenset(("/bento", "/docs.json", "/schema.json"))
+_FILES = "/static_content/"
 # A page loads nothing from elsewhere; BentoML's would load a tracker.
 ITS_OWN_ONLY = (b"content-security-policy", b"default-src 'self' 'unsafe-inline' data:")
+
+
+def is_page(path: str) -> bool:
+    """Whether it is BentoML's page, or a part of it."""
+    return path in _PAGES or path.startswith(_FILES)
+
+
+def require_mounted(call: Call) -> None:
+    """Raise NotFoundError for a path that it does not have: it would be imported to say so, for seconds."""
+    if call.path not in FIELDS and not is_page(call.path):
+        raise NotFoundError(f"{call.shown}: no such route")
 
 
 def wants_value(call: Call) -> bool:
@@ -55,11 +71,11 @@ def require_json(call: Call) -> None:
 
 
 def require_known(body: bytes, known: Collection[str]) -> None:
-    """Raise InvalidError for a name that it would pass by, and for one that comes twice."""
+    """Raise InvalidError for a name that it would pass by, and for one that comes twice; MalformedError: no JSON."""
     try:
-        fields = from_json(body)
-    except ValueError:  # of which it says what is wrong
-        return
+        fields = from_json(body or b"{}")
+    except ValueError as error:
+        raise MalformedError(f"the body is not JSON: {one_line(error)}") from None
     if isinstance(fields, dict):
         for name in fields.keys() - known:
             raise InvalidError(name[:SHOWN], "unknown field")

@@ -79,7 +79,7 @@ class Routes:
                     of_operators=True,
                     for_strangers=True,
                 )
-                for path, handler in (("/readyz", self._ready), ("/livez", self._live))
+                for path, handler in (("/readyz", self._ready), ("/livez", self._live), ("/healthz", self._live))
             ),
             Route("*", {"OPTIONS": self._options}, needs="nothing"),
         )

@@ -1,4 +1,4 @@
-"""Labels that make no difference: two of which the same latent gives the same sample."""
+"""Labels and conditions that make no difference: two of which the same latent gives the same sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from latentserve.service.bundle import Inputs
+from latentserve.service.bundle import Condition, Inputs
 
 _LABELS = 4096  # that are compared at the most: the first
 _SECONDS = 30.0
@@ -48,6 +48,22 @@ def label_aliases(generate: Callable[[Inputs], Floats], inputs: Inputs, labels: 
         group for alike in _alike(found, 10 * reach) for group in _verified(generate, inputs, alike, batch) if group[1:]
     ]
     return sorted(groups)
+
+
+def conditions_without_effect(
+    generate: Callable[[Inputs], Floats], inputs: Inputs, conditions: Sequence[Condition]
+) -> list[str]:
+    """A sentence for each condition that makes no difference: at the ends of its range, `inputs`, a few rows, give the
+    same samples."""
+    said = []
+    for place, one in enumerate(conditions):
+        assert inputs.condition is not None  # noqa: S101, for mypy
+        low, high = inputs.condition.copy(), inputs.condition.copy()
+        low[:, place], high[:, place] = one.range
+        one_end, other_end = (generate(inputs._replace(condition=end)) for end in (low, high))
+        if np.array_equal(one_end, other_end):
+            said.append(f"all values of {one.name} give the same samples: the condition makes no difference")
+    return said
 
 
 def same_from(row: Callable[[int], NDArray[Any]], last: int) -> int | None:

@@ -35,7 +35,7 @@ from latentserve.service.cores import whole_cores
 from latentserve.service.encoding import images
 from latentserve.service.encoding.provenance import Provenance
 from latentserve.service.errors import BundleError, one_line
-from latentserve.service.packing.aliases import label_aliases, told
+from latentserve.service.packing.aliases import conditions_without_effect, label_aliases, told
 from latentserve.service.packing.card import model_card
 from latentserve.service.packing.probes import golden_inputs, measure_golden
 from latentserve.service.packing.progress import stage
@@ -158,6 +158,9 @@ def assemble_bundle(
     engine.warm_up()
     if labels is not None and len(labels) > 1:
         remarks = [*remarks, *told(label_aliases(engine.generate, inputs, len(labels), engine.max_batch), labels)]
+    if conditions is not None:
+        few = inputs.take(slice(0, min(2, engine.max_batch)))
+        remarks = [*remarks, *conditions_without_effect(engine.generate, few, conditions)]
     onnx = onnx.model_copy(update={"batch_invariant": engine.batch_invariant})
     stated = stated.model_copy(update={"onnx": onnx})
     preview, clipped = _look(engine, stated, golden)

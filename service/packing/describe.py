@@ -23,6 +23,7 @@ _OF_TYPE: dict[str, Range] = {"bool": (0, 1), "uint8": (0, 255), "int8": (-128, 
 _FULL_SCALE = {"uint8": (128.0, 128.0), "int8": (0.0, 128.0), "int16": (0.0, 32_768.0)}  # shift, divisor: of sound
 _LOUDEST = 2.0  # peak of sound that is meant for [-1, 1]
 _WHOLE = 1 << 24  # float32 holds all integers up to it
+_MOST_LOST = 1e-4  # of the span of a column, by rounding to float32
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def describe_output(
     if dtype == "float64" and (peak := float(np.abs(rows).max(initial=0))) > float(np.finfo(np.float32).max):
         raise BundleError(f"{source}: values go up to {peak:.3g}, and samples are float32: scale them in the graph")
     kind, form, remarks = find_layout(rows.shape[1:], source, hints.kind, hints.layout, hints.shape)
+    if dtype == "float64" and (lost := _lost(rows)) > _MOST_LOST:
+        remarks = [*remarks, f"float64 values lose up to {lost:.1%} of their span, for samples are float32"]
     if len(rows) > 1 and (rows == rows[:1]).all():
         remarks = [*remarks, "all samples are the same, whatever is drawn: the latent makes no difference"]
     if kind != "table" and hints.columns is not None:
@@ -94,6 +97,8 @@ def describe_output(
         bounds = None
     elif dtype in _OF_TYPE and bounds is None:
         bounds = _OF_TYPE[dtype]
+    if kind == "audio" and hints.sample_rate is None:
+        remarks = [*remarks, f"{_SAMPLE_RATE:,} Hz is taken for the sample rate; --sample-rate says otherwise"]
     if dtype in ("int32", "int64", "uint32", "uint64") and np.abs(rows.astype(np.float64)).max(initial=0) > _WHOLE:
         remarks = [*remarks, f"{dtype} values beyond 2^24 are rounded, for samples are float32"]
     if hints.value_range is not None and not hints.value_range[0] < hints.value_range[1]:
@@ -126,6 +131,14 @@ def _columns(shape: list[int], source: str, columns: Sequence[str | Column] | No
     if twice := next((name for name, times in names.items() if times > 1), None):
         raise BundleError(f"{source}: two columns are called {twice}")
     return columns
+
+
+def _lost(rows: NDArray[Any]) -> float:
+    """The largest share of its span that a value loses as float32; of a vector, of its column's."""
+    off = np.abs(rows - rows.astype(np.float32))
+    axis = 0 if rows.ndim == 2 else None
+    span = np.ptp(rows, axis=axis)
+    return float(np.max(off.max(axis=axis) / np.where(span, span, np.inf), initial=0))
 
 
 def _full_scale(rows: NDArray[Any], form: Form, dtype: str) -> tuple[Form, str]:

@@ -11,6 +11,7 @@ from latentserve.service.packing.closing import Form, Layout
 
 Kind = Literal["image", "table", "audio", "array"]
 CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}
+_WITH_ALPHA = 4
 
 _MOST_SOUND_CHANNELS = 8
 _LEAST_SIDE = 8  # of a square of numbers that may be a picture without channels
@@ -49,6 +50,9 @@ def find_layout(
         return Found("array", Form.plain(view), [])
     found = _picture(view, source, wanted=kind == "image")
     if found is not None:
+        if kind is None and found.form.shape[0] == _WITH_ALPHA:
+            alpha = f"shape {view} is read as pictures with transparency; --kind array says otherwise"
+            found = found._replace(remarks=[*found.remarks, alpha])
         return found
     if kind == "image":
         raise BundleError(

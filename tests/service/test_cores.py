@@ -89,6 +89,14 @@ def test_where_nothing_is_known_of_groups(tmp_path: Path):
     assert list(quotas(tmp_path / "none")) == []
 
 
+def test_where_a_sandbox_does_not_tell(monkeypatch: pytest.MonkeyPatch):
+    def refuse(_: int) -> set[int]:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_getaffinity", refuse)
+    assert 0 < cores() <= (os.cpu_count() or 1)
+
+
 def test_the_smallest_quota_decides_on_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     groups, mounts, files, _ = TREES["v2, nested"]
     monkeypatch.setattr(module, "_PROC", tree(tmp_path, groups, mounts, files))

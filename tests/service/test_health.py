@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
+from latentserve.service.health import ask
 from tests.certificates import self_signed
 from tests.server import START_SECONDS, Server, free_port
 
@@ -37,6 +41,28 @@ def test_what_a_server_left_half_written_is_passed_over(tmp_path: Path) -> None:
         (tmp_path / f"latentserve-{number}" / "address").write_bytes(content)
     ended = check(tmp_path)
     assert (ended.returncode, len(ended.stderr.splitlines())) == (1, 1)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_every_address_of_both_kinds_may_be_of_one(address: str) -> None:
+    """Containers often have no IPv6; a socket that was handed over may be of nothing else."""
+    with HTTPServer6((address, 0), Ready) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        assert ask(f"http://[::]:{server.server_port}") == 200
+
+
+class Ready(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+class HTTPServer6(HTTPServer):
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, handler)
 
 
 def test_a_server_is_asked_where_it_is(bundle: Path, tmp_path: Path, start_server: Callable[..., Server]) -> None:

@@ -95,7 +95,11 @@ def test_who_sends_a_traceparent_decides(serving: Serving) -> None:
     assert spans_of(serving, 0.0, *[asked] * 20) == []
 
 
-def test_a_server_sends_them_to_a_collector(start_server: Callable[..., Server], bundle: Path) -> None:
+def test_a_server_sends_them_to_a_collector(
+    start_server: Callable[..., Server], bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On this machine: no proxy of the environment stands between."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs latentserve[otel]")
     received: list[tuple[str, bytes]] = []
 

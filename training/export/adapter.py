@@ -53,6 +53,7 @@ class Adapter(nn.Module):
     Attributes:
         reduced: types of fewer bits than float32 that it asked for, and did not get.
         lacking: kinds of devices that it asked for, and are not there.
+        elsewhere: what it draws by beside torch, though that was seen to make no difference; empty: nothing.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Adapter(nn.Module):
         self.dtype = target.dtype
         self.reduced, self.lacking = set[torch.dtype](), set[str]()
         self.batch, self.axis, self.row = batch, axis, row
+        self.elsewhere = ""
 
     def call(self, *arrays: Tensor) -> Any:
         """What the generator gives, whole."""
@@ -113,13 +115,13 @@ class Adapter(nn.Module):
         return [args] if self.listed else args, kwargs
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """The sample [N, ...]: float32, 0 and 1 of what is true or not, or integers."""
+        """The sample [N, ...]: float32 of what has fewer bits, else in its own type."""
         sample = take_output(self.call(*arrays), self.output or "")
         if self.axis:
             sample = sample.movedim(self.axis, 0)
         if self.row is not None:
             sample = sample.reshape(arrays[0].shape[0], *self.row)
-        return sample.float() if sample.is_floating_point() or sample.dtype == torch.bool else sample
+        return sample.float() if sample.dtype in (torch.float16, torch.bfloat16) else sample
 
     def run(self, inputs: Inputs) -> NDArray[Any]:
         """The same of arrays, in eval mode, and of any number of rows."""
@@ -190,7 +192,9 @@ def unchecked_distributions() -> Iterator[None]:
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Eval mode within the block, and nothing is compiled for so few rows; afterwards each part is in the mode it was
     in."""
-    modes = {part: part.training for part in module.modules()}
+    modes = {
+        part: part.training for part in module.modules() if hasattr(part, "training")
+    }  # one that is frozen has none
     for part in modes:
         try:
             part.train(False)

@@ -1,15 +1,17 @@
-"""Functions of complex numbers that exporters know of real ones alone, by real and imaginary parts."""
+"""Functions and weights of complex numbers that exporters know of real ones alone, by real and imaginary parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-_Parts = Callable[[Any], Any]
+_Part = Callable[[Any], Any]
 
 
 def is_complex(args: tuple[Any, ...]) -> bool:
@@ -88,7 +90,7 @@ def _of_two(func: Any, *args: Any, **kwargs: Any) -> Any:
     if len(places) != 2 or any(isinstance(one, Tensor) for one in kwargs.values()):
         return func(*args, **kwargs)
 
-    def of(first: _Parts, second: _Parts) -> Tensor:
+    def of(first: _Part, second: _Part) -> Tensor:
         given = list(args)
         given[places[0]], given[places[1]] = first(args[places[0]]), second(args[places[1]])
         made: Tensor = func(*given, **kwargs)
@@ -131,3 +133,37 @@ _MOVES = {
     Tensor.__getitem__, torch.unsqueeze, Tensor.unsqueeze, Tensor.repeat, torch.where, Tensor.where, F.pad,
     torch.repeat_interleave, Tensor.repeat_interleave,
 }  # fmt: skip
+
+
+class _Parts(nn.Module):
+    """A complex weight of two real ones."""
+
+    def forward(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        return torch.complex(real, imaginary)
+
+    def right_inverse(self, whole: Tensor) -> tuple[Tensor, Tensor]:
+        """The two of it."""
+        return whole.real.clone(), whole.imag.clone()
+
+
+@contextmanager
+def weights_in_parts(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Within the block, each complex weight and buffer is made of two real ones; afterwards it is what it was."""
+    parts = dict.fromkeys(part for module in modules for part in module.modules())
+    kept = [
+        (part, held, name, tensor)
+        for part in parts
+        for held in (part._parameters, part._buffers)
+        for name, tensor in list(held.items())
+        if tensor is not None and tensor.is_complex()
+    ]
+    for part, _, name, _ in kept:
+        parametrize.register_parametrization(part, name, _Parts())
+    try:
+        yield
+    finally:
+        for part, held, name, tensor in kept:
+            parametrize.remove_parametrizations(part, name)
+            for others in (part._parameters, part._buffers, part.__dict__):
+                others.pop(name, None)
+            held[name] = tensor  # type: ignore[assignment]  # of the kind that is held here

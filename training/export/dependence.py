@@ -13,8 +13,8 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from latentserve.service.bundle import Inputs
+from latentserve.service.packing.spans import share_off
 from latentserve.training.export.adapter import Adapter, evaluating
-from latentserve.training.export.spans import share_off
 
 _FEW, _MORE = [3, 1], [0, 1, 2, 3]  # rows of the two batches: out of order, for a row may depend on those before it
 _ONE_PLACE, _NEXT_PLACE, _OTHERS = (
@@ -86,6 +86,8 @@ def is_dependent(share: float) -> bool:
 
 def told_dependence(adapter: Adapter, inputs: Inputs, share: float) -> str:
     """What is to be said of a generator whose rows depend on each other."""
+    if adapter.elsewhere:
+        return f"generator: draws by {adapter.elsewhere}, which no graph has, and gives other rows by that at times"
     if _of_place(adapter, inputs):
         return (
             "generator: a row is another one at another place of its batch; it must be the same wherever it lies "

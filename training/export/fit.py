@@ -8,6 +8,7 @@ import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from latentserve.service.bundle import Condition, Inputs, Latent
 from latentserve.service.bundle.manifest import Prior
@@ -32,21 +34,23 @@ from latentserve.service.packing.foreign.roles import (
 )
 from latentserve.service.packing.foreign.rows_axis import ROWS, rows_axis
 from latentserve.service.packing.foreign.signature import Input, Signature
+from latentserve.service.packing.spans import share_off
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, Argument, evaluating
 from latentserve.training.export.chance import Drawn, Unseen
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
 from latentserve.training.export.devices import told_devices
 from latentserve.training.export.draws import Calls, OfRow, Once, understand
+from latentserve.training.export.elsewhere import run_from_several_states
 from latentserve.training.export.linear_algebra import alike
 from latentserve.training.export.outputs import pick_output, take_output
 from latentserve.training.export.precision import told_reduced
-from latentserve.training.export.spans import share_off
 from latentserve.training.export.target import Target
 
 _SEEDS = (0, 1, 2)  # of calls that are compared
 # Parameters that are the number of rows: `sample(num_samples)` draws its latent itself.
 _COUNT = re.compile(r"n|bs|num|count|batch_?size|(n|num|number(_of)?)_?(samples?|rows|images|examples|points)")
+_MOST_NAMED = 4  # weights, in a sentence
 _MOST_SIZES, _LARGEST = 8, 4096  # numbers in an error that may be its number of rows, and rows
 _FLOAT, _INTEGER = np.dtype(np.float32), np.dtype(np.int64)
 _LABEL_WORDS = {"y", "c", "label", "labels", "class", "classes", "cls", "class_label", "class_labels", "one_hot"}
@@ -86,6 +90,7 @@ def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
     """A generator's adapter, and what was guessed, a sentence each. Raises ExportError: it cannot be called, or
     does not give one sample a row."""
     slots = _slots(target, told)
+    before = target.totals()
     calls = list(_calls(slots, target))
     failed: list[tuple[list[Argument], _CallError]] = []
     others: list[ExportError] = []
@@ -94,6 +99,7 @@ def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
         for arguments, listed in calls:
             try:
                 adapter, remarks = _try(target, arguments, listed, told, batch)
+                remarks += _check_repeats(adapter, told.labels or 1, before)
                 if is_dependent(share := _depends(adapter, told.labels or 1)):
                     rows = draw_rows(adapter.signature, 4, told.labels or 1)
                     raise _DependentError(told_dependence(adapter, rows, share))
@@ -103,7 +109,7 @@ def fit(target: Target, told: Told) -> tuple[Adapter, list[str]]:
                 others.append(error)
             else:
                 return adapter, [*_guessed(slots, arguments), *remarks]
-        if batch is None and not any(isinstance(error, _DependentError) for error in others):
+        if batch is None and not any(isinstance(error, _DependentError | _SeveralError) for error in others):
             batches += _sizes(str(failed[0][1]) if failed else "")
     if others:
         raise others[0]
@@ -143,6 +149,10 @@ class _ShapeError(ExportError):
     """What it gives is not one sample a row."""
 
 
+class _SeveralError(_ShapeError):
+    """It gives several a row."""
+
+
 @dataclass(frozen=True)
 class _Stated(Signature):
     """With a latent that the module states itself; noise comes after it."""
@@ -169,6 +179,9 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
     if parameters is None:
         names = list(roles)
     else:
+        if target.any_keyword:
+            others = (name for name in roles if name not in parameters)
+            parameters = {**parameters, **{n: inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in others}}
         names = list(parameters)
         if stranger := next((name for name in roles if name not in names), None):
             raise ExportError(f"generator: takes no {stranger}; it takes {', '.join(names) or 'nothing'}")
@@ -176,8 +189,8 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
     conditions, count = list(told.conditions or ()), ""
     if not any(isinstance(role, LatentRole) and not role.noise for role in roles.values()):
         # The first by place, but for what is something else by its name.
-        others = {one.name for one in conditions} | {name for name in free if is_label(name) or is_told_only(name)}
-        name = _take(free, parameters, "z", [name for name in free if name not in others])
+        taken = {one.name for one in conditions} | {name for name in free if is_label(name) or is_told_only(name)}
+        name = _first(free, parameters, "z", [name for name in free if name not in taken] or [*free])
         if name is None:
             raise ExportError("generator: takes nothing, so there is no latent; pass the part that takes it")
         if parameters is not None and _COUNT.fullmatch(name):
@@ -186,7 +199,8 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
             roles = {name: LatentRole(), **roles}
     if told.labels is not None and not any(isinstance(role, LabelRole) for role in roles.values()):
         exact = [name for name in free if name.lower() in _LABEL_WORDS]
-        name = _take(free, parameters, "label", exact or [name for name in free if is_label(name)])
+        named = exact or [name for name in free if is_label(name)]
+        name = _first(free, parameters, "label", named or _only(free, parameters, "labels", "label"))
         if name is None:
             raise ExportError("generator: labels are told, and it takes no second input")
         roles[name] = LabelRole()
@@ -196,7 +210,7 @@ def _slots(target: Target, told: Told) -> list[_Slot]:
             free.remove(condition.name)
     elif conditions:
         named = [name for name in free if name.lower() in ("condition", "conditions", "cond")]
-        name = _take(free, parameters, "condition", named)
+        name = _first(free, parameters, "condition", named or _only(free, parameters, "conditions", "condition:LO..HI"))
         if name is None:
             raise ExportError("generator: conditions are told, and it takes no further input")
         roles[name] = ConditionRole(tuple(conditions))
@@ -231,19 +245,34 @@ def _role(name: str, text: str) -> Role:
         raise ExportError(f"generator: {error}") from None
 
 
-def _take(
+def _first(
     free: list[str], parameters: Mapping[str, inspect.Parameter] | None, default: str, likely: Sequence[str]
 ) -> str | None:
-    """The parameter that something is given for: of the likely ones, or of all where there are none, the first that is
-    given by place."""
+    """The parameter that something is given for, taken from `free`: the first of the likely ones that is given by
+    place, else the first of them; None: there are none."""
     if parameters is None:
         return default
-    found = next((name for name in likely if parameters[name].kind != parameters[name].KEYWORD_ONLY), None)
-    found = found or next(iter(likely), None)
-    found = found or next((name for name in free if parameters[name].kind != parameters[name].KEYWORD_ONLY), None)
-    found = found or next(iter(free), None)
+    by_place = (name for name in likely if parameters[name].kind != inspect.Parameter.KEYWORD_ONLY)
+    found = next(by_place, None) or next(iter(likely), None)
     if found is not None:
         free.remove(found)
+    return found
+
+
+def _only(free: Sequence[str], parameters: Mapping[str, inspect.Parameter] | None, what: str, kind: str) -> list[str]:
+    """The one parameter that something may be given for, though its name tells nothing: one that must be given, else
+    one whose default is None; never one with a value of its own, or that is called otherwise. Raises ExportError:
+    there are several."""
+    if parameters is None:
+        return []
+    unlike = is_told_only if what == "labels" else is_label
+    able = [name for name in free if not unlike(name)]
+    found = [name for name in able if parameters[name].default is inspect.Parameter.empty]
+    found = found or [name for name in able if parameters[name].default is None]
+    if len(found) > 1:
+        raise ExportError(
+            f"generator: {what} are told, and it takes {', '.join(found)}: say which, inputs={{{found[0]!r}: {kind!r}}}"
+        )
     return found
 
 
@@ -297,7 +326,19 @@ def _try(
     # Backwards, so that the first row is another in each run, and what is of it is told from what is of none.
     more, others = (rows.take(np.arange(batch or ROWS[1])[::-1] + start) for start in (0, batch or ROWS[1]))
     few = others if batch else rows.take(np.arange(ROWS[0])[::-1])
-    found = [_call(drawing, given, told) for given in (few, more)]
+    found: list[_Called] = []
+    met: list[list[nn.Module]] = []
+    for given in (few, more):
+        with _strangers(drawing) as strangers:
+            found.append(_call(drawing, given, told))
+        met.append(strangers)
+    if strangers := [one for one in met[0] if one in met[1]]:  # others are made anew at each call
+        training = [type(one).__name__ for one in strangers if any(part.training for part in one.modules())]
+        target.modules.extend(strangers)
+        adapter, said = _try(target, arguments, listed, told, batch)
+        kinds = ", ".join(dict.fromkeys(training))
+        own = [f"it runs modules that are not registered with it ({kinds}), in eval mode"] if training else []
+        return adapter, [*said, *own]
     if len(found[0].drawn) != len(found[1].drawn):  # it may keep what it drew when it ran first
         found[0] = _call(drawing, few, told)
     output = found[0].output
@@ -363,6 +404,11 @@ def _place(
         _check(found[1].sample, batch, _shapes(arguments, batch))
         return 0, None
     axis = 0 if (few[:1], more[:1]) == ((ROWS[0],), (ROWS[1],)) else rows_axis(few, more)
+    if axis == 0 and (each := few[0] // ROWS[0]) * ROWS[0] == few[0] and each > 1:
+        raise _SeveralError(
+            f"generator: gives {each} samples a latent, [{each} * N{''.join(f', {size}' for size in few[1:])}]; one a "
+            "latent is needed: let it give [N, ...], or call= a function that reshapes or chooses"
+        )
     if axis is None or few[axis] != ROWS[0]:
         _check(found[0].sample, ROWS[0], _shapes(arguments))
         _check(found[1].sample, ROWS[1], _shapes(arguments, ROWS[1]))
@@ -373,6 +419,23 @@ def _place(
         return axis, None
     row = tuple(more[:axis] + more[axis + 1 :])
     return axis, row if axis == 0 and made != (1, *row) and made.numel() == math.prod(row) else None
+
+
+@contextmanager
+def _strangers(adapter: Adapter) -> Iterator[list[nn.Module]]:
+    """The outermost modules that are called within the block and are none of the adapter's."""
+    known, met = set(adapter.modules()), list[nn.Module]()
+
+    def meet(module: nn.Module, _inputs: Any) -> None:
+        if module not in known:
+            known.update(module.modules())
+            met.append(module)
+
+    hook = register_module_forward_pre_hook(meet)
+    try:
+        yield met
+    finally:
+        hook.remove()
 
 
 class _Called(NamedTuple):
@@ -426,18 +489,54 @@ def _check(sample: Tensor, rows: int, shapes: str) -> None:
         )
 
 
-def _depends(adapter: Adapter, labels: int) -> float:
-    """How far rows are from the same rows in another batch."""
+def _check_repeats(adapter: Adapter, labels: int, before: Mapping[str, str]) -> list[str]:
+    """What is to be said of a generator that gives the same for the same inputs, and had weights of these `totals`.
+    Raises ExportError: it does not, or changes its weights."""
     inputs = draw_rows(adapter.signature, 4, labels)
+    with _told_as_error():
+        runs = run_from_several_states(lambda: adapter.run(inputs))
+    elsewhere, changed = " and ".join(runs.names), adapter.target.changed(before)
+    if not runs.alike and not elsewhere and changed:
+        why = f"keeps a state: running it changes its {_listed(changed)}, which no request may"
+        raise ExportError(f"generator: gives two answers for the same inputs, and {why}")
+    if not runs.alike:
+        why = f"draws by {elsewhere}, which no graph has: let it draw by torch" if elsewhere else _why(adapter, inputs)
+        raise ExportError(f"generator: gives two answers for the same inputs, and {why}")
+    learnt = {name for name, tensor in adapter.target.held() if isinstance(tensor, nn.Parameter)}
+    if weights := [name for name in changed if name in learnt]:
+        raise ExportError(
+            f"generator: running it changes its weights {_listed(weights)}, as layers do that set themselves by the "
+            "first rows that they see: mark them as initialised, load its weights anew, and export it again"
+        )
+    said = [f"running it changes its {_listed(changed)}: rows are what they are afterwards"] if changed else []
+    if elsewhere:
+        adapter.elsewhere = elsewhere
+        said.append(
+            f"it draws by {elsewhere}, which no graph has; that made no difference in {len(runs.made)} runs, and what "
+            "it was at export is kept"
+        )
+    return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_MOST_NAMED]) + (" and others" if len(names) > _MOST_NAMED else "")
+
+
+@contextmanager
+def _told_as_error() -> Iterator[None]:
+    """What fails in anybody's module is an ExportError."""
     try:
-        one, other = (adapter.run(inputs) for _ in range(2))
-        if not np.array_equal(one, other, equal_nan=True):
-            raise ExportError(f"generator: gives two answers for the same inputs, and {_why(adapter, inputs)}")
-        return depends(adapter, inputs)
+        yield
     except ExportError:
         raise
     except Exception as error:
         raise ExportError(f"generator: does not run: {one_line(error)}") from None
+
+
+def _depends(adapter: Adapter, labels: int) -> float:
+    """How far rows are from the same rows in another batch."""
+    with _told_as_error():
+        return depends(adapter, draw_rows(adapter.signature, 4, labels))
 
 
 def _why(adapter: Adapter, inputs: Inputs) -> str:
@@ -447,7 +546,8 @@ def _why(adapter: Adapter, inputs: Inputs) -> str:
         names = " and ".join(dict.fromkeys(unseen.operators))
         return f"draws by torch's {names}, which cannot be drawn from a row's seed"
     return (
-        "not by what torch draws; chance may enter through its inputs or torch's random functions, called from python"
+        "not by what torch draws: it keeps a state from one call to the next, or draws by something else; chance may "
+        "enter through its inputs or torch's random functions, called from python"
     )
 
 

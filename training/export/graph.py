@@ -24,13 +24,13 @@ from latentserve.service.bundle.weights import NO_FILES, Files
 from latentserve.service.errors import BundleError
 from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
 from latentserve.service.packing.progress import stage
+from latentserve.service.packing.spans import share_off
 from latentserve.service.packing.storing import mapped, read_model
 from latentserve.service.sampling.sessions import load, session_options
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import evaluating
 from latentserve.training.export.difference import first_difference
 from latentserve.training.export.fit import one_line
-from latentserve.training.export.spans import share_off
 from latentserve.training.export.translations import translations_read_once
 
 OPSET = 20
@@ -215,11 +215,8 @@ def parity(content: bytes, inputs: Arrays, outputs: Arrays, files: Files = NO_FI
             if array.shape != wanted.shape:
                 return np.inf, np.inf
             off = np.abs(array.astype(np.float64) - wanted)
-            if wanted.dtype.kind == "f":
-                largest, share = max(largest, float(off.max())), max(share, share_off(array, wanted, expected))
-            else:
-                mean = float(off.mean())
-                largest, share = max(largest, mean), max(share, mean / (float(np.ptp(expected)) or 1.0))
+            largest = max(largest, float(off.max() if wanted.dtype.kind == "f" else off.mean()))
+            share = max(share, share_off(array, wanted, expected))
     return largest, share
 
 

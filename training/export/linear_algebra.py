@@ -1,5 +1,5 @@
-"""Inverses and decompositions of weights, as flows have them: exporters know no operators for them, and none are needed
-where all rows have the same."""
+"""Inverses and decompositions, which exporters know no operators for: of weights, as flows have them, none are needed
+where all rows have the same; of a few columns, as cameras and covariances of rows have them, by steps."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Compute = Callable[[], Any]
 Known = Callable[[Compute], Any]
 """What a computation gives if that is the same for all rows; None: it is not, or not known yet."""
+
+
+_MOST_COLUMNS = 8  # of matrices that are worked out by steps
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -28,9 +32,56 @@ def _whole(known: Known, func: Callable[..., Any], *args: Any, **kwargs: Any) ->
     return func(*args, **kwargs) if made is None else made
 
 
+def _invert(known: Known, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    made = known(lambda: func(*args, **kwargs))
+    if made is None and _is_small(args[:1]) and not kwargs:
+        return inverse_by_steps(args[0])
+    return func(*args, **kwargs) if made is None else made
+
+
+def _decompose(known: Known, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    made = known(lambda: func(*args, **kwargs))
+    if made is None and _is_small(args) and not kwargs:
+        return cholesky_by_steps(args[0])
+    return func(*args, **kwargs) if made is None else made
+
+
+def _is_small(args: tuple[Any, ...]) -> bool:
+    return len(args) == 1 and args[0].is_floating_point() and args[0].shape[-1] <= _MOST_COLUMNS
+
+
+def inverse_by_steps(a: Tensor) -> Tensor:
+    """Of matrices [..., n, n] by Gauss and Jordan, the largest number of a column first, in double precision."""
+    n = a.shape[-1]
+    left = torch.cat([a.double(), torch.eye(n, dtype=torch.float64, device=a.device).expand(a.shape)], -1)
+    for k in range(n):
+        largest = F.one_hot(left[..., k:, k].abs().argmax(-1) + k, n).bool().unsqueeze(-1)
+        row = torch.where(largest, left, 0.0).sum(-2, keepdim=True)
+        left = torch.where(largest, left[..., k : k + 1, :], left)
+        row = row / row[..., k : k + 1]
+        left = left - left[..., k : k + 1] * row
+        left = torch.cat([left[..., :k, :], row, left[..., k + 1 :, :]], -2)
+    return left[..., n:].to(a.dtype)
+
+
+def cholesky_by_steps(a: Tensor) -> Tensor:
+    """The lower triangle L [..., n, n] of matrices L L^T, column by column, in double precision."""
+    n = a.shape[-1]
+    left, columns = a.double(), []
+    for k in range(n):
+        column = left[..., k] / left[..., k, k].sqrt().unsqueeze(-1)
+        column = torch.cat([torch.zeros_like(column[..., :k]), column[..., k:]], -1)
+        left = left - column.unsqueeze(-1) * column.unsqueeze(-2)
+        columns.append(column)
+    return torch.stack(columns, -1).to(a.dtype)
+
+
 def _solve(known: Known, func: Callable[..., Any], *args: Any, left: bool = True, **kwargs: Any) -> Any:
     """torch.linalg.solve: the x of a x = b."""
-    if len(args) != 2 or (inverse := known(lambda: _inverse(args[0]))) is None:
+    inverse = known(lambda: _inverse(args[0])) if len(args) == 2 else None
+    if inverse is None and len(args) == 2 and _is_small(args[:1]) and not kwargs:
+        inverse = inverse_by_steps(args[0])
+    if inverse is None:
         return func(*args, left=left, **kwargs)
     a, b = args
     if b.ndim == a.ndim - 1 and b.shape == a.shape[:-1]:
@@ -89,7 +140,7 @@ def _triangle(a: Tensor, *, upper: bool, unit: bool) -> Tensor:
 
 
 _NAMES = (
-    "inverse", "inv", "inv_ex", "pinverse", "pinv", "matrix_exp", "matrix_power", "cholesky", "cholesky_ex",
+    "inv_ex", "pinverse", "pinv", "matrix_exp", "matrix_power", "cholesky_ex",
     "cholesky_inverse", "qr", "svd", "svdvals", "eigh", "eigvalsh", "det", "logdet", "slogdet", "lu", "lu_factor",
     "lu_unpack", "householder_product", "orgqr", "matrix_norm", "matrix_rank",
 )  # fmt: skip
@@ -97,6 +148,8 @@ _PLACES = (torch, torch.linalg, Tensor)
 
 REPLACED: dict[Callable[..., Any], Callable[..., Any]] = {
     **{getattr(place, name): _whole for place in _PLACES for name in _NAMES if hasattr(place, name)},
+    **dict.fromkeys((torch.inverse, torch.linalg.inv, Tensor.inverse), _invert),
+    **dict.fromkeys((torch.cholesky, torch.linalg.cholesky, Tensor.cholesky), _decompose),
     torch.linalg.solve: _solve,
     torch.linalg.solve_triangular: _solve_triangular,
     torch.triangular_solve: _triangular_solve,

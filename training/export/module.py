@@ -27,13 +27,14 @@ from latentserve.service.packing.probes import golden_inputs
 from latentserve.service.packing.probing import probe_rows
 from latentserve.service.packing.progress import stage
 from latentserve.service.packing.real import RealRows, keep_real
+from latentserve.service.packing.spans import share_off
 from latentserve.service.packing.storing import store, whole, workroom
 from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, evaluating
+from latentserve.training.export.complex_numbers import weights_in_parts
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
 from latentserve.training.export.fit import Told, fit, one_line, rows_of
 from latentserve.training.export.graph import export_graph, rows_within, to_onnx
-from latentserve.training.export.spans import share_off
 from latentserve.training.export.target import Target, find_target
 
 _FEW = 4  # rows that are run alone and together
@@ -173,7 +174,7 @@ class _Made(NamedTuple):
 
 
 def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> _Made:
-    with target.in_float32() as remarks, torch.random.fork_rng(target.cuda):
+    with weights_in_parts(target.modules), target.in_float32() as remarks, torch.random.fork_rng(target.cuda):
         adapter, guessed = fit(target, told)
         try:
             latent, conditions = adapter.signature.latent, adapter.signature.conditions

@@ -33,17 +33,19 @@ class Target:
         parameters: the names of what it takes, with whether each must be given and may be given by place; None: it
             takes anything (`*args`).
         hint: what else may make samples, where it is a module that fails; empty: nothing is seen.
+        any_keyword: it takes others by their names, too (`**kwargs`).
     """
 
     function: Callable[..., Any]
     modules: list[nn.Module]
     parameters: dict[str, inspect.Parameter] | None
     hint: str = ""
+    any_keyword: bool = False
 
     @property
     def device(self) -> torch.device:
         """Where its weights are."""
-        held = next(self._held(), None)
+        held = next((tensor for _, tensor in self.held()), None)
         return torch.device("cpu") if held is None else held.device
 
     @property
@@ -55,7 +57,7 @@ class Target:
     def dtype(self) -> torch.dtype:
         """The type that most of its weights have; float32 of one without weights."""
         sizes: dict[torch.dtype, int] = {}
-        for tensor in self._held():
+        for _, tensor in self.held():
             if tensor.is_floating_point():
                 sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.numel()
         return max(sizes, key=lambda one: sizes[one]) if sizes else torch.float32
@@ -64,7 +66,7 @@ class Target:
     def in_float32(self) -> Iterator[list[str]]:
         """Within the block, weights of bfloat16, in which runtimes do not compute, are float32, and what is to be said
         of it is given; afterwards they are what they were."""
-        held = [tensor for tensor in self._held() if tensor.dtype == torch.bfloat16]
+        held = [tensor for _, tensor in self.held() if tensor.dtype == torch.bfloat16]
         kept = [(tensor, tensor.data) for tensor in {id(tensor): tensor for tensor in held}.values()]
         for tensor, data in kept:
             tensor.data = data.float()
@@ -76,10 +78,25 @@ class Target:
             for tensor, data in kept:
                 tensor.data = data
 
-    def _held(self) -> Iterator[Tensor]:
-        for module in self.modules:
-            yield from module.parameters()
-            yield from module.buffers()
+    def totals(self) -> dict[str, str]:
+        """What its weights add up to, by their names: whether they change is seen without a copy of them."""
+        return {name: _total(tensor) for name, tensor in self.held()}
+
+    def changed(self, before: Mapping[str, str]) -> list[str]:
+        """The names of those that add up to something else than in `totals` before, but for integers, which count."""
+        return [name for name, tensor in self.held() if before.get(name) not in (None, _total(tensor))]
+
+    def held(self) -> Iterator[tuple[str, Tensor]]:
+        """Its weights and buffers, with their names."""
+        for place, module in enumerate(self.modules):
+            for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+                yield f"{name} of {type(module).__name__} {place}" if place else name, tensor
+
+
+def _total(tensor: Tensor) -> str:
+    if tensor.layout != torch.strided or not (tensor.is_floating_point() or tensor.is_complex()):
+        return ""
+    return str(torch.sum(tensor.detach(), dtype=torch.complex128 if tensor.is_complex() else torch.float64).item())
 
 
 def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
@@ -110,7 +127,8 @@ def find_target(given: Any, call: str | Callable[..., Any] | None) -> Target:
     for module in modules:
         _check_weights(module)
     hint = _other_makers(given) if isinstance(given, nn.Module) and call is None else ""
-    return Target(function, modules, _parameters(shown), hint)
+    parameters, any_keyword = _parameters(shown)
+    return Target(function, modules, parameters, hint, any_keyword)
 
 
 def _other_makers(module: nn.Module) -> str:
@@ -165,14 +183,15 @@ def unwrapped(given: Any) -> Any:
         given = inner
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter] | None, bool]:
     try:
         found = inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return None
+        return None, False
     named = {name: one for name, one in found.items() if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)}
-    anything = any(one.kind == one.VAR_POSITIONAL for one in found.values())
-    return None if anything and not named else named
+    kinds = {one.kind for one in found.values()}
+    anything = inspect.Parameter.VAR_POSITIONAL in kinds and not named
+    return None if anything else named, inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _held_by(function: Any) -> Iterator[nn.Module]:

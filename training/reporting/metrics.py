@@ -11,7 +11,10 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
+from latentserve.service.watching import shared_values
 from latentserve.training.errors import MetricsPortError
+
+shared_values.decide()  # or they would be kept in the folder of whichever program has set PROMETHEUS_MULTIPROC_DIR
 
 Sink = Callable[[Mapping[str, float]], None]  # is told the lines of stats.jsonl, as they are written there
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from latentserve.service.errors import NotFoundError
 from latentserve.service.http.call import Call
-from latentserve.service.http.etags import matches
+from latentserve.service.http.etags import matches, require
 from latentserve.service.http.negotiation import accepts_gzip
 
 STATIC = Path(__file__).parent / "static"
@@ -45,8 +45,9 @@ class Content:
         self._tag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
 
     def answer(self, call: Call) -> Response:
-        """To a GET or HEAD: 304 where the browser has it."""
+        """To a GET or HEAD: 304 where the browser has it. Raises PreconditionError: it means another one."""
         headers = {**SAFE, "Cache-Control": "no-cache", "ETag": self._tag, "Vary": "Accept-Encoding"}
+        require(call.headers.get(b"if-match"), self._tag.encode())
         if matches(call.headers.get(b"if-none-match"), self._tag.encode()):
             return Response(status_code=304, headers=headers)
         headers["Content-Type"] = self._media

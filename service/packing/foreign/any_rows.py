@@ -18,6 +18,7 @@ from latentserve.service.packing.foreign.fixed_batch import in_blocks, set_free
 from latentserve.service.packing.foreign.original import Original, draw_rows
 from latentserve.service.packing.foreign.understood import Understood
 from latentserve.service.packing.probes import DEPENDENT
+from latentserve.service.packing.spans import share_off
 
 _ROUNDED = 2e-3  # of the span, root mean square of a row: further off, float32 is not what made it
 _ALONE, _SECONDS = 8, 5.0  # rows that are run alone, and how long they may take
@@ -56,13 +57,14 @@ def alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArr
     """What the file gives for these rows. Raises BundleError: a row is another beside others."""
     rows = original.rows(inputs)
     bound = (DEPENDENT if is_coarse(original.model) else _ROUNDED) * float(np.ptp(rows.astype(np.float64)))
+    vectors = rows.ndim in (2, 3) and rows.dtype.kind == "f"
     until = time.monotonic() + _SECONDS
     for place in range(_ALONE):
         # The first with the second, then each alone, of which all but the first were run among others.
         taken = slice(0, 2) if place == 0 else slice(place, place + 1)
         few = original.run(inputs.take(taken))
         off = _off(few, rows[taken].astype(np.float64))
-        if off > bound:
+        if off > bound or (vectors and share_off(few, rows[taken], rows) > DEPENDENT):
             why = batchwise(original.model)
             raise BundleError(
                 f"{source}: a row's sample is another alone than in a batch (off by {off:.3g}, root mean square); rows "
@@ -86,7 +88,8 @@ def _differs(original: Original, free: onnx.ModelProto, source: str, labels: int
     except BundleError:
         return None
     worst = max(_off(rows, wanted[: len(rows)]) for rows in made) / span
-    return worst if worst <= _SAME else None
+    columns = max(share_off(rows, wanted[: len(rows)], wanted) for rows in made)
+    return worst if worst <= _SAME and (wanted.ndim not in (2, 3) or columns <= DEPENDENT) else None
 
 
 def _off(rows: NDArray[np.generic], wanted: NDArray[np.float64]) -> float:

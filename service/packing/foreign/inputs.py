@@ -47,8 +47,15 @@ _TOLD_ONLY = {
     "n", "num", "number", "count", "samples", "batch",
     "energy", "angle", "theta", "phi", "eta", "pt", "momentum", "mass", "condition", "conditions", "cond", "context",
 }  # fmt: skip
-# No latent either, but of an encoder, or of a network from picture to picture.
+# No latent either, but data that go into an encoder, or a network from one to the other: pictures (of some axes),
 _PICTURE = {"image", "images", "img", "imgs", "pixel", "pixels", "picture", "pictures", "photo", "photos"}
+# and others.
+_DATA = {
+    "mel", "mels", "melspec", "spectrogram", "spectrograms", "audio", "wav", "wave", "waveform", "waveforms", "speech",
+    "video", "videos", "frames", "text", "texts", "prompt", "prompts", "caption", "captions", "tokens",
+}  # fmt: skip
+_PICTURE_CHANNELS, _PICTURE_SIZE = (1, 3), 16  # of what is a picture by its axes alone; latents have more, or less
+_EMBEDDED, _EMBEDDED_STEP = 128, 64  # widths, from the least on, that embeddings have and numbers of classes do not
 
 
 class Given(NamedTuple):
@@ -61,6 +68,23 @@ class Given(NamedTuple):
     @property
     def words(self) -> set[str]:
         return words_of(self.name)
+
+    @property
+    def is_data(self) -> bool:
+        """Whether it is data, not drawn, by its name or its axes."""
+        if self.words & (_LATENT | _NOISE) or self.axes is None:
+            return False
+        if len(self.axes) > 2 and self.words & _PICTURE:
+            return True
+        return self.dtype.kind == "f" and (bool(self.words & _DATA) or self._is_picture)
+
+    @property
+    def _is_picture(self) -> bool:
+        row = self.of_a_row
+        if len(row) != 3:
+            return False
+        channels, *size = row if row[0] in _PICTURE_CHANNELS else row[::-1]
+        return channels in _PICTURE_CHANNELS and all(isinstance(one, str) or one >= _PICTURE_SIZE for one in size)
 
     @property
     def has_rows(self) -> bool:
@@ -183,7 +207,7 @@ def assign_roles(
                 )
             if not (role.wholes[0] <= role.wholes[1] and _holds(one.dtype, role.wholes)):
                 raise BundleError(f"{source}: the input {one} cannot hold all whole numbers of {role}")
-    guess = _Guess(given, roles, read, any(draws(node) for node in all_nodes(model)))
+    guess = _Guess(given, roles, read, has_chance=any(draws(node) for node in all_nodes(model)), unnamed=labels is None)
     guess.all()
     if guess.unclear:
         raise BundleError(f"{source}: {_question(guess.unclear)}")
@@ -205,8 +229,11 @@ def _read(model: onnx.ModelProto) -> set[str]:
 class _Guess:
     """Roles for the inputs that are told none."""
 
-    def __init__(self, given: Sequence[Given], told: Mapping[str, Role], read: set[str], has_chance: bool) -> None:
+    def __init__(
+        self, given: Sequence[Given], told: Mapping[str, Role], read: set[str], *, has_chance: bool, unnamed: bool
+    ) -> None:
         self.roles = dict(told)
+        self._unnamed = unnamed
         self.guessed: set[str] = set()
         self._given = given
         self._read = read
@@ -232,7 +259,7 @@ class _Guess:
         floats = [one for one in self.unclear if one.dtype.kind == "f" and one.has_rows]
         floats = [one for one in floats if one.words & _NOISE or not self._is_of_all_rows(one)]
         is_told = any(isinstance(role, LatentRole) and not role.noise for role in self.roles.values())
-        maybe = [one for one in floats if not one.words & (_TOLD_ONLY | _LABEL) and not _is_picture(one)]
+        maybe = [one for one in floats if not one.words & (_TOLD_ONLY | _LABEL) and not one.is_data]
         noise = [one for one in maybe if one.words & _NOISE and not one.words & _LATENT]
         others = [one for one in maybe if one not in noise]
         named = [one for one in others if one.words & _LATENT]
@@ -264,7 +291,7 @@ class _Guess:
         integers = [one for one in integers if not one.words & _TOLD_ONLY]
         # An integer for all rows ([], [1] beside inputs of any number of rows) is a parameter.
         integers = [one for one in integers if not self._is_of_all_rows(one)]
-        if len(named) == 1:
+        if len(named) == 1 and not (self._unnamed and _may_be_embedded(named[0])):
             self._by_name(named[0], LabelRole())
         elif not named and len(integers) == 1:
             self._by_name(integers[0], LabelRole(), sure=True)
@@ -280,13 +307,16 @@ class _Guess:
 
 
 def _is_parameter(one: Given) -> bool:
-    """Whether its name tells that it is no latent, and it is one number a row, or pictures."""
-    return _is_picture(one) or (bool(one.words & _TOLD_ONLY) and _is_one_number(one))
+    """Whether its name tells that it is no latent, and it is one number a row, or data."""
+    return one.is_data or (bool(one.words & _TOLD_ONLY) and _is_one_number(one))
 
 
-def _is_picture(one: Given) -> bool:
-    """Whether it is pictures, by its name and its axes."""
-    return bool(one.words & _PICTURE) and not one.words & _LATENT and len(one.axes or ()) > 2
+def _may_be_embedded(one: Given) -> bool:
+    """Whether it has so many numbers a row that it may be an embedding, of a text or a class, as well as one-hot."""
+    widths = [axis for axis in one.of_a_row if axis != 1]
+    return one.dtype.kind == "f" and any(
+        isinstance(axis, int) and axis >= _EMBEDDED and axis % _EMBEDDED_STEP == 0 for axis in widths
+    )
 
 
 def _is_one_number(one: Given) -> bool:
@@ -307,9 +337,9 @@ def _question(unclear: Sequence[Given]) -> str:
     of_a_row = one.axes is None or any(isinstance(axis, str) for axis in one.axes[:1])
     if not one.has_rows or (one.dtype.kind == "b" and _is_one_number(one) and not of_a_row):
         likely = f"it is one for all rows, so it needs a value: --input {one.name}=constant:VALUE"
-    elif _is_picture(one):
+    elif one.is_data:
         likely = (
-            "pictures go into it, so it is no generator: export the part behind its encoder; or say --input "
+            "data seem to go into it, so that it is no generator: export the part behind its encoder; or say --input "
             f"{one.name}=latent if they are drawn"
         )
     elif one.dtype.kind in "iu" and not _is_one_number(one):
@@ -320,6 +350,11 @@ def _question(unclear: Sequence[Given]) -> str:
     elif one.dtype.kind in "iub":
         likely = (
             f"say --input {one.name}=label, {one.name}=constant:VALUE, {one.name}=condition:LO..HI or {one.name}=unused"
+        )
+    elif one.words & _LABEL and _may_be_embedded(one):
+        likely = (
+            f"of classes say --input {one.name}=label:one-hot; of an embedding, which no class has, "
+            f"{one.name}=latent, {one.name}=condition:LO..HI or {one.name}=constant:FILE.npy"
         )
     else:
         likely = (

@@ -50,6 +50,17 @@ def label_names(original: Original, source: str, told: list[str] | None) -> list
     return [str(index) for index in range(low + 1)]
 
 
+def beyond(names: list[str] | None, original: Original) -> list[str]:
+    """What is to be said of a graph that takes more labels than there are names: a sentence, or none."""
+    label = original.signature.label
+    if names is None or label is None or label[1].form == "one-hot":
+        return []
+    last = _last(label[0].dtype)
+    if len(names) > last or not original.takes(len(names)) or original.takes(last):
+        return []
+    return [f"{len(names)} labels are named, and the graph takes more: those beyond are never asked for"]
+
+
 def _last(dtype: np.dtype[Any]) -> int:
     """The last label that is tried: up to it an input of this type tells each from the one before."""
     if dtype.kind == "b":

@@ -19,7 +19,7 @@ from latentserve.service.packing.foreign.any_rows import alone_and_together, for
 from latentserve.service.packing.foreign.claims import check_claims
 from latentserve.service.packing.foreign.header import settle_header
 from latentserve.service.packing.foreign.inputs import drop_defaults
-from latentserve.service.packing.foreign.labels import label_names
+from latentserve.service.packing.foreign.labels import beyond, label_names
 from latentserve.service.packing.foreign.noise_cost import noise_cost
 from latentserve.service.packing.foreign.prune import keep_output, without_bfloat16
 from latentserve.service.packing.foreign.roles import RoleError
@@ -97,6 +97,7 @@ def _pack(
     for line in found.lines:
         say(line)
     signature, labels = found.signature, label_names(found.original, source, options.labels)
+    remarks += [] if options.labels is None else beyond(labels, found.original)
     count = None if labels is None else len(labels)
     original = found.original = found.original.anew()
     rows = probe_rows(original.run, source, signature.latent, count, signature.conditions)

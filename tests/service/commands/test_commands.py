@@ -26,6 +26,7 @@ from latentserve.service.bundle import SampleSpec, read_bundle
 from latentserve.service.cli import main
 from latentserve.service.commands.serve import _worker_environment
 from latentserve.service.encoding.images import contact_sheet, to_uint8
+from latentserve.service.host import listening
 from latentserve.service.sampling.engine import Engine
 from latentserve.service.sampling.request import RowsRequest
 from tests.conftest import make_bundle
@@ -435,7 +436,9 @@ def test_pack_refuses(run: Callable[..., Ended], tmp_path: Path) -> None:
 # serve
 
 
-def test_serve_refuses_what_cannot_work(run: Callable[..., Ended], bundle: Path, tmp_path: Path) -> None:
+def test_serve_refuses_what_cannot_work(
+    run: Callable[..., Ended], bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tampered = Path(shutil.copytree(bundle, tmp_path / "tampered"))
     (tampered / "golden.npz").write_bytes(b"x")
     with socket.socket() as taken:
@@ -456,8 +459,19 @@ def test_serve_refuses_what_cannot_work(run: Callable[..., Ended], bundle: Path,
         for arguments, words in cases:
             assert_refused(run("serve", *arguments), *words)
         assert_refused(process("serve", bundle, "--port", port), "in use", str(port))
-    refused = process("serve", bundle, LATENTSERVE_MAX_BATCH="many")
-    assert_refused(refused, "LATENTSERVE_MAX_BATCH", "many")
+    # Of who collects its lines as documents each is one.
+    wrong = {"MAX_BATCH": "many", "LOG_FORMAT": "json", "COLOUR": "red"}
+    refused = process("serve", bundle, **{f"LATENTSERVE_{name}": value for name, value in wrong.items()})
+    warning, error = map(json.loads, refused.err.splitlines())
+    assert (refused.status, warning["level"], error["level"]) == (1, "warning", "error")
+    assert warning["detail"].startswith("LATENTSERVE_COLOUR: there is no such setting")
+    assert error["detail"].startswith("LATENTSERVE_MAX_BATCH: Input should be a valid integer")
+    with socket.create_server(("0.0.0.0", 0)) as lent:  # noqa: S104
+        monkeypatch.setattr(listening, "_FIRST_HANDED", os.dup(lent.fileno()))
+        told = {"LISTEN_FDS": "1", "LISTEN_PID": str(os.getpid())}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        assert_refused(run("serve", bundle), "LISTEN_FDS: 0.0.0.0", "LATENTSERVE_ALLOW_OPEN")
 
 
 @pytest.mark.parametrize(("level", "own"), [(0, ""), (1, "1"), (2, "1")])

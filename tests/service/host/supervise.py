@@ -25,9 +25,12 @@ def main() -> int:
     limits = Limits(**given.pop("limits", {}))
     supervisor._GIVE_UP_SECONDS = given.pop("give_up_seconds", supervisor._GIVE_UP_SECONDS)
     logs.configure("text")
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    if (lent := given.pop("lent", None)) is not None:
+        listener = socket.socket(fileno=lent)
+    else:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
     if given.pop("unrunnable", False):
         sys.executable = str(folder / "none")
     if given.pop("orphan", False):

@@ -281,6 +281,16 @@ def test_ten_thousand_requests_at_once_are_answered(host: Host):
 # What is refused
 
 
+def test_a_body_that_nobody_said_of_is_not_lost(host: Host):
+    """Else the application would answer a request without it, and nobody would notice."""
+    bare = b"POST /b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    assert statuses(host.ask(bare)) == [200]
+    for unsaid in (bare + b'{"n": 1}', b'POST /b HTTP/1.0\r\n\r\n{"n": 1}'):
+        answer = host.ask(unsaid)
+        assert statuses(answer) == [400]
+        assert b"a body needs a `Content-Length`" in answer
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_head_gets_one_answer_and_nothing_behind_it_is_read(host: Host, name: str):
     status, raw = HOSTILE[name]

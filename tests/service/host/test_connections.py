@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from latentserve.service.host import listening as module
 from latentserve.service.host.certificate import Certificate
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.limits import Limits
@@ -327,6 +329,37 @@ def test_a_port_that_is_taken_is_one_line():
             bind_port("127.0.0.1", port)
     with pytest.raises(ListeningError, match=r"nowhere\.invalid"):
         bind_port("nowhere.invalid", 80)
+
+
+def test_sockets_of_a_service_manager_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def handed(sock: socket.socket, count: object = 1, **other: str) -> list[socket.socket]:
+        told = {"LISTEN_FDS": str(count), "LISTEN_PID": str(os.getpid()), **other}
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(module, "_FIRST_HANDED", os.dup(sock.fileno()))
+        return module.handed_over()
+
+    with bind_path(tmp_path / "s") as bound, socket.create_server(("127.0.0.1", 0)) as port:
+        bound.listen()
+        for lent in (bound, port):
+            assert handed(lent, LISTEN_PID="1") == handed(lent, "") == handed(lent, "one") == []
+            [taken] = handed(lent)
+            with taken:
+                assert taken.getsockname() == lent.getsockname()
+                assert not taken.get_inheritable()
+    # What cannot be served on is one line.
+    silent, datagrams, abstract = socket.socket(), socket.socket(type=socket.SOCK_DGRAM), socket.socket(socket.AF_UNIX)
+    with silent, datagrams, abstract, (tmp_path / "file").open("wb") as file:
+        abstract.bind("\0latentserve-test")
+        abstract.listen()
+        for wrong, said in (
+            (silent, "is no socket that is listened on"),
+            (datagrams, "is no socket that is listened on"),
+            (abstract, "has neither a port nor a path"),
+            (file, "Socket operation on non-socket"),
+        ):
+            with pytest.raises(ListeningError, match=rf"LISTEN_FDS=1: descriptor \d+:? {said}"):
+                handed(wrong)  # type: ignore[arg-type]
 
 
 def test_what_is_accepted_has_the_options_of_the_listener():

@@ -31,6 +31,7 @@ def test_what_a_head_says():
         "query_string": b"x=%20&y",
     }
     assert (read.length, read.keep_alive, read.expects_continue) == (12, True, False)
+    assert not read_head(head(b"POST / HTTP/1.1", b"Expect: ", b"Content-Length: 2"), 100).expects_continue
     assert read.headers == ((b"host", b"x"), (b"content-length", b"12"), (b"accept", b"a"), (b"accept", b"b"))
 
 

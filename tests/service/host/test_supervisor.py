@@ -34,8 +34,11 @@ Answer = tuple[int, dict[str, Any], str | None]  # status, facts, the header `Co
 class Supervised:
     """A supervisor and its workers, in processes of their own, until the block ends."""
 
-    def __init__(self, folder: Path, *, ready: bool = True, **plan: Any) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, *, ready: bool = True, lent: socket.socket | None = None, **plan: Any) -> None:
+        self._lent = [] if lent is None else [lent.fileno()]
+        if lent is not None:
+            plan["lent"] = lent.fileno()
+        self.port = free_port() if lent is None else lent.getsockname()[1]
         self.faults, self.work = folder / "faults", folder / "work"
         for each in (self.faults, self.work):
             each.mkdir(exist_ok=True)
@@ -51,6 +54,7 @@ class Supervised:
                 env={**os.environ, "PYTHONPATH": str(TOP), "FAULTS": str(self.faults)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=self._lent,
             )
         if self._ready:
             self.wait_for(lambda: self.workers_ready() == json.loads(self._plan).get("workers", 1))
@@ -339,6 +343,24 @@ def test_a_stop_answers_what_is_under_way_and_tells_what_comes(tmp_path: Path, s
         assert server.process.wait(PATIENCE) == 0
         with pytest.raises(ConnectionRefusedError):
             server.ask()
+
+
+def test_who_connects_between_two_servers_on_a_socket_of_somebody_elses_waits(tmp_path: Path) -> None:
+    """As `systemctl restart` has it where a `.socket` unit listens: the one that stops accepts nobody any more, and
+    leaves the socket as it was to the one that comes."""
+    with socket.create_server(("127.0.0.1", 0)) as lent:
+        with Supervised(tmp_path, lent=lent) as first, ThreadPoolExecutor(1) as pool:
+            held = first.hold(pool)
+            first.process.terminate()
+            first.wait_for(lambda: "draining" in first.text())
+            waiting = first.client()
+            waiting.request("GET", "/")
+            first.let_go()
+            assert held.result()[0] == 200
+            assert first.process.wait(PATIENCE) == 0
+        with Supervised(tmp_path, lent=lent):
+            assert waiting.getresponse().status == 200
+            waiting.close()
 
 
 def test_nobody_is_accepted_and_reset_at_the_end(tmp_path: Path) -> None:

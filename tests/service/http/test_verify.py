@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
@@ -98,6 +99,17 @@ def test_bad_input(query: str, content: bytes, headers: dict[str, str], status: 
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert word in answer.json()["detail"]
+
+
+def test_what_would_be_inflated_without_end_is_refused(server: Server):
+    headers = {"Content-Encoding": "gzip"}
+    answer = server.http.post("/v1/verify", content=gzip.compress(bytes(17 << 20), 1), headers=headers)
+    assert answer.status_code == 413
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("samples.npy", b"\x93NUMPY" + bytes(65 << 20))
+    answer = server.http.post("/v1/verify", content=packed.getvalue())
+    assert (answer.status_code, answer.json()["type"]) == (413, "urn:problem-type:latentserve:too-large")
 
 
 def test_the_command_says_what_it_cannot_read(bundle: Path, tmp_path: Path):

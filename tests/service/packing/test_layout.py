@@ -20,6 +20,7 @@ READ: dict[str, tuple[list[int], dict[str, Any], str, list[int], bool]] = {
     "grey, channels first": ([1, 28, 28], {}, "image", [1, 28, 28], False),
     "channels last": ([16, 16, 3], {}, "image", [3, 16, 16], True),
     "grey, channels last": ([28, 28, 1], {}, "image", [1, 28, 28], True),
+    "alpha": ([4, 16, 16], {}, "image", [4, 16, 16], True),
     "alpha, channels last": ([16, 16, 4], {}, "image", [4, 16, 16], True),
     "small, channels last": ([4, 4, 3], {}, "image", [3, 4, 4], True),
     "either": ([3, 64, 3], {}, "image", [3, 64, 3], True),

@@ -131,6 +131,9 @@ def test_a_mark_of_another_model_is_told(opened: Opened):
     "mark",
     [
         {"label": "muon"},
+        {"seed": 8},
+        {"offset": 1},
+        {"version": "0123456789ab"},
         {"n": 1 << 40},
         {"n": 0},
         {"offset": 1 << 53},

@@ -19,6 +19,7 @@ from latentserve.training.export.chance import Chance
 
 torch.manual_seed(0)
 _X, _WINDOW = torch.randn(2, 5, 9, dtype=torch.complex64), torch.hann_window(8)
+_SQUARES = torch.randn(3, 5, 5) + 2 * torch.eye(5)
 _WEIGHT = torch.randn(9, 4, dtype=torch.complex64)
 
 
@@ -41,6 +42,10 @@ _WEIGHT = torch.randn(9, 4, dtype=torch.complex64)
         (lambda x: torch.istft(x, 8, 2, window=_WINDOW, length=40), _X),
         (lambda x: torch.istft(x, 8, 4, window=torch.ones(8), center=False), _X),
         (lambda x: torch.istft(torch.cat([x, x[:, 1:4]], 1), 8, 2, window=_WINDOW, onesided=False), _X),
+        (torch.linalg.inv, _SQUARES.double()),
+        (torch.inverse, torch.tensor([[0.0, 2, 0], [1, 0, 0], [0, 3, 4]])),
+        (lambda x: torch.linalg.cholesky(x @ x.mT), _SQUARES),
+        (lambda x: torch.linalg.solve(x, x[..., :2]), _SQUARES),
         (torch.exp, _X),
         (torch.sqrt, torch.cat([_X.flatten(), torch.tensor([-4 + 0j, 0, 9])])),
         (torch.log, _X),

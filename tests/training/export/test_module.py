@@ -1,5 +1,6 @@
 """Modules of all kinds, by one call: how they are called, what they give and draw, and what is said of the rest."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,6 +255,97 @@ class Signs(Pictures):
         return self.layer(z) > 0
 
 
+class Bytes(Pictures):
+    """Of which rounding moves some to the next."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return (super().forward(z) * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+class Seconds(nn.Module):
+    """Of a day, since 1970."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, :2].double() * torch.tensor([1.0, 86400.0]) + torch.tensor([0.0, 1.6e9], dtype=torch.float64)
+
+
+class Optioned(Pictures):
+    """With an option before what is asked for."""
+
+    def forward(self, z: Tensor, alpha: float = 1.0, kind: Tensor | None = None) -> Tensor:
+        return super().forward(z if kind is None else z * alpha + kind.reshape(len(z), -1)[:, :1])
+
+
+class Two(Pictures):
+    def forward(self, z: Tensor, one: Tensor, other: Tensor) -> Tensor:
+        return super().forward(z + one + other)
+
+
+class ByKeyword(Keyword):
+    def forward(self, z: Tensor, **others: Any) -> Tensor:
+        return super().forward(z, **others)
+
+
+class Several(Pictures):
+    """Three samples a latent."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z).flatten(0, 1)
+
+
+class Dice(Pictures):
+    """Python's."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return super().forward(z) * (0.5 if random.random() < self.chance else 1)
+
+    chance = 0.0
+
+
+class Certain(Dice):
+    chance = 0.5
+
+
+class Remembering(Pictures):
+    """What came before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("before", torch.zeros(1, DIM))
+
+    def forward(self, z: Tensor) -> Tensor:
+        made = super().forward(z + self.before)
+        self.before = z[-1:].clone()
+        return made
+
+
+class Unset(Pictures):
+    """Sets itself by the first rows, as ActNorm does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift, self.is_set = nn.Parameter(torch.zeros(DIM)), False
+
+    def forward(self, z: Tensor) -> Tensor:
+        if not self.is_set:
+            self.shift.data.copy_(-z.mean(0))
+            self.is_set = True
+        return super().forward(z + self.shift)
+
+
+class Unregistered(nn.Module):
+    """Has its layers in a list, which torch does not look into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(DIM, 8), nn.BatchNorm1d(8), nn.Dropout(), nn.Linear(8, 4)]
+
+    def forward(self, z: Tensor) -> Tensor:
+        for layer in self.layers:
+            z = layer(z)
+        return nn.Softplus()(z)
+
+
 class Doubtful(Pictures):
     def forward(self, z: Tensor) -> Any:
         return torch.distributions.Normal(self.layer(z), 1.0)
@@ -312,6 +404,7 @@ def test_what_wraps_a_module_is_taken_off(wrap: Any, told: dict[str, Any], tmp_p
         (Recurrent(), {}, [1, 4]),
         (Stretched(), {}, [1, 17]),
         (Signs(), {}, [12]),
+        (Bytes(), {}, [3, 2, 2]),
         (nn.ConvTranspose2d(DIM, 3, 8), {}, [3, 8, 8]),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
@@ -403,6 +496,11 @@ def test_one_hot_labels_and_constants_are_made_in_the_graph(tmp_path: Path) -> N
     np.testing.assert_allclose(served, own.numpy(), atol=1e-5)
 
 
+def test_labels_by_any_keyword(tmp_path: Path) -> None:
+    manifest = exported(ByKeyword(), tmp_path, labels=["a", "b", "c"], inputs={"y": "label:one-hot"})
+    assert manifest.labels == ["a", "b", "c"]
+
+
 def test_a_number_may_be_a_condition(tmp_path: Path) -> None:
     told = {"labels": ["a", "b", "c"], "conditions": [Condition(name="psi", range=(0.1, 1))]}
     manifest = exported(Keyword(), tmp_path, **told)
@@ -431,6 +529,40 @@ def test_hooks_of_what_wraps_a_module_are_part_of_it(tmp_path: Path) -> None:
     module.register_forward_hook(lambda _module, _inputs, made: made * 2)
     exported(module, tmp_path)
     served_as(tmp_path, module)
+
+
+def test_layers_that_are_not_registered_are_in_eval_mode_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    module = Unregistered()
+    assert exported(module, tmp_path).latent.dim == DIM
+    assert "modules that are not registered with it (Linear, BatchNorm1d, Dropout), in eval mode" in caplog.text
+    assert all(layer.training for layer in module.layers)
+    for layer in module.layers:
+        layer.eval()
+    served_as(tmp_path, module)
+
+
+@pytest.mark.parametrize(
+    ("module", "told", "words"),
+    [
+        (Seconds(), {"kind": "table"}, "float64 values lose up to 0.0"),
+        (Dice(), {}, "it draws by Python's random, which no graph has; that made no difference in 8 runs"),
+    ],
+)
+def test_what_a_graph_cannot_have_is_said(
+    module: nn.Module, told: Any, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    exported(module, tmp_path, **told)
+    assert words in caplog.text
+
+
+def test_options_are_no_labels(tmp_path: Path) -> None:
+    module = Optioned()
+    exported(module, tmp_path, labels=["a", "b"])
+    z = torch.zeros(1, DIM)
+    with torch.no_grad():
+        own = module(z, kind=torch.ones(1))
+    served = open_bundle(tmp_path / "b").sample(latents=z.numpy(), label="b")
+    np.testing.assert_allclose(served, own.numpy(), atol=1e-5)
 
 
 def test_what_decides_by_numbers_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -462,6 +594,11 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Batched(), {}, r"rows depend on what shares their batch .*, from batch_norm in norm \(BatchNorm1d\) on"),
         (Mixed(), {"latent_shape": (DIM,)}, "rows depend on what shares their batch"),
         (Sequence(), {}, r"several outputs: 0 \[5, 2, 3, 2, 2\], 1 \[N, 2\]; which is the sample"),
+        (Several(), {}, r"gives 3 samples a latent, \[3 \* N, 2, 2\]; one a latent is needed"),
+        (Certain(), {}, "two answers for the same inputs, and draws by Python's random, which no graph has"),
+        (Remembering(), {}, "keeps a state: running it changes its before"),
+        (Unset(), {}, "running it changes its weights shift, as layers do that set themselves by the first rows"),
+        (Two(), {"labels": ["a", "b"]}, "labels are told, and it takes one, other: say which, inputs="),
         (Doubtful(), {}, "gives a distribution, Normal; say what of it the sample is"),
         (Shrinking(), {}, "rows depend on what shares their batch"),
         (NotANumber(), {}, "values that are not finite for latents from the prior"),

@@ -1,6 +1,9 @@
 import json
 import math
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -45,6 +48,14 @@ def test_counters_are_there_at_0_and_gauges_come_with_the_first_line(shown: metr
     shown.show(LINE)
     assert value("loss", player="critic") == 0.7
     assert value("loss", player="generator") is None
+
+
+def test_the_folder_that_another_program_shares_its_metrics_in_is_none_of_a_runs(tmp_path: Path) -> None:
+    code = "from latentserve.training.reporting.metrics import RunMetrics; RunMetrics('tiny', 'run', images=1)"
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
+        subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_lines_add_up_to_the_run(shown: metrics.RunMetrics) -> None:

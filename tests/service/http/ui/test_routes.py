@@ -26,6 +26,7 @@ def test_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(kinds: Serve
         assert "unsafe" not in policy
         again = kinds.http.get(f"/ui{name}", headers={"If-None-Match": answer.headers["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
+        assert kinds.http.get(f"/ui{name}", headers={"If-Match": '"another"'}).status_code == 412
         assert not re.search(r"""(src|href|from|fetch\()\s*=?\s*["'(]*(https?:)?//""", answer.text), name
         assert not re.search(r"""["'`]/(ui|v1|docs)""", answer.text), f"{name}: an address that is not relative"
     head = kinds.http.head("/ui")

@@ -61,6 +61,9 @@ KNOWN: dict[str, tuple[Declared, dict[str, str]]] = {
     ),
     "a latent with an image's name": ({"img_latent": (FLOAT, ["n", 3, 8, 8])}, {"img_latent": "latent"}),
     "a label of no columns": ({"z": Z, "c": (FLOAT, ["n", 0])}, {"c": "unused"}),
+    "pictures that are called latents": ({"z": (FLOAT, ["n", 3, 32, 32])}, {"z": "latent"}),
+    "a small picture, as autoencoders' latents are": ({"x": (FLOAT, ["n", 3, 8, 8])}, {"x": "latent"}),
+    "a thousand classes": ({"z": Z, "c": (FLOAT, ["n", 1000])}, {"c": "label:one-hot"}),
     "a label for one row": ({"z": (FLOAT, [1, 16]), "label": (INT64, [1])}, {"label": "label:index"}),
 }
 
@@ -83,6 +86,10 @@ ASKED: dict[str, tuple[Declared, dict[str, str], str]] = {
     "a number beside the latent": ({"z": Z, "energy": (FLOAT, ["n", 1])}, {}, "--input energy=KIND"),
     "a picture alone": ({"image": (FLOAT, ["n", 3, 8, 8])}, {}, "export the part behind its encoder"),
     "a picture beside the latent": ({"z": Z, "pixel_values": (FLOAT, ["n", 3, 8, 8])}, {}, "pixel_values=latent if"),
+    "pictures by their axes": ({"x": (FLOAT, ["n", 3, 32, 32])}, {}, "ata seem to go into it"),
+    "pictures of any size": ({"input": (FLOAT, ["n", "h", "w", 1])}, {}, "--input input=latent if they are drawn"),
+    "sound": ({"mel": (FLOAT, ["n", 80, 20])}, {}, "ata seem to go into it"),
+    "a text or a class": ({"z": Z, "c": (FLOAT, ["n", 768])}, {}, "f classes say --input c=label:one-hot"),
     "a number alone": ({"energy": (FLOAT, ["n", 1])}, {}, "what is the input energy"),
     "noise and a number": ({"noise": Z, "energy": (FLOAT, ["n"])}, {}, "what is the input energy"),
     "a scalar": ({"z": Z, "alpha": (FLOAT, [])}, {}, "--input alpha=constant:VALUE"),

@@ -230,6 +230,32 @@ def test_a_latent_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptu
     assert "all samples are the same, whatever is drawn" in caplog.text
 
 
+def test_what_float32_cannot_hold_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A column of seconds since 1970, of a day."""
+    graph = model(
+        [("Cast", "z", "d", {"to": TensorProto.DOUBLE}), ("Mul", "d day", "m", {}), ("Add", "m now", "x", {})],
+        {"z": (FLOAT, ["n", 2])},
+        {"x": (TensorProto.DOUBLE, ["n", 2])},
+        {"day": np.array([1.0, 86400.0]), "now": np.array([0.0, 1.6e9])},
+    )
+    pack(tmp_path, graph, kind="table")
+    assert "float64 values lose up to 0.0" in caplog.text
+
+
+def test_labels_that_the_graph_takes_beyond_those_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    bundle, _ = pack(tmp_path, labelled(INT64, 6), labels=["a", "b", "c", "d", "e"])
+    assert bundle.manifest.labels == ["a", "b", "c", "d", "e"]
+    assert "5 labels are named, and the graph takes more" in caplog.text
+
+
+def test_a_condition_without_effect_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    nodes = [("Mul", "e zero", "n", {}), ("Add", "z n", "p", {}), ("Mul", "p f", "m", {})]
+    inputs: dict[str, Any] = {"z": (FLOAT, ["n", 16]), "e": (FLOAT, ["n", 1]), "f": (FLOAT, ["n", 1])}
+    pack(tmp_path, dense(nodes, inputs, {"zero": np.float32(0)}), inputs={"e": "condition:0..1", "f": "condition:0..1"})
+    assert "all values of e give the same samples" in caplog.text
+    assert "all values of f" not in caplog.text
+
+
 def test_a_sequence_is_no_sample(tmp_path: Path):
     graph = dense([("Identity", "z", "m", {})], {"z": (FLOAT, ["n", 16])})
     graph.graph.node.append(helper.make_node("SequenceConstruct", ["x"], ["rows"]))
@@ -411,6 +437,12 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
         dense([("BatchNormalization", "z one zero zero one", "m mean variance", {"training_mode": 1})],
               {"z": (FLOAT, ["n", 16])}, {"one": np.ones(16, "f4"), "zero": np.zeros(16, "f4")}), {},
         "is in training mode, and takes the mean of a batch: export the model in eval mode"),
+    "a small column that is of its batch": (
+        model([("MatMul", "z w", "h", {}), ("ReduceMean", "h", "mean", {"axes": [0]}), ("Mul", "mean small", "s", {}),
+               ("Mul", "h large", "l", {}), ("Sub", "l s", "x", {})],
+              {"z": (FLOAT, ["n", 4])}, {"x": (FLOAT, ["n", 2])},
+              {"w": rand(4, 2), "small": np.array([0, 1], "f4"), "large": np.array([1e6, 1], "f4")}), {},
+        "another alone than in a batch"),
     "samples of any length": (
         model([("ReduceMax", "z", "top", {"keepdims": 0}), ("Mul", "top ten", "many", {}), ("Abs", "many", "some", {}),
                ("Cast", "some", "count", {"to": INT64}), ("Range", "zero count one", "steps", {}),

@@ -1,6 +1,6 @@
 import numpy as np
 
-from latentserve.training.export.spans import share_off
+from latentserve.service.packing.spans import share_off
 
 _ROWS = np.random.default_rng(0).standard_normal((50, 2))
 
@@ -11,6 +11,23 @@ def test_columns_are_judged_by_their_own_spans() -> None:
     off[3, 1] += 0.1
     assert 0.01 < share_off(off, table, table) < 0.1
     assert share_off(off.reshape(50, 2, 1), table.reshape(50, 2, 1), table.reshape(50, 2, 1)) < 1e-6
+
+
+def test_columns_of_series_are_judged_by_their_own_spans() -> None:
+    series = (np.random.default_rng(0).standard_normal((50, 9, 2)) * [1e6, 1]).astype(np.float32)
+    off = series.copy()
+    off[3, 5, 1] += 0.1
+    assert 0.01 < share_off(off, series, series) < 0.1
+    turned = [one.transpose(0, 2, 1) for one in (off, series, series)]
+    assert share_off(*turned) == share_off(off, series, series)
+
+
+def test_of_integers_the_mean_of_a_row_counts() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 3, 8, 8)).astype(np.uint8)
+    off = pixels.copy()
+    off[3, 0, 0, 0] ^= 1
+    assert 0 < share_off(off, pixels, pixels) < 1e-3
+    assert share_off(pixels[::-1], pixels, pixels) > 0.1
 
 
 def test_what_hardly_varies_is_judged_by_its_size() -> None:
