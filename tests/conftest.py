@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -113,30 +115,54 @@ SHOWER_CONDITIONS = [
 ]
 
 
+Shared = Callable[[str, Callable[[Path], object]], Path]
+
+
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """What is never to be changed, by a name: the process of the run that asks first makes it, at a path of that name,
+    and all have it."""
+    base = tmp_path_factory.getbasetemp()
+    top = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    top.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        path, done = top / name, top / f"{name}.done"
+        with (top / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(path, ignore_errors=True)  # half of it, where making it failed
+                make(path)
+                done.touch()
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def bundle(shared: Shared) -> Path:
     """A good bundle, never to be changed."""
-    return make_bundle(tmp_path_factory.mktemp("bundles") / "toy")
+    return shared("toy", make_bundle)
 
 
 @pytest.fixture(scope="session")
-def plain_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def plain_bundle(shared: Shared) -> Path:
     """An unconditional array bundle without a critic."""
-    return make_bundle(
-        tmp_path_factory.mktemp("bundles") / "plain",
-        name="plain",
-        generator=dense_generator(dim=5, shape=(6,), labels=None).SerializeToString(),
-        critic=None,
-        latent=Latent(dim=5, prior="uniform"),
-        labels=None,
-        sample=SampleSpec(kind="array", shape=[6]),
-    )
+    options = {
+        "name": "plain",
+        "generator": dense_generator(dim=5, shape=(6,), labels=None).SerializeToString(),
+        "critic": None,
+        "latent": Latent(dim=5, prior="uniform"),
+        "labels": None,
+        "sample": SampleSpec(kind="array", shape=[6]),
+    }
+    return shared("plain", lambda path: make_bundle(path, **options))
 
 
 @pytest.fixture(scope="session")
-def shower_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shower_bundle(shared: Shared) -> Path:
     """What `make_shower` makes, of images."""
-    return make_shower(tmp_path_factory.mktemp("bundles") / "shower")
+    return shared("shower", make_shower)
 
 
 @pytest.fixture(scope="session")

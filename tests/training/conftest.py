@@ -1,7 +1,10 @@
 """A run small enough to be trained in a second, and the data it sees."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +15,10 @@ pytest.importorskip("torch", reason="needs latentserve[training]")
 from latentserve.training.data import Dataset, load
 from latentserve.training.recipe import load_config
 from latentserve.training.recipe.config import Config
+from latentserve.training.run import loop, prepare
+
+if TYPE_CHECKING:  # processes that tests start want the rest of this file, and not what that imports
+    from tests.conftest import Shared
 
 TINY = """
 data: digits
@@ -62,3 +69,14 @@ def tiny(tiny_file: Path) -> Config:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load("digits", None)
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Config, digits: Dataset, shared: Shared) -> Path:
+    """The run `tiny` at its end, never to be changed."""
+
+    def make(run: Path) -> None:
+        prepare(run, tiny)
+        loop.train(tiny, digits, run)
+
+    return shared("finished", make)

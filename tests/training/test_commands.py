@@ -1,10 +1,14 @@
+import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -46,7 +50,10 @@ def test_train_then_train_again(latentserve, tiny_file: Path, tmp_path: Path) ->
     assert "finished after 1,024 images; nothing left to train" in out
 
 
-@pytest.mark.parametrize(("network", "classes"), [("dense", ("",)), ("convolutional", ("cat", "dog"))])
+@pytest.mark.parametrize(
+    ("network", "classes"),
+    [pytest.param("dense", ("",), marks=pytest.mark.full), ("convolutional", ("cat", "dog"))],
+)
 def test_pictures_in_folders_become_a_bundle(
     latentserve, tiny_file: Path, tmp_path: Path, network: str, classes: tuple[str, ...]
 ) -> None:
@@ -84,30 +91,70 @@ def test_a_taken_port_stops_it_before_anything_is_made(latentserve, tiny_file: P
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.full)])
-def test_a_port_of_the_systems_choice_is_scraped_while_it_trains_and_a_signal_saves_and_says_how_to_resume(
-    tiny_file: Path, tmp_path: Path, number: int
-) -> None:
-    run = tmp_path / "a run"
-    words = ["--set", "images=50000000", "--set", "snapshot=50000000", "--metrics-port", "0"]
-    command = [*LATENTSERVE, "train", str(tiny_file), *words, "--out", str(run)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    url = process.stderr.readline().removeprefix("metrics: ").strip()
+ENDLESS = ["--set", "images=50000000", "--set", "snapshot=50000000", "--metrics-port", "0"]
+
+
+def scrape(url: str, run: Path, lasts: Callable[[], bool]) -> None:
+    """Until images are told, and two lines are written."""
     stats, images, deadline = run / "stats.jsonl", 0.0, time.monotonic() + 60
     while not (images and stats.exists() and stats.read_text().count("\n") >= 2):
         assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
+        assert lasts()
         text = httpx.get(url, timeout=10, verify=NO_TLS).text
         images = float(text.split('latentserve_training_images_total{recipe="tiny",run="a run"} ')[1].split()[0])
         time.sleep(0.05)
+
+
+def assert_saved(out: str, tiny_file: Path, run: Path) -> None:
+    assert "saved after" in out
+    assert f"latentserve train {tiny_file} {' '.join(ENDLESS)} --out '{run}'" in out
+    with safe_open(run / "checkpoint.safetensors", framework="pt") as file:
+        assert "rng" in file.keys()  # noqa: SIM118
+
+
+def test_a_port_of_the_systems_choice_is_scraped_while_it_trains_and_a_signal_saves_and_says_how_to_resume(
+    latentserve, monkeypatch: pytest.MonkeyPatch, tiny_file: Path, tmp_path: Path
+) -> None:
+    run, said, scraped = tmp_path / "a run", io.StringIO(), threading.Event()
+
+    def scrape_and_interrupt() -> None:
+        try:
+            deadline = time.monotonic() + 60
+            while not (told := re.search(r"^metrics: (\S+)\n", said.getvalue())):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            scrape(told[1], run, lambda: True)
+            scraped.set()
+        finally:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(sys, "stderr", said)
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # it is none of pytest's, where the run has ended before
+    thread = threading.Thread(target=scrape_and_interrupt)
+    thread.start()
+    try:
+        code, out, _ = latentserve("train", tiny_file, *ENDLESS, "--out", run)
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+    assert code == 0, said.getvalue()
+    assert scraped.is_set()
+    assert_saved(out, tiny_file, run)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_serves_its_metrics_ends_by_a_signal(tiny_file: Path, tmp_path: Path, number: int) -> None:
+    run = tmp_path / "a run"
+    command = [*LATENTSERVE, "train", str(tiny_file), *ENDLESS, "--out", str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    url = process.stderr.readline().removeprefix("metrics: ").strip()
+    scrape(url, run, lambda: process.poll() is None)
     os.kill(process.pid, number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in err
-    assert "saved after" in out
-    assert f"latentserve train {tiny_file} {' '.join(words)} --out '{run}'" in out
-    with safe_open(run / "checkpoint.safetensors", framework="pt") as file:
-        assert "rng" in file.keys()  # noqa: SIM118
+    assert_saved(out, tiny_file, run)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from latentserve.service.bundle import read_bundle
 from latentserve.service.cli import main
 from latentserve.training import networks
 from latentserve.training.commands import train
-from latentserve.training.data import load
+from latentserve.training.data import Dataset, load
 from latentserve.training.errors import DataError
 from latentserve.training.recipe import load_config, read_config
 from latentserve.training.reporting.pictures import save_columns
@@ -26,8 +26,13 @@ from latentserve.training.run import checkpoint, loop
 from tests.server import Server
 from tests.training.people import write_people
 
-SHORT = ("images=1024", "tick=512", "snapshot=512", "width=32", "latent=64", "batch=128", "label=rich")
+SHORT = ("images=512", "tick=256", "snapshot=512", "width=32", "latent=64", "batch=128", "label=rich")
 TYPES = {"age": int, "school": str, "income": float, "country": str, "rich": str}
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return load("files", write_people(tmp_path_factory.mktemp("data") / "people.csv"), label="rich")
 
 
 def test_from_the_recipe_to_served_rows(
@@ -48,7 +53,7 @@ def test_from_the_recipe_to_served_rows(
     short = [word for field in SHORT for word in ("--set", field)]
     latentserve("train", "adult", "--data", folder, *short, "--out", tmp_path / "run")
     assert (tmp_path / "run" / "reals.png").exists()
-    assert (tmp_path / "run" / "samples-000001024.png").exists()
+    assert (tmp_path / "run" / "samples-000000512.png").exists()
     words = ["--data", folder, "--reference-samples", 600, "--out", tmp_path / "bundle"]
     latentserve("export", tmp_path / "run", *words)
 
@@ -99,19 +104,18 @@ def test_from_the_recipe_to_served_rows(
     assert told == [list(row.values()) for row in rows]
 
 
-def test_a_run_of_a_table_resumes_bit_for_bit_with_the_transform_it_began_with(tmp_path: Path) -> None:
-    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
+def test_a_run_of_a_table_resumes_bit_for_bit_with_the_transform_it_began_with(people: Dataset, tmp_path: Path) -> None:
     config = load_config("adult", SHORT)
-    for name, stop in (("whole", 99), ("parts", 3)):
+    for name, stop in (("whole", 99), ("parts", 1)):
         (tmp_path / name).mkdir()
         asked = iter(range(stop))
-        loop.train(config, dataset, tmp_path / name, lambda asked=asked: next(asked, None) is None)
-    loop.train(config, dataset, tmp_path / "parts")
+        loop.train(config, people, tmp_path / name, lambda asked=asked: next(asked, None) is None)
+    loop.train(config, people, tmp_path / "parts")
     whole, parts = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(tensor, parts[name]) for name, tensor in whole.items())
 
-    known = checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", dataset.description)
-    assert known == dataset.description
+    known = checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", people.description)
+    assert known == people.description
     other = load("files", write_people(tmp_path / "more.csv", 500), label="rich").description
     assert checkpoint.description(tmp_path / "whole" / "checkpoint.safetensors", other) == other
 
@@ -133,14 +137,13 @@ def test_a_table_that_is_wider_than_the_recipe_gets_a_larger_latent(tmp_path: Pa
     assert "10 are too few: --set latent=" in str(refused.exception)
 
 
-def test_a_picture_of_the_columns(tmp_path: Path) -> None:
-    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
-    rows = dataset.take(slice(0, 50))
-    save_columns(rows, dataset.labels[:50], dataset, tmp_path / "rows.png")
+def test_a_picture_of_the_columns(people: Dataset, tmp_path: Path) -> None:
+    rows = people.take(slice(0, 50))
+    save_columns(rows, people.labels[:50], people, tmp_path / "rows.png")
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
-    rows[:, 0] = (dataset.columns or [])[0].missing
-    unseen = dataset.subset(np.flatnonzero(dataset.labels == 0))
-    save_columns(rows, dataset.labels[:50], unseen, tmp_path / "unseen.png")
+    rows[:, 0] = (people.columns or [])[0].missing
+    unseen = people.subset(np.flatnonzero(people.labels == 0))
+    save_columns(rows, people.labels[:50], unseen, tmp_path / "unseen.png")
     assert (tmp_path / "unseen.png").read_bytes() != (tmp_path / "rows.png").read_bytes()
 
 
@@ -152,9 +155,8 @@ def test_a_folder_with_two_tables_of_other_columns_is_refused(tmp_path: Path) ->
         load("files", tmp_path, label="rich")
 
 
-def test_other_networks_than_tabular_refuse_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_networks_than_tabular_refuse_a_table(people: Dataset) -> None:
     from latentserve.training.errors import ConfigError
 
-    dataset = load("files", write_people(tmp_path / "people.csv"), label="rich")
     with pytest.raises(ConfigError, match=r"dense makes .*; people holds samples that are table"):
-        networks.require_fit(load_config("adult", ("network=dense",)), dataset.description)
+        networks.require_fit(load_config("adult", ("network=dense",)), people.description)

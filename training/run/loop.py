@@ -171,7 +171,9 @@ def train(
         made = fixed_samples(ema, config, grid)
         draw(made, grid.labels, run / f"samples-{state.images_seen:09d}.png", grid.columns)
         if last or time.monotonic() - curves_at >= CURVES_SECONDS:
-            pictures.save_losses(writer.read(), run / "curves.png")
+            told = writer.read()
+            if len(told) > 1:  # through one point goes no curve
+                pictures.save_losses(told, run / "curves.png")
             curves_at = time.monotonic()
 
     with Bar(config.images, state.images_seen, ranks.leads) as bar:

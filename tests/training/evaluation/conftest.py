@@ -8,19 +8,19 @@ from latentserve.training.data import Dataset
 from latentserve.training.export import export_run
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import loop, prepare
+from tests.conftest import Shared
 
 
-@pytest.fixture(scope="package")
-def run(tiny: Config, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("evaluated") / "run"
-    config = tiny.model_copy(update={"supervise": "act"})
-    prepare(folder, config)
-    loop.train(config, digits, folder)
-    return folder
+@pytest.fixture(scope="session")
+def run(tiny: Config, digits: Dataset, shared: Shared) -> Path:
+    def make(folder: Path) -> None:
+        config = tiny.model_copy(update={"supervise": "act"})
+        prepare(folder, config)
+        loop.train(config, digits, folder)
+
+    return shared("run", make)
 
 
-@pytest.fixture(scope="package")
-def run_bundle(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("evaluated") / "bundle"
-    export_run(run, folder, reference_samples=500)
-    return folder
+@pytest.fixture(scope="session")
+def run_bundle(run: Path, shared: Shared) -> Path:
+    return shared("bundle", lambda folder: export_run(run, folder, reference_samples=500))

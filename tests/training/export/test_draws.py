@@ -91,7 +91,7 @@ def is_served(module: Layer, manifest: Manifest, out: Path) -> None:
         of_generator,
         of_numpy,
         kept,
-        seeded(lambda x: x @ torch.randn(WIDTH, WIDTH)),
+        pytest.param(seeded(lambda x: x @ torch.randn(WIDTH, WIDTH)), marks=pytest.mark.full),
         seeded(lambda x: x[:, torch.randperm(WIDTH)] + torch.randint(0, 9, (WIDTH,)) + torch.empty(WIDTH).cauchy_()),
     ],
     ids=["generator", "numpy", "kept", "matrix", "permutation"],
@@ -108,9 +108,13 @@ def test_what_a_fixed_seed_draws_is_a_constant(
 @pytest.mark.parametrize(
     "then",
     [
-        lambda x: x + torch.randn(len(x), WIDTH),
-        lambda x: F.dropout(x, 0.5, training=True) + torch.empty_like(x).exponential_(2),
-        lambda x: F.gumbel_softmax(x, hard=True) + torch.bernoulli(torch.sigmoid(x)),
+        pytest.param(lambda x: x + torch.randn(len(x), WIDTH), marks=pytest.mark.full),
+        pytest.param(
+            lambda x: F.dropout(x, 0.5, training=True) + torch.empty_like(x).exponential_(2), marks=pytest.mark.full
+        ),
+        pytest.param(
+            lambda x: F.gumbel_softmax(x, hard=True) + torch.bernoulli(torch.sigmoid(x)), marks=pytest.mark.full
+        ),
         lambda x: x.softmax(1).multinomial(1) + x.softmax(1).multinomial(3)[:, :1] + x,
         lambda x: x + torch.randn(4, len(x), WIDTH).sum(0) + torch.rand(2 * len(x), 4).reshape(-1, WIDTH),
     ],

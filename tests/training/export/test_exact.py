@@ -105,7 +105,20 @@ def served(module: nn.Module, out: Path, **told: Any) -> tuple[np.ndarray, Tenso
     return open_bundle(out / "b").sample(3, seed=1), z
 
 
-@pytest.mark.parametrize("module", [Vocoder(), Gaussianised()])
+class Both(nn.Module):
+    """One after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = Gaussianised(), Vocoder()
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.last(self.first(z))
+
+
+@pytest.mark.parametrize(
+    "module", [Both(), *(pytest.param(each, marks=pytest.mark.full) for each in (Vocoder(), Gaussianised()))]
+)
 def test_they_are_exported(module: nn.Module, tmp_path: Path) -> None:
     rows, z = served(module, tmp_path)
     with torch.no_grad():

@@ -12,7 +12,7 @@ from tests.families import FAMILIES, own_rows
 from tests.server import Server
 
 _SEED, _ROWS = 5, 6
-_QUICK = {"DCGAN", "cGAN", "ACGAN", "InfoGAN", "AutoencoderKL", "calorimeter GAN"}
+_QUICK = {"DCGAN", "InfoGAN", "AutoencoderKL", "calorimeter GAN"}
 
 
 @pytest.mark.parametrize(

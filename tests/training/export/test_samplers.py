@@ -101,21 +101,24 @@ def test_several_of_a_multinomial_are_different_ones() -> None:
 
 
 class Counting(nn.Module):
-    """Draws from families of torch's."""
+    """Draws from families of torch's; `more`: from those whose parts others draw, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: bool) -> None:
         super().__init__()
-        self.layer = nn.Linear(4, 3)
+        self.layer, self.more = nn.Linear(4, 3), more
 
     def forward(self, z: Tensor) -> Tensor:
         x = nn.functional.softplus(self.layer(z))
-        counts = NegativeBinomial(5, logits=-x).sample() + Poisson(x).sample()
-        which = Categorical(logits=x).sample()
-        return torch.cat([counts, Beta(x, x).rsample(), nn.functional.one_hot(which, 3)], 1)
+        counts = NegativeBinomial(5, logits=-x).sample()
+        which = nn.functional.one_hot(Categorical(logits=x).sample(), 3)
+        if not self.more:
+            return torch.cat([counts, which], 1)
+        return torch.cat([counts + Poisson(x).sample(), Beta(x, x).rsample(), which], 1)
 
 
-def test_they_are_exported_and_every_row_has_its_own(tmp_path: Path) -> None:
-    manifest = export_bundle(Counting(), tmp_path / "b", name="b", latent_dim=4, reference_samples=64)
+@pytest.mark.parametrize("more", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_they_are_exported_and_every_row_has_its_own(more: bool, tmp_path: Path) -> None:
+    manifest = export_bundle(Counting(more), tmp_path / "b", name="b", latent_dim=4, reference_samples=64)
     assert {part.name.rpartition("_")[0] or part.name for part in manifest.latent.pieces if part.noise} >= {
         "gamma",
         "poisson",

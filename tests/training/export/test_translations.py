@@ -1,10 +1,12 @@
-"""The exporter's translations are read once, are the same as ever, and nobody's additions stay."""
+"""What the exporter finds is found once, is the same as ever, and nobody's additions to a registry stay."""
 
 from __future__ import annotations
 
 import torch
+from torch._export import utils as exporting
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
+from latentserve.training.export import translations
 from latentserve.training.export.graph import OPSET
 from latentserve.training.export.translations import translations_read_once
 
@@ -14,6 +16,7 @@ def translated(registry: ONNXRegistry) -> dict[object, list[object]]:
 
 
 def test_they_are_those_that_the_exporter_reads_itself() -> None:
+    translations._read.cache_clear()  # packages that were imported since it was filled have brought operators
     own = ONNXRegistry.from_torchlib(opset_version=OPSET)
     with translations_read_once():
         first, again = (ONNXRegistry.from_torchlib(opset_version=OPSET) for _ in range(2))
@@ -28,3 +31,18 @@ def test_they_are_those_that_the_exporter_reads_itself() -> None:
     first.register_op(relu, lambda x: x)
     assert len(first.get_decomps(relu)) == len(own.get_decomps(relu)) + 1 == len(again.get_decomps(relu)) + 1
     assert isinstance(ONNXRegistry.__dict__["from_torchlib"], classmethod)  # as it was
+
+
+def test_operators_are_those_that_there_are() -> None:
+    before = exporting._collect_all_valid_cia_ops()
+    library = torch.library.Library("latentserve_translations", "DEF")
+    with translations_read_once():
+        for at in range(2):
+            assert exporting._collect_all_valid_cia_ops() == before
+            name = library.define(f"twice{at}(Tensor x) -> Tensor")
+            library.impl(name, lambda x: x * 2, "CompositeImplicitAutograd")
+            new = getattr(torch.ops.latentserve_translations, name).default
+            assert new not in before
+            before = before | {new}
+            assert exporting._collect_all_valid_cia_ops() == before
+    library._destroy()

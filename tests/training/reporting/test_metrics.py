@@ -85,13 +85,11 @@ def test_another_run_in_the_process_leaves_nothing_of_the_first(shown: metrics.R
 
 
 def test_the_weights_are_the_same_and_prometheus_says_what_stats_say(
-    tiny: Config, digits: Dataset, tmp_path: Path
+    tiny: Config, digits: Dataset, finished: Path, tmp_path: Path
 ) -> None:
     """Scraped all the time while it trains, and once after the last line."""
-    plain, watched = tmp_path / "plain", tmp_path / "run"
-    plain.mkdir()
+    watched = tmp_path / "run"
     watched.mkdir()
-    train(tiny, digits, plain)
 
     stop = threading.Event()
     scrapes = []
@@ -111,7 +109,7 @@ def test_the_weights_are_the_same_and_prometheus_says_what_stats_say(
         seen = scrape(port)
 
     assert len(scrapes) > 1
-    one, other = (load_file(folder / "checkpoint.safetensors") for folder in (plain, watched))
+    one, other = (load_file(folder / "checkpoint.safetensors") for folder in (finished, watched))
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert torch.equal(tensor, other[name]), name

@@ -3,10 +3,8 @@
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +32,6 @@ OTHERS = {
     "augmented": AUGMENTED,
     "normalised": NORMALISED,
 }
-LATENTSERVE = [sys.executable, "-c", "from latentserve.service.cli import main; main()"]
 
 
 def assert_killed_runs_end_as_others(folder: Path, runs: dict[str, tuple[str, ...]], kills: int, images: int) -> None:
@@ -49,8 +46,11 @@ def assert_killed_runs_end_as_others(folder: Path, runs: dict[str, tuple[str, ..
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, env=environment)
     print(done.stdout)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(": killed after") > len(runs) * kills / 2
-    assert "in mid-save" in done.stdout
+    # How many of the others reach their end first is the machine's business.
+    assert done.stdout.count(": killed after") > len(runs) * kills / 4
+    assert done.stdout.count("s in mid-save") >= len(runs)
+    assert done.stdout.count(": stopped in mid-save") == len(runs)
+    assert (folder / "sittings.log").read_text().count("saved after") >= len(runs)
     for name in runs:
         one, other = (load_file(folder / how / name / CHECKPOINT) for how in ("whole", "killed"))
         assert one.keys() == other.keys()
@@ -61,30 +61,12 @@ def assert_killed_runs_end_as_others(folder: Path, runs: dict[str, tuple[str, ..
 
 
 def test_a_run_that_is_killed_anywhere_ends_bit_for_bit_as_an_undisturbed_one(tmp_path: Path) -> None:
-    runs = {"everything": (*AUGMENTED, *PARTS), "normalised": NORMALISED}
-    assert_killed_runs_end_as_others(tmp_path, runs, kills=3, images=1000)
+    assert_killed_runs_end_as_others(tmp_path, {"all": (*AUGMENTED, *PARTS, *NORMALISED)}, kills=3, images=1000)
 
 
 @pytest.mark.full
 def test_every_kind_of_run_that_is_killed_ten_times_ends_bit_for_bit_as_an_undisturbed_one(tmp_path: Path) -> None:
     assert_killed_runs_end_as_others(tmp_path, OTHERS, kills=10, images=8000)
-
-
-def test_a_save_that_is_under_way_when_the_run_is_asked_to_stop_is_finished(tiny_file: Path, tmp_path: Path) -> None:
-    words = ["train", tiny_file, "--set", "images=50000000", "--set", "width=512", "--set", "snapshot=32"]
-    command = [*LATENTSERVE, *map(str, words), "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    saving, deadline = tmp_path / "run" / "checkpoint.partial", time.monotonic() + 60
-    while not saving.exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.0005)
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert "saved after" in out
-    assert not saving.exists()
-    assert load_file(tmp_path / "run" / CHECKPOINT)
 
 
 @contextmanager

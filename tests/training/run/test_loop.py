@@ -28,10 +28,17 @@ def assert_equal(one: Path, other: Path) -> None:
         assert torch.equal(tensor, second[name]), name
 
 
-@pytest.fixture(params=["dense relativistic", "convolutional non-saturating", "residual relativistic"])
+@pytest.fixture
 def config(request: pytest.FixtureRequest, tiny: Config) -> Config:
     network, loss = request.param.split()
-    return tiny.model_copy(update={"network": network, "loss": loss, "images": 512})
+    return tiny.model_copy(update={"network": network, "loss": loss, "images": 256})
+
+
+def of_every_kind(short: str) -> pytest.MarkDecorator:
+    """Runs `config` of each kind of network, of which the short form has one."""
+    kinds = ("dense relativistic", "convolutional non-saturating", "residual relativistic")
+    params = [pytest.param(kind, marks=[] if kind.startswith(short) else pytest.mark.full) for kind in kinds]
+    return pytest.mark.parametrize("config", params, indirect=True)
 
 
 def folder(tmp_path: Path, name: str) -> Path:
@@ -40,22 +47,24 @@ def folder(tmp_path: Path, name: str) -> Path:
     return path
 
 
+@of_every_kind("convolutional")
 def test_resuming_continues_bit_for_bit_wherever_it_stopped(config: Config, digits: Dataset, tmp_path: Path) -> None:
     whole, parts = folder(tmp_path, "whole"), folder(tmp_path, "parts")
-    assert train(config, digits, whole) == 512
-    steps = np.random.default_rng().integers(0, 7, size=2)  # any stop must do
+    assert train(config, digits, whole) == 256
+    steps = np.random.default_rng().integers(0, 3, size=2)  # any stop must do
     print("stopped after steps", steps)
     seen = [train(config, digits, parts, stop_after(int(count))) for count in steps]
     assert seen[0] == 32 * (steps[0] + 1)
     torch.rand(7)  # whatever else happened to the global random state
-    assert train(config, digits, parts) == 512
+    assert train(config, digits, parts) == 256
     assert_equal(whole, parts)
 
 
+@of_every_kind("residual")
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     config: Config, digits: Dataset, tmp_path: Path
 ) -> None:
-    config = config.model_copy(update={"images": 256})
+    config = config.model_copy(update={"images": 128})
     one, same, other = (folder(tmp_path, name) for name in ("one", "same", "other"))
     train(config, digits, one)
     train(config, digits, same)
@@ -122,6 +131,7 @@ def test_losses_that_stay_not_finite_stop_the_run_and_keep_the_checkpoint(
     assert (last["images"], last["nonfinite_steps"]) == (448, NONFINITE_LIMIT)
 
 
+@of_every_kind("convolutional")
 def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
     config: Config, digits: Dataset, tmp_path: Path
 ) -> None:
@@ -137,7 +147,7 @@ def test_a_step_that_is_not_finite_is_counted_and_changes_no_weight(
 
     train(config, bad, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "stats.jsonl").read_text().splitlines()]
-    assert lines[-1]["images"] == 512
+    assert lines[-1]["images"] == 256
     assert all(np.isfinite(value) for line in lines for value in line.values())
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 

@@ -80,13 +80,11 @@ def test_any_is_exported_evaluated_and_begun_from(run: Path, digits: Dataset, tm
     assert torch.equal(state.tensors()["critic.score.weight"], load_file(path)["critic.score.weight"])
 
 
-def test_what_was_not_kept_is_said_in_one_line(run: Path, tiny: Config, digits: Dataset, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    train(prepare(bare, tiny), digits, bare)
+def test_what_was_not_kept_is_said_in_one_line(run: Path, finished: Path, tmp_path: Path) -> None:
     for path, at, by, words in (
         (run, 300, None, "no networks were kept after 300 images: there are those after 224, 416, 608, 800, 1,024"),
-        (bare, 400, None, "no networks were kept after 400 images: there are those after 1,024"),
-        (bare, "best", None, "keeps no snapshots to choose from: train with --keep N"),
+        (finished, 400, None, "no networks were kept after 400 images: there are those after 1,024"),
+        (finished, "best", None, "keeps no snapshots to choose from: train with --keep N"),
         (run, "best", "fid", "no snapshot has a `fid`: there are actions, beta2, critic_"),
         (run, "best", "worst:frechet", "--by worst:frechet: expected NAME, least:NAME or most:NAME"),
         (run, 400, "frechet", "--by frechet: says what is the best, and goes with --at best"),
@@ -96,7 +94,7 @@ def test_what_was_not_kept_is_said_in_one_line(run: Path, tiny: Config, digits: 
             snapshots.chosen(path, at, by)
         assert words in str(refused.value)
         assert "\n" not in str(refused.value)
-    assert snapshots.chosen(bare, 1000, None).images == 1024  # the step that had seen them all
+    assert snapshots.chosen(finished, 1000, None).images == 1024  # the step that had seen them all
 
 
 def test_networks_that_a_run_went_back_to_are_not_what_its_last_line_tells_of(

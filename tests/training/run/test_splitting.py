@@ -41,7 +41,7 @@ FAMILY = Family(limited("generator", DENSE.generator), limited("critic", DENSE.c
 def config(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> Config:
     for player in FITS:
         monkeypatch.setitem(FITS, player, 32)
-    return tiny.model_copy(update={"network": f"{__name__}:FAMILY", "images": 320, "tick": 160, "snapshot": 160})
+    return tiny.model_copy(update={"network": f"{__name__}:FAMILY", "images": 160, "tick": 80, "snapshot": 160})
 
 
 @pytest.mark.parametrize("lacking", ["critic", "generator"])
@@ -91,7 +91,7 @@ def test_it_is_split_where_reals_that_are_never_shown_do_not_fit(
     train(config, digits, split, held_out=unseen)
     assert_equal(wanted, split)
     assert told[: len(told) // 2] == told[len(told) // 2 :]
-    assert len(told) == 6  # every fourth step, the first of which was split
+    assert len(told) == 4  # every fourth step, the first of which was split
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("out of memory")]
     assert [line.split(" in ")[1].partition(" from")[0] for line in lines] == ["2 parts", "4 parts"]
 
@@ -120,7 +120,7 @@ def test_a_run_that_was_split_goes_on_exactly(
     monkeypatch.setitem(FITS, "critic", 8)
     whole, parts = folder(tmp_path, "whole"), folder(tmp_path, "parts")
     train(config, digits, whole)
-    train(config, digits, parts, stop_after(3))
+    train(config, digits, parts, stop_after(1))
     monkeypatch.setitem(FITS, "critic", 32)  # with more memory, too
     train(config, digits, parts)
     assert_equal(whole, parts)

@@ -36,13 +36,13 @@ def short(tiny: Config) -> Config:
     return tiny.model_copy(update={"images": 3_200, "tick": 160, "snapshot": 1_600})
 
 
-@pytest.mark.parametrize("network", ["dense", "convolutional"])
+@pytest.mark.parametrize("network", ["dense", pytest.param("convolutional", marks=pytest.mark.full)])
 def test_a_healthy_run_is_bit_for_bit_what_it_is_without(
     short: Config, digits: Dataset, tmp_path: Path, network: str
 ) -> None:
     act, off = folder(tmp_path, "act"), folder(tmp_path, "off")
     for run in (act, off):
-        images = 1_600 if network == "dense" else 480
+        images = 960 if network == "dense" else 480
         train(supervised(short, run.name, network=network, images=images), digits, run, held_out=digits)
     assert treated(act) == []
     kept, plain = weights(act), weights(off)
