@@ -34,7 +34,8 @@ from latentserve.service.thread_pool import thread_pool
 
 log = logging.getLogger(__name__)
 
-_SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most
+_SLICE_ROWS = 256  # a large request enters the queue in slices of this many rows at the most,
+_SLICE_SECONDS, _MOST_SLICE_ROWS = 0.008, 1024  # unless those are made sooner than the next ones can be asked for
 _SLICE_BYTES = 8 << 20  # and of this many bytes of samples
 _FIRST_SECONDS = 0.02  # that the first slice of a large request may take: of many that come at once, all are soon begun
 _SLICES_AHEAD = 4  # slices of one request in the queue at a time, where nothing else keeps the engine fed
@@ -117,12 +118,14 @@ class Sampler:
         # A call of a GPU may hang with its driver; the event loop must go on to say so.
         self._may_run_here = engine.provider.startswith("CPU")
         self._few_rows = min(_FEW_ROWS, _FEW_NUMBERS // self.bundle.manifest.latent.dim)
-        self._critic = thread_pool(1, "critic")  # of rows that are chosen
+        self._beside = thread_pool(1, "beside")  # of the engine: draws for a large request, scores rows to choose from
         self._arrived: list[Job[Slice]] = []
         self._crowded = -math.inf
         self._ran_here = False  # a request, in this round of the event loop
         self.slice_rows = max(1, min(_SLICE_ROWS, _SLICE_BYTES // self._row_bytes))
-        self._fed_rows = max(_SLICES_AHEAD * self.slice_rows, 2 * engine.max_batch)
+        most = min(_MOST_SLICE_ROWS, _SLICE_BYTES // self._row_bytes, max_queue_rows // _SLICES_AHEAD)
+        self.most_slice_rows = max(self.slice_rows, most)
+        self._fed_rows = max(_SLICES_AHEAD * self.slice_rows, 2 * self.most_slice_rows, 2 * engine.max_batch)
         self._scheduler: Scheduler[Slice] = Scheduler(self._run, _deliver, engine.max_batch, max_queue_rows)
 
     @property
@@ -147,7 +150,7 @@ class Sampler:
     def stop(self) -> None:
         """Finish what is queued and stop."""
         self._scheduler.stop()
-        self._critic.shutdown(wait=False)
+        self._beside.shutdown(wait=False)
 
     def submit(self, request: RowsRequest) -> Job[Slice]:
         """Queue a request of up to `slice_rows` rows, for `collect`; its bytes are held until `release`.
@@ -221,6 +224,8 @@ class Sampler:
                             break
                         await asyncio.sleep(_RETRY_SECONDS)
                         continue
+                    if len(ahead) > 1:
+                        self._beside.submit(self._draw_ahead, ahead[-1])
                     start += rows
                 yield await self.collect(ahead[0])
                 self.release(ahead.popleft().rows)
@@ -245,7 +250,7 @@ class Sampler:
                 draw_conditions_of_part(self.bundle.manifest, part) if conditions else None,
             )
 
-        return await asyncio.get_running_loop().run_in_executor(self._critic, work)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     async def score(self, rows: Samples, *, placed: bool) -> NDArray[np.float32]:
         """The critic's scores float32 [n] of rows, made beside the event loop. `placed`: by their numbers, as
@@ -254,12 +259,14 @@ class Sampler:
             work = partial(self.engine.score_fixed, rows.samples, rows.critic_inputs, rows.numbers)
         else:
             work = partial(self.engine.score, rows.samples, rows.critic_inputs)
-        return await asyncio.get_running_loop().run_in_executor(self._critic, work)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, work)
 
     def _next_rows(self, request: RowsRequest, start: int) -> int:
         """Rows of a slice that begins at the request's row `start`: of rows that have places in a batch, whole ones."""
         rows = self.slice_rows
-        if start == 0 and request.n > rows:
+        if start > 0:
+            rows = max(rows, min(self.most_slice_rows, int(_SLICE_SECONDS * self._scheduler.rate)))
+        elif request.n > rows:
             rows = min(rows, max(1, int(_FIRST_SECONDS * self._scheduler.rate)))
         return self.engine.whole_batches(request.offset + start, rows) if self.has_places(request) else rows
 
@@ -334,6 +341,11 @@ class Sampler:
         if len(runs) == 1 and start == 0 and stop == len(drawn.z):
             return drawn
         return Inputs.join([drawn.take(slice(start, stop)) for drawn, start, stop in runs])
+
+    def _draw_ahead(self, job: Job[Slice]) -> None:
+        """Draw what a slice needs, if no batch was sooner."""
+        if job.taken == 0 and not job.cancelled:
+            self._draw_whole(job)
 
     def _draw_whole(self, job: Job[Slice]) -> None:
         """Draw what all batches of a slice need, unless that is much: each draw by itself costs as much as 50 rows. Few

@@ -241,8 +241,8 @@ def test_a_long_stream_comes_in_bounded_slices(sampler: Sampler, engine: Engine)
         return parts, most
 
     parts, most = asyncio.run(read())
-    assert all(len(part.samples) <= sampler.slice_rows for part in parts)
-    assert most <= 4 * sampler.slice_rows
+    assert all(len(part.samples) <= sampler.most_slice_rows for part in parts)
+    assert most <= 3 * sampler.most_slice_rows
     assert np.array_equal(np.concatenate([part.samples for part in parts]), alone(engine, request))
 
 
