@@ -6,6 +6,12 @@ On the command line the message is the one line that is printed; over HTTP it is
 
 from __future__ import annotations
 
+import errno
+
+_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_SHORTAGES = (errno.ENOMEM, errno.EAGAIN, *_OF_FILES)
+_UNMAPPED = "failed to map segment"  # of the loader of libraries
+
 
 def one_line(error: BaseException) -> str:
     """Why something failed, for a sentence that names what: the system's own words (`No such file or directory`), else
@@ -13,15 +19,30 @@ def one_line(error: BaseException) -> str:
     """
     if isinstance(error, MemoryError):
         return "there is no memory left"
-    if isinstance(error, RuntimeError) and str(error) == "can't start new thread":
+    if _is_of_a_thread(error):
         return (
             "no thread can be started: the limit of threads and processes (`ulimit -u`, pids.max), or of memory "
-            "(`ulimit -v`), is reached"
+            "(`ulimit -v`), is reached, or the sandbox forbids it (an old profile of seccomp)"
         )
     if isinstance(error, ImportError) and error.__cause__ is not None:  # what went wrong, without a library's advice
         return one_line(error.__cause__)
     lines = str(getattr(error, "strerror", None) or error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    line = lines[0] if lines else type(error).__name__
+    if _UNMAPPED in line:
+        return f"{line} (no memory is left, as of `ulimit -v`, or nothing there may be executed)"
+    return line
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether the machine has no more of something: memory, threads, files, room on a disk. Then the line says all, and
+    where it was noticed is of no interest."""
+    if isinstance(error, ImportError):
+        return _UNMAPPED in str(error.__cause__ or error)
+    return isinstance(error, MemoryError) or _is_of_a_thread(error) or getattr(error, "errno", None) in _SHORTAGES
+
+
+def _is_of_a_thread(error: BaseException) -> bool:
+    return isinstance(error, RuntimeError) and str(error) == "can't start new thread"
 
 
 class LatentserveError(Exception):

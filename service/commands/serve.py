@@ -114,6 +114,7 @@ def serve(bundles: tuple[Path, ...], **options: object) -> None:
             root_path=settings.root_path,
             started=started,
             descriptors=held.descriptors,
+            log_format=settings.log_format,
         )
         try:
             status = Supervisor(plan, listeners).run()

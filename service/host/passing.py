@@ -11,7 +11,7 @@ import json
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 _MESSAGE_BYTES = 64 << 10
 _MOST_SOCKETS = 64  # beside one message; the kernel takes 253
@@ -31,7 +31,7 @@ class Message:
 class Work(Message):
     """To a worker, first: what it is to serve, as `module:attribute` of a function that makes the application of its
     `Group`; its place, how many workers there are, the limits of a connection by their names, the files of its TLS
-    certificate and key, and the path under which a proxy shows it."""
+    certificate and key, the path under which a proxy shows it, and the form of its log."""
 
     application: str
     index: int
@@ -40,6 +40,7 @@ class Work(Message):
     certificate: str | None = None
     key: str | None = None
     root_path: str = ""
+    log_format: Literal["text", "json"] = "text"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from latentserve.service import logs
 from latentserve.service.errors import LatentserveError, one_line
@@ -73,6 +74,7 @@ class Plan:
         certificate, key: files (PEM) of TLS; None: plain HTTP, or a key that is in the certificate's file.
         root_path: under which a proxy in front shows the server.
         descriptors: of open files, which workers inherit under the same numbers.
+        log_format: of the workers' log.
     """
 
     application: str
@@ -88,6 +90,7 @@ class Plan:
     key: Path | None = None
     root_path: str = ""
     descriptors: Sequence[int] = ()
+    log_format: Literal["text", "json"] = "text"
 
 
 @dataclass
@@ -234,6 +237,7 @@ class Supervisor:
             certificate=None if plan.certificate is None else str(plan.certificate),
             key=None if plan.key is None else str(plan.key),
             root_path=plan.root_path,
+            log_format=plan.log_format,
         )
         place.starts += 1
         place.up_since = place.state = None

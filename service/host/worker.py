@@ -23,7 +23,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from latentserve.service import logs
-from latentserve.service.errors import LatentserveError, one_line
+from latentserve.service.errors import LatentserveError, is_shortage, one_line
 from latentserve.service.host.certificate import Certificate
 from latentserve.service.host.connections import Connections
 from latentserve.service.host.group import Group, Health
@@ -204,6 +204,7 @@ def _certificate(work: Work) -> Certificate | None:
 
 async def run(channel: Channel, work: Work) -> int:
     """Start the application and serve it; the exit status."""
+    logs.configure(work.log_format)
     group = Group(index=work.index, size=work.size)
     module, _, attribute = work.application.partition(":")
     try:
@@ -216,7 +217,7 @@ async def run(channel: Channel, work: Work) -> int:
         async with lifespan(app) as state:
             await Worker(channel, work, group, app, state).serve()
     except Exception as error:
-        if not isinstance(error, LatentserveError):
+        if not isinstance(error, LatentserveError) and not is_shortage(error):
             logs.event("worker-failed", logging.ERROR, error, pid=os.getpid())
         channel.send(Failed(one_line(error)))
         return 1
@@ -240,8 +241,10 @@ def main() -> None:
     if first is None or not isinstance(first.message, Work):
         sys.exit(2)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        status = runner.run(run(channel, first.message))
-    sys.exit(status)
+        if status := runner.run(run(channel, first.message)):
+            logs.flush()
+            os._exit(status)  # where it could not start, it may not be able to close what there is either
+    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from latentserve.service.errors import (
     NotReadyError,
     QuotaError,
     UnsupportedMediaError,
+    is_shortage,
     one_line,
 )
 from latentserve.service.host.group import Group
@@ -256,7 +257,7 @@ class Application:
             if self._hosted:  # another worker would be no better
                 self.serving.require_ready()
         except Exception as error:
-            if not isinstance(error, LatentserveError):
+            if not isinstance(error, LatentserveError) and not is_shortage(error):
                 logs.event("load-failed", logging.ERROR, error)
             await send({"type": "lifespan.startup.failed", "message": one_line(error)})
             return

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from latentserve.service.errors import is_shortage, one_line
+
 log = logging.getLogger(__name__)
 
 
@@ -60,7 +62,8 @@ class PeriodicTasks:
         except Exception as error:
             fault = f"{type(error).__name__}: {error}"
             if fault != self._faults.get(name):
-                log.exception("a round of %s failed; the server goes on, and tries again", name)
+                said = "a round of %s failed (%s); the server goes on, and tries again"
+                log.error(said, name, one_line(error), exc_info=not is_shortage(error))
             self._faults[name] = fault
             self._failed(name)
         else:
