@@ -4,7 +4,6 @@ their own checks of health."""
 from __future__ import annotations
 
 import getpass
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -96,24 +95,6 @@ backend {number}
             "never reused": "option httpclose\n    server one {upstream}",
         },
     ),
-    "caddy": Proxy(
-        "caddy",
-        "{program} run --adapter caddyfile --config {file}",
-        """
-{{
-    admin off
-}}
-http://127.0.0.1:{port} {{
-    {ways}
-}}
-""",
-        "handle_path /{number}/* {{\nreverse_proxy {upstream} {way}\n}}\n",
-        {
-            "defaults": "",
-            "flushed, checked": "{\nflush_interval -1\nhealth_uri /readyz\nhealth_interval 1s\n}",
-            "not kept": "{\ntransport http {\nkeepalive off\n}\n}",
-        },
-    ),
 }
 
 
@@ -136,7 +117,6 @@ def proxied(
     with log.open("wb") as output:
         process = subprocess.Popen(
             proxy.command.format(**known).split(),
-            env={**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)},
             stdout=output,
             stderr=output,
         )
