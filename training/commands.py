@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -33,15 +34,10 @@ def training_extra() -> Iterator[None]:
         raise TrainingError(f"{package} is not installed: install latentserve[training]") from None
 
 
-def started_rank() -> int:
-    """This process's place among those that `torchrun` started; 0 where it started none."""
-    return int(os.environ["RANK"]) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
-
-
 @contextmanager
 def one_voice() -> Iterator[None]:
     """Of the processes that `torchrun` started the first says what all of them meet; others say who they are."""
-    rank = started_rank()
+    rank, _, _ = launching.place()
     try:
         yield
     except (ConfigError, DivergedError):
@@ -58,19 +54,24 @@ def one_voice() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block, ^C and SIGTERM only make the function say yes, which the loop asks between two steps.
+    """Within the block, ^C, SIGTERM and what else asks to stop only make the function say yes, which the loop asks
+    between two steps.
 
     More of them change nothing: shells, wrappers and supervisors like to send two, and the second must not undo the
     save that the first asked for.
     """
     asked: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
-    previous = {number: signal.signal(number, lambda number, frame: asked.append(number)) for number in signals}
-    try:
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        if number == signal.SIGHUP:  # the terminal is gone, and to write to it would be an error
+            with Path(os.devnull).open("w") as nowhere:
+                for terminal in terminals:
+                    os.dup2(nowhere.fileno(), terminal)
+
+    with launching.heard(note):
         yield lambda: bool(asked)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def images_or_best(value: str) -> int | Literal["best"]:
@@ -195,7 +196,10 @@ def train(
       latentserve train digits --supervise act --out runs/digits
       latentserve train digits --ranks 2 --set threads=1 --out runs/digits
     """
-    if count is not None and count > 1 and "WORLD_SIZE" not in os.environ:
+    rank, started, _ = launching.place()
+    if count is not None and started not in (1, count):
+        raise ConfigError(f"--ranks: {count} are asked for, and {started} were started")
+    if count is not None and count > 1 and started == 1:
         sys.exit(launching.run(count, [sys.executable, "-P", "-m", "latentserve", *sys.argv[1:]]))
     with one_voice(), training_extra(), ExitStack() as stack:
         from latentserve.training.data import Dataset, Split, load, summary
@@ -207,7 +211,7 @@ def train(
         chosen: tuple[str, ...] = ()
         if data is None and is_data(recipe):
             fit = fitting(Path(recipe))
-            if started_rank() == 0:
+            if rank == 0:
                 click.echo(f"recipe: {fit.sentence}", err=True)
             recipe, data, chosen = fit.recipe, Path(recipe), fit.overrides
         config = load_config(recipe, (*chosen, *overrides, *told, *supervised, *keeping))
@@ -217,7 +221,7 @@ def train(
 
         dataset = split("train")
         enough = len(dataset) >= LEAST  # for a bundle to keep some
-        if dataset.conditions is not None and started_rank() == 0:
+        if dataset.conditions is not None and rank == 0:
             click.echo(f"conditions: {dataset.conditions.sentence}; --set conditions=false leaves them out", err=True)
         # torch takes seconds to import; a mistake above is told before.
         from latentserve.training import networks
@@ -225,23 +229,24 @@ def train(
         from latentserve.training.recipe import growing
         from latentserve.training.reporting import metrics
         from latentserve.training.reporting.page import Page
-        from latentserve.training.run import going_on, images_seen, is_over, loop, prepare, pretrained
+        from latentserve.training.run import going_on, held, images_seen, is_over, loop, prepare, pretrained
         from latentserve.training.tracking import Tracking
         from latentserve.training.watching import held_out
 
         require_hardware(config)
         config, larger = networks.with_room(config, dataset.description, overrides)
-        if larger is not None and started_rank() == 0:
+        if larger is not None and rank == 0:
             click.echo(f"latent: {larger}", err=True)
         networks.require_fit(config, dataset.description)
         sinks: list[metrics.Sink] = []
-        if metrics_port is not None and started_rank() == 0:
+        if metrics_port is not None and rank == 0:
             sinks.append(metrics.RunMetrics(config.recipe, run.resolve().name, config.images).show)
             port = stack.enter_context(metrics.served(metrics_port))
             click.echo(f"metrics: http://{metrics.ADDRESS}:{port}/metrics", err=True)
         initial = pretrained.read(weights, config, dataset.description) if weights else None
         ranks = stack.enter_context(joined(config))
         if ranks.leads:
+            stack.enter_context(held(run))
             prepare(run, config)
         ranks.wait()
         config = going_on(run, config)

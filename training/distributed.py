@@ -9,7 +9,6 @@ gradients of gradient penalties are not waited for.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from latentserve.training.errors import ConfigError, LostRankError, RunError
+from latentserve.training.launching import place
 from latentserve.training.recipe.config import Config
 
 TIMEOUT = timedelta(minutes=10)  # that a rank waits for the others, while the first of them saves, for example
@@ -138,12 +138,11 @@ def joined(config: Config) -> Iterator[Ranks]:
         ConfigError: Their number, or the machine, does not fit the configuration.
         LostRankError: They did not find one another.
     """
-    environment = os.environ
-    count = int(environment.get("WORLD_SIZE", 1))
+    ranks = Ranks(*place())
+    count = ranks.count
     if count == 1:
         yield Ranks()
         return
-    ranks = Ranks(int(environment["RANK"]), count, int(environment["LOCAL_RANK"]))
     try:
         config.require_ranks(count)
     except ValueError as error:

@@ -7,17 +7,51 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
-from latentserve.training.errors import LostRankError
+from latentserve.training.errors import ConfigError, LostRankError
 
 LAUNCHED = "_LATENTSERVE_LAUNCHED"  # is set where this started a process; no setting of anybody's
 LOST = 75  # exit status of a rank that only says that another one is lost
 
+# What asks a run to save and to end: a terminal, whoever stops processes, and what batch systems send ahead of time.
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
 _PATIENCE = 20.0  # seconds that ranks are given to notice that one is lost, or to save
 _LOOK = 0.1
+
+
+def place() -> tuple[int, int, int]:
+    """This process's rank, how many there are, and its place among those of this machine, as `torchrun` tells them to
+    the processes that it starts; 0, 1 and 0 where nothing has. Raises ConfigError naming a variable."""
+    named = ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+    told = [os.environ.get(name, "") for name in named]
+    if told[0] in ("", "1"):
+        return 0, 1, 0
+    for name, value in zip(named, told, strict=True):
+        if not value.isdecimal():
+            raise ConfigError(
+                f"{name} is {value or 'not set'}, and WORLD_SIZE {told[0]}: start ranks by --ranks N or by torchrun; "
+                "elsewhere unset WORLD_SIZE"
+            )
+    return int(told[1]), int(told[0]), int(told[2])
+
+
+@contextmanager
+def heard(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block the handler gets the signals that ask to stop; SIGHUP, and those of batch systems, only where
+    they are not ignored, as under `nohup`."""
+    always = (signal.SIGINT, signal.SIGTERM)
+    own = [number for number in STOPS if number in always or signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in own}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)
 
 
 def run(count: int, command: Sequence[str]) -> int:
@@ -80,16 +114,13 @@ def _end(ranks: list[subprocess.Popen[str]]) -> None:
 
 @contextmanager
 def _handed_on(ranks: list[subprocess.Popen[str]]) -> Iterator[None]:
-    """Within the block ^C and SIGTERM are the ranks' to hear; one of them is enough, and all have ^C of a terminal."""
+    """Within the block signals that ask to stop are the ranks' to hear; one of them is enough, and all have ^C of a
+    terminal."""
 
-    def hand_on(number: int, _frame: object) -> None:
+    def hand_on(number: int, _frame: FrameType | None) -> None:
         for process in ranks:
             if process.poll() is None:
                 process.send_signal(number)
 
-    previous = {number: signal.signal(number, hand_on) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with heard(hand_on):
         yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

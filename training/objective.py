@@ -13,7 +13,7 @@ from latentserve.training.errors import DivergedError, RunError
 from latentserve.training.recipe import load_config
 from latentserve.training.reporting.metrics import Sink
 from latentserve.training.reporting.stats import read_stats
-from latentserve.training.run import loop, prepare
+from latentserve.training.run import held, loop, prepare
 from latentserve.training.watching import held_out
 
 LAST = 0.2  # share of a run's images whose lines count: one line is of a few hundred samples, and sways
@@ -57,6 +57,7 @@ def objective(
     networks.require_fit(config, dataset.description)
     with ExitStack() as stack:
         folder = run or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="latentserve-"))) / "run"
+        stack.enter_context(held(folder))
         config = prepare(folder, config)
         try:
             loop.train(config, dataset, folder, sinks=[told], held_out=held_out(split, dataset))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latentserve.training import launching
-from latentserve.training.errors import LostRankError
+from latentserve.training.errors import ConfigError, LostRankError
 from tests.training.test_distributed import lines
 
 WHO = "import os, signal, sys, time; rank = int(os.environ['RANK']); "
@@ -24,6 +24,31 @@ def test_each_knows_its_place_and_the_first_has_the_terminal(capfd: pytest.Captu
     told = "print(rank, *(os.environ[name] for name in ('LOCAL_RANK', 'WORLD_SIZE', 'MASTER_ADDR')))"
     assert run(told, count=3) == 0
     assert capfd.readouterr().out == "0 0 3 127.0.0.1\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({}, (0, 1, 0)),
+        ({"WORLD_SIZE": "1", "RANK": "7"}, (0, 1, 0)),
+        ({"WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1"}, (3, 4, 1)),
+        ({"WORLD_SIZE": "4"}, "RANK is not set, and WORLD_SIZE 4: start ranks by --ranks N or by torchrun"),
+        ({"WORLD_SIZE": "4", "RANK": "0"}, "LOCAL_RANK is not set"),
+        ({"WORLD_SIZE": "all", "RANK": "0", "LOCAL_RANK": "0"}, "WORLD_SIZE is all"),
+    ],
+)
+def test_what_others_set_for_ranks_of_their_own_is_named(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], expected: tuple[int, int, int] | str
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    if isinstance(expected, str):
+        with pytest.raises(ConfigError, match=expected):
+            launching.place()
+    else:
+        assert launching.place() == expected
 
 
 @pytest.mark.parametrize("killed", [0, 1])

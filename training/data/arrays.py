@@ -31,7 +31,9 @@ _ROLES = {
 }
 _WORD = re.compile(r"[A-Za-z][a-z]*|\d+")  # trainX, X_train, train-images
 _LEAST_SIDE, _LEAST_FLAT = 8, 16  # pixels of what is no picture by its type, or by its shape alone
-_LONG = 4  # times as many numbers as channels, that a series has at the least
+_LONG = 2  # times as many steps as channels, that a series has where its numbers do not tell
+_SERIES = 200  # series that tell
+_ROWS, _LOOKED_AT, _SMOOTH = 200, 2000, 0.1  # rows that may be one series, those looked at, and how little they jump
 _LEVELS, _DARK = 255, 64  # the brightest of bytes, and what some of them are at the least
 
 
@@ -186,10 +188,13 @@ def _described(
         if numbers is None:
             places, label_names = _labels(*labels, names, seen)
     if shown is None:
-        if samples.ndim == 3 and samples.shape[1] > _LONG * samples.shape[2]:
+        if samples.ndim == 3:
+            samples, said = _channels_first(samples)
+            notes += said
+        elif samples.ndim == 2 and len(samples) >= _ROWS and _jumps(samples[None, :_LOOKED_AT], 1) < _SMOOTH:
             notes += (
-                "[N, {0}, {1}] are taken as {0} channels of {1} numbers: if they are series of {1} channels, bring "
-                "these first by numpy.moveaxis(x, -1, 1)".format(*samples.shape[1:]),
+                "each row is close to the one before, as in one series: to learn windows of it, save them as "
+                "[N, channels, length]",
             )
         return Dataset(name, samples, places, label_names, kind="array", conditions=numbers, notes=notes)
     stored = _stored(shown, span)
@@ -206,6 +211,37 @@ def _described(
     elif samples.dtype == np.uint8 and span.high < _DARK:
         notes += (f"the brightest value is {span.high:g}, and 255 is white: if it is meant to be, scale them",)
     return Dataset(name, shown, places, label_names, stored_range=stored, conditions=numbers, notes=notes)
+
+
+def _channels_first(samples: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Series [N, channels, steps], which may be stored as [N, steps, channels], and what is to be told of it: steps go
+    on smoothly, which channels need not; where both do, or neither, there are more steps than channels."""
+    first, last = samples.shape[1:]
+    if min(first, last) < 2:
+        turned, sure = last == 1 < first, True
+    else:
+        along_first, along_last = (_jumps(samples[:_SERIES], axis) for axis in (1, 2))
+        sure = (along_first < 1) != (along_last < 1)
+        turned = along_first < 1 if sure else first > _LONG * last
+    told = "[N, {0}, {1}] are taken as series of {2} channels and {3} steps"
+    if turned:
+        told += ", channels first: bring them back in samples by numpy.moveaxis(x, 1, -1)"
+        return np.moveaxis(samples, 1, 2), (told.format(first, last, last, first),)
+    if sure or first <= last:
+        return samples, ()
+    told += ": if they are of {2} steps and {3} channels, bring these first by numpy.moveaxis(x, -1, 1)"
+    return samples, (told.format(first, last, first, last),)
+
+
+def _jumps(samples: NDArray[Any], axis: int) -> float:
+    """The mean square of steps along an axis, over the variance: 2 of numbers without an order, less of what goes on
+    smoothly (von Neumann 1941). What lies along the other axis is scaled by its own mean and deviation."""
+    values = samples.astype(np.float64)
+    values = values - values.mean(axis=(0, axis), keepdims=True)
+    scale = values.std(axis=(0, axis), keepdims=True)
+    values = np.divide(values, scale, out=np.zeros_like(values), where=scale > 0)
+    spread = float((values**2).mean())
+    return float((np.diff(values, axis=axis) ** 2).mean()) / spread if spread else 2.0
 
 
 def _stored(samples: NDArray[Any], span: Span) -> tuple[float, float] | None:

@@ -1,7 +1,6 @@
 """What the columns of a table say of samples: their label, and the numbers that they are made for."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from latentserve.training.data.columns import Distinct
 from latentserve.training.data.conditions import LARGEST, LEAST_RANGE, MOST, NAME, Conditions
 from latentserve.training.data.naming import LABELS
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.shards import listed
+from latentserve.training.data.shards import alike_but_for_case
 from latentserve.training.errors import DataError
 
 _BOX = re.compile(
@@ -69,9 +68,8 @@ def attributes(columns: Sequence[Distinct], source: str, reading: Reading, label
         if column is labelling:
             labels, label_names = _labels(column, source)
             notes.append(f"`{label}` is the label")
-            folded = Counter(name.strip().casefold() for name in label_names)
-            if twice := [name for name in label_names if folded[name.strip().casefold()] > 1]:
-                notes.append(f"labels that differ in case alone are kept apart: {listed(twice)}")
+            if alike := alike_but_for_case(label_names):
+                notes.append(f"labels that differ in case alone are kept apart: {alike}")
     for column in columns:
         if column is labelling:
             continue

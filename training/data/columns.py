@@ -143,7 +143,7 @@ def _numbers(
         values: list[Any] = [None if text.lower() in MISSING else int(text) for text in texts]
         return merged(name, "int64", values, places)
     if all(NUMBER.match(text) and not _padded(text) for text in present) and not (decimal_comma and _grouped(present)):
-        values = [None if text.lower() in MISSING else float(text) for text in texts]
+        values = [None if text.lower() in MISSING else float(text) or 0.0 for text in texts]  # and no -0
         return merged(name, "float64", values, places)
     read = None if any(_padded(text) for text in present) else numbers(present, decimal_comma)
     return None if read is None else _as_read(name, read, present, texts, places)

@@ -28,7 +28,7 @@ from latentserve.training.data.names import (
     word_of,
 )
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.shards import OTHERWISE, listed
+from latentserve.training.data.shards import OTHERWISE, alike_but_for_case, listed
 from latentserve.training.errors import DataError, NoHeldOutError
 
 OUTER, INNER = -1, -2  # steps
@@ -422,9 +422,8 @@ def _labelled(
     counts = np.bincount(labels)
     if len(order) > 1 and (once := [name for name, count in zip(order, counts, strict=True) if count == 1]):
         notes.append(f"of one sample only: {len(once):,} of {len(order):,} classes, such as {listed(once)}")
-    folded = Counter(name.casefold() for name in order)
-    if twice := [name for name in order if folded[name.casefold()] > 1]:
-        notes.append(f"classes that differ in case alone are kept apart: {listed(twice)}")
+    if alike := alike_but_for_case(order):
+        notes.append(f"classes that differ in case alone are kept apart: {alike}")
     return LabelledFiles(listing, part.folder, [one.file for one in files], labels, order, tuple(notes))
 
 

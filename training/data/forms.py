@@ -51,17 +51,28 @@ _PATTERNS = (
 )  # fmt: skip
 _DURATIONS = ("%K:%M:%S", "%K:%M", "%K:%M:%S.%f")  # of a day or more, where clocks do not fit
 _OF_DAYS = re.compile(r"(\d+) days?,? (\d{1,2})(:\d\d:\d\d)(?:\.\d+)?\Z")  # as Python and pandas write them
+_OF_LAPS = re.compile(r"(?:(\d{1,3}):([0-5]\d|\d(?=\.))|(\d{1,2}))([.,]\d{1,6})\Z")  # 1:23.456, or 58.901 beside such
 _OF_ISO = re.compile(r"P(?=[T\d])(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?\Z")
 _OFFSETS = {"GMT": 0, "BST": 1, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "EST": -5, "EDT": -4,
             "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7}  # fmt: skip
-# Months in German, French, Spanish, Italian, Portuguese, Dutch and Swedish; three letters of one are enough.
+# Months in German, French, Spanish, Italian, Portuguese, Dutch, Swedish, Danish, Polish, Czech, Turkish and Russian;
+# three letters of one are enough.
 _MONTHS = {
-    "Jan": "januar januari jänner janvier enero gennaio janeiro",
-    "Feb": "februar februari février fevrier febrero febbraio fevereiro",
-    "Mar": "märz mrz mars marzo março maart mrt", "Apr": "april avril abril", "May": "mai mayo maggio mei maj",
-    "Jun": "juni juin junio giugno junho", "Jul": "juli juillet julio luglio julho", "Aug": "augustus août aout agosto",
-    "Sep": "september settembre setembro", "Oct": "oktober octobre octubre ottobre outubro",
-    "Nov": "november", "Dec": "dezember décembre decembre diciembre dicembre",
+    "Jan": "january januar januari jänner janvier enero gennaio janeiro styczeń stycznia leden ledna ocak январь "
+           "января",
+    "Feb": "february februar februari février fevrier febrero febbraio fevereiro luty lutego únor února şubat "
+           "февраль февраля",
+    "Mar": "march märz mrz mars marts marzo março maart mrt marzec marca březen března mart март марта",
+    "Apr": "april avril abril aprile kwiecień kwietnia duben dubna nisan апрель апреля",
+    "May": "may mai mayo maggio mei maj maja květen května mayıs май мая",
+    "Jun": "june juni juin junio giugno junho czerwiec czerwca červen června haziran июнь июня",
+    "Jul": "july juli juillet julio luglio julho lipiec lipca červenec července temmuz июль июля",
+    "Aug": "august augustus augusti août aout agosto sierpień sierpnia srpen srpna ağustos август августа",
+    "Sep": "september settembre setembro wrzesień września září eylül сентябрь сентября",
+    "Oct": "october oktober octobre octubre ottobre outubro październik października říjen října ekim октябрь октября",
+    "Nov": "november listopad listopada listopadu kasım ноябрь ноября",
+    "Dec": "december dezember décembre decembre diciembre dicembre dezembro desember grudzień grudnia prosinec "
+           "prosince aralık декабрь декабря",
 }  # fmt: skip
 _WRITTEN_MONTH = re.compile(r"[^\W\d_]{3,}\.?")
 _ZONE = re.compile(
@@ -202,6 +213,8 @@ def times(texts: Sequence[str], stated: str | None = None) -> Read | None:
     """
     if stated is not None:
         return _as_times(texts, stated, "")
+    if any(":" in text for text in texts) and all(map(_OF_LAPS.match, texts)):
+        return _of_laps(texts)
     if not all(_like_a_time(text) for text in texts):
         return _spelt(texts)
     zones = {str(found[1]) if (found := _ZONE.search(text)) else "" for text in texts}
@@ -266,7 +279,10 @@ def _spelt(texts: Sequence[str]) -> Read | None:
             plain.append(f"{24 * days + hours + minutes // 60:02d}:{minutes % 60:02d}:{seconds % 60:02d}")
         else:
             english = _WRITTEN_MONTH.sub(lambda word: _month(word[0]) or word[0], text[:_LONGEST])
-            plain.append(re.sub(r"(?<=\d)(?:\.|er) | del? ", " ", english))
+            english = re.sub(
+                r"(?<=\d\d\d\d) ?(?:г\.?|года|r\.?|roku)\Z", "", english
+            )  # of the year, in Russian and Polish
+            plain.append(re.sub(r"(?<=\d)(?:\.|er|st|nd|rd|th),? | del? ", " ", english))
             if not _like_a_time(plain[-1]):
                 return None
     durations = all(_OF_DAYS.match(text) or _OF_ISO.match(text) for text in texts)
@@ -277,9 +293,21 @@ def _spelt(texts: Sequence[str]) -> Read | None:
     return replace(read, note=f"`{texts[0]}` is written as {written}")
 
 
+def _of_laps(texts: Sequence[str]) -> Read:
+    """Minutes, seconds and their fractions, as seconds: a time that is kept to the second would lose what they tell."""
+    found = [match for text in texts if (match := _OF_LAPS.match(text))]
+    values = [60 * int(one[1] or 0) + float((one[2] or one[3]) + one[4].replace(",", ".")) for one in found]
+    decimals = max(len(one[4]) - 1 for one in found)
+    at = next(at for at, text in enumerate(texts) if ":" in text)
+    note = f"`{texts[at]}` is written as {values[at]:.{decimals}f}, in seconds"
+    return Read(None, [round(value, decimals) for value in values], whole=False, decimals=decimals, note=note)
+
+
 def _month(word: str) -> str | None:
     """A month in English by its name in another language, or what that begins with."""
     word = word.rstrip(".").casefold()
+    if exact := next((month for month, known in _MONTHS.items() if word in known.split()), None):
+        return exact
     found = {month for month, known in _MONTHS.items() if any(one.startswith(word) for one in known.split())}
     found |= {month for month in _MONTHS if word.startswith(month.casefold()) and word.startswith(("nov", "sep"))}
     return found.pop() if len(found) == 1 else None

@@ -32,6 +32,8 @@ _LOOSE_LINES = 10  # at a file's end that are no rows, at the most
 _WRAPPED = re.compile(r'"((?:[^"]|"")*)"(\s*)\Z')  # a line that is one field, as far as quotes say
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _RARE = ("\x01", "~", "^")  # delimiters that DuckDB does not look for
+_LONG = ("::", "||", ";;", "|~|", "~|~", "@@", "##")  # delimiters of several characters, as MovieLens has them
+_UNIT = "\x1f"  # stands for one of these, where a reader takes one character
 _SPARSE = re.compile(r"\S+(?: +\d+:[-+.\deE]+)+\s*\Z")
 _ALIGNED = re.compile(r"\d {2,}\d")  # numbers one below the other
 _MARKS = (
@@ -70,8 +72,8 @@ class Dialect:
 
     Attributes:
         encoding: as Python calls it.
-        delimiter, quote: one character each; fields parted by a space may be parted by several, or by tabs; no `quote`:
-            quotes are part of the fields.
+        delimiter, quote: one character each, but for delimiters such as `::`; fields parted by a space may be parted by
+            several, or by tabs; no `quote`: quotes are part of the fields.
         doubled: whether a quote within quotes is written twice; else behind a backslash.
         frame: where its rows begin, and how its columns are called; None: the first line names them.
         wrapped: whether lines are in quotes as a whole, those within written twice.
@@ -105,9 +107,11 @@ class Dialect:
             lines = map(_unwrapped, lines)
         if self.delimiter == " ":
             lines = (line.strip().replace("\t", " ") + "\n" for line in lines)
+        if len(self.delimiter) > 1:
+            lines = (line.replace(self.delimiter, _UNIT) for line in lines)
         return csv.reader(
             lines,
-            delimiter=self.delimiter,
+            delimiter=self.delimiter if len(self.delimiter) == 1 else _UNIT,
             quotechar=self.quote or None,
             quoting=csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
             doublequote=self.doubled,
@@ -283,6 +287,10 @@ def _unwrapped(line: str) -> str:
 def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
     """Delimiter and quote, and whether a quote within quotes is written twice."""
     text = "".join(lines)
+    some = [line for line in lines[:_RECORDS] if line.strip()]
+    long = max(_LONG, key=lambda one: _regularly(one, some))
+    if _regularly(long, some) > max(_regularly(one, some) for one in ",;\t"):
+        return long, "", True
     with (
         tempfile.NamedTemporaryFile("w", encoding="utf-8", newline="", suffix=".csv") as file,
         duckdb.connect() as own,  # the one that the module has by itself is the user's
@@ -298,7 +306,6 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
                 raise DataError(f"{path}: cannot be read as a table: {one_line(error)}") from None
             found = None
     delimiter, quote, escape = (",", '"', '"') if found is None else found
-    some = [line for line in lines[:_RECORDS] if line.strip()]
     tabs = {line.count("\t") for line in some}
     if path.name.lower().partition(".")[2].startswith(("tsv", "tab")) and len(tabs) == 1 and tabs != {0}:
         delimiter = "\t"  # whatever commas there are in texts
@@ -317,6 +324,12 @@ def _written(lines: list[str], path: Path) -> tuple[str, str, bool]:
         )  # DuckDB writes "(empty)" where it saw none
     backslashes = '\\"' in text and '""' not in text.replace('\\""', "")
     return delimiter, quote, not (escape == "\\" or backslashes)
+
+
+def _regularly(delimiter: str, lines: Sequence[str]) -> int:
+    """How many of it each line has; 0 where they have not as many."""
+    counts = {line.count(delimiter) for line in lines}
+    return counts.pop() if len(counts) == 1 else 0
 
 
 def _is_text(lines: Sequence[str], delimiter: str) -> bool:

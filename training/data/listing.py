@@ -8,8 +8,9 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from latentserve.training.errors import DataError
 ZIP = (".zip",)
 STYLEGAN = "dataset.json"  # the labels of pictures, as StyleGAN's tools write them
 LARGEST = 1 << 30  # bytes of one file of an archive
+_UTF_8 = 1 << 11  # flag of an archive's entry
 COMPARED = 1 << 28  # bytes of files of the same size
 
 _UNSEEN = re.compile(
@@ -67,12 +69,14 @@ class Listing:
         files: what is in it, however deep.
         archive: the archive; None: the source is a folder.
         dangling: links that lead nowhere.
+        entries: of the archive, by their names here.
     """
 
     source: Path
     files: tuple[PurePosixPath, ...]
     archive: zipfile.ZipFile | None = None
     dangling: tuple[PurePosixPath, ...] = ()
+    entries: Mapping[PurePosixPath, zipfile.ZipInfo] = field(default_factory=dict)
 
     @classmethod
     def of(cls, source: Path) -> "Listing":
@@ -83,9 +87,10 @@ class Listing:
             archive = zipfile.ZipFile(source)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{source}: cannot be read as ZIP: {one_line(error)}") from None
-        # Some programs of Windows write its own separator.
-        names = {PurePosixPath(entry.filename.replace("\\", "/")) for entry in archive.infolist() if not entry.is_dir()}
-        return cls(source, archive=archive, files=tuple(sorted(name for name in names if _is_seen(name.parts))))
+        # Some programs of Windows write its own separator, and some of other systems do not say that names are UTF-8.
+        entries = {PurePosixPath(_named(one).replace("\\", "/")): one for one in archive.infolist() if not one.is_dir()}
+        files = tuple(sorted(name for name in entries if _is_seen(name.parts)))
+        return cls(source, files, archive, entries=entries)
 
     def name(self, file: PurePosixPath) -> str:
         """What a file is called in an error."""
@@ -99,19 +104,12 @@ class Listing:
         """Those of the files that end in one of the suffixes, in any case."""
         return [file for file in self.files if file.name.lower().endswith(suffixes)]
 
-    def _entry(self, file: PurePosixPath) -> zipfile.ZipInfo:
-        assert self.archive is not None  # noqa: S101
-        try:
-            return self.archive.getinfo(str(file))
-        except KeyError:
-            return self.archive.getinfo(str(file).replace("/", "\\"))
-
     def copies(self, files: Sequence[PurePosixPath]) -> list[tuple[PurePosixPath, PurePosixPath]]:
         """Which of the files hold the same bytes as an earlier one, and which one that is; none where more than
         COMPARED bytes would have to be read."""
         if self.archive is not None:
-            entries = [self._entry(file) for file in files]
-            return _repeated(zip(files, [(entry.file_size, entry.CRC) for entry in entries], strict=True))
+            keys = [(self.entries[file].file_size, self.entries[file].CRC) for file in files]
+            return _repeated(zip(files, keys, strict=True))
         try:
             sizes = {file: (self.source / file).stat().st_size for file in files}
             counts = Counter(sizes.values())
@@ -146,13 +144,21 @@ class Listing:
         """A file, to be read from. Raises OSError."""
         if self.archive is None:
             return (self.source / file).open("rb")
-        entry = self._entry(file)
+        entry = self.entries[file]
         if entry.file_size > LARGEST:
             raise OSError(f"{entry.file_size:,} bytes; {LARGEST:,} are read at the most")
         try:
             return io.BytesIO(self.archive.read(entry))
         except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
             raise OSError(one_line(error)) from None  # encrypted, packed in a way of its own, or broken
+
+
+def _named(entry: zipfile.ZipInfo) -> str:
+    """What a file of an archive is called, which may be in UTF-8 where it is not said to be, as macOS leaves it."""
+    if not entry.flag_bits & _UTF_8:
+        with suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode()
+    return entry.filename
 
 
 def _repeated(keys: Iterable[tuple[PurePosixPath, Any]]) -> list[tuple[PurePosixPath, PurePosixPath]]:

@@ -20,7 +20,7 @@ from latentserve.training.data.conditions import FILE as CONDITIONS
 from latentserve.training.data.conditions import Conditions, beside_files
 from latentserve.training.data.dataset import Split
 from latentserve.training.data.folders import LabelledFiles, find
-from latentserve.training.data.listing import STYLEGAN, Listing
+from latentserve.training.data.listing import STYLEGAN, Listing, kinds
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.naming import Naming, Table, plainly, split_of_list
 from latentserve.training.data.reading import Reading
@@ -29,6 +29,8 @@ from latentserve.training.errors import DataError, NoHeldOutError
 
 _FORM = re.compile(r"sub?mission", re.IGNORECASE)
 _OF_TOOLS = ("package.json", "dataset_info.json", "state.json", "dataset_dict.json", "dataset-metadata.json")
+_COCO = re.compile(rb'\s*\{\s*"(?:info|licenses|images|annotations|categories|type)"\s*:\s*[\[{]')
+_HEAD = 4096  # bytes that say so
 _MOST_TABLES = 50
 _TOLD = 3  # tables in a line
 
@@ -154,9 +156,37 @@ def beside(
     found = replace(
         found,
         notes=(*found.notes, said_first, *best.read.notes, *told.notes, *notes),
-        used=(file, *(one.file for one in of_splits)),
+        used=(file, *(one.file for one in (*rest, *of_splits))),
     )
     return found, conditions, splits
+
+
+def left_out(found: LabelledFiles, suffixes: tuple[str, ...], what: str) -> list[str]:
+    """What to say of the files that are no samples, tables or words to people: those that tell of one sample each, by
+    their names, of many, as COCO has it, and the rest."""
+    listing, known = found.listing, (*suffixes, *table_files.BESIDE)
+    stems = {file.stem for file in listing.having(suffixes)}
+    of_one, of_coco, rest = list[PurePosixPath](), list[PurePosixPath](), list[PurePosixPath]()
+    for file in listing.files:
+        if file.name.lower().endswith(known) or file.name == STYLEGAN or file in found.used or _is_readme(file.name):
+            continue
+        (of_one if file.stem in stems else of_coco if _is_of_coco(listing, file) else rest).append(file)
+    notes = [f"left out: {kinds(of_one)}, of one of the {what} each, as boxes and captions are"] if of_one else []
+    notes += [f"left out: {', '.join(map(str, of_coco[:_TOLD]))}: boxes and captions as COCO has them"] * bool(of_coco)
+    if rest:
+        advised = listing.instead(rest)
+        notes.append(f"left out: {kinds(rest)}" + (f" ({advised})" if advised else ""))
+    return notes
+
+
+def _is_of_coco(listing: Listing, file: PurePosixPath) -> bool:
+    if file.suffix.lower() != ".json":
+        return False
+    try:
+        with listing.open(file) as opened:
+            return _COCO.match(opened.read(_HEAD)) is not None
+    except OSError:
+        return False
 
 
 def _tables(

@@ -23,9 +23,8 @@ from latentserve.training.data.colours import UNREADABLE, to_srgb
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import hint
 from latentserve.training.data.lines import something_else
-from latentserve.training.data.listing import STYLEGAN, Listing, kinds
+from latentserve.training.data.listing import Listing
 from latentserve.training.data.reading import Reading
-from latentserve.training.data.table_files import BESIDE as TABLES
 from latentserve.training.errors import DataError
 
 SUFFIXES = (
@@ -118,13 +117,6 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         {"pictures": [str(file) for file in files]},
     )
     found = found.only(made.rows)
-    known = (*SUFFIXES, *TABLES)
-    others = [
-        file
-        for file in listing.files
-        if not file.name.lower().endswith(known)
-        and not (file.name == STYLEGAN or file in found.used or _is_text(file.name))
-    ]
     notes = [*told(made, reading), *found.notes]
     label_of = dict(zip(found.files, found.labels.tolist(), strict=True))
     elsewhere = [file for file in listing.having(SUFFIXES) if file not in label_of]
@@ -135,9 +127,7 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
         notes.append(f"{len(copies):,} are copies of others, such as {copies[0][0]} of {copies[0][1]}{another}")
     if outside := [(copy, of) for copy, of in again if copy not in label_of and of in label_of]:
         notes.append(f"{len(outside):,} lie elsewhere, too, such as {outside[0][1]} as {outside[0][0]}")
-    if others:
-        advised = listing.instead(others)
-        notes.append(f"left out: {kinds(others)}" + (f" ({advised})" if advised else ""))
+    notes += metadata.left_out(found, SUFFIXES, "pictures")
     if listing.dangling:
         notes.append(f"left out: {len(listing.dangling):,} links that lead nowhere, such as {listing.dangling[0]}")
     return Dataset(
@@ -309,11 +299,6 @@ def _upright_size(picture: Image.Image) -> tuple[int, int]:
     """Width and height once the camera's orientation is undone (Exif tag 0x0112: 5 to 8 lie on their side)."""
     width, height = picture.size
     return (height, width) if picture.getexif().get(0x0112) in (5, 6, 7, 8) else (width, height)
-
-
-def _is_text(name: str) -> bool:
-    """Whether it tells of the data set, to people."""
-    return bool(re.match(r"(?:readme|licen[cs]e|citation|changelog|notice|authors)(?:\..*)?\Z", name, re.IGNORECASE))
 
 
 def _some(errors: Sequence[str]) -> str:

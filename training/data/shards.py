@@ -1,9 +1,11 @@
 """Folders that only keep files apart: shards by a number or a hash, dates, and what cameras make."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import Any
 
 OTHERWISE = "--set folders=none takes all without classes, --set folders=classes each folder as one"
 
@@ -78,6 +80,13 @@ def listed(names: Iterable[str]) -> str:
     """The first of some names."""
     names = list(names)
     return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def alike_but_for_case(names: Iterable[Any]) -> str:
+    """The first of the names that another one differs from in case alone; none: an empty text."""
+    texts = [name for name in names if isinstance(name, str)]
+    folded = Counter(name.strip().casefold() for name in texts)
+    return listed(name for name in texts if folded[name.strip().casefold()] > 1)
 
 
 def _range(names: Sequence[str]) -> tuple[int, int]:

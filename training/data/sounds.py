@@ -19,7 +19,7 @@ from latentserve.training.data import cache, metadata
 from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
 from latentserve.training.data.folders import LabelledFiles
-from latentserve.training.data.listing import Listing, kinds
+from latentserve.training.data.listing import Listing
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
 
@@ -91,8 +91,8 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     notes = [*(found.notes if found is not None else ()), *made.about["notes"], *([made.note] if made.note else [])]
     if found is not None and noise:
         notes.append(f"left out: {len(noise):,} in `{_NOISE}`, which are no words")
-    if found is not None and (others := [file for file in listing.files if not file.name.lower().endswith(SUFFIXES)]):
-        notes.append(f"beside the recordings: {kinds(others)}")
+    if found is not None:
+        notes += metadata.left_out(found, SUFFIXES, "recordings")
     return Dataset(
         name,
         made.samples,

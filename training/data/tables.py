@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,13 @@ from latentserve.training.data.dataset import Dataset, storage
 from latentserve.training.data.forms import compact, times
 from latentserve.training.data.framing import MISSING
 from latentserve.training.data.reading import Reading
+from latentserve.training.data.shards import alike_but_for_case
 from latentserve.training.errors import DataError
 
 FEW = 10  # different numbers, which are taken for categories where each stands for ten rows or more
 MOST_CATEGORIES = 1000
 LONGEST = 256  # characters of a category
+NAMES = 50  # different texts, at the least, that are left out where most rows have one of their own
 MOST_DECIMALS = 6
 EXACT = 1 << 24  # whole numbers up to it are single floats
 FINE, COARSE = 2e-7, 1e-3  # of a column's range, that rounding to single floats takes: told from, refused from
@@ -28,9 +30,11 @@ FAR = 10  # times the range of all others, that 999 is away where it stands for 
 _ROW_NAME = re.compile(
     r"(?:unnamed: ?\d+|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z", re.I
 )
+_NO_NAME = re.compile(r"(?:column_\d+)?\Z")
 _STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
 _LARGEST = float(np.finfo(np.float32).max)
 _COUNTED = re.compile(r"([A-Za-z_]*)[-_ ]?[\d/.-]+\Z")  # t0, 2020-01
+_LOOKED_AT = 10_000  # rows that may tell that columns are not one-hot
 _STEPS, _SOME = 16, 500  # columns that may be a series, at the least; and rows that are looked at
 _WHEN = re.compile(r"time|date|epoch|stamp|created|updated|(?:^|[-_ ])ts\Z|[-_]at\Z", re.I)
 _SINCE_1970 = (631_152_000, 4_102_444_800)  # seconds of the years 1990 and 2100
@@ -86,6 +90,8 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         whole &= np.isfinite(numbers[column.places])
         samples[:, at] = numbers[column.places]
         notes += [f"`{column.name}`: {note}" for note in column.notes]
+        if like is None and (told := alike_but_for_case(description.categories or [])):
+            notes.append(f"`{column.name}`: values that differ in case alone are kept apart: {told}")
         if column.name == label:
             if None in (description.categories or []):
                 raise DataError(f"{where} is the label and has missing values")
@@ -94,6 +100,8 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
     if not whole.all():
         notes.append(f"left out: {int((~whole).sum()):,} rows with values that the training part does not have")
         samples, labels = samples[whole], labels[whole]
+    if like is None:
+        notes += _one_hot(described, samples)
     if (series := _counted(described)) and like is None:
         steps = samples[:_SOME, series].astype(np.float64)
         if (np.diff(steps, axis=1) ** 2).mean() < steps.var(axis=1).mean():  # of numbers without an order it is twice
@@ -134,11 +142,41 @@ def _learnt(columns: Sequence[Distinct], reading: Reading, notes: list[str]) -> 
             kept.append(column)
         elif column.type == "string" and column.form is None and column.all_different:
             notes.append(f"left out: `{column.name}`, texts that are different in every row, as names and ids are")
+        elif column.type == "string" and column.form is None and _hardly_comes_again(column):
+            notes.append(
+                f"left out: `{column.name}`, {len(column.values):,} different texts in {len(column.places):,} rows, as "
+                f"names and ids have; --types '{column.name}=category' learns them"
+            )
         elif is_index(column):
             notes.append(f"left out: `{column.name}`, which numbers the rows")
         else:
             kept.append(column)
     return kept
+
+
+def _hardly_comes_again(column: Distinct) -> bool:
+    """Whether there are nearly as many different texts as rows, so that to learn them is to learn rows by heart."""
+    texts = len(column.values) - (None in column.values)
+    rows = len(column.places) if None not in column.values else int((column.places != column.values.index(None)).sum())
+    return texts >= NAMES and 2 * texts > rows
+
+
+def _one_hot(columns: Sequence[Column], samples: NDArray[np.float32]) -> Iterator[str]:
+    """What to tell of columns beside each other of which exactly one is 1, or true, in every row."""
+    flags, some = [column.categories in ([0, 1], [False, True]) for column in columns], samples[:_LOOKED_AT]
+    at = 0
+    while at < len(columns):
+        end, total = at, np.zeros(len(some), np.float32)
+        while end < len(columns) and flags[end] and (added := total + some[:, end]).max() <= 1:
+            end, total = end + 1, added
+        if end - at > 2 and total.min() == 1 and (samples[:, at:end].sum(axis=1) == 1).all():
+            yield (
+                f"`{columns[at].name}` to `{columns[end - 1].name}` are one-hot: one of them is 1 in every row, which "
+                "samples need not keep to; bring them into one column, as pandas.from_dummies does"
+            )
+        else:
+            end = at + 1
+        at = end
 
 
 def _counted(columns: Sequence[Column]) -> list[int]:
@@ -206,7 +244,9 @@ def is_index(column: Distinct) -> bool:
     if len(column.values) != len(column.places):
         return False
     follow = max(column.values) - min(column.values) == len(column.values) - 1
-    return (not column.name and follow) or bool(_ROW_NAME.match(column.name) and len(column.places) >= MANY)
+    return (_NO_NAME.match(column.name) is not None and follow) or bool(
+        _ROW_NAME.match(column.name) and len(column.places) >= MANY
+    )
 
 
 def is_time(column: Distinct) -> bool:

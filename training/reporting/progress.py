@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Self
 
 from latentserve.service.terminal.line import Line, duration
@@ -48,4 +49,5 @@ class Bar:
             left = max(self.images - images_seen, 0) / rate
             speed = f"{rate:,.0f}/s  {1000 / rate:.3g} s/kimg"
             line = f"{images_seen:,}/{self.images:,} images  {speed}  ETA {duration(left)}  {note}"
-            print(line, file=sys.stderr, flush=True)
+            with suppress(OSError):  # of a pipe whose reader has gone, as `tee` has at ^C
+                print(line, file=sys.stderr, flush=True)

@@ -4,6 +4,10 @@ config.yaml  checkpoint.safetensors  stats.jsonl  journal.jsonl  curves.png  rea
 snapshots/<images seen>.safetensors, where some are kept
 """
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from latentserve.training.errors import RunError
@@ -14,6 +18,28 @@ from latentserve.training.run import checkpoint
 
 CONFIG = "config.yaml"
 CHECKPOINT = "checkpoint.safetensors"
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Within the block no other process of this machine trains into a folder, which is made where it is not there.
+    Raises RunError where one does."""
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: not a run, and not an empty folder")
+    with named_if_not_written(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some folders of networks know no locks
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(
+                    f"{folder}: another process trains into it: stop that one, or name another folder"
+                ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def prepare(folder: Path, config: Config) -> Config:

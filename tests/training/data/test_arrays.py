@@ -131,6 +131,33 @@ def test_values_that_no_picture_has_are_told(tmp_path: Path, samples: np.ndarray
     assert told in "\n".join(dataset.notes)
 
 
+WALKS = np.cumsum(RNG.normal(size=(40, 3, 24)), axis=2) + np.array([0, 20, 400])[:, None]  # [N, channels, steps]
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected", "told"),
+    [
+        (WALKS, WALKS, ""),
+        (WALKS.transpose(0, 2, 1), WALKS, "[N, 24, 3] are taken as series of 3 channels and 24 steps, channels first"),
+        (WALKS[:, :1].transpose(0, 2, 1), WALKS[:, :1], "[N, 24, 1] are taken as series of 1 channels"),
+        (WALKS[:, :, :2], WALKS[:, :, :2], ""),
+        (RNG.normal(size=(40, 24, 3)), None, "are taken as series of 3 channels"),
+        # Of ten channels that say the same, and of as many steps, neither tells.
+        (np.repeat(WALKS[:, :1, :12], 10, axis=1).transpose(0, 2, 1), None, "if they are of 12 steps and 10 channels"),
+        (np.cumsum(RNG.normal(size=(300, 2)), axis=0), None, "each row is close to the one before, as in one series"),
+    ],
+)
+def test_series_have_their_channels_first(
+    tmp_path: Path, samples: np.ndarray, expected: np.ndarray | None, told: str
+) -> None:
+    np.save(tmp_path / "a.npy", samples)
+    dataset = load("files", tmp_path / "a.npy")
+    assert told in "\n".join(dataset.notes)
+    assert bool(dataset.notes) == bool(told)
+    if expected is not None:
+        np.testing.assert_array_equal(dataset.samples, expected)
+
+
 @pytest.mark.parametrize(
     ("labels", "names"),
     [(RNG.integers(0, 2, (6, 3)), ["labels_0", "labels_1", "labels_2"]), (RNG.random(6), ["labels"])],

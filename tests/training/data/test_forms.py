@@ -132,6 +132,28 @@ READ: dict[str, tuple[Callable[[int], str], list[Any], str]] = {
         lambda at: f"{at % 28 + 1} de {('enero', 'junio', 'octubre')[at % 3]} de 2024", ["1 Jan 2024", "2 Jun 2024"],
         "",
     ),
+    "months of Russia": (
+        lambda at: f"{at % 28 + 1} {('января', 'мая', 'августа', 'декабря')[at % 4]} 2024 г.",
+        ["1 Jan 2024", "2 May 2024"], "`1 января 2024 г.` is written as 1 Jan 2024",
+    ),
+    "months of Poland": (
+        lambda at: f"{at % 28 + 1} {('stycznia', 'czerwca', 'lipca', 'października')[at % 4]} 2024",
+        ["1 Jan 2024", "2 Jun 2024"], "",
+    ),
+    "months of the Czechs": (
+        lambda at: f"{at % 28 + 1}. {('června', 'července')[at % 2]} 2024", ["1 Jun 2024", "2 Jul 2024"], "",
+    ),
+    "months of Turkey, in short": (
+        lambda at: f"{at % 28 + 1:02d}-{('Oca', 'Ağu', 'Kas')[at % 3]}-2024", ["01-Jan-2024", "02-Aug-2024"], "",
+    ),
+    "days with their endings": (
+        lambda at: f"{('March', 'April')[at % 2]} {('1st', '2nd', '3rd', '11th')[at % 4]}, {1960 + at}",
+        ["Mar 1 1960", "Apr 2 1961"], "`March 1st, 1960` is written as Mar 1 1960",
+    ),
+    "laps": (
+        lambda at: f"1:{at % 50 + 10}.{at * 7919 % 1000:03d}" if at % 5 else f"{at % 50 + 10}.5", [10.5, 71.919],
+        "`1:11.919` is written as 71.919, in seconds",
+    ),
     "durations of pandas": (
         lambda at: f"{at % 3} days {at % 24:02d}:00:05", ["00:00:05", "25:00:05"], "`0 days 00:00:05` is written as",
     ),

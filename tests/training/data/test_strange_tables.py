@@ -261,6 +261,45 @@ TABLES: dict[str, Table] = {
         ("Sales\n\nof 2024\n" + lines("a,b", lambda at: f"{at},{at + 0.25}")).encode(),
         AB._replace(told=("left out: the first 2 lines",)),
     ),
+    "several characters between fields": Table(
+        lines('1::It\'s "A", a: film (1900)::Y', lambda at: f"{at + 2}::It's \"B\", a: film (1910)::X|Y").encode(),
+        Expected(
+            "column_2,column_3", ['It\'s "A", a: film (1900)', "Y"],
+            ("fields are parted by '::'", "left out: `column_1`, which numbers the rows"),
+        ),
+        ".dat",
+    ),
+    "texts that hardly come again": Table(
+        lines("a,ticket", lambda at: f"{at % 40}.5,PC {at * 7919 % 60}", 100).encode(),
+        Expected("a", [0.5], ("left out: `ticket`, 60 different texts in 100 rows",), numbers="a"),
+    ),
+    "texts that hardly come again, as told": Table(
+        lines("a,ticket", lambda at: f"{at % 40}.5,PC {at * 7919 % 60}", 100).encode(),
+        Expected("a,ticket", [0.5, "PC 0"], ("60 categories",), {"types": ("ticket=category",)}, numbers="a"),
+    ),
+    "one-hot columns": plain(
+        "v,kind_a,kind_b,kind_c,is_x,is_y,is_z,flag",
+        lambda at: ",".join(
+            [f"{at}.5", *(f"{at % 3 == k:d}" for k in range(3)), *(str(at % 3 == k) for k in range(3)), "1"]
+        ),
+        Expected(
+            "v,kind_a,kind_b,kind_c,is_x,is_y,is_z,flag", [0.5, 1, 0, 0, True, False, False, 1],
+            ("`kind_a` to `kind_c` are one-hot", "`is_x` to `is_z` are one-hot"), numbers="v",
+        ),
+    ),
+    "columns of flags": plain(
+        "v,x,y,z", lambda at: f"{at}.5,{at % 2},{at % 3 == 0:d},{at % 5 == 0:d}",
+        Expected("v,x,y,z", [0.5, 0, 1, 1], numbers="v"),
+    ),
+    "cases of categories": plain(
+        "v,city", lambda at: f"{at}.5,{('Rome', 'rome', 'Oslo')[at % 3]}",
+        Expected("v,city", [0.5, "Rome"], ("that differ in case alone are kept apart: Rome, rome",), numbers="v"),
+    ),
+    "a zero below zero": plain(
+        "v,x",
+        lambda at: f"{at}.5,{('-0.0', '0.0', '1.5')[at % 3]}",
+        Expected("v,x", [0.5, 0.0], ("2 categories: 0.0, 1.5",), numbers="v"),
+    ),
     # What is refused.
     "dates in two forms": plain(
         "a,when", lambda at: f"{at},{day(at):{'%Y-%m-%d' if at % 2 else '%d.%m.%Y'}}",

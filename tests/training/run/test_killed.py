@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from latentserve.training.data import Dataset
 from latentserve.training.errors import RunError
 from latentserve.training.recipe.config import Config
-from latentserve.training.run import loop, prepare
+from latentserve.training.run import held, loop, prepare
 from tests.training.conftest import TINY, stop_after
 
 TOP = Path(__file__).parents[3]
@@ -108,3 +108,16 @@ def test_a_full_disk_is_one_line_that_names_the_file_and_the_last_checkpoint_is_
         kept = load_file(run / CHECKPOINT)
         assert all(torch.equal(tensor, kept[name]) for name, tensor in before.items())
     assert loop.train(tiny, digits, run) == 1024
+
+
+def test_two_do_not_train_into_one_folder(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "new"
+    with held(run):
+        assert run.is_dir()
+        with pytest.raises(RunError, match=f"^{run}: another process trains into it"), held(run):
+            pass
+    with held(run):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file: not a run, and not an empty folder"), held(tmp_path / "file"):
+        pass
