@@ -89,13 +89,19 @@ def frame(
         second = records[0][1]
         if _is_second(second, [fields for _, fields in records[1:] if len(fields) == width]):
             headings.append(second)
-            skip = before + records[0][0]
+            skip = before + records.pop(0)[0]
             told = ", ".join(filter(None, second))[:80]
             if len(set(filter(None, names))) < len(list(filter(None, names))):
                 names = [" ".join(filter(None, pair)) for pair in zip(names, second, strict=True)]
                 notes.append(f"two lines name the columns, such as `{names[-1]}`")
             else:
                 notes.append(f"left out: line {skip}, which is no row but units or a second heading: `{told}`")
+        (at, last), rows = records[0], [fields for _, fields in records[1:] if len(fields) == width]
+        if last[0] and not any(last[1:]) and not _DATUM.match(last[0]) and _numeric(rows, 0):
+            # As pandas writes it below columns of several levels.
+            headings.append(last)
+            names, skip = [last[0], *names[1:]], before + at
+            notes.append(f"line {skip} names the first column alone: it is `{last[0]}`")
     if comment:
         notes.append(f"left out: lines that begin with {comment}")
         if headings and names[0].startswith(comment):

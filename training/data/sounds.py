@@ -134,7 +134,11 @@ def _decode(listing: Listing, files: Sequence[PurePosixPath], reading: Reading, 
             told = f"{frames} frames; {Path(names_of[0]).name} has {lengths[0]}"
             raise DataError(f"{file_name}: {told}; `size` in the configuration cuts all to one length")
         if size is not None and frames < size:
-            raise DataError(f"{file_name}: {frames} frames; `size` asks for {size}")
+            short = sum(frames < size for frames in lengths)
+            raise DataError(
+                f"{file_name}: {frames} frames; `size` asks for {size}, and {short:,} of {len(lengths):,} are shorter, "
+                f"{min(lengths):,} at the least: make it smaller, or take them away"
+            )
         pieces.append(1 if size is None else frames // size)
     length = lengths[0] if size is None else size
     samples = storage((sum(pieces), aim.channels, length), aim.type, source)

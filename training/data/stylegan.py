@@ -10,6 +10,7 @@ import numpy as np
 from latentserve.service.errors import one_line
 from latentserve.training.data.conditions import LEAST_RANGE, MOST, Conditions
 from latentserve.training.data.folders import LabelledFiles
+from latentserve.training.data.naming import plainly
 from latentserve.training.errors import DataError
 
 
@@ -21,16 +22,19 @@ def labels_of(found: LabelledFiles, file: PurePosixPath) -> tuple[LabelledFiles,
         with found.listing.open(file) as opened:
             said = json.load(opened)
         listed: Any = said["labels"] if isinstance(said, dict) else None
-        labels = None if listed is None else {str(name): label for name, label in listed}
+        pairs = listed.items() if isinstance(listed, dict) else listed
+        labels = None if listed is None else {plainly(name): label for name, label in pairs}
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: not as StyleGAN's dataset_tool.py writes it: {one_line(error)}") from None
     plain = replace(found, labels=np.zeros(len(found.files), np.int64), label_names=[])
     if labels is None:
         return replace(plain, notes=(f"{file} has no labels, and folders are shards",)), None
     try:
-        values = [labels[str(one.relative_to(file.parent))] for one in found.files]
+        values = [labels[plainly(one.relative_to(file.parent))] for one in found.files]
     except KeyError as error:
         raise DataError(f"{path}: no label for {error.args[0]}") from None
+    except ValueError:
+        raise DataError(f"{path}: names pictures from where it lies on, and others lie elsewhere") from None
     try:
         vectors = np.array(values, np.float32)
     except (ValueError, TypeError):

@@ -28,7 +28,8 @@ FINE, COARSE = 2e-7, 1e-3  # of a column's range, that rounding to single floats
 FAR = 10  # times the range of all others, that 999 is away where it stands for a missing number; -999 is once
 
 _ROW_NAME = re.compile(
-    r"(?:unnamed: ?\d+|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z", re.I
+    r"(?:unnamed: ?\d+(?:\.\d+)*|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z",
+    re.I,
 )
 _NO_NAME = re.compile(r"(?:column_\d+)?\Z")
 _STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
@@ -95,6 +96,11 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         if column.name == label:
             if None in (description.categories or []):
                 raise DataError(f"{where} is the label and has missing values")
+            if like is None and _hardly_comes_again(column):
+                raise DataError(
+                    f"{where} is the label and has {len(column.values):,} different values in {count:,} rows, which are "
+                    "no classes; --set label=null learns it as any other"
+                )
             labels = np.where(whole, samples[:, at], 0).astype(np.int64)
             label_names = [str(value) for value in description.categories or []]
     if not whole.all():
@@ -279,7 +285,8 @@ def _described(
         raise DataError(f"{where} has no values; --drop leaves it out")
     stated = reading.stated.get(column.name)
     texts = column.form is None and column.type in ("string", "bool")
-    few = len(present) <= FEW and len(column.places) >= FEW * len(present) and stated in (None, "category")
+    rows = sum(count for value, count in zip(column.values, counts.tolist(), strict=True) if value is not None)
+    few = len(present) <= FEW and rows >= FEW * len(present) and stated in (None, "category")
     if texts or as_categories or few or len(present) == 1 or stated == "category":
         return _categories(column, where, used)
     values = np.array(present, np.float64)

@@ -50,6 +50,9 @@ FILES = {
     "a title as wide as the table": (
         "csv", "Bank,,\nUpdated,2020-01-01,\n,,\n" + HEAD + rows(), "the first 3 lines, which are no rows"
     ),
+    "names of rows below columns of two levels": (
+        "csv", "Price,x,kind\nTicker,AAPL,AAPL\nage,,\n" + rows(), "line 3 names the first column alone: it is `age`"
+    ),
     "units": ("csv", HEAD + "[yr],[kg],[-]\n" + rows(), "no row but units or a second heading: `[yr], [kg]"),
     "a total": ("csv", HEAD + rows() + "Total,512.5,\n", "the last row, which sums up the others: `Total 512.5`"),
     "a source": ("csv", HEAD + rows() + "\nSource: the office\n", "line 43, which is no row: `Source: the office`"),

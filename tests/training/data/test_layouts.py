@@ -782,6 +782,18 @@ def an_archive_of_stylegans_tool(at: Path) -> None:
     at.rmdir()
 
 
+@layout(Expected({"0": 1, "1": 1}, told=("labels are those of dataset.json",)))
+def labels_of_stylegans_tool_on_windows(at: Path) -> None:
+    tree(at, "00000/img0.png", "00000/img1.png")
+    (at / "dataset.json").write_text(json.dumps({"labels": {"00000\\img0.png": 1, "00000\\img1.png": 0}}))
+
+
+@layout("dataset.json: names pictures from where it lies on, and others lie elsewhere")
+def labels_of_stylegans_tool_elsewhere(at: Path) -> None:
+    tree(at, "a.png", "b.png")
+    table(at, "meta/dataset.json", json.dumps({"labels": [["a.png", 1], ["b.png", 0]]}))
+
+
 @layout(Expected({"cat": 1, "dog": 1}))
 def an_archive_made_on_windows(at: Path) -> None:
     with zipfile.ZipFile(f"{at}.zip", "w") as archive:

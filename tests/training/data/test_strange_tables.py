@@ -295,6 +295,13 @@ TABLES: dict[str, Table] = {
         "v,city", lambda at: f"{at}.5,{('Rome', 'rome', 'Oslo')[at % 3]}",
         Expected("v,city", [0.5, "Rome"], ("that differ in case alone are kept apart: Rome, rome",), numbers="v"),
     ),
+    "indices of two frames": plain(
+        "Unnamed: 0.1,Unnamed: 0,v", lambda at: f"{at},{at},{at}.5",
+        Expected("v", [0.5], ("`Unnamed: 0.1`, which numbers the rows",), numbers="v"),
+    ),
+    "numbers of a few rows": plain(
+        "a,v", lambda at: f"{'' if at % 10 else at + 0.25},{at}.5", Expected("a,v", [0.25, 0.5], numbers="a,v")
+    ),
     "a zero below zero": plain(
         "v,x",
         lambda at: f"{at}.5,{('-0.0', '0.0', '1.5')[at % 3]}",
@@ -311,6 +318,11 @@ TABLES: dict[str, Table] = {
     ),
     "a database": Table(b"SQLite format 3\0" + bytes(99), "is a database of SQLite: save its table as CSV"),
     "one column of texts": plain("text", lambda at: f"words {at}", "one column of texts, `text`: no table to learn"),
+    "a label of decimals": Table(
+        lines("a,y", lambda at: f"{at % 7},{at * 7919 % 97 / 8}", 60).encode(),
+        "column `y` is the label and has 60 different values in 60 rows, which are no classes; --set label=null",
+        options={"label": "y"},
+    ),
     "free texts": plain(
         "a,text", lambda at: f"{at},{'word ' * 80}{at % 7}", "column `text` has a text of 401 characters"
     ),
