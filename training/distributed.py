@@ -170,6 +170,8 @@ def require_hardware(config: Config) -> None:
     """
     if config.precision == "bf16" and not has_bf16():
         raise ConfigError("`precision`: this machine computes nothing in bfloat16; emulated, it would be slower")
+    if config.precision == "fp16" and not torch.cuda.is_available():
+        raise ConfigError("`precision`: fp16 is for GPUs without bfloat16; on a CPU it is slower than float32")
     if config.compile and not torch.cuda.is_available():
         raise ConfigError("`compile`: torch.compile pays on a GPU alone; on a CPU it was slower than without")
 

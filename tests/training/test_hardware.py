@@ -13,9 +13,16 @@ UNPENALISED = ("loss=hinge", "gamma.start=0", "gamma.end=0")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
-def test_compiling_for_a_cpu_is_refused(tiny_file: Path) -> None:
-    with pytest.raises(ConfigError, match=r"`compile`: torch\.compile pays on a GPU alone"):
-        require_hardware(load_config(str(tiny_file), (*UNPENALISED, "compile=true")))
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("compile=true", r"`compile`: torch\.compile pays on a GPU alone"),
+        ("precision=fp16", "`precision`: fp16 is for GPUs"),
+    ],
+)
+def test_what_does_not_pay_on_a_cpu_is_refused(tiny_file: Path, told: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        require_hardware(load_config(str(tiny_file), (*UNPENALISED, told)))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")

@@ -98,8 +98,8 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
                 raise DataError(f"{where} is the label and has missing values")
             if like is None and _hardly_comes_again(column):
                 raise DataError(
-                    f"{where} is the label and has {len(column.values):,} different values in {count:,} rows, which are "
-                    "no classes; --set label=null learns it as any other"
+                    f"{where} is the label and has {len(column.values):,} different values in {count:,} rows: no "
+                    "classes; --set label=null learns it as any other"
                 )
             labels = np.where(whole, samples[:, at], 0).astype(np.int64)
             label_names = [str(value) for value in description.categories or []]

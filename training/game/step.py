@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn.utils import clip_grads_with_norm_
 from torch.optim import Optimizer
 
@@ -22,6 +23,8 @@ from latentserve.training.game.augmentation import Alteration, instance_noise
 from latentserve.training.game.losses import between, loss_named, one_centred_penalty, zero_centred_penalty
 from latentserve.training.recipe.config import Config
 from latentserve.training.reporting.stats import collecting
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -83,11 +86,13 @@ class Update(NamedTuple):
 
     Attributes:
         finite: whether it was, and so was made.
+        overflowed: whether it was not because its costs had been scaled too far, and are less from now on.
         norm: Euclidean norm of the gradient before it was clipped, float32 [].
         statistics: of each part.
     """
 
     finite: bool
+    overflowed: bool
     norm: Tensor
     statistics: list[dict[str, Tensor]]
 
@@ -234,7 +239,7 @@ class Game:
         """What a network runs in."""
         if self.config.precision == "float32":
             return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+        return torch.autocast(self.device.type, HALF[self.config.precision])
 
 
 def update(
@@ -243,12 +248,14 @@ def update(
     parts: int,
     clip: float | None,
     ranks: Ranks = Ranks(),  # noqa: B008, it is frozen
+    scaler: GradScaler | None = None,
 ) -> Update:
     """One step of a player along the gradient of the mean of its parts' costs, `parts` on each rank.
 
     Costs are asked for one by one, and each one's graph is freed before the next. A gradient longer than `clip` is
     shortened to it (Pascanu et al. 2013, algorithm 1). Where a cost or a gradient is not finite, on whichever rank, no
-    weight changes.
+    weight changes. With a `scaler`, costs are scaled before they are differentiated, so that float16 holds small
+    gradients, and gradients scaled back (Micikevicius et al. 2018, section 3.2).
 
     Raises torch.OutOfMemoryError on all ranks where one of them has too little for a part; no weight has changed.
     """
@@ -258,7 +265,8 @@ def update(
     lacking = False
     try:
         for total, of_part in costs:
-            (total / (parts * ranks.count)).backward()  # type: ignore[no-untyped-call]
+            cost = total / (parts * ranks.count)
+            (cost if scaler is None else scaler.scale(cost)).backward()  # type: ignore[no-untyped-call]
             spent = spent + total.detach()
             statistics.append({name: value.detach() for name, value in of_part.items()})
     except torch.OutOfMemoryError:
@@ -267,13 +275,18 @@ def update(
     if ranks.count > 1:
         spent = torch.as_tensor(spent)
         ranks.add_up([*(one.grad for one in optimizers.parameters(optimizer) if one.grad is not None), spent])
+    scaled = 1.0 if scaler is None else scaler.get_scale()
+    if scaler is not None:
+        scaler.unscale_(optimizer)
+        scaler.update()
     norm = optimizers.gradient_norm(optimizer)
     finite = math.isfinite((spent + norm).item())
+    overflowed = not finite and scaled > 1 and math.isfinite(torch.as_tensor(spent).item())
     if finite:
         if clip is not None:
             clip_grads_with_norm_(optimizers.parameters(optimizer), clip, norm)
         optimizer.step()
-    return Update(finite, norm, statistics)
+    return Update(finite, overflowed, norm, statistics)
 
 
 @torch.no_grad()

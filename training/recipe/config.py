@@ -149,7 +149,7 @@ class Config(Strict):
     beta2: Cosine | None = None  # decay of the second moment, of adam and rmsprop
     critic: CriticOptimisation = CriticOptimisation()  # optimizer, lr, beta1, beta2 of the critic, where they differ
     clip: PositiveFloat | None = None  # largest Euclidean norm of a player's gradient; a longer one is shortened to it
-    precision: Literal["float32", "bf16"] = "float32"  # bf16: networks run in it where torch's autocast thinks it safe
+    precision: Literal["float32", "bf16", "fp16"] = "float32"  # that networks run in where autocast thinks it safe
     compile: bool | Literal["generator"] = False  # what goes through torch.compile: both networks, or one alone
     deterministic: bool = True  # whether kernels that may give other bits from run to run are left out
     ema_half_life: Cosine  # half-life of the averaged generator's memory, in images

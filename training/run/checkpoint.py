@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from latentserve.training.data import Description
@@ -41,6 +42,7 @@ class State:
     changes: Changes = Changes()  # noqa: RUF009, it is frozen; what the supervisor changed
     best: dict[str, Tensor] = field(default_factory=dict)  # networks that it would go back to, if it acts
     tick: dict[str, Any] = field(default_factory=dict)  # what the tick that is under way has to report, as JSON
+    scalers: dict[str, GradScaler] = field(default_factory=dict)  # of the players' costs, in float16
     parts: int | None = None  # of a batch, where memory was not enough for as few as the recipe says
 
     @property
@@ -71,7 +73,8 @@ def save(path: Path, state: State, dataset: Description) -> None:
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     header = _header(state, dataset) | {"augmentation": state.augmentation, "tick": state.tick}
     parts = {} if state.parts is None else {"parts": state.parts}
-    _write(path, tensors, header | {"changes": state.changes.to_json()} | parts)
+    scales = {"scales": {player: one.state_dict() for player, one in state.scalers.items()}} if state.scalers else {}
+    _write(path, tensors, header | {"changes": state.changes.to_json()} | parts | scales)
 
 
 def save_networks(
@@ -111,6 +114,8 @@ def load(path: Path, state: State, dataset: Description) -> None:
     state.changes = Changes.from_json(header.get("changes", {}))
     state.tick = header.get("tick", {})
     state.parts = header.get("parts")
+    for player, scaler in state.scalers.items():
+        scaler.load_state_dict(header["scales"][player])
     state.best = {
         name: torch.empty_like(tensor).copy_(tensors[f"best.{name}"])
         for name, tensor in state.tensors().items()

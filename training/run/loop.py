@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from latentserve.training import networks
@@ -146,11 +147,11 @@ def train(
     def critic_step(parts: list[Part]) -> Update:
         keep = generators_turn and len(parts) == 1  # fakes with their graph: made once for both turns
         costs = (game.critic_cost(part, gamma, keep) for part in parts)
-        return update(state.critic_optimizer, costs, len(parts), config.clip, ranks)
+        return update(state.critic_optimizer, costs, len(parts), config.clip, ranks, state.scalers.get("critic"))
 
     def generator_step(parts: list[Part]) -> Update:
         costs = (game.generator_cost(part) for part in parts)
-        return update(state.generator_optimizer, costs, len(parts), config.clip, ranks)
+        return update(state.generator_optimizer, costs, len(parts), config.clip, ranks, state.scalers.get("generator"))
 
     curves_at = time.monotonic()
     looked = lines[-1] if lines else {}  # what is known of the networks as they are
@@ -211,7 +212,7 @@ def train(
             # Update the critic.
             parts, of_critic = splitting.until_it_fits(parts, critic_step)
             updates = {"critic": of_critic}
-            finite = updates["critic"].finite
+            finite, overflowed = updates["critic"].finite, updates["critic"].overflowed
             if finite and config.clip_weights is not None:
                 clip_weights(critic, config.clip_weights)
 
@@ -220,7 +221,7 @@ def train(
                 critic.requires_grad_(False)
                 parts, updates["generator"] = splitting.until_it_fits(parts, generator_step)
                 critic.requires_grad_(True)
-                finite = updates["generator"].finite
+                finite, overflowed = updates["generator"].finite, updates["generator"].overflowed
 
             # Update the EMA and the augmentation, and add up what the step was like.
             for network in (generator, critic):
@@ -241,8 +242,8 @@ def train(
                     means.add(**{f"{player}_gradient_norm": step.norm})
                     for part in step.statistics:
                         means.add(**part)
-            nonfinite_steps += not finite
-            nonfinite_on_end = 0 if finite else nonfinite_on_end + 1
+            nonfinite_steps += not finite and not overflowed
+            nonfinite_on_end = 0 if finite or overflowed else nonfinite_on_end + 1
             diverged = nonfinite_on_end == NONFINITE_LIMIT
 
             state.images_seen += config.batch
@@ -337,6 +338,9 @@ def construct(config: Config, dataset: Description, device: torch.device) -> Sta
         ema,
         generator_optimizer=optimizers.build(config.generator_optimisation, generator.parameters()),
         critic_optimizer=optimizers.build(config.critic_optimisation, critic.parameters()),
+        scalers={player: GradScaler(device.type) for player in ("generator", "critic")}
+        if config.precision == "fp16"
+        else {},
     )
 
 

@@ -320,7 +320,7 @@ TABLES: dict[str, Table] = {
     "one column of texts": plain("text", lambda at: f"words {at}", "one column of texts, `text`: no table to learn"),
     "a label of decimals": Table(
         lines("a,y", lambda at: f"{at % 7},{at * 7919 % 97 / 8}", 60).encode(),
-        "column `y` is the label and has 60 different values in 60 rows, which are no classes; --set label=null",
+        "column `y` is the label and has 60 different values in 60 rows: no classes; --set label=null",
         options={"label": "y"},
     ),
     "free texts": plain(

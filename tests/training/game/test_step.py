@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.amp import GradScaler
 
 from latentserve.training import networks
 from latentserve.training.data import Dataset, load
@@ -87,6 +88,7 @@ def test_a_run_that_accumulates_makes_the_large_batchs_weights(
             "critic.optimizer=rmsprop",
             "critic.beta2={start: 0.9, end: 0.99}",
         ),
+        ("precision=fp16",),
         pytest.param(("precision=bf16",), marks=pytest.mark.skipif(not has_bf16(), reason="no bfloat16 here")),
     ],
     ids=lambda overrides: " ".join(overrides)[:40],
@@ -115,6 +117,20 @@ def test_every_kind_of_run_resumes_bit_for_bit(
     for player in ("generator", "critic"):
         moved = zip(getattr(start, player).parameters(), getattr(states[0], player).parameters(), strict=True)
         assert not any(torch.equal(one, other) for one, other in moved if one.dim() > 1)
+
+
+def test_costs_that_are_scaled_too_far_change_nothing_and_are_scaled_less() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([weight], lr=0.5)
+    scaler = GradScaler("cpu", init_scale=2.0**127)
+    for expected in (1.0, 0.0):
+        result = update(optimizer, [Cost(2 * weight.sum(), {})], 1, None, scaler=scaler)
+        assert (result.finite, result.overflowed) == (expected == 0, expected == 1)
+        assert weight.tolist() == [expected] * 3
+    assert scaler.get_scale() == 2.0**126
+    lost = update(optimizer, [Cost(torch.inf * weight.sum(), {})], 1, None, scaler=scaler)
+    assert not lost.finite
+    assert not lost.overflowed  # which no smaller scale would help
 
 
 def test_the_generator_moves_at_every_nth_step(tiny_file: Path, digits: Dataset, tmp_path: Path) -> None:
