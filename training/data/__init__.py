@@ -17,6 +17,7 @@ from latentserve.training.data import (
     encoded,
     hub,
     idx,
+    metadata,
     pictures,
     pixels,
     series,
@@ -31,7 +32,7 @@ from latentserve.training.data.dataset import Dataset, Description, Split
 from latentserve.training.data.folders import absence
 from latentserve.training.data.holding_out import alike, split_off
 from latentserve.training.data.lines import PACKED, Open
-from latentserve.training.data.listing import ZIP, Listing
+from latentserve.training.data.listing import ZIP, Listing, kinds
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.data.reading import Options, Reading
 from latentserve.training.data.split_columns import by_split
@@ -220,6 +221,9 @@ def _load_only(
         raise DataError(f"{folder.parent / CONDITIONS}: of which samples? Each of the folders beside it has its own")
     left = sum(len(files) for name, files in parts.items() if name not in ("train", held))
     notes = (f"left out: {left:,} {what}, which are of no split",) if left else ()
+    others = [file for file in listing.files if file not in found and not metadata.is_readme(file.name)]
+    others = [file for file in others if file.name != CONDITIONS]
+    notes += (f"left out: {kinds(others)}",) if others else ()
     beside = beside_rows(folder, len(dataset), paths[0].name)
     return replace(dataset, conditions=beside or dataset.conditions, notes=(*dataset.notes, *notes))
 

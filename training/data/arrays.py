@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.errors import one_line
 from latentserve.training.data.conditions import MOST, Conditions
-from latentserve.training.data.dataset import CHUNK, Dataset, Split, storage
+from latentserve.training.data.dataset import CHUNK, Dataset, Split, follow_on, jumps, storage
 from latentserve.training.data.names import HELD_OUT, split_of
 from latentserve.training.errors import DataError, NoHeldOutError
 
@@ -33,7 +33,6 @@ _WORD = re.compile(r"[A-Za-z][a-z]*|\d+")  # trainX, X_train, train-images
 _LEAST_SIDE, _LEAST_FLAT = 8, 16  # pixels of what is no picture by its type, or by its shape alone
 _LONG = 2  # times as many steps as channels, that a series has where its numbers do not tell
 _SERIES = 200  # series that tell
-_ROWS, _LOOKED_AT, _SMOOTH = 200, 2000, 0.1  # rows that may be one series, those looked at, and how little they jump
 _LEVELS, _DARK = 255, 64  # the brightest of bytes, and what some of them are at the least
 
 
@@ -191,7 +190,7 @@ def _described(
         if samples.ndim == 3:
             samples, said = _channels_first(samples)
             notes += said
-        elif samples.ndim == 2 and len(samples) >= _ROWS and _jumps(samples[None, :_LOOKED_AT], 1) < _SMOOTH:
+        elif samples.ndim == 2 and follow_on(samples):
             notes += (
                 "each row is close to the one before, as in one series: to learn windows of it, save them as "
                 "[N, channels, length]",
@@ -220,7 +219,7 @@ def _channels_first(samples: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...
     if min(first, last) < 2:
         turned, sure = last == 1 < first, True
     else:
-        along_first, along_last = (_jumps(samples[:_SERIES], axis) for axis in (1, 2))
+        along_first, along_last = (jumps(samples[:_SERIES], axis) for axis in (1, 2))
         sure = (along_first < 1) != (along_last < 1)
         turned = along_first < 1 if sure else first > _LONG * last
     told = "[N, {0}, {1}] are taken as series of {2} channels and {3} steps"
@@ -231,17 +230,6 @@ def _channels_first(samples: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...
         return samples, ()
     told += ": if they are of {2} steps and {3} channels, bring these first by numpy.moveaxis(x, -1, 1)"
     return samples, (told.format(first, last, first, last),)
-
-
-def _jumps(samples: NDArray[Any], axis: int) -> float:
-    """The mean square of steps along an axis, over the variance: 2 of numbers without an order, less of what goes on
-    smoothly (von Neumann 1941). What lies along the other axis is scaled by its own mean and deviation."""
-    values = samples.astype(np.float64)
-    values = values - values.mean(axis=(0, axis), keepdims=True)
-    scale = values.std(axis=(0, axis), keepdims=True)
-    values = np.divide(values, scale, out=np.zeros_like(values), where=scale > 0)
-    spread = float((values**2).mean())
-    return float((np.diff(values, axis=axis) ** 2).mean()) / spread if spread else 2.0
 
 
 def _stored(samples: NDArray[Any], span: Span) -> tuple[float, float] | None:

@@ -29,6 +29,8 @@ IN_MEMORY = 1 << 28  # bytes; a larger decoded data set lies in a file that is m
 CHUNK = 16 << 20  # bytes that are looked at together
 LEFT_FREE = 1 << 30  # bytes of a disk that what is kept for later leaves to others
 
+_SERIES_ROWS, _SMOOTH = 200, 0.1  # rows that may be one series, and how little they jump
+
 _files: ContextVar[list[Path] | None] = ContextVar("_files", default=None)
 
 
@@ -253,3 +255,19 @@ def storage(shape: tuple[int, ...], dtype: DTypeLike, source: str) -> NDArray[An
             return np.memmap(file, dtype, "r+", shape=shape)
     except OSError as error:
         raise NoRoomError(f"{source}: {size >> 20:,} MiB decoded do not fit {where} ({error.strerror})") from None
+
+
+def follow_on(rows: NDArray[Any]) -> bool:
+    """Whether rows [N, d] are most likely one series, each close to the one before."""
+    return len(rows) >= _SERIES_ROWS and jumps(rows[None, : 10 * _SERIES_ROWS], 1) < _SMOOTH
+
+
+def jumps(samples: NDArray[Any], axis: int) -> float:
+    """The mean square of steps along an axis, over the variance: 2 of numbers without an order, less of what goes on
+    smoothly (von Neumann 1941). What lies along the other axis is scaled by its own mean and deviation."""
+    values = samples.astype(np.float64)
+    values = values - values.mean(axis=(0, axis), keepdims=True)
+    scale = values.std(axis=(0, axis), keepdims=True)
+    values = np.divide(values, scale, out=np.zeros_like(values), where=scale > 0)
+    spread = float((values**2).mean())
+    return float((np.diff(values, axis=axis) ** 2).mean()) / spread if spread else 2.0

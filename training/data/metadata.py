@@ -168,7 +168,7 @@ def left_out(found: LabelledFiles, suffixes: tuple[str, ...], what: str) -> list
     stems = {file.stem for file in listing.having(suffixes)}
     of_one, of_coco, rest = list[PurePosixPath](), list[PurePosixPath](), list[PurePosixPath]()
     for file in listing.files:
-        if file.name.lower().endswith(known) or file.name == STYLEGAN or file in found.used or _is_readme(file.name):
+        if file.name.lower().endswith(known) or file.name == STYLEGAN or file in found.used or is_readme(file.name):
             continue
         (of_one if file.stem in stems else of_coco if _is_of_coco(listing, file) else rest).append(file)
     notes = [f"left out: {kinds(of_one)}, of one of the {what} each, as boxes and captions are"] if of_one else []
@@ -199,7 +199,7 @@ def _tables(
         for file in (*listing.having(table_files.BESIDE), *listing.having(lists.SUFFIXES))
         if file.name != CONDITIONS
         and not partitions.of_another_split(file, found)
-        and not _is_readme(file.name)
+        and not is_readme(file.name)
         # One picture's own boxes, or caption.
         and not (file.name.lower().endswith(lists.SUFFIXES) and (file.stem in naming.stems or file.name in _OF_TOOLS))
     ]
@@ -241,7 +241,8 @@ def _joined(read: list[Table]) -> tuple[list[Table], list[Table]]:
     ]
 
 
-def _is_readme(name: str) -> bool:
+def is_readme(name: str) -> bool:
+    """Whether it tells of the data set, to people."""
     return bool(
         re.match(r"(?:readme|licen[cs]e|citation|requirements|changelog|notice|authors)\b", name, re.IGNORECASE)
     )

@@ -18,6 +18,11 @@ _THINGS = (
     r"(?i:(?:.*[-_ .])?(?:series|subject|patient|person|user|unit|device|machine|engine|sensor|station|site|store"
     r"|file|ticker|symbol|trial|session|run|episode|track|sequence|sample|case)(?:[-_ .]?(?:no|nr|num|number|name))?)"
 )
+_CALLED_VARIABLE = re.compile(
+    r"(?:variable|metric|measure(?:ment)?|parameter|indicator|attribute|feature|signal|channel)s?(?:[-_ ]?name)?\Z",
+    re.I,
+)
+_CALLED_VALUE = re.compile(r"(?:.*[-_ ])?(?:value|val|reading|measurement|amount)s?\Z", re.I)
 _CALLED_ID, _CALLED_SERIES = re.compile(rf"{_ID}\Z"), re.compile(rf"(?:{_ID}|{_THINGS})\Z")
 
 
@@ -51,6 +56,18 @@ def windows(name: str, source: str, read: Read, reading: Reading) -> Dataset:
             kept.append(column)
     if not kept:
         raise DataError(f"{source}: no column of numbers, which windows are made of")
+    named = next(
+        (one for one in columns if one not in kept and one.type == "string" and _CALLED_VARIABLE.match(one.name)), None
+    )
+    if (
+        named is not None
+        and len(named.values) > 1
+        and (len(kept) == 1 or any(_CALLED_VALUE.match(one.name) for one in kept))
+    ):
+        raise DataError(
+            f"{source}: `{named.name}` says what the number of each row is: bring them into columns, as by "
+            "pandas.DataFrame.pivot"
+        )
     count, longest = len(kept[0].places), max(map(len, rows_of))
     if longest < size:
         each = "" if whose is None else f" in the longest series of `{whose.name}`"
@@ -64,6 +81,8 @@ def windows(name: str, source: str, read: Read, reading: Reading) -> Dataset:
     samples = storage((len(rows), len(kept), size), np.float32, source)
     samples[:] = whole[rows]
     over = count - starts.size
+    if whose is None and rows_of[0][0] > rows_of[0][-1]:
+        notes.append("rows go back in time, and were turned round")
     if whose is None:
         ends = f"; the last {over:,} rows are left out" if over else ""
         apart = ""
@@ -103,6 +122,8 @@ def _apart(columns: Sequence[Distinct], source: str) -> tuple[Distinct | None, l
         steps = np.diff(when[np.isfinite(when)])
         if (steps > 0).all():
             continue
+        if (steps < 0).all() and len(times) == 1:
+            return None, [rows[::-1]]
         often = int((steps <= 0).sum()) >= len(rows) // 4  # as where the rows of several series come in turn
         for column in likely:
             called = _CALLED_SERIES.match(column.name) or _in_blocks(column) or (often and column.type == "string")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from latentserve.service.bundle import Column
 from latentserve.training.data.columns import DAY, LARGEST_WHOLE, MANY, Distinct, Read, merged
-from latentserve.training.data.dataset import Dataset, storage
+from latentserve.training.data.dataset import Dataset, follow_on, storage
 from latentserve.training.data.forms import compact, times
 from latentserve.training.data.framing import MISSING
 from latentserve.training.data.reading import Reading
@@ -31,6 +31,7 @@ _ROW_NAME = re.compile(
     r"(?:unnamed: ?\d+(?:\.\d+)*|index|idx|row|row[-_ ]?(?:id|no|nr|num|number)|id|ids|.*[_ ]id|rownames|#|nr|no)\Z",
     re.I,
 )
+_CALLED_ID = re.compile(r"[a-z](?:Id|ID)s?\Z")
 _NO_NAME = re.compile(r"(?:column_\d+)?\Z")
 _STAND_IN = re.compile(r"-?9{2,6}(?:\.9+|\.0+)?\Z|-9\Z|-?8{2,6}\Z|-?1e\+?(?:20|30|31)\Z", re.I)
 _LARGEST = float(np.finfo(np.float32).max)
@@ -108,6 +109,12 @@ def table(name: str, source: str, read: Read, reading: Reading, like: Sequence[C
         samples, labels = samples[whole], labels[whole]
     if like is None:
         notes += _one_hot(described, samples)
+        numeric = [at for at, column in enumerate(described) if column.categories is None]
+        if numeric and follow_on(samples[:, numeric]):
+            notes.append(
+                "each row is close to the one before, as in one series; windows of N rows are learnt by `latentserve "
+                "train waves --set data=files --set network=dense --set size=N`"
+            )
     if (series := _counted(described)) and like is None:
         steps = samples[:_SOME, series].astype(np.float64)
         if (np.diff(steps, axis=1) ** 2).mean() < steps.var(axis=1).mean():  # of numbers without an order it is twice
@@ -250,9 +257,10 @@ def is_index(column: Distinct) -> bool:
     if len(column.values) != len(column.places):
         return False
     follow = max(column.values) - min(column.values) == len(column.values) - 1
-    return (_NO_NAME.match(column.name) is not None and follow) or bool(
-        _ROW_NAME.match(column.name) and len(column.places) >= MANY
+    called = (
+        _ROW_NAME.match(column.name) or _CALLED_ID.search(column.name) or (follow and column.name.lower()[-2:] == "id")
     )
+    return (_NO_NAME.match(column.name) is not None and follow) or bool(called and len(column.places) >= MANY)
 
 
 def is_time(column: Distinct) -> bool:

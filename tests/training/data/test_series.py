@@ -82,6 +82,21 @@ def test_an_hour_that_comes_twice_makes_no_series_of_states(tmp_path: Path) -> N
     assert load("files", tmp_path / "house.csv", size=5).samples.shape == (4, 1, 5)
 
 
+def test_rows_that_go_back_in_time_are_turned_round(tmp_path: Path) -> None:
+    lines = "\n".join(f"2024-03-{20 - at:02d},{at}" for at in range(20))
+    (tmp_path / "stock.csv").write_text(f"Date,Close\n{lines}\n")
+    dataset = load("files", tmp_path / "stock.csv", size=4)
+    assert (np.diff(dataset.samples[:, 0]) == -1).all()
+    assert "rows go back in time, and were turned round" in dataset.notes
+
+
+def test_a_long_table_is_refused(tmp_path: Path) -> None:
+    lines = "\n".join(f"{one},{step},{name},{step}.5" for one in "ab" for step in range(9) for name in ("hr", "bp"))
+    (tmp_path / "long.csv").write_text(f"id,time,variable,value\n{lines}\n")
+    with pytest.raises(DataError, match="`variable` says what the number of each row is: bring them into columns"):
+        load("files", tmp_path / "long.csv", size=4)
+
+
 def test_series_that_are_too_short_are_named(tmp_path: Path) -> None:
     path = written(tmp_path / "panel.csv", "day,site,heat", "{day},s{series},{value}", in_turn=False)
     with pytest.raises(DataError, match="10 rows in the longest series of `site`; `size` asks for windows of 16"):

@@ -299,6 +299,14 @@ TABLES: dict[str, Table] = {
         "Unnamed: 0.1,Unnamed: 0,v", lambda at: f"{at},{at},{at}.5",
         Expected("v", [0.5], ("`Unnamed: 0.1`, which numbers the rows",), numbers="v"),
     ),
+    "an id in one word": plain(
+        "PassengerId,CustomerID,v", lambda at: f"{at + 1},{at * 7919 % 997},{at}.5",
+        Expected("v", [0.5], ("`PassengerId`, which numbers", "`CustomerID`, which numbers"), numbers="v"),
+    ),
+    "a series": Table(
+        lines("x,y", lambda at: f"{at * at},{np.sin(at / 40):.4f}", 300).encode(),
+        Expected("x,y", [0, 0], ("each row is close to the one before, as in one series",), numbers="x,y"),
+    ),
     "numbers of a few rows": plain(
         "a,v", lambda at: f"{'' if at % 10 else at + 0.25},{at}.5", Expected("a,v", [0.25, 0.5], numbers="a,v")
     ),

@@ -119,6 +119,14 @@ def test_files_of_the_same_columns_are_one_table(tmp_path: Path) -> None:
         load("files", tmp_path)
 
 
+def test_what_lies_beside_tables_is_told(tmp_path: Path) -> None:
+    for name in ("adult.data", "adult.test", "README.md"):
+        (tmp_path / name).write_text("".join(f"{at % 40}, {'xy'[at % 2]}, {at / 4}\n" for at in range(40)))
+    dataset = load("files", tmp_path)
+    assert len(dataset) == 40
+    assert "left out: 1 .test" in dataset.notes
+
+
 def test_folders_may_be_columns(tmp_path: Path) -> None:
     for year in (2019, 2020):
         (tmp_path / f"year={year}").mkdir()
