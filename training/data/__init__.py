@@ -150,10 +150,9 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
         return cifar.load(stem, listing, split)
     of_pictures, of_sounds = listing.having(pictures.SUFFIXES), listing.having(sounds.SUFFIXES)
     if len(of_sounds) > len(of_pictures):
-        dataset = sounds.load(stem, path, split, reading)
-        return _noting(dataset, of_pictures, "pictures")
+        return sounds.load(stem, path, split, reading)
     if of_pictures:
-        return _noting(pictures.load(stem, path, split, reading), of_sounds, "recordings")
+        return pictures.load(stem, path, split, reading)
     of_tables = table_files.among(listing)
     if of_tables:
         return _load_only(listing, of_tables, "tables", stem, split, reading)
@@ -166,12 +165,6 @@ def _load_folder(path: Path, stem: str, split: Split, reading: Reading) -> Datas
     if array_files:
         return _load_only(listing, array_files, "arrays", stem, split, reading)
     raise DataError(f"{path}: no pictures, recordings, tables or arrays in it{absence(listing)}")
-
-
-def _noting(dataset: Dataset, others: list[PurePosixPath], what: str) -> Dataset:
-    if not others:
-        return dataset
-    return replace(dataset, notes=(*dataset.notes, f"left out: {len(others):,} {what}, such as {others[0]}"))
 
 
 def _load_only(

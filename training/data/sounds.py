@@ -18,7 +18,7 @@ from latentserve.service.errors import one_line
 from latentserve.training.data import cache, metadata
 from latentserve.training.data.cache import Decoded
 from latentserve.training.data.dataset import Dataset, Split, storage
-from latentserve.training.data.folders import LabelledFiles
+from latentserve.training.data.folders import LabelledFiles, hint
 from latentserve.training.data.listing import Listing
 from latentserve.training.data.reading import Reading
 from latentserve.training.errors import DataError
@@ -38,7 +38,6 @@ _RANGES = {
     "float64": None,
 }
 _NOISE = "_background_noise_"  # of Speech Commands, whose recordings are none of its words
-_INTEGERS = 2.0  # a float beyond it is one of integers that were not divided by their range
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,8 @@ def load(name: str, path: Path, split: Split, reading: Reading) -> Dataset:
     if found is not None and noise:
         notes.append(f"left out: {len(noise):,} in `{_NOISE}`, which are no words")
     if found is not None:
-        notes += metadata.left_out(found, SUFFIXES, "recordings")
+        told_by_names = None if found.label_names else hint(found)
+        notes += [*([told_by_names] if told_by_names else []), *metadata.left_out(found, SUFFIXES, "recordings")]
     return Dataset(
         name,
         made.samples,
@@ -228,7 +228,7 @@ def _read(listing: Listing, file: PurePosixPath) -> tuple[int, NDArray[Any]]:
             raise DataError(f"{name}: frame {int(np.argmin(np.isfinite(frames).all(axis=1)))} is not finite")
         loudest = float(np.abs(frames).max())
         if loudest > 1:
-            said = "whole numbers that were written as floats" if loudest > _INTEGERS else "too loud"
+            said = "whole numbers that were written as floats" if (frames == np.rint(frames)).all() else "too loud"
             raise DataError(
                 f"{name}: floats up to {loudest:g}, {said}; a generator makes -1 to 1: divide all by one number"
             )
