@@ -32,7 +32,8 @@ _ROLES = {
 _WORD = re.compile(r"[A-Za-z][a-z]*|\d+")  # trainX, X_train, train-images
 _LEAST_SIDE, _LEAST_FLAT = 8, 16  # pixels of what is no picture by its type, or by its shape alone
 _LONG = 2  # times as many steps as channels, that a series has where its numbers do not tell
-_SERIES = 200  # series that tell
+_SERIES, _LOOKED_AT = 200, 10_000  # series that tell which are steps, and whether some are padded
+_ZEROS, _SOME = 3, 0.05  # steps of a padded series, and such series of all, at the least
 _LEVELS, _DARK = 255, 64  # the brightest of bytes, and what some of them are at the least
 
 
@@ -189,7 +190,7 @@ def _described(
     if shown is None:
         if samples.ndim == 3:
             samples, said = _channels_first(samples)
-            notes += said
+            notes += (*said, *_padding(samples))
         elif samples.ndim == 2 and follow_on(samples):
             notes += (
                 "each row is close to the one before, as in one series: to learn windows of it, save them as "
@@ -230,6 +231,15 @@ def _channels_first(samples: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...
         return samples, ()
     told += ": if they are of {2} steps and {3} channels, bring these first by numpy.moveaxis(x, -1, 1)"
     return samples, (told.format(first, last, first, last),)
+
+
+def _padding(samples: NDArray[Any]) -> tuple[str, ...]:
+    """What to tell of series [N, channels, steps] some of which begin or end in zeros alone."""
+    empty = (samples[:_LOOKED_AT] == 0).all(axis=1)
+    padded = int((empty[:, :_ZEROS].all(axis=1) | empty[:, -_ZEROS:].all(axis=1)).sum())
+    if padded < 2 or padded < _SOME * len(empty) or empty.shape[1] <= 2 * _ZEROS:
+        return ()
+    return (f"{padded:,} of {len(empty):,} begin or end in zeros, as padded series do: these are learnt, too",)
 
 
 def _stored(samples: NDArray[Any], span: Span) -> tuple[float, float] | None:

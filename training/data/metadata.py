@@ -30,6 +30,7 @@ from latentserve.training.errors import DataError, NoHeldOutError
 _FORM = re.compile(r"sub?mission", re.IGNORECASE)
 _OF_TOOLS = ("package.json", "dataset_info.json", "state.json", "dataset_dict.json", "dataset-metadata.json")
 _COCO = re.compile(rb'\s*\{\s*"(?:info|licenses|images|annotations|categories|type)"\s*:\s*[\[{]')
+_GARBLED = re.compile(r"[\u0370-\u03ff\u2200-\u23ff\u2500-\u25ff\u00ab\u00bb]")  # what cp437 has and hardly a name
 _HEAD = 4096  # bytes that say so
 _MOST_TABLES = 50
 _TOLD = 3  # tables in a line
@@ -172,6 +173,10 @@ def left_out(found: LabelledFiles, suffixes: tuple[str, ...], what: str) -> list
             continue
         (of_one if file.stem in stems else of_coco if _is_of_coco(listing, file) else rest).append(file)
     notes = [f"left out: {kinds(of_one)}, of one of the {what} each, as boxes and captions are"] if of_one else []
+    if garbled := next((name for name in map(str, listing.entries) if _GARBLED.search(name)), None):
+        notes.append(
+            f"names such as `{garbled}` are of an encoding that {listing.source.name} does not tell: unpack it first"
+        )
     notes += [f"left out: {', '.join(map(str, of_coco[:_TOLD]))}: boxes and captions as COCO has them"] * bool(of_coco)
     if rest:
         advised = listing.instead(rest)

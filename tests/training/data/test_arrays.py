@@ -141,6 +141,7 @@ WALKS = np.cumsum(RNG.normal(size=(40, 3, 24)), axis=2) + np.array([0, 20, 400])
         (WALKS.transpose(0, 2, 1), WALKS, "[N, 24, 3] are taken as series of 3 channels and 24 steps, channels first"),
         (WALKS[:, :1].transpose(0, 2, 1), WALKS[:, :1], "[N, 24, 1] are taken as series of 1 channels"),
         (WALKS[:, :, :2], WALKS[:, :, :2], ""),
+        (WALKS * (np.arange(24) < 20 - np.arange(40)[:, None, None] % 4), None, "40 of 40 begin or end in zeros"),
         (RNG.normal(size=(40, 24, 3)), None, "are taken as series of 3 channels"),
         # Of ten channels that say the same, and of as many steps, neither tells.
         (np.repeat(WALKS[:, :1, :12], 10, axis=1).transpose(0, 2, 1), None, "if they are of 12 steps and 10 channels"),

@@ -818,6 +818,16 @@ def an_archive_made_on_macos(at: Path) -> None:
     at.rmdir()
 
 
+@layout(Expected(2, told=("names such as `╧╓╘┌.png` are of an encoding that",)))
+def an_archive_made_in_china(at: Path) -> None:
+    with zipfile.ZipFile(f"{at}.zip", "w") as archive:
+        for name in ("aaaa.png", "bbbb.png"):
+            archive.writestr(name, encoded())
+    content = Path(f"{at}.zip").read_bytes().replace(b"aaaa", "现在".encode("gbk"))
+    Path(f"{at}.zip").write_bytes(content)
+    at.rmdir()
+
+
 @layout("there are 1 .npz; x.npz: unpack the archive, and name the folder")
 def an_archive_of_arrays(at: Path) -> None:
     with zipfile.ZipFile(f"{at}.zip", "w") as archive:
