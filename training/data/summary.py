@@ -9,6 +9,7 @@ from latentserve.training.data.dataset import Dataset
 
 _SHOWN = 12  # classes, or columns, in words
 _CATEGORIES = 4
+LOOKED_AT = 64 << 20  # bytes of samples that are compared with held-out ones
 
 
 def summary(dataset: Dataset, held_out: Dataset | None = None, why: str = "") -> Iterator[str]:
@@ -42,8 +43,22 @@ def summary(dataset: Dataset, held_out: Dataset | None = None, why: str = "") ->
     if dataset.columns and len(dataset.columns) > _SHOWN:
         yield f"and {len(dataset.columns) - _SHOWN:,} more columns"
     none = "none, so that overfitting goes unseen" + (f" ({why})" if why else "")
-    yield "held out: " + (f"{len(held_out):,} {what}" if held_out is not None else none)
+    if held_out is None:
+        yield f"held out: {none}"
+    else:
+        again = _again(held_out, dataset)
+        yield f"held out: {len(held_out):,} {what}" + (
+            f", {again:,} of which are among the others, too" if again else ""
+        )
     yield from map(printable, dataset.notes)
+
+
+def _again(held_out: Dataset, dataset: Dataset) -> int:
+    """How many held-out samples are among those that are learnt, to the bit; 0 where there are too many to look."""
+    if dataset.samples.nbytes > LOOKED_AT or held_out.samples.dtype != dataset.samples.dtype:
+        return 0
+    learnt = {np.ascontiguousarray(sample).tobytes() for sample in dataset.samples}
+    return sum(np.ascontiguousarray(sample).tobytes() in learnt for sample in held_out.samples)
 
 
 def printable(word: str) -> str:

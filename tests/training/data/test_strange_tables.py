@@ -383,6 +383,7 @@ def test_a_held_out_file_is_read_as_the_other(tmp_path: Path) -> None:
     assert values(held_out) == [[5, "b", "y"], [9, "a", "x"]]
     assert held_out.label_names == dataset.label_names
     assert "left out: 2 rows with values that the training part does not have" in held_out.notes
+    assert "held out: 2 rows, 1 of which are among the others, too" in [*summary(dataset, held_out)]
 
 
 def test_options_that_name_no_column_are_told(tmp_path: Path) -> None:
