@@ -169,7 +169,10 @@ def require_hardware(config: Config) -> None:
     Raises ConfigError naming the field.
     """
     if config.precision == "bf16" and not has_bf16():
-        raise ConfigError("`precision`: this machine computes nothing in bfloat16; emulated, it would be slower")
+        instead = "; fp16 is for such GPUs" if torch.cuda.is_available() else ""
+        raise ConfigError(
+            f"`precision`: this machine computes nothing in bfloat16; emulated, it would be slower{instead}"
+        )
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise ConfigError("`precision`: fp16 is for GPUs without bfloat16; on a CPU it is slower than float32")
     if config.compile and not torch.cuda.is_available():

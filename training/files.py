@@ -1,7 +1,9 @@
 """How a run's files are written: a full disk is one line that names the file, and a crash leaves no half of one."""
 
+import errno
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,12 +34,34 @@ def replaced(path: Path) -> Iterator[Path]:
         try:
             yield partial
             with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(path)
+                _flush(file.fileno())
+            _put_in_place(partial, path)
         except OSError:
             with suppress(OSError):
                 partial.unlink()  # a full disk has better use for it
             raise
+
+
+def _flush(number: int) -> None:
+    """Have a file on the disk, where its file system can say so: some of networks and clouds cannot."""
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    """Rename a file, again and again for some seconds where another process has the old one open, which SMB refuses."""
+    for wait in (0.1, 0.4, 1.6, 6.4, None):
+        try:
+            partial.replace(path)
+        except OSError as error:
+            if wait is None or error.errno not in (errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.ESTALE):
+                raise
+            time.sleep(wait)
+        else:
+            return
 
 
 def read_lines(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Runs whose process is killed, asked to stop in mid-save, or whose disk is full: what is saved is good."""
 
+import errno
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from latentserve.training.data import Dataset
 from latentserve.training.errors import RunError
+from latentserve.training.files import replaced
 from latentserve.training.recipe.config import Config
 from latentserve.training.run import held, loop, prepare
 from tests.training.conftest import TINY, stop_after
@@ -121,3 +123,26 @@ def test_two_do_not_train_into_one_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="file: not a run, and not an empty folder"), held(tmp_path / "file"):
         pass
+
+
+def test_a_file_system_that_cannot_flush_or_holds_what_is_open_is_borne_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(number: int) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refused)
+    kept, tries = Path.replace, []
+
+    def busy(partial: Path, path: Path) -> Path:
+        tries.append(path)
+        if len(tries) < 3:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return kept(partial, path)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with replaced(tmp_path / "a.json") as partial:
+        partial.write_text("{}")
+    assert (tmp_path / "a.json").read_text() == "{}"
+    assert len(tries) == 3
