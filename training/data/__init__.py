@@ -213,10 +213,10 @@ def _load_only(
     if any(known and (folder.parent / CONDITIONS).is_file() for known in [split_of(folder.name)]):
         raise DataError(f"{folder.parent / CONDITIONS}: of which samples? Each of the folders beside it has its own")
     left = sum(len(files) for name, files in parts.items() if name not in ("train", held))
-    notes = (f"left out: {left:,} {what}, which are of no split",) if left else ()
+    notes = [f"left out: {left:,} {what}, which are of no split"] if left else []
     others = [file for file in listing.files if file not in found and not metadata.is_readme(file.name)]
     others = [file for file in others if file.name != CONDITIONS]
-    notes += (f"left out: {kinds(others)}",) if others else ()
+    notes += [f"left out: {kinds(others)}"] if others else []
     beside = beside_rows(folder, len(dataset), paths[0].name)
     return replace(dataset, conditions=beside or dataset.conditions, notes=(*dataset.notes, *notes))
 

@@ -96,12 +96,12 @@ def frame(
                 notes.append(f"two lines name the columns, such as `{names[-1]}`")
             else:
                 notes.append(f"left out: line {skip}, which is no row but units or a second heading: `{told}`")
-        (at, last), rows = records[0], [fields for _, fields in records[1:] if len(fields) == width]
-        if last[0] and not any(last[1:]) and not _DATUM.match(last[0]) and _numeric(rows, 0):
+        (at, below), rows = records[0], [fields for _, fields in records[1:] if len(fields) == width]
+        if below[0] and not any(below[1:]) and not _DATUM.match(below[0]) and _numeric(rows, 0):
             # As pandas writes it below columns of several levels.
-            headings.append(last)
-            names, skip = [last[0], *names[1:]], before + at
-            notes.append(f"line {skip} names the first column alone: it is `{last[0]}`")
+            headings.append(below)
+            names, skip = [below[0], *names[1:]], before + at
+            notes.append(f"line {skip} names the first column alone: it is `{below[0]}`")
     if comment:
         notes.append(f"left out: lines that begin with {comment}")
         if headings and names[0].startswith(comment):

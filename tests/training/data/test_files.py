@@ -304,7 +304,7 @@ class TestSounds:
             "8,000 Hz of 3, 16,000 Hz of 1",
             "1 of several channels were mixed",
             "cut into 8 windows",
-            "cover",
+            "left out: 1 .jpg",
         ):
             assert words in said
         of_flac, of_resampled = (np.concatenate(dataset.take(slice(at, at + 2))[:, 0]) for at in (0, 4))
