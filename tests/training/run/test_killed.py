@@ -141,7 +141,7 @@ def test_a_file_system_that_cannot_flush_or_holds_what_is_open_is_borne_with(
         return kept(partial, path)
 
     monkeypatch.setattr(Path, "replace", busy)
-    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr("latentserve.training.files.time.sleep", lambda seconds: None)
     with replaced(tmp_path / "a.json") as partial:
         partial.write_text("{}")
     assert (tmp_path / "a.json").read_text() == "{}"
