@@ -83,7 +83,7 @@ class Chance(TorchFunctionMode):
             return solve(self._look_up, func, *args, **kwargs)
         if (same := exact.REPLACED.get(func)) is not None:
             return same(func, *args, **kwargs)
-        if is_complex(args):
+        if is_complex(args, kwargs):
             return compute(func, args, kwargs)
         return func(*args, **kwargs)
 

@@ -14,8 +14,10 @@ from torch.nn.utils import parametrize
 _Part = Callable[[Any], Any]
 
 
-def is_complex(args: tuple[Any, ...]) -> bool:
-    """Whether one of a function's arguments, or of a list among them, is complex."""
+def is_complex(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether one of a function's arguments, or of a list among them, is complex, or the type that it is told."""
+    if isinstance(dtype := kwargs.get("dtype"), torch.dtype) and dtype.is_complex:
+        return True
     for one in args:
         if isinstance(one, complex) or (isinstance(one, Tensor) and one.is_complex()):
             return True
@@ -28,6 +30,9 @@ def compute(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
     """What a function gives of complex arguments."""
     if (steps := _STEPS.get(func)) is not None:
         return steps(func, *args, **kwargs)
+    if func in _NEW and (dtype := kwargs.get("dtype")) is not None:
+        real = func(*args, **{**kwargs, "dtype": dtype.to_real()})
+        return torch.complex(real, torch.zeros_like(real))
     if func in _MOVES:
         return torch.complex(func(*map(_real, args), **kwargs), func(*map(_imaginary, args), **kwargs))
     if any(isinstance(one, complex) for one in args):
@@ -99,6 +104,17 @@ def _of_two(func: Any, *args: Any, **kwargs: Any) -> Any:
     return torch.complex(of(_real, _real) - of(_imaginary, _imaginary), of(_real, _imaginary) + of(_imaginary, _real))
 
 
+def _linear(func: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+    made = _of_two(func, x, weight)
+    return made if bias is None else made + bias
+
+
+def _put(_func: Any, whole: Tensor, place: Any, part: Any) -> None:
+    """`whole[place] = part`, of both parts."""
+    whole.real[place] = _real(part)
+    whole.imag[place] = _imaginary(part) if isinstance(part, Tensor) and part.is_complex() else 0.0
+
+
 def _power(func: Any, x: Any, exponent: Any) -> Any:
     if not isinstance(exponent, int) or exponent < 1:
         return func(x, exponent)
@@ -122,13 +138,15 @@ _STEPS: dict[Callable[..., Any], Callable[..., Any]] = {
     torch.einsum: _of_two,
     torch.bmm: _of_two,
     Tensor.bmm: _of_two,
-    F.linear: _of_two,
+    F.linear: _linear,
     torch.pow: _power,
     Tensor.pow: _power,
     Tensor.__pow__: _power,
+    Tensor.__setitem__: _put,
     Tensor.square: lambda _func, x: x * x,
     torch.square: lambda _func, x: x * x,
 }
+_NEW = {torch.zeros, torch.ones}
 _MOVES = {
     Tensor.__getitem__, torch.unsqueeze, Tensor.unsqueeze, Tensor.repeat, torch.where, Tensor.where, F.pad,
     torch.repeat_interleave, Tensor.repeat_interleave,

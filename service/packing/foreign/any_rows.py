@@ -21,6 +21,7 @@ from latentserve.service.packing.probes import DEPENDENT
 from latentserve.service.packing.spans import share_off
 
 _ROUNDED = 2e-3  # of the span, root mean square of a row: further off, float32 is not what made it
+_EXACT = 2e-5  # the same of graphs with operators that go over rows
 _ALONE, _SECONDS = 8, 5.0  # rows that are run alone, and how long they may take
 _SAME = 1e-3  # of the span, root mean square of a row: further off, a graph that was set free computes something else
 
@@ -56,7 +57,9 @@ def for_any_rows(
 def alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArray[Any]:
     """What the file gives for these rows. Raises BundleError: a row is another beside others."""
     rows = original.rows(inputs)
-    bound = (DEPENDENT if is_coarse(original.model) else _ROUNDED) * float(np.ptp(rows.astype(np.float64)))
+    why = batchwise(original.model)
+    share = DEPENDENT if is_coarse(original.model) else _ROUNDED if why is None else _EXACT
+    bound = share * float(np.ptp(rows.astype(np.float64)))
     vectors = rows.ndim in (2, 3) and rows.dtype.kind == "f"
     until = time.monotonic() + _SECONDS
     for place in range(_ALONE):
@@ -65,7 +68,6 @@ def alone_and_together(original: Original, source: str, inputs: Inputs) -> NDArr
         few = original.run(inputs.take(taken))
         off = _off(few, rows[taken].astype(np.float64))
         if off > bound or (vectors and share_off(few, rows[taken], rows) > DEPENDENT):
-            why = batchwise(original.model)
             raise BundleError(
                 f"{source}: a row's sample is another alone than in a batch (off by {off:.3g}, root mean square); rows "
                 f"must not depend on their batch{'' if why is None else f'. {why}'}"
@@ -89,7 +91,8 @@ def _differs(original: Original, free: onnx.ModelProto, source: str, labels: int
         return None
     worst = max(_off(rows, wanted[: len(rows)]) for rows in made) / span
     columns = max(share_off(rows, wanted[: len(rows)], wanted) for rows in made)
-    return worst if worst <= _SAME and (wanted.ndim not in (2, 3) or columns <= DEPENDENT) else None
+    most = _SAME if batchwise(free) is None else _EXACT
+    return worst if worst <= most and (wanted.ndim not in (2, 3) or columns <= DEPENDENT) else None
 
 
 def _off(rows: NDArray[np.generic], wanted: NDArray[np.float64]) -> float:

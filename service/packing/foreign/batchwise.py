@@ -37,7 +37,9 @@ def batchwise(model: onnx.ModelProto) -> str | None:
         if node.op_type in _QUANTISED:
             return f"{named} rounds by the largest number of a batch: quantise the model statically"
         if node.op_type.startswith("Reduce") and node.input:
+            has_axes = "axes" in told or any(node.input[1:]) or told.get("noop_with_empty_axes", 0)
             axes = told.get("axes") or (constants.integers(node.input[1]) if len(node.input) > 1 else [])
-            if 0 in axes:
-                return f"{named} goes over axis 0, that of the rows: leave it out, or put constants in its place"
+            if 0 in axes or not has_axes:
+                over = "axis 0" if has_axes else "all axes"
+                return f"{named} goes over {over}, and so over rows: leave it out, or put constants in its place"
     return None

@@ -87,6 +87,7 @@ def understand(
         still = without_chance(model)
         original = Original(still, source, signature, None)
     if assigned.batch == 1 and (shape := original.shape())[:1] != (1,):
+        turned = [f"output {model.graph.output[0].name}: has no axis for rows, and all of {list(shape)} is of one"]
         add_row_axis(model, shape)
         still = without_chance(model)
         original = Original(still, source, signature, 1)

@@ -86,6 +86,22 @@ class Gaussianised(nn.Module):
         return torch.erfinv(torch.tanh(z) * 0.999) + torch.cumprod(torch.sigmoid(z), 1)
 
 
+class Fourier(nn.Module):
+    """Complex weights of the lowest frequencies, as Fourier neural operators have them (Li et al. 2021)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 16)
+        self.weight = nn.Parameter(torch.randn(2, 3, 4, dtype=torch.complex64))
+        self.last = nn.Linear(4, 2, dtype=torch.complex64)
+
+    def forward(self, z: Tensor) -> Tensor:
+        low = torch.fft.rfft(self.layer(z).reshape(-1, 2, 8))[..., :4]
+        made = torch.zeros(z.shape[0], 3, 5, dtype=torch.complex64)
+        made[..., :2] = self.last(torch.einsum("nif,iof->nof", low, self.weight))
+        return torch.fft.irfft(made, n=8)
+
+
 class Autocast(nn.Module):
     """In bfloat16 in the middle; elsewhere as its weights are."""
 
@@ -117,10 +133,12 @@ class Both(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "module", [Both(), *(pytest.param(each, marks=pytest.mark.full) for each in (Vocoder(), Gaussianised()))]
+    "module", [Both(), Fourier(), *(pytest.param(each, marks=pytest.mark.full) for each in (Vocoder(), Gaussianised()))]
 )
 def test_they_are_exported(module: nn.Module, tmp_path: Path) -> None:
+    before = dict(module.named_parameters())
     rows, z = served(module, tmp_path)
+    assert all(weight is before[name] for name, weight in module.named_parameters())
     with torch.no_grad():
         np.testing.assert_allclose(rows, module(z).numpy(), atol=1e-4)
 

@@ -19,6 +19,7 @@ NORM = "z scale shift mean variance"
         (("BatchNormalization", NORM, "m means variances", {"training_mode": 1}), "in eval mode"),
         (("ReduceMean", "z", "m", {"axes": [1], "keepdims": 1}), None),
         (("ReduceMean", "z", "m", {"axes": [0], "keepdims": 1}), "axis 0"),
+        (("ReduceMean", "z", "m", {"keepdims": 1}), "all axes"),
         (("DynamicQuantizeLinear", "z", "m step zero", {}), "statically"),
     ],
 )

@@ -364,8 +364,9 @@ def test_one_row_without_its_axis(tmp_path: Path, axes: list[int] | None):
     graph.graph.initializer.append(numpy_helper.from_array(np.array(axes or [0]), "axes"))
     graph.graph.node.append(helper.make_node("Squeeze", ["row", "axes"] if axes else ["row"], ["x"]))
     del graph.graph.output[0].type.tensor_type.shape.dim[0]
-    bundle, _ = pack(tmp_path, graph)
+    bundle, lines = pack(tmp_path, graph)
     assert bundle.manifest.sample.shape == [3, 5, 5]
+    assert "output x: has no axis for rows, and all of [3, 5, 5] is of one" in lines
     z = rand(4, 6)
     expected = np.stack([run(graph, {"z": z[at : at + 1]}) for at in range(4)])
     np.testing.assert_allclose(Engine(bundle, "cpu").generate(Inputs(z)), expected, rtol=0, atol=1e-6)
@@ -443,6 +444,9 @@ REFUSED: dict[str, tuple[onnx.ModelProto, dict[str, Any], str]] = {
               {"z": (FLOAT, ["n", 4])}, {"x": (FLOAT, ["n", 2])},
               {"w": rand(4, 2), "small": np.array([0, 1], "f4"), "large": np.array([1e6, 1], "f4")}), {},
         "another alone than in a batch"),
+    "a little of the mean of its batch": (
+        dense([("ReduceMean", "z", "mean", {"axes": [0]}), ("Mul", "mean little", "l", {}), ("Add", "z l", "m", {})],
+              {"z": (FLOAT, ["n", 16])}, {"little": np.float32(1e-3)}), {}, "ReduceMean mean goes over axis 0"),
     "samples of any length": (
         model([("ReduceMax", "z", "top", {"keepdims": 0}), ("Mul", "top ten", "many", {}), ("Abs", "many", "some", {}),
                ("Cast", "some", "count", {"to": INT64}), ("Range", "zero count one", "steps", {}),
