@@ -320,7 +320,7 @@ class Supervisor:
         if lasted:
             place.failures, place.due = 0, 0.0
         else:
-            self._fail(place, worker.death)
+            self._fail(place, worker.failure or f"a worker was lost: {worker.death}")
         if not self._listening:
             return
         _warn(

@@ -285,6 +285,17 @@ def test_a_first_worker_that_cannot_start_ends_it_with_one_line(tmp_path: Path) 
         assert server.text() == "generator.onnx: it is damaged\n"
 
 
+def test_a_first_worker_that_is_killed_is_told_as_such(tmp_path: Path) -> None:
+    """As where its container has too little memory to load in."""
+    (tmp_path / "faults").mkdir()
+    (tmp_path / "faults" / "slow").touch()
+    with Supervised(tmp_path, ready=False) as server:
+        server.wait_for(lambda: bool(server.pids()))
+        os.kill(server.pids().pop(), signal.SIGKILL)
+        assert server.process.wait(PATIENCE) == 1
+        assert server.text() == "a worker was lost: killed by SIGKILL (out of memory?)\n"
+
+
 def test_a_worker_that_dies_before_it_is_up_counts_as_a_restart(tmp_path: Path) -> None:
     with Supervised(tmp_path) as server:
         (server.faults / "slow").touch()
