@@ -88,7 +88,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     log = folder / "demo.log"
     # The environment is this one: -o takes its installation as done.
     make = ["make", "-o", f"{sys.prefix}/.installed", "demo", f"VENV={sys.prefix}", f"PORT={port}"]
-    make.append("TRAIN=--set images=2000 --set threads=1")
+    make.append("TRAIN=--set images=500 --set threads=1")
     with log.open("w") as output:
         process = subprocess.Popen(make, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     try:

@@ -21,7 +21,7 @@ from tests.deploy.test_dashboards import OF_GPUS
 from tests.fleet import tool
 
 SECONDS = 90.0
-SCRAPE = 1.0
+SCRAPE = 0.5
 FASTER = windows.SCRAPE / SCRAPE  # and rules are looked at as often
 
 GPU = '{gpu="0",UUID="GPU-0",pci_bus_id="00000000:01:00.0",device="nvidia0",modelName="NVIDIA H200",Hostname="node"}'

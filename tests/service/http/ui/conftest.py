@@ -124,11 +124,18 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
         yield made
 
 
+@pytest.fixture(scope="package")
+def tab(context: BrowserContext) -> Iterator[Page]:
+    """Which tests take in turns: opening and closing one takes as long as loading the page."""
+    with context.new_page() as page:
+        yield page
+
+
 Open = Callable[..., "Page"]
 
 
 @pytest.fixture
-def open_page(browser: Browser, context: BrowserContext, kinds: Server) -> Iterator[Open]:
+def open_page(browser: Browser, context: BrowserContext, tab: Page, kinds: Server) -> Iterator[Open]:
     """Open the page at a fragment: `faults=True` where the console may speak of errors. `fresh`, or with options `of`
     a context: in one of its own, which has loaded nothing before.
 
@@ -137,6 +144,21 @@ def open_page(browser: Browser, context: BrowserContext, kinds: Server) -> Itera
     asked: list[Request] = []
     said: list[str] = []
     with ExitStack() as stack:
+        free = [tab]
+
+        def new_page(fresh: bool, of: dict[str, Any]) -> Page:
+            if fresh or of:
+                own = stack.enter_context(browser.new_context(**{"viewport": WIDE, **of}))
+                own.set_default_timeout(1000 * SECONDS)
+                return stack.enter_context(own.new_page())
+            if not free:
+                return stack.enter_context(context.new_page())
+            stack.callback(clear, tab)
+            return free.pop()
+
+        def listen(page: Page, event: str, heard: Callable[[Any], None]) -> None:
+            page.on(event, heard)
+            stack.callback(page.remove_listener, event, heard)
 
         def opened(
             fragment: str = "",
@@ -148,15 +170,11 @@ def open_page(browser: Browser, context: BrowserContext, kinds: Server) -> Itera
             scheme: Literal["light", "dark"] | None = None,
             **of: Any,
         ) -> Page:
-            where = context
-            if fresh or of:
-                where = stack.enter_context(browser.new_context(**{"viewport": WIDE, **of}))
-                where.set_default_timeout(1000 * SECONDS)
-            page = stack.enter_context(where.new_page())
-            page.on("request", lambda request: asked.append(request))
+            page = new_page(fresh, of)
+            listen(page, "request", lambda request: asked.append(request))
             if not faults:
-                page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
-            page.on("pageerror", lambda error: said.append(str(error)))
+                listen(page, "console", lambda line: line.type in ("error", "warning") and said.append(line.text))
+            listen(page, "pageerror", lambda error: said.append(str(error)))
             if size is not None:
                 page.set_viewport_size(size)
             if scheme is not None:
@@ -165,10 +183,19 @@ def open_page(browser: Browser, context: BrowserContext, kinds: Server) -> Itera
             return page
 
         yield opened
-    own = (kinds.url, "data:", "blob:")
+    own = (kinds.url, "data:", "blob:", "about:")
     # What a policy has forbidden was not asked for.
     assert [one.url for one in asked if not one.url.startswith(own) and one.failure != "csp"] == []
     assert said == []
+
+
+def clear(page: Page) -> None:
+    """As if it had just been opened."""
+    page.unroute_all(behavior="ignoreErrors")
+    page.evaluate("sessionStorage.clear(), localStorage.clear()")
+    page.goto("about:blank")
+    page.set_viewport_size(WIDE)
+    page.emulate_media(color_scheme="null", reduced_motion="null")
 
 
 def settled(page: Page) -> None:
