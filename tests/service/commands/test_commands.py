@@ -531,7 +531,7 @@ def test_no_torch_is_needed(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "not_needed"),
     [
-        ("app", {"torch", "sklearn", "matplotlib", "pandas"}),
+        pytest.param("app", {"torch", "sklearn", "matplotlib", "pandas"}, marks=pytest.mark.full),
         # BentoML, and what it brings, is imported for who asks for something of it.
         ("hosted", {"torch", "sklearn", "matplotlib", "pandas", "pyarrow", "soundfile", "scipy.optimize", "bentoml"}),
     ],
