@@ -13,8 +13,8 @@ from latentserve.service.cli import cli
 PAGE = (Path(__file__).parents[2] / "docs" / "runs.md").read_text()
 COMMANDS = "".join(re.findall(r"^```bash\n(.*?)^```$", PAGE, re.M | re.S)).splitlines()
 LONGER = re.findall(r"^    (longer: .*)$", PAGE, re.M)
-SHORT = {"400000": "4000", "200000": "2000", "000200064": "000002048"}
-TRAIN = ["--set", "width=16", "--set", "tick=500", "--set", "snapshot=1000", "--set", "threads=1"]
+SHORT = {"400000": "2000", "200000": "1000", "000200064": "000001024"}
+TRAIN = ["--set", "width=16", "--set", "tick=250", "--set", "snapshot=500", "--set", "threads=1"]
 
 
 def invoked(command: str, *more: str) -> str:
@@ -27,7 +27,7 @@ def invoked(command: str, *more: str) -> str:
 
 
 def test_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand there, of a hundredth of the images; what takes longest is left to the long form."""
+    """As they stand there, of a two-hundredth of the images; what takes longest is left to the long form."""
     monkeypatch.chdir(tmp_path)
     printed = {}
     for command in COMMANDS:
@@ -35,7 +35,7 @@ def test_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for there, short in SHORT.items():
             here = here.replace(there, short)
         if " train " in command:
-            more = [*TRAIN, *([] if "images=" in here else ["--set", "images=3000"])]
+            more = [*TRAIN, *([] if "images=" in here else ["--set", "images=1500"])]
             if "tensorboard" in command:
                 pytest.importorskip("tensorboard")
             printed[command] = invoked(here, *more)
@@ -43,12 +43,12 @@ def test_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             printed[command] = invoked(here, "--reference-samples", "600")
     said = re.findall(r"^longer: .*$", printed[COMMANDS[1]], re.M)
     assert said == [
-        line.replace("400,000", "4,000").replace("300,000", "3,000").replace("300,032", "3,072") for line in LONGER
+        line.replace("400,000", "2,000").replace("300,000", "1,500").replace("300,032", "1,536") for line in LONGER
     ]
-    assert read_bundle(Path("bundles/earlier")).manifest.lineage.images_seen == 2048
+    assert read_bundle(Path("bundles/earlier")).manifest.lineage.images_seen == 1024
     best = read_bundle(Path("bundles/best")).manifest.lineage
     assert f"the best: {best.images_seen:,} images: frechet " in "".join(printed.values())
-    assert {path.name for path in Path("runs/kept/snapshots").iterdir()} >= {"000002048.safetensors"}
+    assert {path.name for path in Path("runs/kept/snapshots").iterdir()} >= {"000001024.safetensors"}
     assert list(Path("runs/tracked/tensorboard").glob("events.*"))
 
 
@@ -57,9 +57,9 @@ def test_its_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.chdir(tmp_path)
     (evaluate,) = (command for command in COMMANDS if " evaluate " in command)
     train = next(command for command in COMMANDS if "--keep" in command)
-    invoked(train, *TRAIN, "--set", "images=3000")
-    said = invoked(evaluate.replace("200000", "2000"), "--samples", "200")
-    assert "runs/kept after 2,048 images" in said
+    invoked(train, *TRAIN, "--set", "images=1500")
+    said = invoked(evaluate.replace("200000", "1000"), "--samples", "200")
+    assert "runs/kept after 1,024 images" in said
     assert Path("report/report.html").exists()
 
 

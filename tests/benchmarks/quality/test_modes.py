@@ -13,15 +13,15 @@ from latentserve.training.recipe import load_config
 @pytest.mark.parametrize("data", ["ring", "grid"])
 def test_a_perfect_sampler_has_the_figures_that_follow_from_the_normal_distribution(data: str) -> None:
     mixture = MIXTURES[data]
-    drawn = mixture.draw(1_000_000, seed=5)
+    drawn = mixture.draw(250_000, seed=5)
     found = modes.score(drawn, mixture)
     assert found["modes"] == len(mixture.means)
     inside = 1 - math.exp(-9 / 2)  # of a disc of radius 3 under the standard normal in the plane
-    assert found["high_quality"] == pytest.approx(inside, abs=4e-4)
-    assert found["spread"] == pytest.approx(math.sqrt((2 - 11 * math.exp(-9 / 2)) / inside), abs=0.002)
-    assert found["spread"] == pytest.approx(1.378, abs=0.002)
+    assert found["high_quality"] == pytest.approx(inside, abs=8e-4)
+    assert found["spread"] == pytest.approx(math.sqrt((2 - 11 * math.exp(-9 / 2)) / inside), abs=0.004)
+    assert found["spread"] == pytest.approx(1.378, abs=0.004)
     # Of n draws among m Gaussians the expectation of the divergence is about (m - 1) / 2n.
-    floors = [modes.score(mixture.draw(2_500, seed), mixture)["kl"] for seed in range(200)]
+    floors = [modes.score(mixture.draw(2_500, seed), mixture)["kl"] for seed in range(100)]
     assert np.mean(floors) == pytest.approx((len(mixture.means) - 1) / 5_000, rel=0.2)
 
 

@@ -13,7 +13,7 @@ from latentserve.training.run import checkpoint, loop
 TINY = ("images=1024", "batch=64", "tick=512", "snapshot=1024", "width=16", "gamma.until=1", "threads=1")
 
 
-@pytest.mark.parametrize("data", ["ring", "grid"])
+@pytest.mark.parametrize("data", ["ring", pytest.param("grid", marks=pytest.mark.full)])
 def test_each_seed_goes_the_way_it_goes_alone(data: str, tmp_path: Path) -> None:
     config, dataset = load_config(data, TINY), load(data, None)
     seen: list[int] = []

@@ -8,7 +8,9 @@ pytest.importorskip("torch", reason="needs latentserve[training]")
 from benchmarks.training import speed
 
 
-@pytest.mark.parametrize("recipe", speed.RECIPES)
+@pytest.mark.parametrize(
+    "recipe", [pytest.param(name, marks=pytest.mark.full if name == "mnist" else []) for name in speed.RECIPES]
+)
 def test_both_loops_take_turns_over_as_many_images(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "TURN", 0.01)
     monkeypatch.setattr(speed, "WARM", 2)

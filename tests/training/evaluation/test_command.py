@@ -36,7 +36,7 @@ class Documented:
     printed: list[str]
     report: Path  # of the run, whose journal tells of one action
     of_bundle: Path
-    comparison: Path
+    comparison: Path  # of both, when the journal was another version's, and the statistics cut
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,10 @@ def documented(run: Path, run_bundle: Path, tmp_path_factory: pytest.TempPathFac
     printed = []
     with chdir(folder):
         for words, samples, left in zip(blocks, (200, 60, 200), ("of-run", "of-bundle", "comparison"), strict=True):
+            if left == "comparison":
+                (treated / "journal.jsonl").write_text('{"format": 2, "what": "nobody knows"}\n')
+                stats = treated / "stats.jsonl"
+                stats.write_text(stats.read_text()[:-20])
             printed.append(called(*words.split(), "--samples", samples))
             Path(words.split()[-1]).rename(left)
     return Documented(printed, folder / "of-run", folder / "of-bundle", folder / "comparison")
@@ -167,18 +171,13 @@ def test_a_bundle_is_evaluated_with_features_of_its_own(documented: Documented) 
     assert {"classifier", "random", "critic"} == set(told["features"])
 
 
-def test_a_journal_of_another_version_and_cut_statistics_stop_no_report(run: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(run, tmp_path / "run")
-    (folder / "journal.jsonl").write_text('{"format": 2, "what": "nobody knows"}\n')
-    stats = folder / "stats.jsonl"
-    stats.write_text(stats.read_text()[:-20])
-    called(folder, "--samples", 60, "--out", tmp_path / "out")
-    line = f"{folder}/journal.jsonl: a journal of version 2; this latentserve reads version 1"
-    told = json.loads((tmp_path / "out" / "report.json").read_text())
+def test_a_journal_of_another_version_and_cut_statistics_stop_no_report(documented: Documented) -> None:
+    line = "runs/digits/journal.jsonl: a journal of version 2; this latentserve reads version 1"
+    told = json.loads((documented.comparison / "report.json").read_text())["first"]
     assert told["supervisor"] is None
     assert line in told["supervision"]
     assert any(line in warning for warning in told["warnings"])
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (documented.comparison / "report.html").read_text()
     assert page.index(line) < page.index("<h2>")
 
 

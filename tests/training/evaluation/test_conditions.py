@@ -114,7 +114,9 @@ def test_one_that_keeps_to_them(subject: Subject, baseline: Baseline, train: Dat
     assert 0 < low < statistic.value < high
 
 
-@pytest.mark.parametrize(("how", "missed"), [("shuffled", ["x", "radius"]), ("x of no account", ["x"])])
+@pytest.mark.parametrize(
+    ("how", "missed"), [pytest.param("shuffled", ["x", "radius"], marks=pytest.mark.full), ("x of no account", ["x"])]
+)
 def test_ones_that_do_not(how: str, missed: list[str], subject: Subject, baseline: Baseline, train: Dataset) -> None:
     found = played(subject, baseline, train.subset(np.arange(4_000, 8_000)), how)
     verdict = assess(found)
