@@ -58,6 +58,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)  # an export makes some million objects, which are looked at over and over else
 
 
 @pytest.fixture(scope="session", autouse=True)
