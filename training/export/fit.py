@@ -497,7 +497,7 @@ def _check_repeats(adapter: Adapter, labels: int, before: Mapping[str, str]) -> 
         runs = run_from_several_states(lambda: adapter.run(inputs))
     elsewhere, changed = " and ".join(runs.names), adapter.target.changed(before)
     if not runs.alike and not elsewhere and changed:
-        why = f"keeps a state: running it changes its {_listed(changed)}, which no request may"
+        why = f"keeps a state: running it changes its {listed(changed)}, which no request may"
         raise ExportError(f"generator: gives two answers for the same inputs, and {why}")
     if not runs.alike:
         why = f"draws by {elsewhere}, which no graph has: let it draw by torch" if elsewhere else _why(adapter, inputs)
@@ -505,10 +505,10 @@ def _check_repeats(adapter: Adapter, labels: int, before: Mapping[str, str]) -> 
     learnt = {name for name, tensor in adapter.target.held() if isinstance(tensor, nn.Parameter)}
     if weights := [name for name in changed if name in learnt]:
         raise ExportError(
-            f"generator: running it changes its weights {_listed(weights)}, as layers do that set themselves by the "
+            f"generator: running it changes its weights {listed(weights)}, as layers do that set themselves by the "
             "first rows that they see: mark them as initialised, load its weights anew, and export it again"
         )
-    said = [f"running it changes its {_listed(changed)}: rows are what they are afterwards"] if changed else []
+    said = [f"running it changes its {listed(changed)}: rows are what they are afterwards"] if changed else []
     if elsewhere:
         adapter.elsewhere = elsewhere
         said.append(
@@ -518,7 +518,8 @@ def _check_repeats(adapter: Adapter, labels: int, before: Mapping[str, str]) -> 
     return said
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of them."""
     return ", ".join(names[:_MOST_NAMED]) + (" and others" if len(names) > _MOST_NAMED else "")
 
 

@@ -33,7 +33,7 @@ from latentserve.training.errors import ExportError
 from latentserve.training.export.adapter import Adapter, evaluating
 from latentserve.training.export.complex_numbers import weights_in_parts
 from latentserve.training.export.dependence import depends, is_dependent, told_dependence
-from latentserve.training.export.fit import Told, fit, one_line, rows_of
+from latentserve.training.export.fit import Told, fit, listed, one_line, rows_of
 from latentserve.training.export.graph import export_graph, rows_within, to_onnx
 from latentserve.training.export.target import Target, find_target
 
@@ -176,6 +176,11 @@ class _Made(NamedTuple):
 def _generator(target: Target, told: Told, hints: SampleHints, folder: Path) -> _Made:
     with weights_in_parts(target.modules), target.in_float32() as remarks, torch.random.fork_rng(target.cuda):
         adapter, guessed = fit(target, told)
+        if unset := target.unset:
+            guessed.append(
+                f"its {listed(unset)} normalise by a mean of 0 and a variance of 1, as before any data: were weights "
+                "loaded with their buffers?"
+            )
         try:
             latent, conditions = adapter.signature.latent, adapter.signature.conditions
             stage("probing: the module is run on latents from its prior")

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -52,7 +53,14 @@ def pick_output(given: Any, told: str | int | None, rows: int) -> tuple[str, Ten
             "call=lambda module, z: module(z).mean"
         )
     if not found:
-        raise ExportError(f"generator: gives {type(given).__name__}, in which there is no tensor")
+        before = "; give the tensor before .numpy()" if isinstance(given, np.ndarray) else ""
+        raise ExportError(f"generator: gives {type(given).__name__}, in which there is no tensor{before}")
+    shapes = {tensor.shape for tensor in found.values()}
+    if isinstance(given, list | tuple) and len(found) == rows and len(shapes) == 1 and rows not in shapes.pop():
+        raise ExportError(
+            "generator: gives a list of samples, one a latent; make one tensor of them, as "
+            "call=lambda module, z: torch.stack(module(z))"
+        )
     samples = {
         name: tensor
         for name, tensor in found.items()

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 
 from latentserve.training.errors import ExportError
@@ -85,6 +86,19 @@ class Target:
     def changed(self, before: Mapping[str, str]) -> list[str]:
         """The names of those that add up to something else than in `totals` before, but for integers, which count."""
         return [name for name, tensor in self.held() if before.get(name) not in (None, _total(tensor))]
+
+    @property
+    def unset(self) -> list[str]:
+        """The names of its layers that normalise by a mean and a variance of data, and have seen none."""
+        parts = (one for module in self.modules for one in module.named_modules())
+        return [
+            name or type(part).__name__
+            for name, part in parts
+            if isinstance(part, _NormBase)
+            and part.running_mean is not None
+            and part.running_var is not None
+            and bool((part.running_mean == 0).all() and (part.running_var == 1).all())
+        ]
 
     def held(self) -> Iterator[tuple[str, Tensor]]:
         """Its weights and buffers, with their names."""

@@ -593,6 +593,7 @@ def test_layers_that_are_not_registered_are_in_eval_mode_too(tmp_path: Path, cap
     ("module", "told", "words"),
     [
         (Seconds(), {"kind": "table"}, "float64 values lose up to 0.0"),
+        (nn.Sequential(nn.Linear(DIM, 4), nn.BatchNorm1d(4)), {}, "its 1 normalise by a mean of 0 and a variance of 1"),
         (Dice(), {}, "it draws by Python's random, which no graph has; that made no difference in 8 runs"),
     ],
 )
@@ -642,6 +643,11 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Batched(), {}, r"rows depend on what shares their batch .*, from batch_norm in norm \(BatchNorm1d\) on"),
         (Mixed(), {"latent_shape": (DIM,)}, "rows depend on what shares their batch"),
         (Sequence(), {}, r"several outputs: 0 \[5, 2, 3, 2, 2\], 1 \[N, 2\]; which is the sample"),
+        (
+            Pictures(),
+            {"call": lambda module, z: list(module(z))},
+            r"one a latent; make one tensor of them.*torch.stack",
+        ),
         (Several(), {}, r"gives 3 samples a latent, \[3 \* N, 2, 2\]; one a latent is needed"),
         (Certain(), {}, "two answers for the same inputs, and draws by Python's random, which no graph has"),
         (Remembering(), {}, "keeps a state: running it changes its before"),
