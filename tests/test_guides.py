@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from click import Context
 from click.testing import CliRunner
 from PIL import Image
 
@@ -266,13 +267,25 @@ def test_the_commands_of_a_page_about_a_bundle(page: str, bundle: Path, tmp_path
         typed(line, tmp_path)
 
 
+def test_the_words_of_the_page_on_kinds_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command of learning.md takes the words that it has there: what comes of them is in the long form, and of
+    such commands in the page on pictures and the README."""
+    monkeypatch.chdir(tmp_path)
+    Path("people.csv").touch()
+    for _, text in blocks("learning.md"):
+        for line in text.splitlines():
+            program, name, *words = shlex.split(line)
+            assert program == "latentserve"
+            context = Context(cli)
+            command = cli.get_command(context, name)
+            assert command is not None, name
+            command.make_context(name, words, parent=context)
+
+
+@pytest.mark.full
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.full)])
-def test_the_commands_of_the_page_on_kinds_of_data(
-    whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """learning.md, as it stands there, but of few images and a small reference; each kind comes out as what it is. In
-    the short form pictures alone."""
+def test_the_commands_of_the_page_on_kinds_of_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """learning.md, as it stands there, but of few images and a small reference; each kind comes out as what it is."""
     pytest.importorskip("torch", reason="needs latentserve[training]")
     monkeypatch.chdir(tmp_path)
     rows = np.random.default_rng(0)
@@ -284,7 +297,7 @@ def test_the_commands_of_the_page_on_kinds_of_data(
         "export": ["--reference-samples", "64"],
         "evaluate": ["--samples", "100"],
     }
-    for _, text in blocks("learning.md")[: None if whole else 1]:
+    for _, text in blocks("learning.md"):
         for line in text.splitlines():
             program, command, *words = shlex.split(line)
             assert program == "latentserve"
@@ -292,13 +305,12 @@ def test_the_commands_of_the_page_on_kinds_of_data(
             assert done.exit_code == 0, done.output
     with Image.open("digits.png") as picture:
         assert picture.size == (98, 98)
-    if whole:
-        head, *drawn = Path("people.csv").read_text().splitlines()
-        assert set(head.split(",")) == {"age", "job", "rich"}
-        assert len(drawn) == 1000
-        assert Path("tones.wav").read_bytes()[:4] == b"RIFF"
-        assert [condition.name for condition in read_bundle(Path("bundles/blobs")).manifest.conditions or ()]
-        assert "<html" in Path("report/report.html").read_text()
+    head, *drawn = Path("people.csv").read_text().splitlines()
+    assert set(head.split(",")) == {"age", "job", "rich"}
+    assert len(drawn) == 1000
+    assert Path("tones.wav").read_bytes()[:4] == b"RIFF"
+    assert [condition.name for condition in read_bundle(Path("bundles/blobs")).manifest.conditions or ()]
+    assert "<html" in Path("report/report.html").read_text()
 
 
 @pytest.mark.timeout(900)
