@@ -645,7 +645,7 @@ def test_codes_are_drawn(tmp_path: Path) -> None:
         (Sequence(), {}, r"several outputs: 0 \[5, 2, 3, 2, 2\], 1 \[N, 2\]; which is the sample"),
         (
             Pictures(),
-            {"call": lambda module, z: list(module(z))},
+            {"call": lambda module, z: list(module(z).flatten(1))},
             r"one a latent; make one tensor of them.*torch.stack",
         ),
         (Several(), {}, r"gives 3 samples a latent, \[3 \* N, 2, 2\]; one a latent is needed"),
