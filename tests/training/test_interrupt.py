@@ -11,13 +11,16 @@ from latentserve.training.commands import interruptible
 
 @pytest.mark.parametrize("number", launching.STOPS)
 def test_signals_are_noted_within_the_block_and_as_before_after_it(number: int) -> None:
-    before = signal.getsignal(number)
-    with interruptible() as interrupted:
-        assert not interrupted()
-        signal.raise_signal(number)
-        assert interrupted()
-        signal.raise_signal(number)  # a second one changes nothing
-    assert signal.getsignal(number) is before
+    outside = signal.signal(number, signal.SIG_DFL)  # the tests themselves may be run under `nohup`
+    try:
+        with interruptible() as interrupted:
+            assert not interrupted()
+            signal.raise_signal(number)
+            assert interrupted()
+            signal.raise_signal(number)  # a second one changes nothing
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, outside)
 
 
 def test_a_terminal_that_is_gone_is_nothing_to_one_that_ignores_it() -> None:
@@ -35,6 +38,7 @@ def test_a_terminal_that_is_gone_is_not_written_to() -> None:
     program = """
 import os, signal, sys
 from latentserve.training.commands import interruptible
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 with interruptible() as interrupted:
     os.close(int(sys.argv[1]))  # the other end of this one's terminal
     signal.raise_signal(signal.SIGHUP)

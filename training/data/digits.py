@@ -7,6 +7,7 @@ from training digits alone.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -50,6 +51,7 @@ class Stack:
         """`digits` [M, H, W]; `triples` [N, 3] are rows of them."""
         self.digits, self.triples = digits, triples
         self.shape = (*triples.shape, *digits.shape[1:])
+        self.nbytes = math.prod(self.shape)
 
     def __len__(self) -> int:
         return len(self.triples)
