@@ -49,6 +49,7 @@ def running(engine: Engine) -> Iterator[Sampler]:
 
 def find(sampler: Sampler, **fields: Any) -> tuple[list[Samples], Search]:
     """The parts that come."""
+    asyncio.run(sampler.rows(RowsRequest(n=1)))  # what the search before has given up may still be under way
     seen.clear()
     request, choice = search_request(SampleFields.of(seed=5, **fields), sampler.bundle.manifest, 10**6)
     assert choice is not None
