@@ -122,7 +122,7 @@ class _Search:
             return _Found("no", "the account's index has no rows")
         made = yield self.served.request(candidates)._replace(output=self._output)
         rows = [shown(row) for row in pixels(made.samples, self._manifest.sample)]
-        laid = lay_over(query, rows, [one.window for one in candidates], self._limit or math.inf)
+        laid = lay_over(query, rows, [one.window for one in candidates], self._limit or math.inf)  # 0: not measured
         return (yield from self._judged(picture, candidates[laid.place], laid))
 
     def _judged(self, picture: Pixels, one: Candidate, laid: Laid) -> Generator[RowsRequest, Samples, _Found]:

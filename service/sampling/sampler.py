@@ -193,9 +193,9 @@ class Sampler:
     async def stream(
         self, request: RowsRequest, expected: Callable[[], int] | None = None, *, begun: bool = False
     ) -> AsyncGenerator[Samples]:
-        """The rows in order, up to `slice_rows` at a time, holding a few slices in memory whatever n is. While others
-        keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon begun,
-        with fewer rows.
+        """The rows in order, up to `most_slice_rows` at a time, holding a few slices in memory whatever n is. While
+        others keep the engine fed, one slice of it waits at a time: large requests take turns, and a new one is soon
+        begun, with fewer rows.
 
         Who may not need all of them says how many more, one at least, are `expected` to be needed.
 
